@@ -1,0 +1,62 @@
+#!/bin/sh
+# The demonstration: a rack of containers, a real cluster on it, and the proof that it works.
+#
+# usage: scripts/demo.sh up|down      INVENTORY names the rack (default inventories/virtual)
+set -eu
+cd "$(dirname "$0")/.."
+inventory=${INVENTORY:-inventories/virtual}
+total=4
+began=$(date +%s)
+number=0
+
+# Run one step: its name, then the command. Says when it begins and how long it took.
+step() {
+    number=$((number + 1))
+    step_began=$(date +%s)
+    printf '\n\033[1m[%s/%s] %s\033[0m\n' "$number" "$total" "$1"
+    shift
+    if ! "$@"; then
+        printf '\nThat step failed; the reason stands above. Mended, run "make demo" again: it goes on where it stopped.\n' >&2
+        exit 1
+    fi
+    printf '      %s s\n' $(($(date +%s) - step_began))
+}
+
+playbook() { .venv/bin/ansible-playbook -i "$inventory" "$@"; }
+
+if ! reason=$(scripts/rack-possible.sh); then
+    printf 'make demo: %s\n' "$reason" >&2
+    exit 1
+fi
+
+case "${1:-}" in
+    up)
+        step "Install the tools" scripts/setup.sh rack
+        step "Create the rack: containers that stand for Pis" playbook playbooks/rack_create.yml
+        step "Bring the cluster up with site.yml" playbook site.yml
+        step "Verify it with a workload that answers" playbook playbooks/verify.yml
+        kubeconfig=$(.venv/bin/ansible -i "$inventory" 'control_plane[0]' -m ansible.builtin.debug \
+            -a 'var=control_plane_kubeconfig' -o 2>/dev/null | sed -n 's/.*"control_plane_kubeconfig": "\([^"]*\)".*/\1/p')
+        node=$(.venv/bin/ansible -i "$inventory" 'control_plane[0]' --list-hosts | sed -n '2s/ //gp')
+        cat <<TEXT
+
+The cluster is up after $(($(date +%s) - began)) s.
+
+  kubeconfig   $kubeconfig
+  look around  .venv/bin/ansible -i $inventory $node -a 'kubectl get pods -A -o wide'
+  a shell      podman exec -it $node bash
+  run again    make demo          (finds that all is there)
+  start over   .venv/bin/ansible-playbook -i $inventory playbooks/reset.yml, then make demo
+  remove all   make demo-down
+TEXT
+        ;;
+    down)
+        total=2
+        step "Install the tools" scripts/setup.sh rack
+        step "Remove the rack" playbook playbooks/rack_destroy.yml
+        ;;
+    *)
+        printf 'usage: %s up|down\n' "$0" >&2
+        exit 2
+        ;;
+esac

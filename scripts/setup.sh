@@ -1,0 +1,62 @@
+#!/bin/sh
+# Install what the demonstration and the tests need: the Python tools into .venv, and for
+# "rack" also the Debian packages that run the virtual rack. Does nothing where all is there.
+#
+# usage: scripts/setup.sh [rack]
+set -eu
+cd "$(dirname "$0")/.."
+
+# What `make demo` and the container tests need on top of Python.
+rack_packages="podman runc netavark aardvark-dns iptables nftables mmdebstrap gpg openssh-client"
+
+say() { printf '%s\n' "$*" >&2; }
+
+# Install the Debian packages among the arguments that are missing.
+install_packages() {
+    missing=""
+    for package in "$@"; do
+        case "$(dpkg-query -W -f '${db:Status-Abbrev}' "$package" 2>/dev/null || true)" in
+            ii*) ;;
+            *) missing="$missing $package" ;;
+        esac
+    done
+    [ -n "$missing" ] || return 0
+    if [ "$(id -u)" != 0 ]; then
+        say "Missing Debian packages:$missing. Run as root, or first: sudo apt-get install$missing"
+        return 1
+    fi
+    say "Installing Debian packages:$missing"
+    log=$(mktemp)
+    # shellcheck disable=SC2086 # a list of names
+    if ! { apt-get update && DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends $missing; } \
+        >"$log" 2>&1; then
+        tail -n 20 "$log" >&2
+        say "apt-get could not install$missing; its whole output is in $log"
+        return 1
+    fi
+    rm -f "$log"
+}
+
+if ! command -v apt-get >/dev/null; then
+    say "This needs a Debian or Ubuntu machine (apt-get was not found)."
+    exit 1
+fi
+
+python_ok() { "$1" -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; }
+if ! python_ok python3; then
+    install_packages python3 python3-venv
+    python_ok python3 || { say "Python 3.11 or later is needed; python3 is $(python3 --version)."; exit 1; }
+fi
+
+# The stamp holds what .venv was made from, so that a changed requirement renews it.
+wanted=$(cat requirements.txt requirements-dev.txt; python3 --version)
+if [ "$(cat .venv/.requirements 2>/dev/null || true)" != "$wanted" ]; then
+    say "Installing the Python tools into .venv"
+    python3 -m venv --clear .venv
+    .venv/bin/pip install --quiet --disable-pip-version-check -r requirements-dev.txt
+    printf '%s\n' "$wanted" >.venv/.requirements
+fi
+
+[ "${1:-}" = rack ] || exit 0
+# shellcheck disable=SC2086 # a list of names
+install_packages $rack_packages
