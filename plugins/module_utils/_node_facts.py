@@ -1,0 +1,138 @@
+# Copyright: bramble.pi contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What can be said of a node from the text of its files and commands."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection
+from typing import Any
+
+# The package whose architecture is dpkg's own; asking for it saves running dpkg --print-architecture.
+DPKG = "dpkg"
+
+PACKAGES = (
+    "chrony",
+    "containerd",
+    "containerd.io",
+    "cri-dockerd",
+    "docker-ce",
+    "docker.io",
+    "kubeadm",
+    "kubectl",
+    "kubelet",
+    "kubernetes-cni",
+    "nftables",
+    "systemd-timesyncd",
+)
+
+PACKAGE_FORMAT = r"${Package}\t${Version}\t${Architecture}\t${db:Status-Status}\n"
+
+KUBELET_KUBECONFIG = "kubelet.conf"
+CA_CERTIFICATE = "pki/ca.crt"
+_CONTROL_PLANE_FILES = frozenset(
+    {
+        "admin.conf",
+        "controller-manager.conf",
+        "scheduler.conf",
+        "manifests/kube-apiserver.yaml",
+        "manifests/kube-controller-manager.yaml",
+        "manifests/kube-scheduler.yaml",
+    }
+)
+# kubeadm join removes this file when the kubelet has its certificate; a leftover means that it was cut short.
+_BOOTSTRAP_KUBECONFIG = "bootstrap-kubelet.conf"
+
+# All files below /etc/kubernetes by which kubeadm's work is recognised.
+KUBERNETES_FILES = (
+    *sorted(_CONTROL_PLANE_FILES),
+    KUBELET_KUBECONFIG,
+    _BOOTSTRAP_KUBECONFIG,
+    "super-admin.conf",
+    "manifests/etcd.yaml",
+    CA_CERTIFICATE,
+    "pki/ca.key",
+)
+
+
+def parse_os_release(*, text: str) -> dict[str, str]:
+    """Return the assignments of an os-release file, without their quotes."""
+    values = {}
+    for line in text.splitlines():
+        key, equals, value = line.strip().partition("=")
+        if equals and not key.startswith("#"):
+            values[key] = value.strip("\"'")
+    return values
+
+
+def distribution(*, os_release: str, has_rpi_issue: bool) -> dict[str, Any]:
+    """Describe the distribution.
+
+    64-bit Raspberry Pi OS calls itself debian in os-release; only /etc/rpi-issue tells it from Debian.
+    """
+    values = parse_os_release(text=os_release)
+    identifier = values.get("ID", "linux")
+    return {
+        "id": identifier,
+        "version": values.get("VERSION_ID", ""),
+        "codename": values.get("VERSION_CODENAME", ""),
+        "name": values.get("PRETTY_NAME", identifier),
+        "raspberry_pi_os": has_rpi_issue or identifier == "raspbian",
+    }
+
+
+def active_swaps(*, text: str) -> list[str]:
+    """Return the files and devices listed in /proc/swaps (blanks in names are written as octal escapes)."""
+    return [
+        re.sub(r"\\([0-7]{3})", lambda escape: chr(int(escape.group(1), 8)), line.split()[0])
+        for line in text.splitlines()[1:]
+        if line.strip()
+    ]
+
+
+def cgroup(*, v2_controllers: str | None, v1_table: str) -> dict[str, Any]:
+    """Return the cgroup version and the controllers that can be used.
+
+    Version 2 counts where its file is there: kernels built without the memory controller of version 1 leave
+    memory out of /proc/cgroups though it works.
+    """
+    if v2_controllers is not None:
+        return {"version": 2, "controllers": v2_controllers.split()}
+    rows = (line.split() for line in v1_table.splitlines() if not line.startswith("#"))
+    return {"version": 1, "controllers": [row[0] for row in rows if len(row) == 4 and row[3] == "1"]}
+
+
+def installed_packages(*, text: str) -> dict[str, tuple[str, str]]:
+    """Return version and architecture of the installed packages in dpkg-query's output."""
+    rows = (line.split("\t") for line in text.splitlines())
+    return {row[0]: (row[1], row[2]) for row in rows if len(row) == 4 and row[3] == "installed"}
+
+
+def clock(*, timedatectl: str, utc: str) -> dict[str, Any]:
+    """Describe the clock from the output of ``timedatectl show``."""
+    values = dict(line.split("=", 1) for line in timedatectl.splitlines() if "=" in line)
+    return {
+        "synchronized": values.get("NTPSynchronized") == "yes",
+        "ntp_available": values.get("CanNTP") == "yes",
+        "ntp_enabled": values.get("NTP") == "yes",
+        "utc": utc,
+    }
+
+
+def kubernetes_state(*, files: Collection[str]) -> str:
+    """Tell how far kubeadm came, from the files that exist below /etc/kubernetes."""
+    present = set(files)
+    if not present:
+        return "absent"
+    if not {KUBELET_KUBECONFIG, CA_CERTIFICATE} <= present or _BOOTSTRAP_KUBECONFIG in present:
+        return "partial"
+    if present >= _CONTROL_PLANE_FILES:
+        return "control_plane"
+    return "partial" if _CONTROL_PLANE_FILES & present else "worker"
+
+
+def kubeconfig_server(*, text: str) -> str | None:
+    """Return the address of the API server that a kubeconfig names."""
+    match = re.search(r"^\s+server:\s*[\"']?(https?://[^\s\"']+)", text, re.MULTILINE)
+    return match.group(1) if match else None

@@ -1,0 +1,275 @@
+#!/usr/bin/python
+# Copyright: bramble.pi contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Ansible module ``bramble.pi.node_facts``."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: node_facts
+short_description: Read what the roles of this collection need to know of a node
+version_added: '0.1.0'
+description:
+  - Returns the facts that the roles of this collection decide by, as C(ansible_facts['bramble']).
+  - Reads files, runs C(dpkg-query) and C(timedatectl) once each, and nothing else: quick on a Pi.
+author:
+  - bramble.pi contributors (@bramble-pi)
+extends_documentation_fragment:
+  - bramble.pi.attributes
+attributes:
+  check_mode:
+    support: full
+  diff_mode:
+    support: none
+  idempotent:
+    support: full
+"""
+
+EXAMPLES = r"""
+- name: Read the state of the node
+  bramble.pi.node_facts:
+
+- name: Show whether the memory controller can be used
+  ansible.builtin.debug:
+    msg: "{{ 'memory' in ansible_facts['bramble']['cgroup']['controllers'] }}"
+"""
+
+RETURN = r"""
+ansible_facts:
+  description: The facts.
+  returned: success
+  type: dict
+  contains:
+    bramble:
+      description: The facts of this collection, under a name of their own.
+      returned: success
+      type: dict
+      contains:
+        distribution:
+          description: The operating system, from os-release.
+          returned: success
+          type: dict
+          contains:
+            id:
+              description: The distribution's identifier; V(debian) on 64-bit Raspberry Pi OS.
+              returned: success
+              type: str
+              sample: debian
+            version:
+              description: The release; empty where the distribution names none.
+              returned: success
+              type: str
+              sample: '12'
+            codename:
+              description: The release's name.
+              returned: success
+              type: str
+              sample: bookworm
+            name:
+              description: The name for people.
+              returned: success
+              type: str
+              sample: Debian GNU/Linux 12 (bookworm)
+            raspberry_pi_os:
+              description: Whether it is Raspberry Pi OS.
+              returned: success
+              type: bool
+              sample: true
+        architecture:
+          description: The architecture of the packages, as dpkg names it.
+          returned: success
+          type: str
+          sample: arm64
+        hostname:
+          description: The running host name.
+          returned: success
+          type: str
+          sample: pi-1
+        machine_id:
+          description: The content of C(/etc/machine-id).
+          returned: success
+          type: str
+          sample: 2f2d0b1d8d4e4c5e9a4c1c1c7d1f3b55
+        boot_id:
+          description: Changes with every boot.
+          returned: success
+          type: str
+          sample: 5d3a7bd1-31f6-4e0e-a9a0-8f3a4d0c0e8e
+        kernel:
+          description: The running kernel's release.
+          returned: success
+          type: str
+          sample: 6.12.47+rpt-rpi-v8
+        clock:
+          description: State of the system's clock.
+          returned: success
+          type: dict
+          contains:
+            synchronized:
+              description: Whether the kernel regards the clock as synchronised.
+              returned: success
+              type: bool
+              sample: true
+            ntp_available:
+              description: Whether an NTP service known to systemd is installed.
+              returned: success
+              type: bool
+              sample: true
+            ntp_enabled:
+              description: Whether that service is switched on.
+              returned: success
+              type: bool
+              sample: true
+            utc:
+              description: The node's time.
+              returned: success
+              type: str
+              sample: '2026-10-01T12:00:00Z'
+        cgroup:
+          description: Control groups.
+          returned: success
+          type: dict
+          contains:
+            version:
+              description: The version in use.
+              returned: success
+              type: int
+              sample: 2
+            controllers:
+              description: The controllers that can be used.
+              returned: success
+              type: list
+              elements: str
+              sample: [cpuset, cpu, io, memory, pids]
+        swap:
+          description: Swap.
+          returned: success
+          type: dict
+          contains:
+            active:
+              description: Devices and files that are swapped to.
+              returned: success
+              type: list
+              elements: str
+              sample: [/var/swap]
+        packages:
+          description: Versions of the packages concerned that are installed.
+          returned: success
+          type: dict
+          sample: {kubelet: 1.36.1-1.1, containerd: 1.7.24~ds1-6}
+        default_address:
+          description: The IPv4 address that the default route uses; none without such a route.
+          returned: success
+          type: str
+          sample: 192.168.1.11
+        kubernetes:
+          description: What kubeadm has done here.
+          returned: success
+          type: dict
+          contains:
+            state:
+              description: V(absent), V(partial), V(worker) or V(control_plane), by C(/etc/kubernetes).
+              returned: success
+              type: str
+              sample: worker
+            ca_cert_hash:
+              description: Hash of the cluster CA's public key as kubeadm takes it; none without one.
+              returned: success
+              type: str
+              sample: sha256:83a7f3c2d9ab4e4b6bb9c7d74b7a37d2a8b3d49a0b1d11f0f2c5e2c4f3b6a1de
+            server:
+              description: The API server that the kubelet talks to; none without one.
+              returned: success
+              type: str
+              sample: https://192.168.1.11:6443
+"""
+
+import os
+import socket
+from datetime import datetime, timezone
+from typing import Any
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.common.text.converters import to_text
+from ansible_collections.bramble.pi.plugins.module_utils import _node_facts as core
+from ansible_collections.bramble.pi.plugins.module_utils._ca_cert import ca_cert_hash
+
+_KUBERNETES = "/etc/kubernetes"
+
+
+def _read(path: str) -> str | None:
+    try:
+        with open(path, "rb") as file:
+            return to_text(file.read(), errors="surrogate_or_replace")
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+
+
+def _default_address() -> str | None:
+    # Connecting a datagram socket sends nothing; it only makes the kernel choose route and source address.
+    # Reserved addresses (RFC 1112, class E) are in nobody's routes, so the default route is the one chosen.
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.connect(("240.0.0.1", 9))
+        except OSError:
+            return None
+        return str(probe.getsockname()[0])
+
+
+def _kubernetes(module: AnsibleModule) -> dict[str, Any]:
+    files = [name for name in core.KUBERNETES_FILES if os.path.exists(os.path.join(_KUBERNETES, name))]
+    certificate_path = os.path.join(_KUBERNETES, core.CA_CERTIFICATE)
+    certificate = _read(certificate_path)
+    certificate_hash = None
+    if certificate is not None:
+        try:
+            certificate_hash = ca_cert_hash(certificate)
+        except ValueError as error:
+            module.warn(f"{certificate_path} is not a usable certificate: {error}")
+    kubeconfig = _read(os.path.join(_KUBERNETES, core.KUBELET_KUBECONFIG))
+    return {
+        "state": core.kubernetes_state(files=files),
+        "ca_cert_hash": certificate_hash,
+        "server": core.kubeconfig_server(text=kubeconfig or ""),
+    }
+
+
+def read_facts(module: AnsibleModule) -> dict[str, Any]:
+    """Read the facts of this node."""
+    # dpkg-query exits with 1 if it does not know one of the packages, and still lists the others.
+    dpkg_query = ["dpkg-query", "-W", "-f", core.PACKAGE_FORMAT, core.DPKG, *core.PACKAGES]
+    packages = core.installed_packages(text=module.run_command(dpkg_query)[1])
+    # Without systemd-timedated nothing is known of the clock, which counts as not synchronised.
+    timedatectl = module.run_command(["timedatectl", "show"])[1]
+    kernel = os.uname()
+    return {
+        "distribution": core.distribution(
+            os_release=_read("/etc/os-release") or "", has_rpi_issue=os.path.exists("/etc/rpi-issue")
+        ),
+        "architecture": packages[core.DPKG][1] if core.DPKG in packages else kernel.machine,
+        "hostname": kernel.nodename,
+        "machine_id": (_read("/etc/machine-id") or "").strip(),
+        "boot_id": (_read("/proc/sys/kernel/random/boot_id") or "").strip(),
+        "kernel": kernel.release,
+        "clock": core.clock(
+            timedatectl=timedatectl, utc=datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
+        ),
+        "cgroup": core.cgroup(
+            v2_controllers=_read("/sys/fs/cgroup/cgroup.controllers"), v1_table=_read("/proc/cgroups") or ""
+        ),
+        "swap": {"active": core.active_swaps(text=_read("/proc/swaps") or "")},
+        "packages": {name: packages[name][0] for name in core.PACKAGES if name in packages},
+        "default_address": _default_address(),
+        "kubernetes": _kubernetes(module),
+    }
+
+
+def main() -> None:
+    """Run the module."""
+    module = AnsibleModule(argument_spec={}, supports_check_mode=True)
+    module.exit_json(changed=False, ansible_facts={"bramble": read_facts(module)})
+
+
+if __name__ == "__main__":
+    main()
