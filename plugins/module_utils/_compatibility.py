@@ -1,0 +1,205 @@
+# Copyright: bramble.pi contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The one table of which versions of Kubernetes, container runtimes and operating systems go together."""
+
+from __future__ import annotations
+
+import re
+from typing import NamedTuple
+
+Minor = tuple[int, int]
+
+#: kubeadm's API v1beta2, the oldest one written by this collection, came with 1.15.
+OLDEST_MINOR: Minor = (1, 15)
+#: Newer ones are tried, with a warning: what they changed is not known here.
+NEWEST_MINOR: Minor = (1, 37)
+
+#: API version of kubeadm's configuration: first and last minor that read it (None: still read).
+#: https://kubernetes.io/docs/reference/config-api/kubeadm-config.v1beta4/
+KUBEADM_API_VERSIONS: dict[str, tuple[Minor, Minor | None]] = {
+    "v1beta2": ((1, 15), (1, 26)),
+    "v1beta3": ((1, 22), None),
+    "v1beta4": ((1, 31), None),
+}
+
+#: Runtime: first and last minor that it serves (None: no such end).
+#: Kubelet's own dockershim left with 1.24, and cri-dockerd took its place.
+RUNTIMES: dict[str, tuple[Minor, Minor | None]] = {
+    "containerd": (OLDEST_MINOR, None),
+    "cri_dockerd": ((1, 24), None),
+    "dockershim": (OLDEST_MINOR, (1, 23)),
+}
+
+CRI_SOCKETS: dict[str, str] = {
+    "containerd": "unix:///run/containerd/containerd.sock",
+    "cri_dockerd": "unix:///var/run/cri-dockerd.sock",
+    # kubeadm compares this one with its default, which has no scheme.
+    "dockershim": "/var/run/dockershim.sock",
+}
+
+#: First minor whose kubelet refuses cgroup v1 (failCgroupV1).
+CGROUP_V1_REFUSED_FROM: Minor = (1, 35)
+
+#: Kubernetes from this minor on needs at least this containerd.
+#: 1.26 dropped CRI v1alpha2 (containerd 1.6 brought v1); 1.38 is announced to drop the fallback for runtimes
+#: without the RuntimeConfig call. https://github.com/containerd/containerd/blob/main/RELEASES.md
+CONTAINERD_NEEDED: tuple[tuple[Minor, Minor], ...] = (
+    (OLDEST_MINOR, (1, 3)),
+    ((1, 26), (1, 6)),
+    ((1, 38), (2, 0)),
+)
+#: containerd 2 dropped CRI v1alpha2; kubelet speaks v1 from this minor on.
+CONTAINERD_2_NEEDS_MINOR: Minor = (1, 23)
+
+
+class OsRelease(NamedTuple):
+    """A release of an operating system that the roles know."""
+
+    codename: str
+    #: What its own archive has, in the oldest of its pockets that is still in use.
+    containerd: Minor
+
+
+_DEBIAN = {
+    "11": OsRelease("bullseye", (1, 4)),
+    "12": OsRelease("bookworm", (1, 6)),
+    "13": OsRelease("trixie", (1, 7)),
+}
+
+#: By ID and VERSION_ID of /etc/os-release; 32-bit Raspberry Pi OS calls itself raspbian.
+OS_RELEASES: dict[str, dict[str, OsRelease]] = {
+    "debian": _DEBIAN,
+    "raspbian": _DEBIAN,
+    "ubuntu": {
+        "20.04": OsRelease("focal", (1, 7)),
+        "22.04": OsRelease("jammy", (1, 7)),
+        "24.04": OsRelease("noble", (1, 7)),
+        "25.10": OsRelease("questing", (2, 1)),
+        "26.04": OsRelease("resolute", (2, 2)),
+    },
+}
+
+#: As dpkg names them: what Kubernetes' own packages are built for and this collection is tested on.
+ARCHITECTURES: tuple[str, ...] = ("amd64", "arm64")
+
+
+class CompatibilityError(ValueError):
+    """Versions that do not go together, or that are no versions."""
+
+
+class Version(NamedTuple):
+    """A Kubernetes version; without a patch it stands for the newest one of that minor."""
+
+    major: int
+    minor: int
+    patch: int | None = None
+
+    @property
+    def short(self) -> Minor:
+        """Major and minor, by which compatibility is decided."""
+        return (self.major, self.minor)
+
+    def __str__(self) -> str:
+        return ".".join(str(part) for part in self if part is not None)
+
+
+def _minor_text(minor: Minor) -> str:
+    return f"{minor[0]}.{minor[1]}"
+
+
+def _covers(span: tuple[Minor, Minor | None], minor: Minor) -> bool:
+    first, last = span
+    return first <= minor and (last is None or minor <= last)
+
+
+def parse_version(text: object) -> Version:
+    """Read "1.36" or "1.36.1"; numbers are refused, since YAML has made 1.3 of an unquoted 1.30."""
+    if not isinstance(text, str):
+        raise CompatibilityError(
+            f"Kubernetes version {text!r} is not a string: "
+            'put it in quotes, such as "1.36", since YAML reads 1.30 as the number 1.3'
+        )
+    match = re.fullmatch(r"(0|[1-9]\d*)\.(0|[1-9]\d*)(?:\.(0|[1-9]\d*))?", text, re.ASCII)
+    if match is None:
+        raise CompatibilityError(
+            f'Kubernetes version {text!r} is not understood: it has to be like "1.36" (its newest patch) '
+            'or "1.36.1", without a leading v'
+        )
+    major, minor, patch = match.groups()
+    version = Version(int(major), int(minor), None if patch is None else int(patch))
+    if version.short < OLDEST_MINOR:
+        raise CompatibilityError(
+            f"Kubernetes {text} is too old: the oldest supported is {_minor_text(OLDEST_MINOR)}"
+        )
+    return version
+
+
+def version_warning(version: Version) -> str | None:
+    """Say so if the version is newer than this table."""
+    if version.short <= NEWEST_MINOR:
+        return None
+    return (
+        f"Kubernetes {version} is newer than {_minor_text(NEWEST_MINOR)}, the newest that this release of "
+        "bramble.pi knows: it is treated like that one"
+    )
+
+
+def kubernetes_runtime(*, version: Version, runtime: str = "auto") -> str:
+    """Choose the runtime for a version, or check the one asked for."""
+    served = [name for name, span in RUNTIMES.items() if _covers(span, version.short)]
+    if runtime == "auto":
+        return "dockershim" if "dockershim" in served else "containerd"
+    if runtime not in RUNTIMES:
+        raise CompatibilityError(f"runtime {runtime!r} is not known: use one of auto, {', '.join(RUNTIMES)}")
+    if runtime not in served:
+        raise CompatibilityError(
+            f"runtime {runtime} does not go with Kubernetes {version}: use one of auto, {', '.join(served)}"
+        )
+    return runtime
+
+
+def cri_socket(*, version: Version, runtime: str = "auto") -> str:
+    """Where kubelet and kubeadm reach the runtime."""
+    return CRI_SOCKETS[kubernetes_runtime(version=version, runtime=runtime)]
+
+
+def kubeadm_api_versions(version: Version) -> list[str]:
+    """API versions of configuration that this version's kubeadm reads, oldest first."""
+    return [name for name, span in KUBEADM_API_VERSIONS.items() if _covers(span, version.short)]
+
+
+def kubeadm_api_version(version: Version) -> str:
+    """Newest API version of configuration that this version's kubeadm reads."""
+    return kubeadm_api_versions(version)[-1]
+
+
+def cgroup_v1_refused(version: Version) -> bool:
+    """Whether kubelet refuses to start on cgroup v1 unless told otherwise."""
+    return version.short >= CGROUP_V1_REFUSED_FROM
+
+
+def containerd_problem(*, version: Version, containerd: Minor) -> str | None:
+    """Say why kubelet cannot use this containerd, if so."""
+    needed = max(wanted for since, wanted in CONTAINERD_NEEDED if since <= version.short)
+    if containerd < needed:
+        return (
+            f"Kubernetes {version} needs containerd {_minor_text(needed)} or newer, "
+            f"and this is {_minor_text(containerd)}"
+        )
+    if containerd >= (2, 0) and version.short < CONTAINERD_2_NEEDS_MINOR:
+        return (
+            f"containerd {_minor_text(containerd)} needs Kubernetes {_minor_text(CONTAINERD_2_NEEDS_MINOR)} "
+            f"or newer, and this is {version}"
+        )
+    return None
+
+
+def os_problem(*, os_id: str, os_version: str) -> str | None:
+    """Say why an operating system is not supported, if so (ID and VERSION_ID of /etc/os-release)."""
+    releases = OS_RELEASES.get(os_id)
+    if releases is None:
+        return f"operating system {os_id!r} is not supported: use one of {', '.join(sorted(OS_RELEASES))}"
+    if os_version not in releases:
+        return f"{os_id} {os_version} is not supported: use one of {', '.join(releases)}"
+    return None
