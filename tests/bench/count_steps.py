@@ -1,0 +1,79 @@
+# Copyright: bramble.pi contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Count what a converge that changes nothing costs each host.
+
+Every module run costs a Pi about a second, so their number is what a user waits for. The rack of
+the inventory has to be up and converged.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+# What a host may cost at the most in a converge that changes nothing.
+MODULES_WORKER = 8
+MODULES_CONTROL_PLANE = 12
+SKIPPED_OR_CONTROLLER = 15
+
+
+def count_steps(inventory: Path, *arguments: str) -> dict[str, dict[str, int]]:
+    """Run site.yml with the counting callback; return {host: {modules, controller, skipped, changed}}."""
+    with tempfile.TemporaryDirectory() as folder:
+        report = Path(folder) / "steps.json"
+        environment = {
+            **os.environ,
+            "ANSIBLE_CALLBACK_PLUGINS": str(Path(__file__).parent / "callback_plugins"),
+            "ANSIBLE_CALLBACKS_ENABLED": "step_counter",
+            "STEP_COUNTER_FILE": str(report),
+            "LC_ALL": "C.UTF-8",
+        }
+        playbook = Path(sys.executable).parent / "ansible-playbook"
+        command = [str(playbook), "-i", str(inventory), "site.yml", *arguments]
+        subprocess.run(command, cwd=ROOT, env=environment, check=True, stdout=sys.stderr)
+        counts: dict[str, dict[str, int]] = json.loads(report.read_text())
+        return counts
+
+
+def control_planes(inventory: Path) -> set[str]:
+    """Return the hosts of the group control_plane."""
+    command = [str(Path(sys.executable).parent / "ansible-inventory"), "-i", str(inventory), "--list"]
+    listing = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True).stdout
+    return set(json.loads(listing).get("control_plane", {}).get("hosts", []))
+
+
+def table(counts: dict[str, dict[str, int]], masters: set[str]) -> str:
+    """Lay the counts out beside what they may reach."""
+    lines = [f"{'host':<12}{'modules':>9}{'of':>5}{'skipped + controller':>23}{'of':>5}{'changed':>9}"]
+    for host, count in counts.items():
+        limit = MODULES_CONTROL_PLANE if host in masters else MODULES_WORKER
+        rest = count["skipped"] + count["controller"]
+        lines.append(
+            f"{host:<12}{count['modules']:>9}{limit:>5}"
+            f"{rest:>23}{SKIPPED_OR_CONTROLLER:>5}{count['changed']:>9}"
+        )
+    return "\n".join(lines)
+
+
+def main() -> None:
+    """Print the table for one inventory."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--inventory", type=Path, default=ROOT / "inventories" / "virtual")
+    parser.add_argument("--tasks", action="store_true", help="list the tasks behind the numbers")
+    arguments = parser.parse_args()
+    counts = count_steps(arguments.inventory)
+    print(table(counts, control_planes(arguments.inventory)))
+    if arguments.tasks:
+        for host, count in counts.items():
+            print(f"\n{host}", *count["tasks"], sep="\n  ")  # type: ignore[misc]
+
+
+if __name__ == "__main__":
+    main()

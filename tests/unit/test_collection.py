@@ -1,0 +1,95 @@
+# Copyright: bramble.pi contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The collection as a user gets it: built, installed into an empty folder, used from there."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tarfile
+from pathlib import Path
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).resolve().parents[2]
+BIN = Path(sys.executable).parent
+
+
+def offline() -> list[str]:
+    """Return a prefix that takes the network away, where this user may do that."""
+    prefix = ["unshare", "--net"]
+    usable = subprocess.run([*prefix, "true"], capture_output=True, check=False).returncode == 0
+    return prefix if usable else []
+
+
+def run(*command: str, cwd: Path, **environment: str) -> str:
+    """Run a command of ansible-core without a network and return what it printed."""
+    done = subprocess.run(
+        [*offline(), str(BIN / command[0]), *command[1:]],
+        cwd=cwd,
+        env={**os.environ, "LC_ALL": "C.UTF-8", "ANSIBLE_FORCE_COLOR": "0", **environment},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout
+    return done.stdout
+
+
+@pytest.fixture(scope="session")
+def archive(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Build the collection."""
+    folder = tmp_path_factory.mktemp("build")
+    run("ansible-galaxy", "collection", "build", "--output-path", str(folder), cwd=ROOT)
+    version = yaml.safe_load((ROOT / "galaxy.yml").read_text())["version"]
+    return folder / f"bramble-pi-{version}.tar.gz"
+
+
+@pytest.fixture(scope="session")
+def installed(archive: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Install the built file into an empty folder, which becomes the only place for collections."""
+    folder = tmp_path_factory.mktemp("installed")
+    run("ansible-galaxy", "collection", "install", str(archive), "-p", str(folder), cwd=folder)
+    return folder
+
+
+def use(installed: Path, *command: str) -> str:
+    """Run a command that knows the installed collection and no checkout."""
+    return run(*command, cwd=installed, ANSIBLE_COLLECTIONS_PATH=str(installed))
+
+
+def test_archive_holds_the_collection_and_nothing_of_the_checkout(archive: Path) -> None:
+    with tarfile.open(archive) as tar:
+        names = {name.split("/", maxsplit=1)[0] for name in tar.getnames()}
+    assert {"plugins", "roles", "playbooks", "meta", "README.md", "LICENSE", "MANIFEST.json"} <= names
+    assert not {name for name in names if name.startswith((".c", ".v", ".git", ".m", ".p", ".r", ".h"))}
+
+
+def test_archive_does_not_depend_on_other_collections() -> None:
+    assert yaml.safe_load((ROOT / "galaxy.yml").read_text())["dependencies"] == {}
+
+
+@pytest.mark.parametrize("example", ["router", "nat"])
+def test_installed_site_playbook_is_found(installed: Path, example: str) -> None:
+    inventory = installed / "ansible_collections" / "bramble" / "pi" / "inventories" / example
+    output = use(installed, "ansible-playbook", "bramble.pi.site", "-i", str(inventory), "--list-tags")
+    for role in ("os_prep", "docker", "kube_packages", "control_plane", "workers"):
+        assert role in output
+
+
+def test_installed_preflight_judges_an_inventory(installed: Path) -> None:
+    inventory = installed / "ansible_collections" / "bramble" / "pi" / "inventories" / "router"
+    output = use(installed, "ansible-playbook", "bramble.pi.preflight", "-i", str(inventory))
+    assert "failed=0" in output
+    assert "DEPRECATION" not in output
+
+
+@pytest.mark.parametrize("module", sorted(path.stem for path in (ROOT / "plugins" / "modules").glob("*.py")))
+def test_installed_module_has_documentation(installed: Path, module: str) -> None:
+    output = use(installed, "ansible-doc", f"bramble.pi.{module}")
+    for heading in ("OPTIONS", "EXAMPLES", "RETURN VALUES", "check_mode"):
+        assert heading in output
