@@ -1,0 +1,121 @@
+# Copyright: bramble.pi contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A rack of its own for the end-to-end tests, so that a demonstration beside it is not touched."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+BIN = Path(sys.executable).parent
+RACK_NAME = "e2e"
+ENVIRONMENT = {**os.environ, "LC_ALL": "C.UTF-8", "ANSIBLE_FORCE_COLOR": "0"}
+
+
+@dataclass
+class Run:
+    """What a command printed, and how it ended."""
+
+    code: int
+    output: str
+    seconds: float
+
+    def recap(self) -> dict[str, dict[str, int]]:
+        """Return Ansible's closing counts, {host: {ok, changed, unreachable, failed, ...}}."""
+        rows = re.findall(r"^(\S+)\s+: (ok=\d+ .*)$", self.output, re.MULTILINE)
+        return {host: {k: int(v) for k, v in re.findall(r"(\w+)=(\d+)", counts)} for host, counts in rows}
+
+
+class Rack:
+    """The rack of one test session: its inventory, and the commands that a user would give."""
+
+    def __init__(self, inventory: Path) -> None:
+        self.inventory = inventory
+
+    def start(self, *command: str) -> subprocess.Popen[str]:
+        """Start a command in the checkout."""
+        return subprocess.Popen(
+            command,
+            cwd=ROOT,
+            env=ENVIRONMENT,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+
+    def run(self, *command: str, code: int | None = 0) -> Run:
+        """Run a command in the checkout, showing its output as it comes."""
+        print(f"\n$ {' '.join(command)}", flush=True)
+        began = time.monotonic()
+        lines = []
+        with self.start(*command) as process:
+            for line in process.stdout or ():
+                print(line, end="", flush=True)
+                lines.append(line)
+        done = Run(process.returncode, "".join(lines), time.monotonic() - began)
+        print(f"({done.seconds:.0f} s, exit code {done.code})", flush=True)
+        if code is not None:
+            assert done.code == code, f"{command} ended with {done.code}, wanted {code}"
+        # A run of the collection prints no deprecation warning, whatever it does.
+        assert "DEPRECATION WARNING" not in done.output
+        return done
+
+    def playbook(self, name: str, *arguments: str, code: int | None = 0) -> Run:
+        """Run a playbook of the collection on this rack."""
+        return self.run(*self.playbook_command(name, *arguments), code=code)
+
+    def playbook_command(self, name: str, *arguments: str) -> list[str]:
+        """Return the command that runs a playbook on this rack."""
+        return [str(BIN / "ansible-playbook"), "-i", str(self.inventory), name, *arguments]
+
+    def shell(self, node: str, script: str) -> str:
+        """Run a shell script on a node, as root and not through Ansible, and return what it printed."""
+        command = ["podman", "exec", self.container(node), "sh", "-c", script]
+        return subprocess.run(command, check=True, capture_output=True, text=True).stdout
+
+    def container(self, node: str) -> str:
+        """Return the name of the container that stands for a node."""
+        return f"{RACK_NAME}-{node}"
+
+    def kubectl(self, *arguments: str) -> Any:
+        """Ask the cluster with the administrator's kubeconfig; return the answer as data."""
+        script = " ".join(["kubectl --kubeconfig /etc/kubernetes/admin.conf", *arguments, "-o json"])
+        return json.loads(self.shell("pi-1", script))
+
+    def ready(self) -> dict[str, str]:
+        """Return each node's Ready condition, {name: "True" | "False" | "Unknown"}."""
+        return {
+            node["metadata"]["name"]: next(
+                condition["status"]
+                for condition in node["status"]["conditions"]
+                if condition["type"] == "Ready"
+            )
+            for node in self.kubectl("get", "nodes")["items"]
+        }
+
+
+@pytest.fixture(scope="session")
+def rack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rack]:
+    """Give the rack its inventory: a copy of inventories/virtual with a name and a network of its own."""
+    inventory = tmp_path_factory.mktemp("rack") / "inventory"
+    shutil.copytree(ROOT / "inventories" / "virtual", inventory)
+    # Files of group_vars/all are read in the order of their names; the last one wins.
+    override = {"rack_name": RACK_NAME, "rack_subnet": "10.89.61.0/24"}
+    (inventory / "group_vars" / "all" / "zz_e2e.yml").write_text(json.dumps(override))
+    rack = Rack(inventory)
+    yield rack
+    rack.playbook("playbooks/rack_destroy.yml")

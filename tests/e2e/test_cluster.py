@@ -1,0 +1,151 @@
+# Copyright: bramble.pi contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A real cluster from nothing, and what can go wrong with it. Each test goes on where the last one ended."""
+
+from __future__ import annotations
+
+import subprocess
+import time
+
+from tests.bench import count_steps
+from tests.e2e.conftest import ROOT, Rack
+
+NODES = {"pi-1", "pi-2", "pi-3"}
+ALL_READY = dict.fromkeys(NODES, "True")
+
+
+def assert_unchanged(recap: dict[str, dict[str, int]]) -> None:
+    assert set(recap) >= NODES
+    for host, counts in recap.items():
+        assert counts["changed"] == 0, host
+        assert counts["failed"] == counts["unreachable"] == 0, host
+
+
+def test_check_mode_on_a_fresh_rack(rack: Rack) -> None:
+    rack.playbook("playbooks/rack_create.yml")
+    before = rack.shell("pi-2", "find /etc /boot -type f | sort | xargs md5sum")
+    checked = rack.playbook("site.yml", "--check", "--diff")
+    assert all(counts["failed"] == 0 for counts in checked.recap().values())
+    assert all(checked.recap()[node]["changed"] > 0 for node in NODES)
+    assert rack.shell("pi-2", "find /etc /boot -type f | sort | xargs md5sum") == before
+
+
+def test_demo_brings_up_a_verified_cluster(rack: Rack) -> None:
+    demo = rack.run("make", "demo", f"INVENTORY={rack.inventory}")
+    assert rack.ready() == ALL_READY
+    for promised in ("kubeconfig", "make demo-down", *NODES):
+        assert promised in demo.output
+
+
+def test_second_demo_finds_that_all_is_there(rack: Rack) -> None:
+    again = rack.run("make", "demo", f"INVENTORY={rack.inventory}")
+    changed = [line for line in again.output.splitlines() if line.startswith("changed:")]
+    # verify makes its workload anew each time; nothing else may change.
+    assert not [line for line in changed if "kube-verify" not in line], changed
+
+
+def test_controllers_and_kernel_command_line(rack: Rack) -> None:
+    for node in NODES:
+        line = rack.shell(node, "cat /boot/firmware/cmdline.txt")
+        for token in ("cgroup_enable=cpuset", "cgroup_enable=memory", "cgroup_memory=1", "swapaccount=1"):
+            assert line.split().count(token) == 1
+        assert rack.shell(node, "cat /proc/cmdline").strip().endswith(line.strip())
+        # The one reboot of the run, by which the node came to this command line.
+        assert rack.shell(node, "cat /proc/swaps").count("\n") == 1
+
+
+def test_kubeconfig_of_the_ordinary_user(rack: Rack) -> None:
+    assert rack.shell("pi-1", "stat -c '%U %a' /home/pi/.kube/config").split() == ["pi", "600"]
+    assert "pi-3" in rack.shell("pi-1", "su - pi -c 'kubectl get nodes'")
+
+
+def test_packages_are_held(rack: Rack) -> None:
+    for node in NODES:
+        held = rack.shell(node, "apt-mark showhold").split()
+        assert {"kubelet", "kubeadm", "kubectl", "kubernetes-cni"} <= set(held)
+        rack.shell(node, "apt-get -qq update; DEBIAN_FRONTEND=noninteractive apt-get -qq -y upgrade")
+        assert "v1.20.2" in rack.shell(node, "kubelet --version")
+
+
+def test_second_run_changes_nothing_and_costs_little(rack: Rack) -> None:
+    counts = count_steps.count_steps(rack.inventory)
+    masters = count_steps.control_planes(rack.inventory)
+    print(count_steps.table(counts, masters))
+    for node in NODES:
+        limit = count_steps.MODULES_CONTROL_PLANE if node in masters else count_steps.MODULES_WORKER
+        assert counts[node]["changed"] == 0
+        assert counts[node]["modules"] <= limit
+        assert counts[node]["skipped"] + counts[node]["controller"] <= count_steps.SKIPPED_OR_CONTROLLER
+
+
+def test_check_mode_on_the_running_cluster_changes_nothing(rack: Rack) -> None:
+    assert_unchanged(rack.playbook("site.yml", "--check", "--diff").recap())
+
+
+def test_reset_wants_a_plain_yes(rack: Rack) -> None:
+    refused = rack.playbook("playbooks/reset.yml", "-e", "reset_confirm=maybe", code=2)
+    assert "reset_confirm" in refused.output
+    assert "maybe" in refused.output
+    assert rack.ready() == ALL_READY
+
+
+def test_one_worker_is_taken_out_and_added_again(rack: Rack) -> None:
+    rack.playbook("playbooks/reset.yml", "--limit", "pi-3", "-e", "reset_confirm=yes")
+    assert rack.ready() == dict.fromkeys(NODES - {"pi-3"}, "True")
+    added = rack.playbook("site.yml", "--limit", "pi-3")
+    assert set(added.recap()) == {"pi-3"}
+    rack.playbook("playbooks/verify.yml")
+    assert rack.ready() == ALL_READY
+
+
+def test_whole_cluster_is_reset(rack: Rack) -> None:
+    rack.playbook("playbooks/reset.yml", "-e", "reset_confirm=yes")
+    for node in NODES:
+        left = rack.shell(
+            node,
+            "ls -A /etc/kubernetes /var/lib/etcd /etc/cni/net.d 2>/dev/null | grep -v ':$';"
+            "ip -o link show type bridge | grep -o cni0; iptables-save | grep -E 'KUBE-|CNI-'; true",
+        )
+        assert left.strip() in ("", "manifests"), (node, left)
+    again = rack.playbook("playbooks/reset.yml", "-e", "reset_confirm=yes")
+    assert_unchanged(again.recap())
+
+
+def test_killed_init_is_recovered_with_the_other_runtime(rack: Rack) -> None:
+    runtime = ("-e", "docker_kubernetes_runtime=containerd")
+    with rack.start(*rack.playbook_command("site.yml", *runtime)) as first:
+        deadline = time.monotonic() + 300
+        # The moment after etcd has been told to start, and long before init is through.
+        while not rack.shell("pi-1", "ls /etc/kubernetes/manifests/etcd.yaml 2>/dev/null || true"):
+            assert time.monotonic() < deadline, "kubeadm init was not seen"
+            assert first.poll() is None, "site.yml ended before kubeadm init"
+            time.sleep(0.2)
+        first.kill()
+        rack.shell("pi-1", "pkill -KILL -x kubeadm || true")
+        first.communicate()
+    rack.playbook("site.yml", *runtime)
+    rack.playbook("playbooks/verify.yml", *runtime)
+    assert rack.ready() == ALL_READY
+    runtimes = {
+        node["status"]["nodeInfo"]["containerRuntimeVersion"].split(":")[0]
+        for node in rack.kubectl("get", "nodes")["items"]
+    }
+    assert runtimes == {"containerd"}
+    assert_unchanged(rack.playbook("site.yml", *runtime).recap())
+
+
+def test_node_that_is_restarted_comes_back_by_itself(rack: Rack) -> None:
+    rack.run(str(ROOT / ".venv/bin/ansible"), "-i", str(rack.inventory), "pi-2", "-b", "-m", "reboot")
+    deadline = time.monotonic() + 120
+    while rack.ready() != ALL_READY:
+        assert time.monotonic() < deadline, rack.ready()
+        time.sleep(2)
+    rack.playbook("playbooks/verify.yml", "-e", "docker_kubernetes_runtime=containerd")
+
+
+def test_demo_down_leaves_nothing_behind(rack: Rack) -> None:
+    rack.run("make", "demo-down", f"INVENTORY={rack.inventory}")
+    for command in (["ps", "--all"], ["volume", "ls"], ["network", "ls"]):
+        listing = subprocess.run(["podman", *command], check=True, capture_output=True, text=True).stdout
+        assert "e2e" not in listing
