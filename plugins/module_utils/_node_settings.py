@@ -1,0 +1,208 @@
+# Copyright: bramble.pi contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What the files behind a node's settings should say, decided from what they say now."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+MANAGED = "# Managed by bramble.pi (bramble.pi.node_settings); changes are overwritten.\n"
+HOSTS_BEGIN = "# BEGIN bramble.pi"
+HOSTS_END = "# END bramble.pi"
+FSTAB_MARK = "# swap off by bramble.pi: "
+
+_HOSTNAME = re.compile(r"(?!-)[a-z0-9-]{1,63}(?<!-)(\.(?!-)[a-z0-9-]{1,63}(?<!-))*")
+_MODULE = re.compile(r"[A-Za-z0-9_-]+")
+_SYSCTL_KEY = re.compile(r"[A-Za-z0-9_-]+([./][A-Za-z0-9_:.-]+)+")
+
+# What shows that code is in the kernel although it has no folder in /sys/module: built-in code without
+# parameters does not get one.
+BUILT_IN_EVIDENCE = {"br_netfilter": "/proc/sys/net/bridge"}
+
+
+class SettingsError(ValueError):
+    """A setting that cannot be put into effect; the text says why and what mends it."""
+
+
+def check_hostname(hostname: str) -> None:
+    """Refuse what Kubernetes would not take as a node's name (RFC 1123, lower case)."""
+    if len(hostname) > 253 or not _HOSTNAME.fullmatch(hostname):
+        raise SettingsError(
+            f"hostname is {hostname!r}; wanted are lower-case letters, digits and hyphens, in labels of"
+            " at most 63 that neither begin nor end with a hyphen"
+        )
+
+
+def check_hosts(entries: Iterable[Mapping[str, Any]]) -> None:
+    """Refuse entries that /etc/hosts cannot hold."""
+    for entry in entries:
+        try:
+            ipaddress.ip_address(entry["address"])
+        except ValueError:
+            raise SettingsError(
+                f"hosts has the address {entry['address']!r} for {' '.join(entry['names'])}; wanted is an"
+                " IPv4 or IPv6 address"
+            ) from None
+        for name in entry["names"]:
+            if not _HOSTNAME.fullmatch(name.lower()):
+                raise SettingsError(
+                    f"hosts has the name {name!r} for {entry['address']}; wanted is a host name"
+                )
+        if not entry["names"]:
+            raise SettingsError(f"hosts has no names for {entry['address']}; wanted is at least one")
+
+
+def check_modules(modules: Iterable[str]) -> None:
+    """Refuse what cannot be the name of a kernel module."""
+    for name in modules:
+        if not _MODULE.fullmatch(name):
+            raise SettingsError(f"kernel_modules has {name!r}; wanted is the name of a kernel module")
+
+
+def check_sysctl(settings: Mapping[str, Any]) -> None:
+    """Refuse what sysctl.d cannot hold."""
+    for key, value in settings.items():
+        if not _SYSCTL_KEY.fullmatch(key):
+            raise SettingsError(f"sysctl has the key {key!r}; wanted is one such as net.ipv4.ip_forward")
+        if isinstance(value, bool) or not re.fullmatch(r"[^\n]+", str(value)):
+            raise SettingsError(
+                f"sysctl has the value {value!r} for {key}; wanted is a number or one line of text"
+            )
+
+
+def hostname_text(*, text: str | None, hostname: str) -> str:
+    """Return what /etc/hostname should say; a file that means the same is left as it is."""
+    lines = [line.strip() for line in (text or "").splitlines()]
+    if text is not None and [line for line in lines if line and not line.startswith("#")] == [hostname]:
+        return text
+    return f"{hostname}\n"
+
+
+def cloud_init_text(*, hostname: bool, hosts: bool) -> str:
+    """Return the drop-in by which cloud-init leaves alone what is managed here."""
+    return (
+        MANAGED
+        + ("preserve_hostname: true\n" if hostname else "")
+        + ("manage_etc_hosts: false\n" if hosts else "")
+    )
+
+
+def _own_line(line: str, hostname: str) -> str:
+    """Let a line ``127.0.1.1 oldname.domain oldname`` (Debian's custom) follow the host name."""
+    match = re.fullmatch(r"(127\.0\.1\.1\s+)([^#]*?)(\s*(?:#.*)?)", line)
+    if not match:
+        return line
+    # Names in cloud-init's template of this file are such as {{ fqdn }}.
+    names = re.findall(r"\{\{.*?\}\}|\S+", match.group(2))
+    if hostname in names:
+        return line
+    old = names[0].partition(".")[0] if names else ""
+    following = [
+        hostname + name[len(old) :] if name == old or name.startswith(f"{old}.") else name for name in names
+    ]
+    return match.group(1) + " ".join(dict.fromkeys(following)) + match.group(3)
+
+
+def hosts_text(
+    *, text: str, hostname: str | None = None, entries: Sequence[Mapping[str, Any]] | None = None
+) -> str:
+    """Return what a hosts file should say: one marked block of entries, the rest as it was.
+
+    With a host name, the line 127.0.1.1 follows it. No entries (but not None) take the block away.
+    """
+    lines = text.removesuffix("\n").split("\n") if text else []
+    if hostname is not None:
+        lines = [_own_line(line, hostname) for line in lines]
+    if entries is not None:
+        begins = [number for number, line in enumerate(lines) if line.strip() == HOSTS_BEGIN]
+        ends = [number for number, line in enumerate(lines) if line.strip() == HOSTS_END]
+        if len(begins) > 1 or len(begins) != len(ends) or begins > ends:
+            numbers = ", ".join(str(number + 1) for number in sorted(begins + ends))
+            raise SettingsError(
+                f"the marks {HOSTS_BEGIN!r} and {HOSTS_END!r} stand in lines {numbers}; wanted is one"
+                " pair, in this order, or none: take the wrong lines out by hand"
+            )
+        block = [f"{entry['address']} {' '.join(entry['names'])}" for entry in entries]
+        if block:
+            block = [HOSTS_BEGIN, *block, HOSTS_END]
+        if begins:
+            lines[begins[0] : ends[0] + 1] = block
+        else:
+            lines += block
+    return "".join(f"{line}\n" for line in lines)
+
+
+def hosts_conflicts(*, text: str, entries: Iterable[Mapping[str, Any]]) -> list[str]:
+    """Name the lines before the block that give a name of the block another address: the first line wins."""
+    wanted = {
+        (name, ":" in entry["address"]): entry["address"] for entry in entries for name in entry["names"]
+    }
+    conflicts = []
+    for line in text.split(f"{HOSTS_BEGIN}\n", maxsplit=1)[0].split("\n"):
+        address, *names = line.partition("#")[0].split() or [""]
+        # Debian's own line for the host itself is meant to be so.
+        if address == "127.0.1.1":
+            continue
+        for name in names:
+            other = wanted.get((name, ":" in address), address)
+            if other != address:
+                conflicts.append(f"{address} {name} (wanted is {other})")
+    return conflicts
+
+
+def modules_text(*, modules: Sequence[str]) -> str:
+    """Return what modules-load.d should say."""
+    return MANAGED + "".join(f"{name}\n" for name in modules)
+
+
+def is_built_in(*, module: str, filesystems: str, modules_builtin: str) -> bool:
+    """Tell whether a module is part of the kernel, by /proc/filesystems or modules.builtin."""
+    name = module.replace("-", "_")
+    if name in filesystems.split():
+        return True
+    return any(
+        line.rsplit("/", 1)[-1].partition(".ko")[0].replace("-", "_") == name
+        for line in modules_builtin.split()
+    )
+
+
+def sysctl_text(*, settings: Mapping[str, Any]) -> str:
+    """Return what sysctl.d should say."""
+    return MANAGED + "".join(f"{key} = {value}\n" for key, value in settings.items())
+
+
+def sysctl_path(key: str) -> str:
+    """Return the file of a key; where its first separator is a slash, dots belong to names (sysctl.d(5))."""
+    separator = re.search(r"[./]", key)
+    if separator and separator.group() == ".":
+        key = key.translate(str.maketrans("./", "/."))
+    return f"/proc/sys/{key}"
+
+
+def sysctl_values(text: str) -> dict[str, str]:
+    """Return the assignments of a sysctl.d file, by the path of their key."""
+    values = {}
+    for line in text.splitlines():
+        key, equals, value = line.strip().partition("=")
+        if equals and key and key[0] not in "#;":
+            values[sysctl_path(key.strip().lstrip("-"))] = " ".join(value.split())
+    return values
+
+
+def is_same_sysctl(*, running: str, wanted: Any) -> bool:
+    """Compare values as the kernel does: blanks and tabs between numbers are one."""
+    return running.split() == str(wanted).split()
+
+
+def fstab_without_swap(*, text: str) -> str:
+    """Return fstab with its swap lines commented out."""
+    return "\n".join(FSTAB_MARK + line if _is_swap(line) else line for line in text.split("\n"))
+
+
+def _is_swap(fstab_line: str) -> bool:
+    fields = fstab_line.split()
+    return len(fields) >= 3 and not fields[0].startswith("#") and fields[2] == "swap"

@@ -1,0 +1,366 @@
+#!/usr/bin/python
+# Copyright: bramble.pi contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Ansible module ``bramble.pi.node_settings``."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: node_settings
+short_description: Set host name, hosts, kernel modules, sysctl and swap of a node in one step
+version_added: '0.1.0'
+description:
+  - Puts the settings that Kubernetes wants into effect now and keeps them over reboots.
+  - Options that are not given are left alone.
+  - Files are replaced in one step. The parts of C(/etc/hosts) and C(/etc/fstab) that others wrote stay.
+author:
+  - bramble.pi contributors (@bramble-pi)
+extends_documentation_fragment:
+  - bramble.pi.attributes
+attributes:
+  check_mode:
+    support: full
+  diff_mode:
+    support: partial
+    details: Shows what changes in files, not what changes in the running kernel; RV(changes) names both.
+  idempotent:
+    support: full
+options:
+  hostname:
+    description:
+      - The host name, running and in C(/etc/hostname). A line C(127.0.1.1) in C(/etc/hosts) follows it.
+      - Where cloud-init is installed it is told to leave the name alone, since it would set its own again.
+    type: str
+  hosts:
+    description:
+      - Entries for one marked block in C(/etc/hosts). An empty list takes the block away.
+      - Where cloud-init is installed its template of that file is treated alike, because user-data can have
+        the file written anew from it at each boot.
+    type: list
+    elements: dict
+    suboptions:
+      address:
+        description: IPv4 or IPv6 address.
+        type: str
+        required: true
+      names:
+        description: Names of the address, the main one first.
+        type: list
+        elements: str
+        required: true
+  kernel_modules:
+    description:
+      - Kernel modules to load now, and at each boot by C(/etc/modules-load.d/bramble.conf).
+      - What is built into the kernel counts as loaded.
+    type: list
+    elements: str
+  sysctl:
+    description:
+      - Kernel parameters and their values, set now if the running value is another, and at each boot by
+        C(/etc/sysctl.d/99-bramble.conf).
+    type: dict
+  swap:
+    description:
+      - V(off) switches swap off now and for good, whichever mechanism there is. It masks C(swap.target) and
+        the services C(dphys-swapfile) and C(zramswap), disables swap units that other targets want, sets
+        C(Mechanism=none) for rpi-swap, and comments out the swap lines of C(/etc/fstab)
+        (C(/etc/fstab.before-bramble) keeps the original).
+      - V(keep) leaves swap as it is, for example on a USB disk of its own. The kubelet then needs
+        C(failSwapOn=false).
+    type: str
+    choices: ['off', keep]
+    default: keep
+"""
+
+EXAMPLES = r"""
+- name: Prepare the node for Kubernetes
+  bramble.pi.node_settings:
+    hostname: pi-1
+    hosts:
+      - address: 192.168.1.11
+        names: [pi-1]
+      - address: 192.168.1.12
+        names: [pi-2]
+    kernel_modules: [overlay, br_netfilter]
+    sysctl:
+      net.bridge.bridge-nf-call-iptables: 1
+      net.ipv4.ip_forward: 1
+    swap: 'off'
+"""
+
+RETURN = r"""
+changes:
+  description: What was changed, or would be in check mode.
+  returned: success
+  type: list
+  elements: str
+  sample: [set net.ipv4.ip_forward from 0 to 1, mask swap.target]
+pending:
+  description: What takes effect with the next boot only.
+  returned: success
+  type: list
+  elements: str
+  sample: ['the kernel module br_netfilter is not loaded: /lib/modules/6.1.21-v8+ is gone since an upgrade']
+reboot_required:
+  description: Whether anything is pending.
+  returned: success
+  type: bool
+  sample: false
+"""
+
+import glob
+import os
+import socket
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.bramble.pi.plugins.module_utils import _node_settings as core
+from ansible_collections.bramble.pi.plugins.module_utils._files import read_text, write_text
+from ansible_collections.bramble.pi.plugins.module_utils._node_facts import active_swaps
+
+_CLOUD_INIT = "/etc/cloud/cloud.cfg.d"
+_CLOUD_INIT_HOSTS = "/etc/cloud/templates/hosts.debian.tmpl"
+_FSTAB_BACKUP = "/etc/fstab.before-bramble"
+_RPI_SWAP = "/etc/rpi/swap.conf"
+_SWAP_SERVICES = ("dphys-swapfile.service", "zramswap.service")
+_SYSCTL = "/etc/sysctl.d/99-bramble.conf"
+_UNITS = "/etc/systemd/system"
+_UNIT_PATHS = (_UNITS, "/lib/systemd/system", "/usr/lib/systemd/system")
+
+
+class NodeSettings:
+    """Brings one setting after the other into effect and remembers what that changed."""
+
+    def __init__(self, module: AnsibleModule) -> None:
+        self.module = module
+        self.changes: list[str] = []
+        self.pending: list[str] = []
+        self.diff: list[dict[str, str]] = []
+
+    def _run(self, command: Sequence[str], wanted: str) -> None:
+        status, _stdout, stderr = self.module.run_command(list(command))
+        if status != 0:
+            raise core.SettingsError(
+                f"{' '.join(command)} ended with {status}; wanted was to {wanted}: {stderr.strip()}"
+            )
+
+    def _write(self, path: str, text: str, change: str | None = None) -> None:
+        before = read_text(path)
+        if before == text:
+            return
+        self.changes.append(change or f"write {path}")
+        self.diff.append({"before_header": path, "after_header": path, "before": before or "", "after": text})
+        if not self.module.check_mode:
+            write_text(path, text)
+
+    def set_hostname(self, hostname: str) -> None:
+        """Set the host name that is configured and the one that is running."""
+        core.check_hostname(hostname)
+        self._write("/etc/hostname", core.hostname_text(text=read_text("/etc/hostname"), hostname=hostname))
+        running = os.uname().nodename
+        if running != hostname:
+            self.changes.append(f"set the running host name from {running} to {hostname}")
+            if not self.module.check_mode:
+                socket.sethostname(hostname)
+
+    def set_hosts(self, hostname: str | None, entries: Sequence[Mapping[str, Any]] | None) -> None:
+        """Bring /etc/hosts up to date, and what cloud-init would make of it."""
+        core.check_hosts(entries or [])
+        before = read_text("/etc/hosts") or ""
+        for conflict in core.hosts_conflicts(text=before, entries=entries or []):
+            self.module.warn(
+                f"/etc/hosts has {conflict} before the block of this collection, and the first line wins; it was"
+                " not written by this collection and stays: take it out if it is outdated"
+            )
+        self._write("/etc/hosts", core.hosts_text(text=before, hostname=hostname, entries=entries))
+        template = read_text(_CLOUD_INIT_HOSTS)
+        if template is not None:
+            self._write(_CLOUD_INIT_HOSTS, core.hosts_text(text=template, hostname=hostname, entries=entries))
+        if os.path.isdir(_CLOUD_INIT):
+            self._write(
+                f"{_CLOUD_INIT}/99-bramble.cfg",
+                core.cloud_init_text(hostname=hostname is not None, hosts=True),
+            )
+
+    def load_modules(self, modules: Sequence[str]) -> None:
+        """Load kernel modules now and at each boot."""
+        core.check_modules(modules)
+        self._write("/etc/modules-load.d/bramble.conf", core.modules_text(modules=modules))
+        release = os.uname().release
+        folder = f"/lib/modules/{release}"
+        filesystems = read_text("/proc/filesystems") or ""
+        modules_builtin = read_text(f"{folder}/modules.builtin") or ""
+        for name in modules:
+            evidence = (f"/sys/module/{name.replace('-', '_')}", core.BUILT_IN_EVIDENCE.get(name, ""))
+            if any(map(os.path.exists, evidence)) or core.is_built_in(
+                module=name, filesystems=filesystems, modules_builtin=modules_builtin
+            ):
+                continue
+            if not os.path.isdir(folder) and glob.glob("/lib/modules/*/modules.dep"):
+                self.pending.append(
+                    f"the kernel module {name} is not loaded: {folder} is gone since an upgrade of the kernel"
+                )
+                continue
+            self.changes.append(f"load the kernel module {name}")
+            if not self.module.check_mode:
+                self._modprobe(name, release)
+
+    def _modprobe(self, name: str, release: str) -> None:
+        modprobe = self.module.get_bin_path("modprobe", opt_dirs=["/sbin", "/usr/sbin"])
+        if modprobe is None:
+            raise core.SettingsError(
+                f"the kernel module {name} is neither loaded nor built into the kernel {release}, and modprobe"
+                " is not installed; wanted is the module: install the package kmod"
+            )
+        status, _stdout, stderr = self.module.run_command([modprobe, name])
+        if status != 0:
+            raise core.SettingsError(
+                f"the kernel module {name} is neither loaded nor built into the kernel {release}, and modprobe"
+                f" says: {stderr.strip()}. Wanted is the module: install the package that brings it for this"
+                " kernel (on Ubuntu linux-modules-extra-raspi on a Pi, linux-modules-extra-generic elsewhere) and"
+                " reboot, or, in a container, load it on the machine that runs the container"
+            )
+
+    def set_sysctl(self, settings: Mapping[str, Any]) -> None:
+        """Set kernel parameters now and at each boot."""
+        core.check_sysctl(settings)
+        self._refuse_overriding(settings)
+        self._write(_SYSCTL, core.sysctl_text(settings=settings))
+        for key, value in settings.items():
+            path = core.sysctl_path(key)
+            running = read_text(path)
+            if running is None:
+                # Modules bring parameters of their own, which are not there before they are loaded.
+                if self.pending:
+                    continue
+                if self.module.check_mode:
+                    self.changes.append(f"set {key} to {value}")
+                    continue
+                raise core.SettingsError(
+                    f"the running kernel has no parameter {key} ({path} is not there); wanted is the value"
+                    f" {value}: add the module that brings it to kernel_modules (net.bridge needs br_netfilter)"
+                )
+            if core.is_same_sysctl(running=running, wanted=value):
+                continue
+            self.changes.append(f"set {key} from {running.strip()} to {value}")
+            if not self.module.check_mode:
+                try:
+                    with open(path, "w", encoding="ascii") as file:
+                        file.write(str(value))
+                except OSError as error:
+                    raise core.SettingsError(
+                        f"the kernel does not let {key} be set from {running.strip()} to {value}:"
+                        f" {error.strerror}"
+                    ) from error
+
+    def _refuse_overriding(self, settings: Mapping[str, Any]) -> None:
+        """Refuse files that would undo the settings at the next boot, because they are read later."""
+        wanted = {core.sysctl_path(key): (key, value) for key, value in settings.items()}
+        later = [
+            path
+            for folder in ("/etc/sysctl.d", "/run/sysctl.d", "/usr/local/lib/sysctl.d", "/usr/lib/sysctl.d")
+            for path in glob.glob(f"{folder}/*.conf")
+            if os.path.basename(path) > os.path.basename(_SYSCTL)
+        ]
+        for path in sorted(later):
+            for parameter, theirs in core.sysctl_values(read_text(path) or "").items():
+                key, value = wanted.get(parameter, ("", theirs))
+                if not core.is_same_sysctl(running=theirs, wanted=value):
+                    raise core.SettingsError(
+                        f"{os.path.realpath(path)} sets {key} to {theirs}, and as {path} it is read after"
+                        f" {_SYSCTL} at each boot; wanted is {value}: take that line out"
+                    )
+
+    def switch_swap_off(self) -> None:
+        """Switch swap off for good first, and then for now."""
+        fstab = read_text("/etc/fstab")
+        if fstab is not None:
+            without = core.fstab_without_swap(text=fstab)
+            if without != fstab and not os.path.exists(_FSTAB_BACKUP):
+                self._write(_FSTAB_BACKUP, fstab, f"keep /etc/fstab as {_FSTAB_BACKUP}")
+            self._write("/etc/fstab", without, "comment out the swap lines of /etc/fstab")
+        if os.path.exists(_RPI_SWAP):
+            self._write(f"{_RPI_SWAP}.d/99-bramble.conf", f"{core.MANAGED}[Main]\nMechanism=none\n")
+        self._hold_swap_units()
+        for device in active_swaps(text=read_text("/proc/swaps") or ""):
+            self._swapoff(device)
+
+    def _hold_swap_units(self) -> None:
+        services = [
+            name for name in _SWAP_SERVICES if any(os.path.exists(f"{path}/{name}") for path in _UNIT_PATHS)
+        ]
+        # Masking swap.target holds whatever it wants: units from fstab, generators and administrators.
+        for unit in ["swap.target", *services]:
+            if os.path.realpath(f"{_UNITS}/{unit}") != os.devnull:
+                self.changes.append(f"mask {unit}")
+                if not self.module.check_mode:
+                    self._run(["systemctl", "mask", unit], "keep it from switching swap on")
+        wanted = glob.glob(f"{_UNITS}/*.wants/*.swap") + glob.glob(f"{_UNITS}/*.requires/*.swap")
+        elsewhere = {
+            os.path.basename(path) for path in wanted if not path.startswith(f"{_UNITS}/swap.target.")
+        }
+        for unit in sorted(elsewhere):
+            self.changes.append(f"disable {unit}")
+            if not self.module.check_mode:
+                self._run(["systemctl", "disable", unit], "keep it from switching swap on")
+
+    def _swapoff(self, device: str) -> None:
+        self.changes.append(f"switch off swap on {device}")
+        if self.module.check_mode:
+            return
+        swapoff = self.module.get_bin_path("swapoff", opt_dirs=["/sbin", "/usr/sbin"]) or "/sbin/swapoff"
+        status, _stdout, stderr = self.module.run_command([swapoff, device])
+        if status != 0:
+            # Most often there is not enough memory for what is swapped out; off for good it is already.
+            self.pending.append(f"swap on {device} is still in use: {stderr.strip()}")
+
+
+def main() -> None:
+    """Run the module."""
+    module = AnsibleModule(
+        argument_spec={
+            "hostname": {"type": "str"},
+            "hosts": {
+                "type": "list",
+                "elements": "dict",
+                "options": {
+                    "address": {"type": "str", "required": True},
+                    "names": {"type": "list", "elements": "str", "required": True},
+                },
+            },
+            "kernel_modules": {"type": "list", "elements": "str"},
+            "sysctl": {"type": "dict"},
+            "swap": {"type": "str", "choices": ["off", "keep"], "default": "keep"},
+        },
+        supports_check_mode=True,
+    )
+    parameters = module.params
+    settings = NodeSettings(module)
+    try:
+        if parameters["hostname"] is not None:
+            settings.set_hostname(parameters["hostname"])
+        if parameters["hostname"] is not None or parameters["hosts"] is not None:
+            settings.set_hosts(parameters["hostname"], parameters["hosts"])
+        if parameters["kernel_modules"] is not None:
+            settings.load_modules(parameters["kernel_modules"])
+        if parameters["sysctl"] is not None:
+            settings.set_sysctl(parameters["sysctl"])
+        if parameters["swap"] == "off":
+            settings.switch_swap_off()
+    except PermissionError as error:
+        module.fail_json(msg=f"{error}; wanted are the rights of root: set become to true")
+    except (core.SettingsError, OSError) as error:
+        module.fail_json(msg=str(error), changes=settings.changes, pending=settings.pending)
+    module.exit_json(
+        changed=bool(settings.changes),
+        changes=settings.changes,
+        pending=settings.pending,
+        reboot_required=bool(settings.pending),
+        diff=settings.diff,
+    )
+
+
+if __name__ == "__main__":
+    main()
