@@ -171,8 +171,8 @@ class NodeSettings:
         before = read_text("/etc/hosts") or ""
         for conflict in core.hosts_conflicts(text=before, entries=entries or []):
             self.module.warn(
-                f"/etc/hosts has {conflict} before the block of this collection, and the first line wins; it was"
-                " not written by this collection and stays: take it out if it is outdated"
+                f"/etc/hosts has {conflict} before the block of this collection, and the first line wins; it"
+                " was not written by this collection and stays: take it out if it is outdated"
             )
         self._write("/etc/hosts", core.hosts_text(text=before, hostname=hostname, entries=entries))
         template = read_text(_CLOUD_INIT_HOSTS)
@@ -211,16 +211,16 @@ class NodeSettings:
         modprobe = self.module.get_bin_path("modprobe", opt_dirs=["/sbin", "/usr/sbin"])
         if modprobe is None:
             raise core.SettingsError(
-                f"the kernel module {name} is neither loaded nor built into the kernel {release}, and modprobe"
-                " is not installed; wanted is the module: install the package kmod"
+                f"the kernel module {name} is neither loaded nor built into the kernel {release}, and"
+                " modprobe is not installed; wanted is the module: install the package kmod"
             )
         status, _stdout, stderr = self.module.run_command([modprobe, name])
         if status != 0:
             raise core.SettingsError(
-                f"the kernel module {name} is neither loaded nor built into the kernel {release}, and modprobe"
-                f" says: {stderr.strip()}. Wanted is the module: install the package that brings it for this"
-                " kernel (on Ubuntu linux-modules-extra-raspi on a Pi, linux-modules-extra-generic elsewhere) and"
-                " reboot, or, in a container, load it on the machine that runs the container"
+                f"the kernel module {name} is neither loaded nor built into the kernel {release}, and"
+                f" modprobe says: {stderr.strip()}. Wanted is the module: install the package that brings it for"
+                " this kernel (on Ubuntu linux-modules-extra-raspi on a Pi, linux-modules-extra-generic"
+                " elsewhere) and reboot, or, in a container, load it on the machine that runs the container"
             )
 
     def set_sysctl(self, settings: Mapping[str, Any]) -> None:
@@ -240,7 +240,7 @@ class NodeSettings:
                     continue
                 raise core.SettingsError(
                     f"the running kernel has no parameter {key} ({path} is not there); wanted is the value"
-                    f" {value}: add the module that brings it to kernel_modules (net.bridge needs br_netfilter)"
+                    f" {value}: add the module that brings it to kernel_modules (br_netfilter for net.bridge)"
                 )
             if core.is_same_sysctl(running=running, wanted=value):
                 continue
