@@ -1,0 +1,403 @@
+#!/usr/bin/python
+# Copyright: bramble.pi contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Ansible module ``bramble.pi.kernel_cmdline``."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: kernel_cmdline
+short_description: Edit the kernel command line of a Raspberry Pi
+version_added: '0.1.0'
+description:
+  - Puts whole tokens on the one line of C(cmdline.txt), takes them off, or sets the value of a key.
+  - Finds the file that the node boots with by what lies on its boot partition, and says which and why.
+  - Says whether the running kernel was started without something that is wanted, so that a reboot is needed.
+  - Tokens that are not asked for stay as they are and where they are, also repeated keys and quoted values with
+    blanks.
+  - C(cgroup_disable=memory) is taken off the line when V(cgroup_enable=memory) is wanted; the same for other
+    controllers.
+  - A file that is not one line of text, or that would not boot the node any more, is refused and left as it is.
+notes:
+  - "RV(layout=ab): Ubuntu 25.10 and later, C(/boot/firmware/current/cmdline.txt)."
+  - "RV(layout=firmware): Raspberry Pi OS bookworm and later, Ubuntu 20.04 to 25.04, C(/boot/firmware/cmdline.txt)."
+  - "RV(layout=raspi-firmware): Debian with raspi-firmware, C(/boot/firmware/cmdline.txt)."
+  - "RV(layout=boot): Raspberry Pi OS bullseye, HypriotOS, C(/boot/cmdline.txt)."
+  - The lines C(os_prefix=), C(cmdline=) and C(include) in C(config.txt) are followed.
+  - On Ubuntu 25.10 and later, a kernel that was installed and not yet booted has a command line of its own in
+    C(/boot/firmware/new/), which the next boot takes. It gets the same edit.
+  - On Debian with raspi-firmware, C(cmdline.txt) is written anew at every update of a kernel or initramfs. The edit
+    is therefore made in C(/etc/default/raspi-extra-cmdline) too. A token that raspi-firmware writes of its own accord
+    comes back if it is taken off; a warning then names the setting in C(/etc/default/raspi-firmware).
+  - The file is replaced in one step, so that a power cut leaves the old one or the new one, as far as its file
+    system can promise that.
+author:
+  - bramble.pi contributors (@bramble-pi)
+extends_documentation_fragment:
+  - bramble.pi.attributes
+attributes:
+  check_mode:
+    support: full
+  diff_mode:
+    support: full
+  idempotent:
+    support: full
+options:
+  path:
+    description:
+      - File to edit, if it is not the one that would be found. Nothing else is edited then.
+      - A link is followed.
+    type: path
+  present:
+    description:
+      - Tokens that are to be on the line, each once, for example V(cgroup_enable=memory).
+      - Missing ones go to the end, in this order. A token that is there several times keeps its first place.
+    type: list
+    elements: str
+    default: []
+  absent:
+    description:
+      - Tokens that are not to be on the line, whole, for example V(console=serial0,115200).
+    type: list
+    elements: str
+    default: []
+  set:
+    description:
+      - Keys and the one value that each is to have, for example V({panic: 10}).
+      - The first token of that key is replaced where it stands and further ones are taken off; a missing one goes to
+        the end.
+      - Values are text or whole numbers. A value with blanks is put in double quotes.
+    type: dict
+    default: {}
+  running:
+    description: The command line that the running kernel was started with.
+    type: path
+    default: /proc/cmdline
+  backup:
+    description:
+      - Keep the file as it was before the first change beside it, its name with C(.bramble-original) added.
+      - A copy that is already there is never overwritten.
+    type: bool
+    default: true
+seealso:
+  - name: Kernel command line of a Raspberry Pi
+    description: Which tokens there are.
+    link: https://www.raspberrypi.com/documentation/computers/configuration.html#kernel-command-line-cmdline-txt
+  - name: A/B boot on Ubuntu for Raspberry Pi
+    description: What the folders current, new and old are.
+    link: https://canonical-ubuntu-boards.readthedocs-hosted.com/en/latest/explanations/piboot-ab
+"""
+
+EXAMPLES = r"""
+- name: Enable the control groups that kubelet needs
+  bramble.pi.kernel_cmdline:
+    present:
+      - cgroup_enable=cpuset
+      - cgroup_enable=memory
+      - cgroup_memory=1
+      - swapaccount=1
+  register: kernel_cmdline
+
+- name: Reboot if the running kernel was started without them
+  ansible.builtin.reboot:
+  when: kernel_cmdline.reboot_required
+
+- name: Free the serial port and restart ten seconds after a panic
+  bramble.pi.kernel_cmdline:
+    absent:
+      - console=serial0,115200
+    set:
+      panic: 10
+
+- name: Boot from a disk that was moved to USB
+  bramble.pi.kernel_cmdline:
+    path: /mnt/card/cmdline.txt
+    set:
+      root: LABEL=writable
+"""
+
+RETURN = r"""
+path:
+  description: The file that counts, with links followed.
+  returned: success
+  type: str
+  sample: /boot/firmware/cmdline.txt
+layout:
+  description:
+    - What the boot partition looks like, V(ab), V(firmware), V(raspi-firmware) or V(boot).
+    - V(path) if the file was given.
+  returned: success
+  type: str
+  sample: firmware
+why:
+  description: Why this file counts.
+  returned: success
+  type: str
+  sample: /boot/firmware/config.txt is what the firmware reads
+cmdline:
+  description: The line as it is now, or as it would be in check mode.
+  returned: success
+  type: str
+  sample: console=tty1 root=PARTUUID=4d8097e2-02 rootfstype=ext4 fsck.repair=yes rootwait cgroup_enable=memory
+changed_files:
+  description: The files that were changed, which are two where the line is also kept elsewhere.
+  returned: success
+  type: list
+  elements: str
+  sample: [/boot/firmware/cmdline.txt]
+backup_file:
+  description: The file as it was before the first change, V(none) if there is no such copy.
+  returned: success
+  type: str
+  sample: /boot/firmware/cmdline.txt.bramble-original
+reboot_required:
+  description:
+    - Whether the running kernel was started without something that is wanted, or with something that is not.
+    - What the firmware puts before the line counts as wanted if it is, and never as unwanted.
+  returned: success
+  type: bool
+  sample: true
+"""
+
+import os
+import stat
+import tempfile
+from typing import Any, NamedTuple
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.bramble.pi.plugins.module_utils import _kernel_cmdline as core
+from ansible_collections.bramble.pi.plugins.module_utils._boot_layout import (
+    RASPI_FIRMWARE_SETTINGS,
+    BootLayout,
+    BootLayoutError,
+    find_cmdline,
+)
+
+_BACKUP_SUFFIX = ".bramble-original"
+_TEMPORARY_SUFFIX = ".bramble-new-"
+
+
+class _Node:
+    """The files by which the layout is judged."""
+
+    def read(self, path: str) -> str | None:
+        try:
+            with open(path, encoding="utf-8", errors="replace") as file:
+                return file.read()
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+
+    def exists(self, path: str) -> bool:
+        return os.path.lexists(path)
+
+
+class _Edit(NamedTuple):
+    """One file, before and after."""
+
+    path: str
+    before: bytes | None
+    line: str
+    new_line: str
+
+    @property
+    def after(self) -> bytes:
+        return f"{self.new_line}\n".encode()
+
+    @property
+    def changed(self) -> bool:
+        # A source that is not there is as good as one without a line.
+        return self.after != self.before if self.new_line or self.before else False
+
+    @property
+    def backup(self) -> str:
+        return self.path + _BACKUP_SUFFIX
+
+
+def _read(path: str) -> tuple[str, bytes]:
+    """Return the real name of a file and what is in it."""
+    real = os.path.realpath(path)
+    if not os.path.exists(real):
+        if os.path.islink(path):
+            raise core.CmdlineError(
+                f"{path} is a link to {os.readlink(path)}, which does not exist. "
+                f"Mount the boot partition ('mount /boot/firmware'), or set 'path'."
+            )
+        raise core.CmdlineError(f"{path} does not exist. Set 'path' to the file that the node boots with.")
+    if not stat.S_ISREG(os.stat(real).st_mode):
+        raise core.CmdlineError(
+            f"{path} is not a regular file; set 'path' to the file that the node boots with."
+        )
+    with open(real, "rb") as file:
+        return real, file.read()
+
+
+def _plan(path: str, wanted: core.Wanted) -> _Edit:
+    """Say what becomes of a command line."""
+    real, data = _read(path)
+    line = core.read_line(data=data, path=path)
+    return _Edit(real, data, line, core.edit_line(line=line, wanted=wanted))
+
+
+def _plan_source(path: str, wanted: core.Wanted, generated: _Edit) -> _Edit:
+    """Say what becomes of the file that a command line is generated from."""
+    wanted = core.source_wanted(wanted=wanted, tokens=core.split(line=generated.line))
+    if not os.path.lexists(path):
+        return _Edit(path, None, "", core.edit_line(line="", wanted=wanted))
+    real, data = _read(path)
+    line = core.read_line(data=data, path=path, may_be_empty=True)
+    return _Edit(real, data, line, core.edit_line(line=line, wanted=wanted))
+
+
+def _require_writable(path: str) -> None:
+    folder = os.path.dirname(path)
+    if os.statvfs(folder).f_flag & os.ST_RDONLY:
+        raise core.CmdlineError(
+            f"{path} has to be changed and is on a file system that is mounted read-only; "
+            f"mount it writable ('mount -o remount,rw {folder}') or look in the kernel's log why it is not."
+        )
+    if not os.access(folder, os.W_OK):
+        raise core.CmdlineError(
+            f"{path} has to be changed, and user {os.geteuid()} may not write to {folder}; set 'become: true'."
+        )
+
+
+def _sync(path: str) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _replace(path: str, data: bytes, like: str | None) -> None:
+    """Put a file in place in one step, with the owner and mode of another one."""
+    folder, name = os.path.split(path)
+    prefix = f".{name}{_TEMPORARY_SUFFIX}"
+    for entry in os.listdir(folder):
+        if entry.startswith(prefix):
+            # Left by a run that was killed.
+            os.unlink(os.path.join(folder, entry))
+    descriptor, temporary = tempfile.mkstemp(prefix=prefix, dir=folder)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(data)
+            new = os.fstat(file.fileno())
+            mode, owner, group = 0o644, new.st_uid, new.st_gid
+            if like:
+                old = os.stat(like)
+                mode, owner, group = stat.S_IMODE(old.st_mode), old.st_uid, old.st_gid
+            # On FAT every file has the owner and mode of the mount, and neither can be changed.
+            if (owner, group) != (new.st_uid, new.st_gid):
+                os.fchown(file.fileno(), owner, group)
+            if mode != stat.S_IMODE(new.st_mode):
+                os.fchmod(file.fileno(), mode)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except BaseException:
+        os.unlink(temporary)
+        raise
+    _sync(folder)
+
+
+def _apply(edit: _Edit, backup: bool) -> None:
+    like = None if edit.before is None else edit.path
+    if backup and edit.before is not None and not os.path.lexists(edit.backup):
+        _replace(edit.backup, edit.before, like)
+    _replace(edit.path, edit.after, like)
+
+
+def _warn_of_generated(module: AnsibleModule, edit: _Edit, layout: BootLayout) -> None:
+    before, after = core.split(line=edit.line), core.split(line=edit.new_line)
+    for token in core.lost_edits(before=before, after=after):
+        setting = core.generated_setting(token)
+        mend = f"set {setting} in {RASPI_FIRMWARE_SETTINGS}" if setting else "there is no setting against it"
+        module.warn(f"{token} comes back in {edit.path} with the next update of a kernel: {mend}.")
+    if edit.changed and not layout.source:
+        module.warn(f"{edit.path} is generated: this edit is lost with the next update of a kernel.")
+
+
+def _run(module: AnsibleModule) -> dict[str, Any]:
+    options = module.params
+    wanted = core.wanted(present=options["present"], absent=options["absent"], settings=options["set"])
+    if options["path"]:
+        layout = BootLayout("path", options["path"], "it was given as 'path'")
+    else:
+        layout = find_cmdline(files=_Node())
+    edit = _plan(layout.path, wanted)
+    edits = [edit]
+    if layout.pending:
+        edits.append(_plan(layout.pending, wanted))
+    if layout.source:
+        edits.append(_plan_source(layout.source, wanted, edit))
+
+    with open(options["running"], encoding="utf-8", errors="replace") as file:
+        running = file.read()
+    core.check_result(
+        before=edit.line,
+        after=edit.new_line,
+        path=edit.path,
+        prepended=core.prepended_length(line=edit.line, running=running),
+        machine=os.uname().machine,
+    )
+    changes = [change for change in edits if change.changed]
+    for change in changes:
+        _require_writable(change.path)
+    if layout.name == "raspi-firmware":
+        _warn_of_generated(module, edit, layout)
+    if not module.check_mode:
+        for change in changes:
+            _apply(change, options["backup"])
+
+    has_backup = os.path.lexists(edit.backup) or (edit.changed and options["backup"])
+    return {
+        "changed": bool(changes),
+        "path": edit.path,
+        "layout": layout.name,
+        "why": layout.why,
+        "cmdline": edit.new_line,
+        "changed_files": [change.path for change in changes],
+        "backup_file": edit.backup if has_backup else None,
+        "reboot_required": core.reboot_required(
+            tokens=core.split(line=edit.new_line), running=running, wanted=wanted
+        ),
+        "diff": [
+            {
+                "before_header": change.path,
+                "after_header": change.path,
+                "before": (change.before or b"").decode(),
+                "after": change.after.decode(),
+            }
+            for change in changes
+        ],
+    }
+
+
+def main() -> None:
+    """Run the module."""
+    module = AnsibleModule(
+        argument_spec={
+            "path": {"type": "path"},
+            "present": {"type": "list", "elements": "str", "default": []},
+            "absent": {"type": "list", "elements": "str", "default": []},
+            "set": {"type": "dict", "default": {}},
+            "running": {"type": "path", "default": "/proc/cmdline"},
+            "backup": {"type": "bool", "default": True},
+        },
+        supports_check_mode=True,
+    )
+    try:
+        result = _run(module)
+    except (core.CmdlineError, BootLayoutError) as error:
+        module.fail_json(msg=str(error))
+    except OSError as error:
+        module.fail_json(
+            msg=f"{error.filename or 'The command line'}: {error.strerror}. "
+            f"Wanted: to read and write it as root ('become: true'), on a file system with room."
+        )
+    module.exit_json(**result)
+
+
+if __name__ == "__main__":
+    main()
