@@ -1,0 +1,88 @@
+# Copyright: bramble.pi contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Packages of a node: what dpkg has, and installing with apt-get until it is done or cannot be."""
+
+from __future__ import annotations
+
+import re
+from typing import Callable, NamedTuple
+
+#: Runs a command and returns its exit code, output and error output.
+Runner = Callable[[list[str]], tuple[int, str, str]]
+
+#: needrestart would restart the services of containers on its own.
+ENVIRONMENT = {"DEBIAN_FRONTEND": "noninteractive", "NEEDRESTART_SUSPEND": "1", "LC_ALL": "C.UTF-8"}
+DPKG_QUERY = ["dpkg-query", "-W", "-f", "${Package}\t${db:Status-Abbrev}\t${Version}\n"]
+
+# Unattended upgrades hold the lock for minutes on a Pi's first boot.
+_APT_GET = ["apt-get", "-o", "DPkg::Lock::Timeout=300"]
+_UPDATE = [*_APT_GET, "update"]
+_INSTALL = [*_APT_GET, "install", "--yes", "--no-install-recommends", "-o", "Dpkg::Options::=--force-confold"]
+_CONFIGURE = ["dpkg", "--configure", "-a", "--force-confold"]
+
+# What was seen when apt failed: the command that mends it.
+_REMEDIES = (
+    (re.compile(r"dpkg was interrupted|dpkg --configure -a"), _CONFIGURE),
+    (
+        re.compile(
+            r"Unable to locate package|no installation candidate|was not found|unmet dependencies|"
+            r"Failed to fetch|Unable to fetch"
+        ),
+        _UPDATE,
+    ),
+)
+_CAUSE = re.compile(r"E: |Err:|W: GPG error|dpkg: error| *Depends: |.* : Depends: | *subprocess ")
+
+
+class AptError(Exception):
+    """A package that cannot be installed."""
+
+
+class Package(NamedTuple):
+    """A package as dpkg has it."""
+
+    version: str
+    held: bool
+    #: Unpacked but not configured, or otherwise left half-way.
+    broken: bool
+
+
+def read_packages(*, text: str) -> dict[str, Package]:
+    """Read the output of DPKG_QUERY; packages that were removed are left out."""
+    packages: dict[str, Package] = {}
+    for line in text.splitlines():
+        name, status, version = line.split("\t")
+        # Three letters: what is wanted, what is there, and a blank or an R for an error.
+        if status[1] not in "nc":
+            packages[name] = Package(version, status[0] == "h", status[1:].strip() != "i")
+    return packages
+
+
+def failure_cause(*, output: str, error: str) -> str:
+    """Pick the lines that say why apt failed out of a page of output."""
+    lines = [line.strip() for line in f"{output}\n{error}".splitlines() if line.strip()]
+    return "\n".join([line for line in lines if _CAUSE.match(line)] or lines[-5:])
+
+
+def run_apt(*, run: Runner, arguments: list[str]) -> str:
+    """Run apt-get."""
+    code, output, error = run([*_APT_GET, *arguments])
+    if code != 0:
+        raise AptError(failure_cause(output=output, error=error))
+    return output
+
+
+def install(*, run: Runner, arguments: list[str]) -> None:
+    """Install packages; finish what dpkg was interrupted in, fetch package lists that are missing or stale."""
+    remedies = list(_REMEDIES)
+    while True:
+        code, output, error = run([*_INSTALL, *arguments])
+        if code == 0:
+            return
+        remedy = next((found for found in remedies if found[0].search(output + error)), None)
+        if remedy is None:
+            raise AptError(failure_cause(output=output, error=error))
+        remedies.remove(remedy)
+        # If the remedy fails, so will the next attempt, and that says what it needs.
+        run(remedy[1])
