@@ -8,13 +8,7 @@ from __future__ import annotations
 from typing import Any, Callable
 
 from ansible.errors import AnsibleFilterError
-
-try:
-    import netaddr
-
-    HAS_NETADDR = True
-except ImportError:
-    HAS_NETADDR = False
+from ansible_collections.bramble.pi.plugins.plugin_utils import _network
 
 DOCUMENTATION = r"""
 name: nth_address
@@ -53,17 +47,12 @@ _value:
 
 def nth_address(cidr: str, n: int) -> str:
     """Take the n-th address."""
-    if not HAS_NETADDR:
+    if not _network.HAS_NETADDR:
         raise AnsibleFilterError("netaddr is missing on the controller: run pip install -r requirements.txt")
     try:
-        network = netaddr.IPNetwork(cidr)
-        return str(network[int(n)])
-    except (netaddr.AddrFormatError, TypeError, ValueError) as error:
-        raise AnsibleFilterError(f"{cidr!r} is not a network like 10.96.0.0/12: {error}") from error
-    except IndexError as error:
-        raise AnsibleFilterError(
-            f"there is no address number {n} in {cidr}, which has {network.size}"
-        ) from error
+        return _network.nth_address(cidr=cidr, n=n)
+    except ValueError as error:
+        raise AnsibleFilterError(str(error)) from error
 
 
 class FilterModule:

@@ -1,0 +1,56 @@
+# Copyright: bramble.pi contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""IPv4 networks and addresses as they stand in an inventory, read with netaddr."""
+
+from __future__ import annotations
+
+try:
+    import netaddr
+except ImportError:
+    HAS_NETADDR = False
+else:
+    HAS_NETADDR = True
+
+
+def parse_interface(text: object) -> netaddr.IPNetwork:
+    """Read an IPv4 address with the prefix of its network; ValueError says what was wanted."""
+    try:
+        if not isinstance(text, str) or "/" not in text:
+            raise ValueError
+        return netaddr.IPNetwork(text, version=4)
+    except (netaddr.AddrFormatError, ValueError):
+        raise ValueError("is not an IPv4 network: it has to be like '10.244.0.0/16'") from None
+
+
+def parse_network(text: object) -> netaddr.IPNetwork:
+    """Read an IPv4 network with its prefix; ValueError says what was wanted."""
+    network = parse_interface(text)
+    if network.ip != network.network:
+        raise ValueError(f"has host bits set: the network is '{network.cidr}'")
+    return network
+
+
+def parse_address(text: object) -> netaddr.IPAddress:
+    """Read an IPv4 address that a machine can have; ValueError says what was wanted."""
+    try:
+        if not isinstance(text, str):
+            raise ValueError
+        address = netaddr.IPAddress(text, version=4, flags=netaddr.INET_PTON)
+    except (netaddr.AddrFormatError, ValueError):
+        raise ValueError("is not an IPv4 address: it has to be like '192.168.1.101'") from None
+    if address.is_loopback() or address.is_multicast() or address.is_reserved() or int(address) == 0:
+        raise ValueError("cannot be the address of a node in a network: it has to be like '192.168.1.101'")
+    return address
+
+
+def nth_address(*, cidr: str, n: int) -> str:
+    """Take the n-th address of a network; ValueError says what was wrong."""
+    try:
+        network = netaddr.IPNetwork(cidr)
+    except (netaddr.AddrFormatError, TypeError, ValueError):
+        raise ValueError(f"{cidr!r} is not a network: it has to be like '10.96.0.0/12'") from None
+    try:
+        return str(network[n])
+    except IndexError:
+        raise ValueError(f"{cidr} has {network.size} addresses, and no number {n} among them") from None

@@ -1,0 +1,421 @@
+# Copyright: bramble.pi contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What is wrong with a rack, as far as its inventory alone tells.
+
+Each check yields findings; a finding names the value seen, the value wanted and the variable to set.
+"""
+
+from __future__ import annotations
+
+import difflib
+import itertools
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
+from ansible_collections.bramble.pi.plugins.module_utils._compatibility import (
+    CompatibilityError,
+    Version,
+    kubernetes_runtime,
+    parse_version,
+    version_warning,
+)
+from ansible_collections.bramble.pi.plugins.plugin_utils._network import (
+    parse_address,
+    parse_interface,
+    parse_network,
+)
+
+if TYPE_CHECKING:
+    import netaddr
+
+#: Stands for a value that cannot be known before a host is touched, such as one made from facts.
+UNKNOWN = object()
+
+HEAD_GROUP = "nat_headnode"
+#: Where to set what holds for the whole rack.
+ALL = "in group_vars/all.yml"
+#: What kube-controller-manager cuts from the pod CIDR for each node.
+NODE_PREFIX = 24
+#: Docker's bridge, unless daemon.json says otherwise.
+DOCKER_BRIDGE = "172.17.0.1/16"
+#: The upstream repository begins with this minor.
+UPSTREAM = "pkgs.k8s.io"
+UPSTREAM_OLDEST = (1, 24)
+#: How like a known name a variable has to be to count as a misspelling of it: with the prefix of a role, and
+#: without one.
+MISSPELT_WITH_PREFIX = 0.75
+MISSPELT = 0.9
+
+LABEL = r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?"
+HOST_NAME = re.compile(rf"{LABEL}(\.{LABEL})*", re.ASCII)
+#: The kernel's limit (HOST_NAME_MAX).
+HOST_NAME_LENGTH = 64
+
+
+class Finding(NamedTuple):
+    """Something wrong (or only doubtful), and the host it was seen on, if it belongs to one."""
+
+    message: str
+    host: str | None = None
+    warning: bool = False
+
+
+class Rack:
+    """The inventory as the checks see it."""
+
+    def __init__(
+        self,
+        *,
+        groups: Mapping[str, Sequence[str]],
+        hosts: Mapping[str, Mapping[str, Any]],
+        specs: Mapping[str, Mapping[str, Mapping[str, Any]]],
+    ) -> None:
+        self.groups = groups
+        self.hosts = hosts
+        self.specs = specs
+        self.options = {name: option for options in specs.values() for name, option in options.items()}
+        self.control_plane = list(groups.get("control_plane", ()))
+        self.workers = list(groups.get("workers", ()))
+        self.nodes = list(dict.fromkeys(self.control_plane + self.workers))
+
+    def value(self, host: str, name: str) -> Any:
+        """Give the host's value, else the role's default; None if it cannot be known yet."""
+        value = self.hosts[host].get(name, self.options.get(name, {}).get("default"))
+        return None if value is UNKNOWN or (isinstance(value, str) and "{{" in value) else value
+
+    def cluster_value(self, name: str) -> Any:
+        """Give the value of what holds for the whole cluster: it is read on the control plane."""
+        return next(
+            (value for host in self.control_plane if (value := self.value(host, name)) is not None), None
+        )
+
+    def address(self, host: str) -> Any:
+        """Give the node's address in the rack, or a name that stands for it."""
+        return self.value(host, "os_prep_address") or self.value(host, "ansible_host") or host
+
+    def hostname(self, host: str) -> Any:
+        """Give the name that the node will have."""
+        return self.value(host, "os_prep_hostname") or host
+
+    def version(self, host: str) -> Version | None:
+        """Give the node's Kubernetes version, if it is one."""
+        try:
+            return parse_version(self.value(host, "kube_packages_version"))
+        except CompatibilityError:
+            return None
+
+
+def _nearest(name: str, known: Sequence[str], cutoff: float) -> str | None:
+    return next(iter(difflib.get_close_matches(name, known, n=1, cutoff=cutoff)), None)
+
+
+def check_groups(rack: Rack) -> Iterator[Finding]:
+    """Check that the groups are there and that each node has one place."""
+    for group in ("control_plane", "workers"):
+        if group in rack.groups:
+            continue
+        like = _nearest(group, [name for name in rack.groups if name not in ("all", "ungrouped")], 0.6)
+        hint = f" (is it '{like}', misspelt?)" if like else ""
+        yield Finding(
+            f"group '{group}' is missing{hint}: add it to the inventory's hosts.yml, if need be without hosts"
+        )
+    if "control_plane" in rack.groups and not rack.control_plane:
+        yield Finding(
+            "group 'control_plane' has no hosts: put the node that is to run the control plane into it"
+        )
+    for host in rack.control_plane:
+        if host in rack.workers:
+            yield Finding("is in both groups control_plane and workers: take it out of one of them", host)
+    heads = list(rack.groups.get(HEAD_GROUP, ()))
+    if len(heads) > 1:
+        yield Finding(
+            f"group '{HEAD_GROUP}' has {len(heads)} hosts ({', '.join(heads)}): a rack has one head"
+        )
+    for host in rack.hosts:
+        if host in rack.nodes or host in heads or rack.value(host, "ansible_connection") == "local":
+            continue
+        if host != "localhost":
+            yield Finding(
+                "is in none of the groups control_plane and workers: nothing is done on it",
+                host,
+                warning=True,
+            )
+
+
+def check_control_planes(rack: Rack) -> Iterator[Finding]:
+    """Check what several control planes need."""
+    count = len(rack.control_plane)
+    endpoint = rack.cluster_value("control_plane_endpoint")
+    if (
+        count > 1
+        and not endpoint
+        and all(rack.hosts[host].get("control_plane_endpoint") is not UNKNOWN for host in rack.control_plane)
+    ):
+        yield Finding(
+            f"there are {count} control planes and no control_plane_endpoint: set it {ALL} to a name or "
+            "address that reaches all of them, such as 'k8s.lan:6443'; it cannot be added later"
+        )
+    if count > 1 and count % 2 == 0:
+        yield Finding(
+            f"there are {count} control planes: an even number bears no more failures than {count - 1} do",
+            warning=True,
+        )
+    if endpoint:
+        name, _colon, port = str(endpoint).partition(":")
+        if not HOST_NAME.fullmatch(name) or (_colon and not (port.isdecimal() and 0 < int(port) < 65536)):
+            yield Finding(
+                f"control_plane_endpoint is {endpoint!r}: it has to be a name or an IPv4 address, with a "
+                f"port if not 6443, such as 'k8s.lan:6443'; set it {ALL}"
+            )
+    for host in rack.control_plane:
+        advertised = rack.value(host, "control_plane_advertise_address")
+        if advertised:
+            try:
+                parse_address(advertised)
+            except ValueError as error:
+                yield Finding(f"control_plane_advertise_address is {advertised!r}, which {error}", host)
+
+
+def check_versions(rack: Rack) -> Iterator[Finding]:
+    """Check that the versions are versions and go together."""
+    for host in rack.nodes:
+        text = rack.value(host, "kube_packages_version")
+        if text is None:
+            continue
+        try:
+            version = parse_version(text)
+        except CompatibilityError as error:
+            yield Finding(f"kube_packages_version: {error}; set it {ALL}", host)
+            continue
+        warning = version_warning(version)
+        if warning:
+            yield Finding(f"kube_packages_version: {warning}", host, warning=True)
+        runtime = rack.value(host, "docker_kubernetes_runtime")
+        if runtime:
+            try:
+                kubernetes_runtime(version=version, runtime=str(runtime))
+            except CompatibilityError as error:
+                yield Finding(
+                    f"docker_kubernetes_runtime: {error}; set it {ALL}, or another kube_packages_version",
+                    host,
+                )
+        repository = rack.value(host, "kube_packages_repository")
+        if version.short < UPSTREAM_OLDEST and UPSTREAM in str(repository):
+            yield Finding(
+                f"kube_packages_version is '{version}', and {UPSTREAM} has none before "
+                f"{UPSTREAM_OLDEST[0]}.{UPSTREAM_OLDEST[1]}: set a newer one {ALL}, or a repository that has "
+                "it in kube_packages_repository",
+                host,
+            )
+    yield from _check_skew(rack)
+
+
+def _check_skew(rack: Rack) -> Iterator[Finding]:
+    control_planes = [version for host in rack.control_plane if (version := rack.version(host))]
+    if not control_planes:
+        return
+    oldest = min(control_planes, key=lambda version: version.short)
+    for host in rack.workers:
+        version = rack.version(host)
+        if version and version.short > oldest.short:
+            yield Finding(
+                f"kube_packages_version is '{version}', and '{oldest}' on the control plane: a worker may be "
+                f"older, but not newer; set it once, {ALL}",
+                host,
+            )
+
+
+def check_networks(rack: Rack, node_network: str) -> Iterator[Finding]:
+    """Check the CIDRs by themselves, and that none of them overlaps another or takes in a node."""
+    networks: dict[str, netaddr.IPNetwork] = {}
+    wanted = {
+        name: rack.cluster_value(name) for name in ("control_plane_pod_cidr", "control_plane_service_cidr")
+    }
+    for name, text in {**wanted, "preflight_node_network": node_network or None}.items():
+        if text is None:
+            continue
+        try:
+            networks[name] = parse_network(text)
+        except ValueError as error:
+            yield Finding(f"{name} is {text!r}, which {error}; set it {ALL}")
+    for name, value in wanted.items():
+        for host in rack.nodes:
+            own = rack.hosts[host].get(name)
+            if own not in (None, UNKNOWN, value) and value is not None:
+                yield Finding(
+                    f"{name} is {own!r}, and {value!r} on the control plane: set it once, {ALL}", host
+                )
+    for (name, network), (other_name, other) in itertools.combinations(networks.items(), 2):
+        if network in other or other in network:
+            yield Finding(
+                f"{name} {network} overlaps {other_name} {other}: set one of them {ALL} to a free network"
+            )
+    yield from _check_sizes(rack, networks)
+    yield from _check_docker_bridge(rack, networks)
+    yield from _check_addresses(rack, networks)
+
+
+def _check_sizes(rack: Rack, networks: Mapping[str, netaddr.IPNetwork]) -> Iterator[Finding]:
+    pods = networks.get("control_plane_pod_cidr")
+    if pods is not None:
+        room = 2 ** (NODE_PREFIX - pods.prefixlen) if pods.prefixlen <= NODE_PREFIX else 0
+        if room < len(rack.nodes):
+            needed = NODE_PREFIX - (len(rack.nodes) - 1).bit_length()
+            yield Finding(
+                f"control_plane_pod_cidr {pods} has room for {room} nodes (each takes a /{NODE_PREFIX}), and "
+                f"there are {len(rack.nodes)}: set one of /{needed} or larger {ALL}"
+            )
+    services = networks.get("control_plane_service_cidr")
+    # kube-apiserver takes no more than 20 bits, and kubeadm wants ten addresses.
+    if services is not None and not 12 <= services.prefixlen <= 28:
+        yield Finding(f"control_plane_service_cidr {services} has to be between /12 and /28: set it {ALL}")
+
+
+def _check_docker_bridge(rack: Rack, networks: Mapping[str, netaddr.IPNetwork]) -> Iterator[Finding]:
+    for host in rack.nodes:
+        daemon_json = rack.value(host, "docker_daemon_json")
+        bip = daemon_json.get("bip", DOCKER_BRIDGE) if isinstance(daemon_json, Mapping) else DOCKER_BRIDGE
+        try:
+            bridge = parse_interface(bip).cidr
+        except ValueError as error:
+            yield Finding(f"bip in docker_daemon_json is {bip!r}, which {error}", host)
+            continue
+        for name in ("control_plane_pod_cidr", "control_plane_service_cidr"):
+            if name in networks and (networks[name] in bridge or bridge in networks[name]):
+                yield Finding(
+                    f"{name} {networks[name]} overlaps {bridge}, the network of Docker's own bridge: set "
+                    f"another {ALL}, or move the bridge by bip in docker_daemon_json",
+                    host,
+                )
+
+
+def _check_addresses(rack: Rack, networks: Mapping[str, netaddr.IPNetwork]) -> Iterator[Finding]:
+    seen: dict[str, str] = {}
+    for host in rack.nodes:
+        text = rack.address(host)
+        if re.fullmatch(r"[0-9.]+|.*:.*", str(text)) is None:
+            continue  # A name; what it stands for is known only to the resolver.
+        try:
+            address = parse_address(text)
+        except ValueError as error:
+            yield Finding(
+                f"the node's address is {text!r}, which {error}; set ansible_host or os_prep_address", host
+            )
+            continue
+        other = seen.setdefault(str(address), host)
+        if other != host:
+            yield Finding(
+                f"has the address {address}, as {other} has: set ansible_host or os_prep_address", host
+            )
+        for name, network in networks.items():
+            if name != "preflight_node_network" and address in network:
+                yield Finding(
+                    f"{name} {network} takes in the node's address {address}: set another network {ALL}", host
+                )
+        nodes = networks.get("preflight_node_network")
+        if nodes is not None and (address not in nodes or address in (nodes.network, nodes.broadcast)):
+            yield Finding(
+                f"has the address {address}, which no node can have in preflight_node_network {nodes}: set "
+                f"ansible_host or os_prep_address, or preflight_node_network {ALL}",
+                host,
+            )
+
+
+def check_host_names(rack: Rack) -> Iterator[Finding]:
+    """Check that each node's name is one that Kubernetes takes, and its own."""
+    seen: dict[str, str] = {}
+    for host in rack.nodes:
+        name = str(rack.hostname(host))
+        if (
+            HOST_NAME.fullmatch(name) is None
+            or len(name) > HOST_NAME_LENGTH
+            or re.fullmatch(r"[0-9.]+", name)
+        ):
+            yield Finding(
+                f"the host name is {name!r}: it has to be made of a-z, 0-9 and hyphens (RFC 1123), not of "
+                f"digits alone, with at most {HOST_NAME_LENGTH} characters; rename the host in the "
+                "inventory, or set os_prep_hostname",
+                host,
+            )
+            continue
+        other = seen.setdefault(name, host)
+        if other != host:
+            yield Finding(
+                f"has the host name {name!r}, as {other} has: set os_prep_hostname for one of them", host
+            )
+
+
+def check_head(rack: Rack) -> Iterator[Finding]:
+    """Check the two interfaces of the head node."""
+    for host in rack.groups.get(HEAD_GROUP, ()):
+        outer = rack.value(host, "nat_headnode_outer_interface")
+        if outer and outer == rack.value(host, "nat_headnode_inner_interface"):
+            yield Finding(
+                f"nat_headnode_inner_interface and nat_headnode_outer_interface are both {outer!r}: set them "
+                f"in group_vars/{HEAD_GROUP}.yml to the interface of the rack and the one to the outside",
+                host,
+            )
+
+
+def check_variables(rack: Rack, known_variables: Sequence[str]) -> Iterator[Finding]:
+    """Check that the variables are known by their names, and that their values have the right form."""
+    known = [*rack.options, *known_variables]
+    for host, variables in rack.hosts.items():
+        for name in variables:
+            if name in known or name.startswith(("_", "ansible_")):
+                continue
+            prefixed = name.startswith(tuple(f"{role}_" for role in rack.specs))
+            like = _nearest(name, list(rack.options), MISSPELT_WITH_PREFIX if prefixed else MISSPELT)
+            if like:
+                yield Finding(
+                    f"variable {name} is not known: did you mean {like}? If it is your own, name it in "
+                    f"preflight_known_variables {ALL}",
+                    host,
+                )
+            elif prefixed:
+                yield Finding(
+                    f"variable {name} begins like one of bramble.pi, but is none: if it is your own, name it "
+                    f"in preflight_known_variables {ALL}",
+                    host,
+                    warning=True,
+                )
+        for name, option in rack.options.items():
+            value = variables.get(name, UNKNOWN)
+            # A secret's value must not come out by way of a message.
+            if value is UNKNOWN or option.get("no_log"):
+                continue
+            result = ArgumentSpecValidator({name: {**option, "required": False}}).validate({name: value})
+            for message in result.error_messages:
+                yield Finding(f"{name}: {message}", host)
+
+
+def judge(
+    *, rack: Rack, node_network: str = "", known_variables: Sequence[str] = ()
+) -> tuple[list[str], list[str]]:
+    """Give all problems and all warnings, each once, with the hosts that it was seen on."""
+    seen: dict[Finding, list[str]] = {}
+    for finding in itertools.chain(
+        check_groups(rack),
+        check_control_planes(rack),
+        check_versions(rack),
+        check_networks(rack, node_network),
+        check_host_names(rack),
+        check_head(rack),
+        check_variables(rack, known_variables),
+    ):
+        hosts = seen.setdefault(finding._replace(host=None), [])
+        if finding.host is not None:
+            hosts.append(finding.host)
+    problems = [_text(finding, hosts, rack) for finding, hosts in seen.items() if not finding.warning]
+    warnings = [_text(finding, hosts, rack) for finding, hosts in seen.items() if finding.warning]
+    return problems, warnings
+
+
+def _text(finding: Finding, hosts: Sequence[str], rack: Rack) -> str:
+    if not hosts:
+        return finding.message
+    where = "all nodes" if len(hosts) > 1 and set(hosts) >= set(rack.nodes) else ", ".join(hosts)
+    return f"{where}: {finding.message}"
