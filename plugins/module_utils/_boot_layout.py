@@ -90,8 +90,8 @@ def read_config(*, files: BootFiles, partition: str) -> BootConfig:
     for sections, key, value in conditional:
         if plain[key] != value:
             raise BootLayoutError(
-                f"{partition}/config.txt sets {key}={value} under {sections} and {key}={plain[key]} elsewhere, "
-                f"and which one this board takes is not judged. Set 'path' to the file that it boots with."
+                f"{partition}/config.txt has {key}={value} under {sections}, elsewhere {key}={plain[key]}; "
+                f"which one this board takes is not judged. Set 'path' to the file that it boots with."
             )
     return BootConfig(plain["os_prefix"], plain["cmdline"], tryboot.get("os_prefix"))
 

@@ -14,24 +14,24 @@ description:
   - Puts whole tokens on the one line of C(cmdline.txt), takes them off, or sets the value of a key.
   - Finds the file that the node boots with by what lies on its boot partition, and says which and why.
   - Says whether the running kernel was started without something that is wanted, so that a reboot is needed.
-  - Tokens that are not asked for stay as they are and where they are, also repeated keys and quoted values with
-    blanks.
+  - All other tokens stay as they are and where they are, also repeated keys and quoted values with blanks.
   - C(cgroup_disable=memory) is taken off the line when V(cgroup_enable=memory) is wanted; the same for other
     controllers.
-  - A file that is not one line of text, or that would not boot the node any more, is refused and left as it is.
+  - A file that is not one line of text, or that would not boot the node any more, is refused and left alone.
 notes:
   - "RV(layout=ab): Ubuntu 25.10 and later, C(/boot/firmware/current/cmdline.txt)."
-  - "RV(layout=firmware): Raspberry Pi OS bookworm and later, Ubuntu 20.04 to 25.04, C(/boot/firmware/cmdline.txt)."
+  - "RV(layout=firmware): Raspberry Pi OS from bookworm, Ubuntu up to 25.04, C(/boot/firmware/cmdline.txt)."
   - "RV(layout=raspi-firmware): Debian with raspi-firmware, C(/boot/firmware/cmdline.txt)."
   - "RV(layout=boot): Raspberry Pi OS bullseye, HypriotOS, C(/boot/cmdline.txt)."
   - The lines C(os_prefix=), C(cmdline=) and C(include) in C(config.txt) are followed.
   - On Ubuntu 25.10 and later, a kernel that was installed and not yet booted has a command line of its own in
     C(/boot/firmware/new/), which the next boot takes. It gets the same edit.
-  - On Debian with raspi-firmware, C(cmdline.txt) is written anew at every update of a kernel or initramfs. The edit
-    is therefore made in C(/etc/default/raspi-extra-cmdline) too. A token that raspi-firmware writes of its own accord
-    comes back if it is taken off; a warning then names the setting in C(/etc/default/raspi-firmware).
-  - The file is replaced in one step, so that a power cut leaves the old one or the new one, as far as its file
-    system can promise that.
+  - On Debian with raspi-firmware, C(cmdline.txt) is written anew at every update of a kernel or initramfs.
+    The edit is therefore made in C(/etc/default/raspi-extra-cmdline) too. A token that raspi-firmware writes
+    of its own accord comes back if it is taken off; a warning says so and names the setting in
+    C(/etc/default/raspi-firmware), if there is one.
+  - The file is replaced in one step, so that a power cut leaves the old one or the new one, as far as its
+    file system can promise that.
 author:
   - bramble.pi contributors (@bramble-pi)
 extends_documentation_fragment:
@@ -64,9 +64,9 @@ options:
     default: []
   set:
     description:
-      - Keys and the one value that each is to have, for example V({panic: 10}).
-      - The first token of that key is replaced where it stands and further ones are taken off; a missing one goes to
-        the end.
+      - Keys and the one value that each is to have, for example C(panic) and V(10).
+      - The first token of a key is replaced where it stands, and further ones are taken off. A missing one
+        goes to the end.
       - Values are text or whole numbers. A value with blanks is put in double quotes.
     type: dict
     default: {}
@@ -258,7 +258,7 @@ def _require_writable(path: str) -> None:
         )
     if not os.access(folder, os.W_OK):
         raise core.CmdlineError(
-            f"{path} has to be changed, and user {os.geteuid()} may not write to {folder}; set 'become: true'."
+            f"{path} is to be changed, and user {os.geteuid()} may not write to {folder}: set 'become: true'."
         )
 
 
