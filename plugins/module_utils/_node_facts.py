@@ -82,6 +82,14 @@ def distribution(*, os_release: str, has_rpi_issue: bool) -> dict[str, Any]:
     }
 
 
+def has_pi_firmware(*, model: str | None, raspberry_pi_os: bool, boot_files: Collection[str]) -> bool:
+    """Tell whether a Raspberry Pi's firmware starts the node, so that its cmdline.txt has to be there.
+
+    Any one sign is enough: the board's model, its operating system, or files that only that firmware reads.
+    """
+    return (model or "").startswith("Raspberry Pi") or raspberry_pi_os or bool(boot_files)
+
+
 def active_swaps(*, text: str) -> list[str]:
     """Return the files and devices listed in /proc/swaps (blanks in names are written as octal escapes)."""
     return [

@@ -65,7 +65,7 @@ options:
       - V(off) switches swap off now and for good, whichever mechanism there is. It masks C(swap.target) and
         the services C(dphys-swapfile) and C(zramswap), disables swap units that other targets want, sets
         C(Mechanism=none) for rpi-swap, and comments out the swap lines of C(/etc/fstab)
-        (C(/etc/fstab.before-bramble) keeps the original).
+        (C(/etc/fstab.bramble-original) keeps the original).
       - V(keep) leaves swap as it is, for example on a USB disk of its own. The kubelet then needs
         C(failSwapOn=false).
     type: str
@@ -122,7 +122,7 @@ from ansible_collections.bramble.pi.plugins.module_utils._node_facts import acti
 
 _CLOUD_INIT = "/etc/cloud/cloud.cfg.d"
 _CLOUD_INIT_HOSTS = "/etc/cloud/templates/hosts.debian.tmpl"
-_FSTAB_BACKUP = "/etc/fstab.before-bramble"
+_FSTAB_BACKUP = "/etc/fstab.bramble-original"
 _RPI_SWAP = "/etc/rpi/swap.conf"
 _SWAP_SERVICES = ("dphys-swapfile.service", "zramswap.service")
 _SYSCTL = "/etc/sysctl.d/99-bramble.conf"
@@ -218,8 +218,8 @@ class NodeSettings:
         if status != 0:
             raise core.SettingsError(
                 f"the kernel module {name} is neither loaded nor built into the kernel {release}, and"
-                f" modprobe says: {stderr.strip()}. Wanted is the module: install the package that brings it for"
-                " this kernel (on Ubuntu linux-modules-extra-raspi on a Pi, linux-modules-extra-generic"
+                f" modprobe says: {stderr.strip()}. Wanted is the module: install the package that brings it"
+                " for this kernel (on Ubuntu linux-modules-extra-raspi on a Pi, linux-modules-extra-generic"
                 " elsewhere) and reboot, or, in a container, load it on the machine that runs the container"
             )
 
