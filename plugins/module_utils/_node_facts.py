@@ -19,6 +19,7 @@ PACKAGES = (
     "cri-dockerd",
     "docker-ce",
     "docker.io",
+    "iptables",
     "kubeadm",
     "kubectl",
     "kubelet",

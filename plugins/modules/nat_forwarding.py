@@ -1,0 +1,170 @@
+#!/usr/bin/python
+# Copyright: bramble.pi contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Ansible module ``bramble.pi.nat_forwarding``."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: nat_forwarding
+short_description: Forward between a rack and the outside, with NAT
+version_added: '0.1.0'
+description:
+  - Makes a head node the way out for the nodes behind it. What leaves by the outer interface gets its
+    address, answers come back, and nothing else enters from outside but what is sent to a forwarded port.
+  - The rules stand in an nftables table of their own, C(bramble_nat), and in an iptables chain of their own,
+    C(BRAMBLE-NAT), so that neither kube-proxy's rules nor Docker's are saved, flushed or overridden. The
+    chain is there because Docker and firewalls drop in iptables whatever is not accepted there.
+  - The unit C(bramble-nat.service) loads them at each boot, before the network is up, and whenever
+    C(nftables.service) is restarted. C(/etc/sysctl.d/90-bramble-nat.conf) keeps forwarding switched on.
+author:
+  - bramble.pi contributors (@bramble-pi)
+extends_documentation_fragment:
+  - bramble.pi.attributes
+attributes:
+  check_mode:
+    support: full
+  diff_mode:
+    support: full
+  idempotent:
+    support: full
+requirements:
+  - nftables
+  - iptables
+options:
+  inner_interface:
+    description: The interface to the rack, such as V(eth0).
+    type: str
+    required: true
+  outer_interface:
+    description: The interface to the outside, such as V(wlan0).
+    type: str
+    required: true
+"""
+
+EXAMPLES = r"""
+- name: Make the head the way out for the rack
+  bramble.pi.nat_forwarding:
+    inner_interface: eth0
+    outer_interface: wlan0
+"""
+
+RETURN = r"""
+changes:
+  description: What was changed, or would be in check mode.
+  returned: success
+  type: list
+  elements: str
+  sample: [write /etc/bramble/nat.nft, load the rules]
+"""
+
+import os
+from collections.abc import Sequence
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.bramble.pi.plugins.module_utils import _nat as core
+from ansible_collections.bramble.pi.plugins.module_utils._files import read_text, write_text
+
+_FORWARDING = "/proc/sys/net/ipv4/ip_forward"
+_SBIN = ("/usr/sbin", "/sbin")
+
+
+class NatForwarding:
+    """Brings files, unit, rules and forwarding into effect and remembers what that changed."""
+
+    def __init__(self, module: AnsibleModule) -> None:
+        self.module = module
+        self.changes: list[str] = []
+        self.diff: list[dict[str, str]] = []
+
+    def _program(self, name: str) -> str:
+        path = self.module.get_bin_path(name, opt_dirs=list(_SBIN))
+        # In check mode the packages may be yet to come; this is where they put their programs.
+        if path is None and self.module.check_mode:
+            return f"{_SBIN[0]}/{name}"
+        if path is None:
+            raise core.NatError(f"{name} is not installed; wanted are the packages nftables and iptables")
+        return path
+
+    def _succeeds(self, *command: str) -> bool:
+        return os.path.exists(command[0]) and self.module.run_command(list(command))[0] == 0
+
+    def _run(self, command: Sequence[str]) -> None:
+        status, _stdout, stderr = self.module.run_command(list(command))
+        if status != 0:
+            raise core.NatError(
+                f"{' '.join(command)} ended with {status}: {stderr.strip()}; see journalctl -u {core.UNIT}"
+            )
+
+    def _change(self, sentence: str, *commands: Sequence[str]) -> None:
+        self.changes.append(sentence)
+        if not self.module.check_mode:
+            for command in commands:
+                self._run(command)
+
+    def ensure(self, *, inner: str, outer: str) -> None:
+        """Ensure that the rack has its way out."""
+        core.check_interfaces(inner=inner, outer=outer, existing=os.listdir("/sys/class/net"))
+        nft, iptables = self._program("nft"), self._program("iptables")
+        systemctl = self._program("systemctl")
+        wanted = core.files(
+            inner=inner,
+            outer=outer,
+            nft=nft,
+            iptables=iptables,
+            iptables_restore=self._program("iptables-restore"),
+        )
+        for path, text in wanted.items():
+            self._write(path, text)
+        if (read_text(_FORWARDING) or "").strip() != "1":
+            self.changes.append("switch forwarding on")
+            if not self.module.check_mode:
+                with open(_FORWARDING, "w", encoding="ascii") as file:
+                    file.write("1\n")
+        rules_changed = bool(
+            {core.RULES, core.IPTABLES_RULES, core.UNIT_PATH}.intersection(
+                entry["after_header"] for entry in self.diff
+            )
+        )
+        if not self._succeeds(systemctl, "is-enabled", "--quiet", core.UNIT):
+            self._change("load the rules at each boot", [systemctl, "enable", core.UNIT])
+        loaded = (
+            self._succeeds(systemctl, "is-active", "--quiet", core.UNIT)
+            and self._succeeds(nft, "list", "table", "ip", core.TABLE)
+            and self._succeeds(iptables, "--wait", "--check", "FORWARD", "--jump", core.CHAIN)
+        )
+        if rules_changed or not loaded:
+            self._change("load the rules", [systemctl, "daemon-reload"], [systemctl, "restart", core.UNIT])
+
+    def _write(self, path: str, text: str) -> None:
+        before = read_text(path)
+        if before == text:
+            return
+        self.changes.append(f"write {path}")
+        self.diff.append({"before_header": path, "after_header": path, "before": before or "", "after": text})
+        if not self.module.check_mode:
+            write_text(path, text)
+
+
+def main() -> None:
+    """Run the module."""
+    module = AnsibleModule(
+        argument_spec={
+            "inner_interface": {"type": "str", "required": True},
+            "outer_interface": {"type": "str", "required": True},
+        },
+        supports_check_mode=True,
+    )
+    forwarding = NatForwarding(module)
+    try:
+        forwarding.ensure(inner=module.params["inner_interface"], outer=module.params["outer_interface"])
+    except PermissionError as error:
+        module.fail_json(msg=f"{error}; wanted are the rights of root: set become to true")
+    except (core.NatError, OSError) as error:
+        module.fail_json(msg=str(error), changes=forwarding.changes)
+    module.exit_json(changed=bool(forwarding.changes), changes=forwarding.changes, diff=forwarding.diff)
+
+
+if __name__ == "__main__":
+    main()
