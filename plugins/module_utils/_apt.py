@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import re
+import time
 from typing import Callable, NamedTuple
 
 #: Runs a command and returns its exit code, output and error output.
@@ -21,7 +22,11 @@ _UPDATE = [*_APT_GET, "update"]
 _INSTALL = [*_APT_GET, "install", "--yes", "--no-install-recommends", "-o", "Dpkg::Options::=--force-confold"]
 _CONFIGURE = ["dpkg", "--configure", "-a", "--force-confold"]
 
-# What was seen when apt failed: the command that mends it.
+_LISTS_LOCKED = "Could not get lock /var/lib/apt/lists/lock"
+_LOCK_ATTEMPTS = 60
+_LOCK_PAUSE = 5.0
+
+# What was seen when apt failed: the command that mends it, or None for new package lists.
 _REMEDIES = (
     (re.compile(r"dpkg was interrupted|dpkg --configure -a"), _CONFIGURE),
     (
@@ -29,7 +34,7 @@ _REMEDIES = (
             r"Unable to locate package|no installation candidate|was not found|unmet dependencies|"
             r"Failed to fetch|Unable to fetch"
         ),
-        _UPDATE,
+        None,
     ),
 )
 _CAUSE = re.compile(r"E: |Err:|W: GPG error|dpkg: error| *Depends: |.* : Depends: | *subprocess ")
@@ -65,16 +70,21 @@ def failure_cause(*, output: str, error: str) -> str:
     return "\n".join([line for line in lines if _CAUSE.match(line)] or lines[-5:])
 
 
-def run_apt(*, run: Runner, arguments: list[str]) -> str:
-    """Run apt-get."""
-    code, output, error = run([*_APT_GET, *arguments])
-    if code != 0:
-        raise AptError(failure_cause(output=output, error=error))
-    return output
+def update(*, run: Runner, options: list[str], sleep: Callable[[float], None] = time.sleep) -> None:
+    """Fetch package lists."""
+    for _attempt in range(_LOCK_ATTEMPTS):
+        code, output, error = run([*_UPDATE, *options])
+        if code == 0:
+            return
+        if _LISTS_LOCKED not in error:
+            break
+        # Unlike that of dpkg, apt does not wait for this lock itself.
+        sleep(_LOCK_PAUSE)
+    raise AptError(failure_cause(output=output, error=error))
 
 
 def install(*, run: Runner, arguments: list[str]) -> None:
-    """Install packages; finish what dpkg was interrupted in, fetch package lists that are missing or stale."""
+    """Install packages; finish what dpkg left half-way, fetch package lists that are missing or stale."""
     remedies = list(_REMEDIES)
     while True:
         code, output, error = run([*_INSTALL, *arguments])
@@ -84,5 +94,8 @@ def install(*, run: Runner, arguments: list[str]) -> None:
         if remedy is None:
             raise AptError(failure_cause(output=output, error=error))
         remedies.remove(remedy)
-        # If the remedy fails, so will the next attempt, and that says what it needs.
-        run(remedy[1])
+        if remedy[1] is None:
+            update(run=run, options=[])
+        else:
+            # If it fails, so will the next attempt, and that says what it needs.
+            run(remedy[1])

@@ -344,9 +344,9 @@ class ContainerRuntime:
         )
         if shortcomings:
             raise RuntimeStateError(
-                f"docker info is not as wanted: {'; '.join(shortcomings)}. For drivers look at {_DAEMON_JSON} "
-                "and at options of dockerd in docker.service; for limits at the kernel command line "
-                "(os_prep_kernel_cmdline), or accept the warning in docker_accepted_warnings"
+                f"docker info is not as wanted: {'; '.join(shortcomings)}. For drivers look at "
+                f"{_DAEMON_JSON} and at options of dockerd in docker.service; for limits at the kernel "
+                "command line (os_prep_kernel_cmdline), or accept the warning in docker_accepted_warnings"
             )
         return info
 
