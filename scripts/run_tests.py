@@ -165,8 +165,9 @@ def sanity(outcome: Outcome) -> None:
                     r"(Collecting|Downloading|Installing collected|Looking in|Processing| )", line
                 ):
                     print(line, end="", flush=True)
-                # After the line that counts the failures, each failed test stands on a line of its own.
-                if failures and line.strip() in names:
+                # After the line that counts the failures, each failed test stands on a line of its own,
+                # some with the version of Python.
+                if failures and line.split(maxsplit=1)[:1] in [[name] for name in names]:
                     outcome.failed.append(line.strip())
                 failures = failures or line.startswith("FATAL: ")
         if run.returncode != 0 and not outcome.failed:
