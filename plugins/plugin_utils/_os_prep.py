@@ -1,0 +1,67 @@
+# Copyright: bramble.pi contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What the role os_prep decides by the inventory and by the facts of the nodes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+RACK_GROUPS = ("nat_headnode", "control_plane", "workers")
+SUPPORTED_DISTRIBUTIONS = ("debian", "raspbian", "ubuntu")
+SUPPORTED_ARCHITECTURES = ("amd64", "arm64")
+
+
+def rack_hosts(
+    *, hostvars: Mapping[str, Mapping[str, Any]], groups: Mapping[str, Sequence[str]]
+) -> list[dict[str, Any]]:
+    """Return address and names of each host of the rack, from the inventory alone."""
+    members = dict.fromkeys(host for group in RACK_GROUPS for host in groups.get(group, ()))
+    entries = []
+    for host in members:
+        variables = hostvars[host]
+        address = variables.get("os_prep_address", variables.get("ansible_host", host))
+        names = dict.fromkeys([variables.get("os_prep_hostname", host), host])
+        entries.append({"address": str(address), "names": list(names)})
+    return entries
+
+
+def node_problems(
+    *, host: str, hostname: str, facts: Mapping[str, Any], machine_ids: Mapping[str, str]
+) -> list[str]:
+    """Say why a host cannot become a node, or not yet: a sentence for each reason.
+
+    ``machine_ids`` are those of all hosts of the play whose facts are known.
+    """
+    problems = []
+    distribution = facts["distribution"]
+    if distribution["id"] not in SUPPORTED_DISTRIBUTIONS:
+        problems.append(
+            f"the operating system is {distribution['name']}; wanted is Raspberry Pi OS, Debian or Ubuntu:"
+            f" install one of them on {host}"
+        )
+    if facts["architecture"] not in SUPPORTED_ARCHITECTURES:
+        problems.append(
+            f"the architecture of the packages is {facts['architecture']}; wanted is arm64 or amd64:"
+            f" install a 64-bit image on {host}"
+        )
+    owners = _owners(facts["machine_id"], machine_ids)
+    if len(owners) > 1:
+        problems.append(
+            f"the machine-id {facts['machine_id']} is the same on {' and '.join(owners)}; wanted is one of"
+            " its own for each node, as addresses and nodes are told apart by it. On all of them but one run:"
+            " sudo rm -f /etc/machine-id /var/lib/dbus/machine-id && sudo systemd-machine-id-setup"
+            " && sudo reboot"
+        )
+    if facts["kubernetes"]["state"] in ("worker", "control_plane") and facts["hostname"] != hostname:
+        problems.append(
+            f"the host name is {facts['hostname']} and would become {hostname}, but the node is part of a"
+            f" cluster that knows it by its name: set os_prep_hostname to {facts['hostname']} for {host}, or"
+            " take it out of the cluster first with the playbook reset"
+        )
+    return problems
+
+
+def _owners(machine_id: str, machine_ids: Mapping[str, str]) -> list[str]:
+    return [host for host, other in machine_ids.items() if machine_id and other == machine_id]
