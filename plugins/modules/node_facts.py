@@ -12,7 +12,7 @@ short_description: Read what the roles of this collection need to know of a node
 version_added: '0.1.0'
 description:
   - Returns the facts that the roles of this collection decide by, as C(ansible_facts['bramble']).
-  - Reads files, runs C(dpkg-query) and C(timedatectl) once each, and nothing else: quick on a Pi.
+  - Reads files, runs C(dpkg-query) and C(timedatectl) once each and nothing else, as each costs a Pi time.
 author:
   - bramble.pi contributors (@bramble-pi)
 extends_documentation_fragment:
