@@ -100,7 +100,7 @@ def target_version(*, wish: Version, installed: dict[str, Package], allow_downgr
             raise KubePackagesError(
                 f"{name} {package.version} is installed, wanted {wish}: another minor is an upgrade of the "
                 "cluster (one minor at a time, the control plane first), which this role does not do. Set "
-                "kube_packages_version to the minor that is installed; or, on a node outside any cluster, run "
+                "kube_packages_version to the minor that is installed; or, outside of clusters, run "
                 f"apt-get purge --allow-change-held-packages {' '.join(installed)}"
             )
         present[name] = version
