@@ -1,0 +1,257 @@
+# Copyright: bramble.pi contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""kubeadm's configuration documents, built as data for each version of its API.
+
+They are written as JSON, which is YAML too: nodes have no YAML library.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+# https://kubernetes.io/docs/reference/config-api/kubeadm-config.v1beta4/ and its predecessors.
+API_VERSIONS = ("v1beta2", "v1beta3", "v1beta4")
+_GROUP = "kubeadm.k8s.io"
+_EXTRA_ARGS = ("extraArgs", "kubeletExtraArgs")
+
+Document = dict[str, Any]
+
+
+class KubeadmConfigError(ValueError):
+    """kubeadm or the user asked for something that no configuration can be built from."""
+
+
+def api_version(*, init_defaults: str) -> str:
+    """Return the API version that the installed kubeadm writes (``kubeadm config print init-defaults``)."""
+    match = re.search(rf"^apiVersion:\s*{re.escape(_GROUP)}/(\S+)\s*$", init_defaults, re.MULTILINE)
+    if match is None:
+        raise KubeadmConfigError("kubeadm config print init-defaults names no apiVersion kubeadm.k8s.io/...")
+    if match[1] not in API_VERSIONS:
+        raise KubeadmConfigError(
+            f"the installed kubeadm wants {_GROUP}/{match[1]}; known are {', '.join(API_VERSIONS)}."
+            " Choose another version with kube_packages_version"
+        )
+    return match[1]
+
+
+def release(*, version_json: str) -> str:
+    """Return the version of the installed kubeadm, such as v1.36.1 (``kubeadm version -o json``)."""
+    try:
+        version = json.loads(version_json)["clientVersion"]["gitVersion"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise KubeadmConfigError(
+            f"kubeadm version -o json names no clientVersion.gitVersion: {error}"
+        ) from error
+    return str(version).partition("+")[0]
+
+
+def merged(*, base: Mapping[str, Any], over: Mapping[str, Any]) -> Document:
+    """Return base with the values of over: mappings are merged, anything else is replaced."""
+    result = dict(base)
+    for key, value in over.items():
+        below = result.get(key)
+        result[key] = (
+            merged(base=below, over=value)
+            if isinstance(below, Mapping) and isinstance(value, Mapping)
+            else value
+        )
+    return result
+
+
+def _flag_value(value: Any) -> str:
+    """Return a flag's value as kubeadm takes it: always text, booleans as Go writes them."""
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _extra_args(*, value: Any, version: str, field: str) -> Any:
+    """Return extra arguments in the version's form: from v1beta4 on a list of names and values."""
+    if isinstance(value, Mapping):
+        pairs = [(str(name), _flag_value(argument)) for name, argument in value.items()]
+    elif isinstance(value, Sequence) and all(isinstance(entry, Mapping) for entry in value):
+        try:
+            pairs = [(str(entry["name"]), _flag_value(entry["value"])) for entry in value]
+        except KeyError as error:
+            raise KubeadmConfigError(
+                f"an entry of {field} has no {error}; wanted are name and value"
+            ) from error
+    else:
+        raise KubeadmConfigError(f"{field} is {value!r}; wanted is a mapping of flag to value")
+    if version == "v1beta4":
+        return [{"name": name, "value": argument} for name, argument in pairs]
+    names = [name for name, _ in pairs]
+    repeated = sorted({name for name in names if names.count(name) > 1})
+    if repeated:
+        raise KubeadmConfigError(
+            f"{field} repeats {', '.join(repeated)}, which {_GROUP}/{version} cannot express"
+        )
+    return dict(pairs)
+
+
+def _in_form_of(*, value: Any, version: str) -> Any:
+    """Return the value with all extra arguments in the version's form."""
+    if isinstance(value, Mapping):
+        return {
+            key: _extra_args(value=below, version=version, field=key)
+            if key in _EXTRA_ARGS and below is not None
+            else _in_form_of(value=below, version=version)
+            for key, below in value.items()
+        }
+    if isinstance(value, (list, tuple)):
+        return [_in_form_of(value=entry, version=version) for entry in value]
+    return value
+
+
+def _document(*, kind: str, version: str, built: Mapping[str, Any], over: Mapping[str, Any]) -> Document:
+    # Both are brought into form before they are merged, so that extra arguments given as a mapping and as
+    # a list do not replace each other by accident.
+    content = merged(
+        base=_in_form_of(value=built, version=version), over=_in_form_of(value=over, version=version)
+    )
+    return {**content, "apiVersion": f"{_GROUP}/{version}", "kind": kind}
+
+
+def _given(**values: Any) -> Document:
+    """Return the values that are there; kubeadm fills in the rest."""
+    return {key: value for key, value in values.items() if value not in (None, "", [], {})}
+
+
+def _duration(seconds: int) -> str:
+    return f"{seconds}s"
+
+
+def init_documents(
+    *,
+    version: str,
+    kubernetes_version: str,
+    pod_cidr: str | None,
+    service_cidr: str | None,
+    advertise_address: str | None,
+    control_plane_endpoint: str | None,
+    node_name: str | None,
+    cri_socket: str | None,
+    cgroup_driver: str,
+    token: str | None,
+    token_ttl: str,
+    ignore_preflight_errors: Sequence[str],
+    timeout: int,
+    cluster_configuration: Mapping[str, Any],
+    init_configuration: Mapping[str, Any],
+    kubelet_configuration: Mapping[str, Any],
+    kube_proxy_configuration: Mapping[str, Any],
+) -> list[Document]:
+    """Return the documents for ``kubeadm init``; the four given ones go over what is built here."""
+    init: Document = {
+        # Without a token of the user's, kubeadm makes one up; then too it shall not live for a day.
+        "bootstrapTokens": [_given(token=token, ttl=token_ttl)],
+        "nodeRegistration": _given(
+            name=node_name, criSocket=cri_socket, ignorePreflightErrors=list(ignore_preflight_errors)
+        ),
+        **_given(localAPIEndpoint=_given(advertiseAddress=advertise_address)),
+    }
+    cluster = _given(
+        kubernetesVersion=kubernetes_version,
+        controlPlaneEndpoint=control_plane_endpoint,
+        networking=_given(podSubnet=pod_cidr, serviceSubnet=service_cidr),
+    )
+    if version == "v1beta4":
+        init["timeouts"] = {"controlPlaneComponentHealthCheck": _duration(timeout)}
+    else:
+        cluster["apiServer"] = {"timeoutForControlPlane": _duration(timeout)}
+    documents = [
+        _document(kind="InitConfiguration", version=version, built=init, over=init_configuration),
+        _document(kind="ClusterConfiguration", version=version, built=cluster, over=cluster_configuration),
+        {
+            **merged(base={"cgroupDriver": cgroup_driver}, over=kubelet_configuration),
+            "apiVersion": "kubelet.config.k8s.io/v1beta1",
+            "kind": "KubeletConfiguration",
+        },
+    ]
+    if kube_proxy_configuration:
+        documents.append(
+            {
+                **kube_proxy_configuration,
+                "apiVersion": "kubeproxy.config.k8s.io/v1alpha1",
+                "kind": "KubeProxyConfiguration",
+            }
+        )
+    return documents
+
+
+def join_documents(
+    *,
+    version: str,
+    endpoint: str,
+    token: str,
+    ca_cert_hash: str,
+    control_plane: bool,
+    certificate_key: str | None,
+    advertise_address: str | None,
+    node_name: str | None,
+    cri_socket: str | None,
+    ignore_preflight_errors: Sequence[str],
+    timeout: int,
+    join_configuration: Mapping[str, Any],
+) -> list[Document]:
+    """Return the document for ``kubeadm join``; the given one goes over what is built here."""
+    join: Document = {
+        "discovery": {
+            "bootstrapToken": {
+                "apiServerEndpoint": endpoint,
+                "token": token,
+                "caCertHashes": [ca_cert_hash],
+            },
+        },
+        "nodeRegistration": _given(
+            name=node_name, criSocket=cri_socket, ignorePreflightErrors=list(ignore_preflight_errors)
+        ),
+    }
+    if control_plane:
+        join["controlPlane"] = {
+            **_given(
+                localAPIEndpoint=_given(advertiseAddress=advertise_address), certificateKey=certificate_key
+            )
+        }
+    if version == "v1beta4":
+        join["timeouts"] = {"discovery": _duration(timeout), "tlsBootstrap": _duration(timeout)}
+    else:
+        join["discovery"]["timeout"] = _duration(timeout)
+    return [_document(kind="JoinConfiguration", version=version, built=join, over=join_configuration)]
+
+
+def upload_certs_documents(
+    *, version: str, kubernetes_version: str, cri_socket: str | None
+) -> list[Document]:
+    """Return the documents for ``kubeadm init phase upload-certs``.
+
+    The version is given so that kubeadm does not ask the internet for the newest one, and the socket so
+    that it does not refuse a node that has several.
+    """
+    registration = _given(nodeRegistration=_given(criSocket=cri_socket))
+    return [
+        _document(kind="InitConfiguration", version=version, built=registration, over={}),
+        _document(
+            kind="ClusterConfiguration",
+            version=version,
+            built={"kubernetesVersion": kubernetes_version},
+            over={},
+        ),
+    ]
+
+
+def dumped(*, documents: Sequence[Document]) -> str:
+    """Return the documents as text for kubeadm's ``--config``."""
+    return "---\n".join(json.dumps(document, indent=2, sort_keys=True) + "\n" for document in documents)
+
+
+def digest(*, documents: Sequence[Document]) -> str:
+    """Return what tells one set of settings from another; secrets, which differ by run, do not count."""
+    public = [
+        {key: value for key, value in document.items() if key not in ("bootstrapTokens", "discovery")}
+        for document in documents
+    ]
+    return hashlib.sha256(dumped(documents=public).encode()).hexdigest()
