@@ -19,9 +19,8 @@ _HOSTNAME = re.compile(r"(?!-)[a-z0-9-]{1,63}(?<!-)(\.(?!-)[a-z0-9-]{1,63}(?<!-)
 _MODULE = re.compile(r"[A-Za-z0-9_-]+")
 _SYSCTL_KEY = re.compile(r"[A-Za-z0-9_-]+([./][A-Za-z0-9_:.-]+)+")
 
-# What shows that code is in the kernel although it has no folder in /sys/module: built-in code without
-# parameters does not get one.
-BUILT_IN_EVIDENCE = {"br_netfilter": "/proc/sys/net/bridge"}
+# Built-in code without parameters has no folder in /sys/module; this shows that it is there nevertheless.
+_OTHER_EVIDENCE = {"br_netfilter": ["/proc/sys/net/bridge"]}
 
 
 class SettingsError(ValueError):
@@ -74,21 +73,17 @@ def check_sysctl(settings: Mapping[str, Any]) -> None:
             )
 
 
-def hostname_text(*, text: str | None, hostname: str) -> str:
+def hostname_text(*, text: str, hostname: str) -> str:
     """Return what /etc/hostname should say; a file that means the same is left as it is."""
-    lines = [line.strip() for line in (text or "").splitlines()]
-    if text is not None and [line for line in lines if line and not line.startswith("#")] == [hostname]:
+    lines = [line.strip() for line in text.splitlines()]
+    if [line for line in lines if line and not line.startswith("#")] == [hostname]:
         return text
     return f"{hostname}\n"
 
 
-def cloud_init_text(*, hostname: bool, hosts: bool) -> str:
+def cloud_init_text(*, hostname: bool) -> str:
     """Return the drop-in by which cloud-init leaves alone what is managed here."""
-    return (
-        MANAGED
-        + ("preserve_hostname: true\n" if hostname else "")
-        + ("manage_etc_hosts: false\n" if hosts else "")
-    )
+    return MANAGED + ("preserve_hostname: true\n" if hostname else "") + "manage_etc_hosts: false\n"
 
 
 def _own_line(line: str, hostname: str) -> str:
@@ -157,6 +152,11 @@ def hosts_conflicts(*, text: str, entries: Iterable[Mapping[str, Any]]) -> list[
 def modules_text(*, modules: Sequence[str]) -> str:
     """Return what modules-load.d should say."""
     return MANAGED + "".join(f"{name}\n" for name in modules)
+
+
+def module_evidence(name: str) -> list[str]:
+    """Return paths of which each shows that a module is loaded or built in."""
+    return [f"/sys/module/{name.replace('-', '_')}", *_OTHER_EVIDENCE.get(name, [])]
 
 
 def is_built_in(*, module: str, filesystems: str, modules_builtin: str) -> bool:

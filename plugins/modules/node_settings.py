@@ -111,9 +111,8 @@ reboot_required:
 
 import glob
 import os
-import socket
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Callable
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.bramble.pi.plugins.module_utils import _node_settings as core
@@ -123,102 +122,130 @@ from ansible_collections.bramble.pi.plugins.module_utils._node_facts import acti
 _CLOUD_INIT = "/etc/cloud/cloud.cfg.d"
 _CLOUD_INIT_HOSTS = "/etc/cloud/templates/hosts.debian.tmpl"
 _FSTAB_BACKUP = "/etc/fstab.bramble-original"
+# The running names: writing the first is what sethostname(2) does.
+_KERNEL_HOSTNAME = "/proc/sys/kernel/hostname"
+_KERNEL_RELEASE = "/proc/sys/kernel/osrelease"
 _RPI_SWAP = "/etc/rpi/swap.conf"
 _SWAP_SERVICES = ("dphys-swapfile.service", "zramswap.service")
 _SYSCTL = "/etc/sysctl.d/99-bramble.conf"
+_SYSCTL_FOLDERS = ("/etc/sysctl.d", "/run/sysctl.d", "/usr/local/lib/sysctl.d", "/usr/lib/sysctl.d")
 _UNITS = "/etc/systemd/system"
-_UNIT_PATHS = (_UNITS, "/lib/systemd/system", "/usr/lib/systemd/system")
+_UNIT_FOLDERS = (_UNITS, "/lib/systemd/system", "/usr/lib/systemd/system")
 
 
 class NodeSettings:
     """Brings one setting after the other into effect and remembers what that changed."""
 
-    def __init__(self, module: AnsibleModule) -> None:
-        self.module = module
+    def __init__(
+        self,
+        *,
+        run: Callable[[list[str]], tuple[int, str, str]],
+        warn: Callable[[str], None],
+        check_mode: bool,
+        root: str = "",
+    ) -> None:
+        self.run = run
+        self.warn = warn
+        self.check_mode = check_mode
+        self.root = root
         self.changes: list[str] = []
         self.pending: list[str] = []
         self.diff: list[dict[str, str]] = []
 
-    def _run(self, command: Sequence[str], wanted: str) -> None:
-        status, _stdout, stderr = self.module.run_command(list(command))
-        if status != 0:
-            raise core.SettingsError(
-                f"{' '.join(command)} ended with {status}; wanted was to {wanted}: {stderr.strip()}"
-            )
+    def _read(self, path: str) -> str:
+        return read_text(self.root + path) or ""
+
+    def _exists(self, path: str) -> bool:
+        return os.path.exists(self.root + path)
+
+    def _glob(self, pattern: str) -> list[str]:
+        return sorted(path[len(self.root) :] for path in glob.glob(self.root + pattern))
 
     def _write(self, path: str, text: str, change: str | None = None) -> None:
-        before = read_text(path)
+        before = read_text(self.root + path)
         if before == text:
             return
         self.changes.append(change or f"write {path}")
         self.diff.append({"before_header": path, "after_header": path, "before": before or "", "after": text})
-        if not self.module.check_mode:
-            write_text(path, text)
+        if not self.check_mode:
+            write_text(self.root + path, text)
+
+    def _set_kernel(self, path: str, name: str, value: str) -> None:
+        running = self._read(path).strip()
+        if core.is_same_sysctl(running=running, wanted=value):
+            return
+        self.changes.append(f"set {name} from {running} to {value}")
+        if self.check_mode:
+            return
+        try:
+            with open(self.root + path, "w", encoding="utf-8") as file:
+                file.write(value)
+        except OSError as error:
+            raise core.SettingsError(
+                f"the kernel does not let {name} be set from {running} to {value}: {error.strerror}"
+            ) from error
+
+    def _systemctl(self, verb: str, unit: str) -> None:
+        self.changes.append(f"{verb} {unit}")
+        if self.check_mode:
+            return
+        status, _stdout, stderr = self.run(["systemctl", verb, unit])
+        if status != 0:
+            raise core.SettingsError(
+                f"systemctl {verb} {unit} ended with {status}: {stderr.strip()}; wanted is that {unit} does not"
+                " switch swap on: mend that by hand, or set swap to keep"
+            )
 
     def set_hostname(self, hostname: str) -> None:
         """Set the host name that is configured and the one that is running."""
         core.check_hostname(hostname)
-        self._write("/etc/hostname", core.hostname_text(text=read_text("/etc/hostname"), hostname=hostname))
-        running = os.uname().nodename
-        if running != hostname:
-            self.changes.append(f"set the running host name from {running} to {hostname}")
-            if not self.module.check_mode:
-                socket.sethostname(hostname)
+        self._write("/etc/hostname", core.hostname_text(text=self._read("/etc/hostname"), hostname=hostname))
+        self._set_kernel(_KERNEL_HOSTNAME, "the running host name", hostname)
 
     def set_hosts(self, hostname: str | None, entries: Sequence[Mapping[str, Any]] | None) -> None:
         """Bring /etc/hosts up to date, and what cloud-init would make of it."""
         core.check_hosts(entries or [])
-        before = read_text("/etc/hosts") or ""
+        before = self._read("/etc/hosts")
         for conflict in core.hosts_conflicts(text=before, entries=entries or []):
-            self.module.warn(
+            self.warn(
                 f"/etc/hosts has {conflict} before the block of this collection, and the first line wins; it"
                 " was not written by this collection and stays: take it out if it is outdated"
             )
         self._write("/etc/hosts", core.hosts_text(text=before, hostname=hostname, entries=entries))
-        template = read_text(_CLOUD_INIT_HOSTS)
-        if template is not None:
+        if self._exists(_CLOUD_INIT_HOSTS):
+            template = self._read(_CLOUD_INIT_HOSTS)
             self._write(_CLOUD_INIT_HOSTS, core.hosts_text(text=template, hostname=hostname, entries=entries))
-        if os.path.isdir(_CLOUD_INIT):
-            self._write(
-                f"{_CLOUD_INIT}/99-bramble.cfg",
-                core.cloud_init_text(hostname=hostname is not None, hosts=True),
-            )
+        if self._exists(_CLOUD_INIT):
+            self._write(f"{_CLOUD_INIT}/99-bramble.cfg", core.cloud_init_text(hostname=hostname is not None))
 
     def load_modules(self, modules: Sequence[str]) -> None:
         """Load kernel modules now and at each boot."""
         core.check_modules(modules)
         self._write("/etc/modules-load.d/bramble.conf", core.modules_text(modules=modules))
-        release = os.uname().release
+        release = self._read(_KERNEL_RELEASE).strip()
         folder = f"/lib/modules/{release}"
-        filesystems = read_text("/proc/filesystems") or ""
-        modules_builtin = read_text(f"{folder}/modules.builtin") or ""
+        filesystems = self._read("/proc/filesystems")
+        modules_builtin = self._read(f"{folder}/modules.builtin")
         for name in modules:
-            evidence = (f"/sys/module/{name.replace('-', '_')}", core.BUILT_IN_EVIDENCE.get(name, ""))
-            if any(map(os.path.exists, evidence)) or core.is_built_in(
+            if any(map(self._exists, core.module_evidence(name))) or core.is_built_in(
                 module=name, filesystems=filesystems, modules_builtin=modules_builtin
             ):
                 continue
-            if not os.path.isdir(folder) and glob.glob("/lib/modules/*/modules.dep"):
+            if not self._exists(folder) and self._glob("/lib/modules/*/modules.dep"):
                 self.pending.append(
                     f"the kernel module {name} is not loaded: {folder} is gone since an upgrade of the kernel"
                 )
                 continue
             self.changes.append(f"load the kernel module {name}")
-            if not self.module.check_mode:
+            if not self.check_mode:
                 self._modprobe(name, release)
 
     def _modprobe(self, name: str, release: str) -> None:
-        modprobe = self.module.get_bin_path("modprobe", opt_dirs=["/sbin", "/usr/sbin"])
-        if modprobe is None:
-            raise core.SettingsError(
-                f"the kernel module {name} is neither loaded nor built into the kernel {release}, and"
-                " modprobe is not installed; wanted is the module: install the package kmod"
-            )
-        status, _stdout, stderr = self.module.run_command([modprobe, name])
+        status, _stdout, stderr = self.run(["modprobe", name])
         if status != 0:
             raise core.SettingsError(
-                f"the kernel module {name} is neither loaded nor built into the kernel {release}, and"
-                f" modprobe says: {stderr.strip()}. Wanted is the module: install the package that brings it"
+                f"the kernel module {name} is neither loaded nor built into the kernel {release}, and modprobe"
+                f" cannot load it: {stderr.strip()}. Wanted is the module: install the package that brings it"
                 " for this kernel (on Ubuntu linux-modules-extra-raspi on a Pi, linux-modules-extra-generic"
                 " elsewhere) and reboot, or, in a container, load it on the machine that runs the container"
             )
@@ -230,91 +257,65 @@ class NodeSettings:
         self._write(_SYSCTL, core.sysctl_text(settings=settings))
         for key, value in settings.items():
             path = core.sysctl_path(key)
-            running = read_text(path)
-            if running is None:
+            if self._exists(path):
+                self._set_kernel(path, key, str(value))
+            elif self.check_mode:
                 # Modules bring parameters of their own, which are not there before they are loaded.
-                if self.pending:
-                    continue
-                if self.module.check_mode:
-                    self.changes.append(f"set {key} to {value}")
-                    continue
+                self.changes.append(f"set {key} to {value}")
+            elif not self.pending:
                 raise core.SettingsError(
                     f"the running kernel has no parameter {key} ({path} is not there); wanted is the value"
                     f" {value}: add the module that brings it to kernel_modules (br_netfilter for net.bridge)"
                 )
-            if core.is_same_sysctl(running=running, wanted=value):
-                continue
-            self.changes.append(f"set {key} from {running.strip()} to {value}")
-            if not self.module.check_mode:
-                try:
-                    with open(path, "w", encoding="ascii") as file:
-                        file.write(str(value))
-                except OSError as error:
-                    raise core.SettingsError(
-                        f"the kernel does not let {key} be set from {running.strip()} to {value}:"
-                        f" {error.strerror}"
-                    ) from error
 
     def _refuse_overriding(self, settings: Mapping[str, Any]) -> None:
         """Refuse files that would undo the settings at the next boot, because they are read later."""
         wanted = {core.sysctl_path(key): (key, value) for key, value in settings.items()}
-        later = [
-            path
-            for folder in ("/etc/sysctl.d", "/run/sysctl.d", "/usr/local/lib/sysctl.d", "/usr/lib/sysctl.d")
-            for path in glob.glob(f"{folder}/*.conf")
-            if os.path.basename(path) > os.path.basename(_SYSCTL)
-        ]
-        for path in sorted(later):
-            for parameter, theirs in core.sysctl_values(read_text(path) or "").items():
+        for path in [path for folder in _SYSCTL_FOLDERS for path in self._glob(f"{folder}/*.conf")]:
+            if os.path.basename(path) <= os.path.basename(_SYSCTL):
+                continue
+            for parameter, theirs in core.sysctl_values(self._read(path)).items():
                 key, value = wanted.get(parameter, ("", theirs))
                 if not core.is_same_sysctl(running=theirs, wanted=value):
                     raise core.SettingsError(
-                        f"{os.path.realpath(path)} sets {key} to {theirs}, and as {path} it is read after"
-                        f" {_SYSCTL} at each boot; wanted is {value}: take that line out"
+                        f"{path} sets {key} to {theirs} and is read after {_SYSCTL} at each boot; wanted is"
+                        f" {value}: take that line out (99-sysctl.conf is a link to /etc/sysctl.conf)"
                     )
 
     def switch_swap_off(self) -> None:
         """Switch swap off for good first, and then for now."""
-        fstab = read_text("/etc/fstab")
-        if fstab is not None:
-            without = core.fstab_without_swap(text=fstab)
-            if without != fstab and not os.path.exists(_FSTAB_BACKUP):
+        fstab = self._read("/etc/fstab")
+        without = core.fstab_without_swap(text=fstab)
+        if without != fstab:
+            if not self._exists(_FSTAB_BACKUP):
                 self._write(_FSTAB_BACKUP, fstab, f"keep /etc/fstab as {_FSTAB_BACKUP}")
             self._write("/etc/fstab", without, "comment out the swap lines of /etc/fstab")
-        if os.path.exists(_RPI_SWAP):
+        if self._exists(_RPI_SWAP):
             self._write(f"{_RPI_SWAP}.d/99-bramble.conf", f"{core.MANAGED}[Main]\nMechanism=none\n")
         self._hold_swap_units()
-        for device in active_swaps(text=read_text("/proc/swaps") or ""):
-            self._swapoff(device)
+        for device in active_swaps(text=self._read("/proc/swaps")):
+            self.changes.append(f"switch off swap on {device}")
+            if self.check_mode:
+                continue
+            status, _stdout, stderr = self.run(["swapoff", device])
+            if status != 0:
+                # Most often there is not enough memory for what is swapped out; a reboot is what mends that.
+                self.pending.append(f"swap on {device} is still in use: {stderr.strip()}")
 
     def _hold_swap_units(self) -> None:
-        services = [
-            name for name in _SWAP_SERVICES if any(os.path.exists(f"{path}/{name}") for path in _UNIT_PATHS)
-        ]
         # Masking swap.target holds whatever it wants: units from fstab, generators and administrators.
+        services = [
+            name
+            for name in _SWAP_SERVICES
+            if any(self._exists(f"{folder}/{name}") for folder in _UNIT_FOLDERS)
+        ]
         for unit in ["swap.target", *services]:
-            if os.path.realpath(f"{_UNITS}/{unit}") != os.devnull:
-                self.changes.append(f"mask {unit}")
-                if not self.module.check_mode:
-                    self._run(["systemctl", "mask", unit], "keep it from switching swap on")
-        wanted = glob.glob(f"{_UNITS}/*.wants/*.swap") + glob.glob(f"{_UNITS}/*.requires/*.swap")
-        elsewhere = {
-            os.path.basename(path) for path in wanted if not path.startswith(f"{_UNITS}/swap.target.")
-        }
-        for unit in sorted(elsewhere):
-            self.changes.append(f"disable {unit}")
-            if not self.module.check_mode:
-                self._run(["systemctl", "disable", unit], "keep it from switching swap on")
-
-    def _swapoff(self, device: str) -> None:
-        self.changes.append(f"switch off swap on {device}")
-        if self.module.check_mode:
-            return
-        swapoff = self.module.get_bin_path("swapoff", opt_dirs=["/sbin", "/usr/sbin"]) or "/sbin/swapoff"
-        status, _stdout, stderr = self.module.run_command([swapoff, device])
-        if status != 0:
-            # Most often there is not enough memory for what is swapped out; off for good it is already.
-            self.pending.append(f"swap on {device} is still in use: {stderr.strip()}")
+            if os.path.realpath(f"{self.root}{_UNITS}/{unit}") != os.devnull:
+                self._systemctl("mask", unit)
+        wanted = self._glob(f"{_UNITS}/*.wants/*.swap") + self._glob(f"{_UNITS}/*.requires/*.swap")
+        elsewhere = [path for path in wanted if not path.startswith(f"{_UNITS}/swap.target.")]
+        for unit in sorted(set(map(os.path.basename, elsewhere))):
+            self._systemctl("disable", unit)
 
 
 def main() -> None:
@@ -336,8 +337,16 @@ def main() -> None:
         },
         supports_check_mode=True,
     )
+
+    def run(command: list[str]) -> tuple[int, str, str]:
+        program = module.get_bin_path(command[0])
+        if program is None:
+            return 127, "", f"{command[0]} is not installed"
+        status, stdout, stderr = module.run_command([program, *command[1:]])
+        return int(status), str(stdout), str(stderr)
+
     parameters = module.params
-    settings = NodeSettings(module)
+    settings = NodeSettings(run=run, warn=module.warn, check_mode=module.check_mode)
     try:
         if parameters["hostname"] is not None:
             settings.set_hostname(parameters["hostname"])
