@@ -115,11 +115,10 @@ def _layout(*, files: BootFiles, partition: str, config: BootConfig, why: str) -
         return BootLayout("ab", path, why, pending=pending)
     if partition != PARTITIONS[0]:
         return BootLayout("boot", path, why)
-    hook = files.read(RASPI_FIRMWARE_HOOK) or ""
-    if "cmdline.txt" not in hook:
+    if RASPI_FIRMWARE_EXTRA not in (files.read(RASPI_FIRMWARE_HOOK) or ""):
         return BootLayout("firmware", path, why)
-    source = RASPI_FIRMWARE_EXTRA if RASPI_FIRMWARE_EXTRA in hook else None
-    return BootLayout("raspi-firmware", path, f"{why}, and {RASPI_FIRMWARE_HOOK} generates it", source=source)
+    why = f"{why}, and {RASPI_FIRMWARE_HOOK} generates it"
+    return BootLayout("raspi-firmware", path, why, source=RASPI_FIRMWARE_EXTRA)
 
 
 def find_cmdline(*, files: BootFiles) -> BootLayout:

@@ -18,6 +18,8 @@ _SERIAL_DEVICE = re.compile(r"console=tty(?:S|AMA)[0-9]+(,.*)?")
 _GENERATED_KEYS = {"root": "ROOTPART", "console": "CONSOLES", "cma": "CMA"}
 _GENERATED_TOKENS = frozenset({"rw", "fsck.repair=yes", "net.ifnames=0", "rootwait"})
 
+#: What the firmware of every Pi up to the Pi 5 writes last before the text of the file.
+_FIRMWARE_LAST_KEY = "vc_mem.mem_size"
 _U_BOOT_TAIL = ["quiet", "splash"]
 
 #: How the files begin that Raspberry Pi OS leaves in /boot from bookworm on.
@@ -264,44 +266,31 @@ def _same(token: str, running: str) -> bool:
 def _running_tokens(running: str) -> list[re.Match[str]]:
     """Return what the firmware handed over.
 
-    U-Boot, by which Ubuntu 20.04 boots, appends two tokens, whatever the file says. It leaves a leading blank.
+    U-Boot, by which Ubuntu 20.04 boots, appends two tokens whatever the file says, after a leading blank.
     """
     matches = list(_TOKEN.finditer(running))
     by_u_boot = running.startswith(" ") and [match.group() for match in matches[-2:]] == _U_BOOT_TAIL
     return matches[:-2] if by_u_boot else matches
 
 
-def _own_part(*, tokens: Sequence[str], matches: Sequence[re.Match[str]]) -> int | None:
-    """Return where the file's own part begins among the running tokens, after what the firmware prepends.
-
-    That is where the longest common subsequence of both, matched as late as possible, begins. None if they
-    have nothing in common.
-    """
-    # length[j]: the longest common subsequence of the running tokens from i on and the file's from j on.
-    length = [0] * (len(tokens) + 1)
-    start: int | None = None
-    for i in range(len(matches) - 1, -1, -1):
-        below, length = length, [0] * (len(tokens) + 1)
-        for j in range(len(tokens) - 1, -1, -1):
-            match = 1 + below[j + 1] if _same(tokens[j], matches[i].group()) else 0
-            length[j] = max(match, below[j], length[j + 1])
-        if length[0] > below[0]:
-            start = i
-    if start is None:
-        return None
-    # The file may have lost tokens at its beginning since the boot. The firmware sets its text off by an
-    # extra blank.
-    for i in range(start, 0, -1):
-        if matches[i].start() - matches[i - 1].end() > 1:
-            return i
-    return start
+def _own_part(*, tokens: Sequence[str], current: Sequence[str]) -> int:
+    """Return where the file's own part begins among the running tokens, after what the firmware prepends."""
+    for index in range(len(current), 0, -1):
+        if key_of(current[index - 1]) == _FIRMWARE_LAST_KEY:
+            return index
+    # Not a Pi's own firmware: the file's line as it was at the boot, or what is left of it.
+    index = len(current) - len(tokens)
+    if index >= 0 and all(map(_same, tokens, current[index:])):
+        return index
+    common = (i for i, seen in enumerate(current) if any(_same(token, seen) for token in tokens))
+    return next(common, len(current))
 
 
 def prepended_length(*, line: str, running: str) -> int:
     """Return how many bytes the firmware puts before the line, as far as the running kernel tells."""
     matches = _running_tokens(running)
-    start = _own_part(tokens=split(line=line), matches=matches)
-    return matches[start].start() if start else 0
+    start = _own_part(tokens=split(line=line), current=[match.group() for match in matches])
+    return matches[start].start() if start < len(matches) else 0
 
 
 def _controllers_off(running: Sequence[str], enabled: set[str]) -> bool:
@@ -317,13 +306,8 @@ def _controllers_off(running: Sequence[str], enabled: set[str]) -> bool:
 
 def reboot_required(*, tokens: Sequence[str], running: str, wanted: Wanted) -> bool:
     """Tell whether the running kernel was started without something that is wanted of it."""
-    matches = _running_tokens(running)
-    current = [match.group() for match in matches]
-    last = current[-len(tokens) :] if tokens else []
-    if len(last) == len(tokens) and all(map(_same, tokens, last)):
-        return False
-    start = _own_part(tokens=tokens, matches=matches)
-    own = [] if start is None else current[start:]
+    current = [match.group() for match in _running_tokens(running)]
+    own = current[_own_part(tokens=tokens, current=current) :]
     settings = dict(wanted.settings)
     return (
         any(not any(_same(token, seen) for seen in current) for token in wanted.tokens())

@@ -308,14 +308,12 @@ def _apply(edit: _Edit, backup: bool) -> None:
     _replace(edit.path, edit.after, like)
 
 
-def _warn_of_generated(module: AnsibleModule, edit: _Edit, layout: BootLayout) -> None:
+def _warn_of_generated(module: AnsibleModule, edit: _Edit) -> None:
     before, after = core.split(line=edit.line), core.split(line=edit.new_line)
     for token in core.lost_edits(before=before, after=after):
         setting = core.generated_setting(token)
         mend = f"set {setting} in {RASPI_FIRMWARE_SETTINGS}" if setting else "there is no setting against it"
         module.warn(f"{token} comes back in {edit.path} with the next update of a kernel: {mend}.")
-    if edit.changed and not layout.source:
-        module.warn(f"{edit.path} is generated: this edit is lost with the next update of a kernel.")
 
 
 def _run(module: AnsibleModule) -> dict[str, Any]:
@@ -331,6 +329,7 @@ def _run(module: AnsibleModule) -> dict[str, Any]:
         edits.append(_plan(layout.pending, wanted))
     if layout.source:
         edits.append(_plan_source(layout.source, wanted, edit))
+        _warn_of_generated(module, edit)
 
     with open(options["running"], encoding="utf-8", errors="replace") as file:
         running = file.read()
@@ -344,8 +343,6 @@ def _run(module: AnsibleModule) -> dict[str, Any]:
     changes = [change for change in edits if change.changed]
     for change in changes:
         _require_writable(change.path)
-    if layout.name == "raspi-firmware":
-        _warn_of_generated(module, edit, layout)
     if not module.check_mode:
         for change in changes:
             _apply(change, options["backup"])
