@@ -72,8 +72,10 @@ CONNECTION = frozenset(["ansible_connection", "ansible_host"])
 def _role_options() -> dict[str, dict[str, Any]]:
     specs = {}
     for path in sorted(ROLES.glob("*/meta/argument_specs.yml")):
-        document = yaml.safe_load(path.read_text(encoding="utf-8"))
-        specs[path.parts[-3]] = document["argument_specs"]["main"].get("options", {})
+        entry_points = yaml.safe_load(path.read_text(encoding="utf-8"))["argument_specs"].values()
+        specs[path.parts[-3]] = {
+            name: option for entry in entry_points for name, option in entry.get("options", {}).items()
+        }
     return specs
 
 

@@ -348,14 +348,27 @@ def check_host_names(rack: Rack) -> Iterator[Finding]:
             )
 
 
-def check_head(rack: Rack) -> Iterator[Finding]:
-    """Check the two interfaces of the head node."""
+def check_head(rack: Rack, node_network: str) -> Iterator[Finding]:
+    """Check that the head node has two sides: two interfaces, in two networks."""
     for host in rack.groups.get(HEAD_GROUP, ()):
         outer = rack.value(host, "nat_headnode_outer_interface")
         if outer and outer == rack.value(host, "nat_headnode_inner_interface"):
             yield Finding(
                 f"nat_headnode_inner_interface and nat_headnode_outer_interface are both {outer!r}: set them "
                 f"in group_vars/{HEAD_GROUP}.yml to the interface of the rack and the one to the outside",
+                host,
+            )
+        # With only one address told, nothing is known of the other side.
+        try:
+            inside = parse_network(node_network)
+            sides = {parse_address(rack.address(host)), parse_address(rack.value(host, "ansible_host"))}
+        except ValueError:
+            continue
+        if len(sides) == 2 and all(side in inside for side in sides):
+            yield Finding(
+                f"has both its addresses, {' and '.join(map(str, sorted(sides)))}, in the rack's own network "
+                f"{inside}: a rack behind NAT needs another network than the one outside; set "
+                f"preflight_node_network {ALL} and the nodes' addresses to one of its own",
                 host,
             )
 
@@ -403,7 +416,7 @@ def judge(
         check_versions(rack),
         check_networks(rack, node_network),
         check_host_names(rack),
-        check_head(rack),
+        check_head(rack, node_network),
         check_variables(rack, known_variables),
     ):
         hosts = seen.setdefault(finding._replace(host=None), [])

@@ -1,0 +1,119 @@
+# Copyright: bramble.pi contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from ansible.errors import AnsibleFilterError
+from ansible_collections.bramble.pi.plugins.filter.cri_socket import cri_socket
+from ansible_collections.bramble.pi.plugins.filter.kubernetes_runtime import kubernetes_runtime
+from ansible_collections.bramble.pi.plugins.filter.nth_address import nth_address
+
+ROOT = Path(__file__).resolve().parents[4]
+FIXTURES = ROOT / "tests/unit/fixtures/preflight"
+
+
+def test_filters_over_the_table_of_versions():
+    assert kubernetes_runtime("1.23.4") == "dockershim"
+    assert cri_socket("1.36") == "unix:///run/containerd/containerd.sock"
+    assert cri_socket("1.36", "cri_dockerd") == "unix:///var/run/cri-dockerd.sock"
+    for refuse in (kubernetes_runtime, cri_socket):
+        with pytest.raises(AnsibleFilterError, match="put it in quotes"):
+            refuse(1.3)
+
+
+def test_nth_address():
+    assert nth_address("10.96.0.0/12", 10) == "10.96.0.10"
+    with pytest.raises(AnsibleFilterError, match="is not a network"):
+        nth_address("rack", 1)
+
+
+def preflight(inventory: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run the playbook as a user does; nothing listens at the hosts' addresses, and nothing has to."""
+    return subprocess.run(
+        ["ansible-playbook", "-i", str(inventory), "playbooks/preflight.yml", *arguments],
+        cwd=ROOT,
+        env={
+            **os.environ,
+            "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+            "ANSIBLE_NOCOLOR": "true",
+            **environment,
+        },
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+@pytest.mark.parametrize("name", ["router", "nat"])
+def test_example_inventories_are_good(name):
+    run = preflight(ROOT / "inventories" / name)
+    assert run.returncode == 0, run.stdout
+    assert "WARNING" not in run.stderr
+
+
+@pytest.mark.parametrize("arguments", [[], ["--limit", "pi-3"]], ids=["all", "one worker"])
+def test_a_bad_inventory_is_refused_with_everything_that_is_wrong(arguments):
+    run = preflight(FIXTURES / "bad", *arguments)
+    assert run.returncode == 2, run.stdout
+    for line in (FIXTURES / "bad.txt").read_text(encoding="utf-8").splitlines():
+        assert f"\n{line}" in run.stdout
+    assert "pi-1, pi-2, pi-3, pi-4 is in none" not in run.stderr
+
+
+def test_a_misspelt_group_is_found_though_no_host_is_in_the_right_one(tmp_path):
+    (tmp_path / "hosts.yml").write_text(
+        yaml.safe_dump({"all": {"children": {"controlplane": {"hosts": {"pi-1": {}}}}}}), encoding="utf-8"
+    )
+    run = preflight(tmp_path)
+    assert run.returncode == 2, run.stdout
+    assert "group 'control_plane' is missing (is it 'controlplane', misspelt?)" in run.stdout
+
+
+def test_values_that_only_facts_can_tell_are_left_for_later(tmp_path):
+    inventory: dict[str, Any] = {
+        "all": {
+            "vars": {
+                "control_plane_advertise_address": "{{ ansible_facts['default_ipv4']['address'] }}",
+                # Evaluating this one would fail: what is not judged is left alone.
+                "my_secret": "{{ lookup('ansible.builtin.file', '/does/not/exist') }}",
+            },
+            "children": {
+                "control_plane": {"hosts": {"pi-1": {"ansible_host": "192.0.2.1"}}},
+                "workers": {"hosts": {"pi-2": {"ansible_host": "192.0.2.2"}}},
+            },
+        }
+    }
+    (tmp_path / "hosts.yml").write_text(yaml.safe_dump(inventory), encoding="utf-8")
+    run = preflight(tmp_path)
+    assert run.returncode == 0, run.stdout + run.stderr
+
+
+def test_a_missing_library_is_one_clear_line(tmp_path):
+    # The filter is asked in a Python of its own that does not find netaddr.
+    code = (
+        "import importlib.util, json\n"
+        "find = importlib.util.find_spec\n"
+        "importlib.util.find_spec = lambda name: None if name == 'netaddr' else find(name)\n"
+        "from ansible_collections.bramble.pi.plugins.filter.preflight_problems import preflight_problems\n"
+        "print(json.dumps(preflight_problems({}, {})))\n"
+    )
+    run = subprocess.run(
+        [sys.executable, "-c", code],
+        env={**os.environ, "PYTHONPATH": str(ROOT / ".collections")},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    (line,) = json.loads(run.stdout)
+    assert line.startswith("netaddr not found on the controller: run pip install -r requirements.txt")

@@ -1,0 +1,101 @@
+# Copyright: bramble.pi contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+from __future__ import annotations
+
+import netaddr
+import pytest
+from ansible_collections.bramble.pi.plugins.plugin_utils import _network as core
+from hypothesis import given
+from hypothesis import strategies as st
+
+
+@pytest.mark.parametrize("text", ["10.244.0.0/16", "192.168.1.0/24", "0.0.0.0/0", "10.0.0.1/32"])
+def test_parse_network(text):
+    assert str(core.parse_network(text)) == text
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("10.244.0.1/16", "has host bits set: the network is '10.244.0.0/16'"),
+        ("10.244.0.0", "not an IPv4 network"),
+        ("10.244/16", "not an IPv4 network"),
+        ("10.244.0.0/33", "not an IPv4 network"),
+        ("10.244.0.0/16,fd00::/48", "not an IPv4 network"),
+        ("fd00::/48", "not an IPv4 network"),
+        ("", "not an IPv4 network"),
+        (None, "not an IPv4 network"),
+        (10.2, "not an IPv4 network"),
+    ],
+)
+def test_parse_network_refuses(text, why):
+    with pytest.raises(ValueError, match=why):
+        core.parse_network(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("192.168.1.300", "not an IPv4 address"),
+        ("192.168.1", "not an IPv4 address"),
+        ("192.168.1.10/24", "not an IPv4 address"),
+        ("fe80::1", "not an IPv4 address"),
+        ("010.0.0.1", "not an IPv4 address"),
+        (3232235786, "not an IPv4 address"),
+        ("127.0.1.1", "cannot be"),
+        ("0.0.0.0", "cannot be"),
+        ("224.0.0.251", "cannot be"),
+        ("255.255.255.255", "cannot be"),
+    ],
+)
+def test_parse_address_refuses(text, why):
+    with pytest.raises(ValueError, match=why):
+        core.parse_address(text)
+
+
+@pytest.mark.parametrize(
+    ("cidr", "n", "address"),
+    [
+        ("10.96.0.0/12", 0, "10.96.0.0"),
+        ("10.96.0.0/12", 10, "10.96.0.10"),
+        ("192.168.1.0/24", -1, "192.168.1.255"),
+        ("10.89.60.7/24", 1, "10.89.60.1"),
+        ("fd00::/64", 1, "fd00::1"),
+    ],
+)
+def test_nth_address(cidr, n, address):
+    assert core.nth_address(cidr=cidr, n=n) == address
+
+
+@pytest.mark.parametrize(
+    ("cidr", "n", "why"),
+    [
+        ("192.168.1.0/24", 256, "has 256 addresses, and no number 256"),
+        ("192.168.1.0/24", -257, "has 256 addresses"),
+        ("rack", 1, "'rack' is not a network"),
+        (None, 1, "None is not a network"),
+    ],
+)
+def test_nth_address_refuses(cidr, n, why):
+    with pytest.raises(ValueError, match=why):
+        core.nth_address(cidr=cidr, n=n)
+
+
+@given(value=st.integers(0, 2**32 - 1), prefix=st.integers(0, 32))
+def test_a_network_is_read_exactly_if_it_has_no_host_bits(value, prefix):
+    network = netaddr.IPNetwork((value, prefix))
+    text = str(network)
+    if network.ip == network.network:
+        assert str(core.parse_network(text)) == text
+    else:
+        with pytest.raises(ValueError, match=str(network.cidr)):
+            core.parse_network(text)
+
+
+@given(prefix=st.integers(8, 32), data=st.data())
+def test_every_address_of_a_network_is_in_it(prefix, data):
+    network = netaddr.IPNetwork(f"10.0.0.0/{prefix}")
+    n = data.draw(st.integers(0, network.size - 1))
+    assert core.nth_address(cidr=str(network), n=n) in network
+    assert core.nth_address(cidr=str(network), n=n - network.size) == core.nth_address(cidr=str(network), n=n)

@@ -1,0 +1,342 @@
+# Copyright: bramble.pi contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from ansible_collections.bramble.pi.plugins.plugin_utils._preflight import UNKNOWN, Rack, judge
+from hypothesis import given
+from hypothesis import strategies as st
+
+SPECS: dict[str, dict[str, dict[str, Any]]] = {
+    "control_plane": {
+        "control_plane_pod_cidr": {"type": "str", "default": "10.244.0.0/16"},
+        "control_plane_service_cidr": {"type": "str", "default": "10.96.0.0/12"},
+        "control_plane_endpoint": {"type": "str"},
+        "control_plane_advertise_address": {"type": "str", "default": "{{ os_prep_address }}"},
+        "control_plane_token": {"type": "str", "no_log": True, "choices": ["not-the-secret"]},
+    },
+    "docker": {
+        "docker_daemon_json": {"type": "dict", "default": {}},
+        "docker_kubernetes_runtime": {
+            "type": "str",
+            "default": "auto",
+            "choices": ["auto", "containerd", "cri_dockerd", "dockershim"],
+        },
+    },
+    "kube_packages": {
+        "kube_packages_version": {"type": "str", "default": "1.36"},
+        "kube_packages_repository": {
+            "type": "str",
+            "default": "https://pkgs.k8s.io/core:/stable:/v{minor}/deb/",
+        },
+    },
+    "nat_headnode": {
+        "nat_headnode_inner_interface": {"type": "str", "default": "eth0"},
+        "nat_headnode_outer_interface": {"type": "str", "default": "wlan0"},
+    },
+    "os_prep": {"os_prep_address": {"type": "str"}, "os_prep_hostname": {"type": "str"}},
+    "pod_network": {
+        "pod_network_plugin": {"type": "str", "default": "flannel", "choices": ["flannel", "routed", "none"]}
+    },
+}
+NODES: dict[str, dict[str, Any]] = {
+    f"pi-{number}": {"ansible_host": f"192.168.1.10{number}"} for number in (1, 2, 3)
+}
+
+
+def found(
+    everywhere: dict[str, Any] | None = None,
+    *,
+    hosts: dict[str, dict[str, Any]] | None = None,
+    groups: dict[str, list[str]] | None = None,
+    **options: Any,
+) -> tuple[list[str], list[str]]:
+    """Judge three nodes with some of their variables changed."""
+    changed = {
+        name: {**NODES.get(name, {}), **(hosts or {}).get(name, {})} for name in {**NODES, **(hosts or {})}
+    }
+    return judge(
+        rack=Rack(
+            groups={"control_plane": ["pi-1"], "workers": ["pi-2", "pi-3"]} if groups is None else groups,
+            hosts={name: {**(everywhere or {}), **variables} for name, variables in changed.items()},
+            specs=SPECS,
+        ),
+        **options,
+    )
+
+
+def problem(*arguments: Any, **options: Any) -> str:
+    """Return the one problem that there is to be."""
+    problems, warnings = found(*arguments, **options)
+    assert warnings == []
+    (text,) = problems
+    return text
+
+
+def test_a_good_rack_has_no_problem():
+    assert found(node_network="192.168.1.0/24") == ([], [])
+
+
+def test_all_problems_come_at_once():
+    problems, _warnings = found(
+        {
+            "kube_packages_version": 1.3,
+            "control_plane_pod_cidr": "10.244.0.1/16",
+            "pod_network_plugin": "calico",
+        }
+    )
+    assert len(problems) == 3
+
+
+GROUPS = [
+    ({"workers": []}, "group 'control_plane' is missing: add it"),
+    ({"control_plane": ["pi-1"]}, "group 'workers' is missing: add it"),
+    (
+        {"control_plane": ["pi-1"], "worker": ["pi-2"]},
+        "group 'workers' is missing (is it 'worker', misspelt?)",
+    ),
+    ({"control_plane": [], "workers": ["pi-1"]}, "group 'control_plane' has no hosts"),
+    (
+        {"control_plane": ["pi-1"], "workers": ["pi-1", "pi-2"]},
+        "pi-1: is in both groups control_plane and workers",
+    ),
+    (
+        {"control_plane": ["pi-1"], "workers": ["pi-2"], "nat_headnode": ["pi-1", "pi-3"]},
+        "group 'nat_headnode' has 2 hosts (pi-1, pi-3): a rack has one head",
+    ),
+]
+
+
+@pytest.mark.parametrize(("groups", "text"), GROUPS, ids=[text for _groups, text in GROUPS])
+def test_groups(groups, text):
+    problems, _warnings = found(groups=groups)
+    assert [line for line in problems if text in line]
+
+
+def test_a_host_in_no_group_is_a_warning():
+    problems, warnings = found(
+        hosts={"pi-4": {}, "localhost": {}, "builder": {"ansible_connection": "local"}},
+    )
+    assert problems == []
+    assert warnings == ["pi-4: is in none of the groups control_plane and workers: nothing is done on it"]
+
+
+def test_the_head_need_not_be_a_node():
+    groups = {"control_plane": ["pi-1"], "workers": ["pi-2"], "nat_headnode": ["pi-3"]}
+    assert found(groups=groups) == ([], [])
+
+
+def test_several_control_planes():
+    groups = {"control_plane": ["pi-1", "pi-2"], "workers": ["pi-3"]}
+    problems, warnings = found(groups=groups)
+    assert "2 control planes and no control_plane_endpoint: set it in group_vars/all.yml" in problems[0]
+    assert "an even number" in warnings[0]
+    problems, warnings = found({"control_plane_endpoint": "k8s.lan"}, groups=groups)
+    assert problems == []
+    assert found({"control_plane_endpoint": UNKNOWN}, groups=groups)[0] == []
+
+
+ONE_PROBLEM = [
+    (
+        {"kube_packages_version": 1.3},
+        "all nodes: kube_packages_version: Kubernetes version 1.3 is not a string",
+    ),
+    ({"kube_packages_version": "v1.36"}, "without a leading v; set it in group_vars/all.yml"),
+    ({"kube_packages_version": "1.20.2"}, "pkgs.k8s.io has none before 1.24"),
+    (
+        {"docker_kubernetes_runtime": "dockershim"},
+        "docker_kubernetes_runtime: runtime dockershim does not go with Kubernetes 1.36: use one of auto",
+    ),
+    ({"control_plane_endpoint": "https://k8s.lan:6443"}, "control_plane_endpoint is 'https://k8s.lan:6443'"),
+    ({"control_plane_endpoint": "k8s.lan:64430"}, None),
+    ({"control_plane_endpoint": "k8s.lan:65536"}, "control_plane_endpoint is 'k8s.lan:65536'"),
+    ({"control_plane_endpoint": "k8s_lan"}, "control_plane_endpoint is 'k8s_lan'"),
+    (
+        {"control_plane_advertise_address": "192.168.1"},
+        "control_plane_advertise_address is '192.168.1', which",
+    ),
+    (
+        {"control_plane_pod_cidr": "10.244.0.1/16"},
+        "has host bits set: the network is '10.244.0.0/16'; set it in",
+    ),
+    ({"control_plane_pod_cidr": "pods"}, "control_plane_pod_cidr is 'pods', which is not an IPv4 network"),
+    ({"control_plane_pod_cidr": "10.0.0.0/8"}, "10.0.0.0/8 overlaps control_plane_service_cidr 10.96.0.0/12"),
+    (
+        {"control_plane_pod_cidr": "10.244.0.0/23"},
+        "has room for 2 nodes (each takes a /24), and there are 3: set one of /22 or larger",
+    ),
+    ({"control_plane_pod_cidr": "10.244.0.0/25"}, "has room for 0 nodes"),
+    ({"control_plane_service_cidr": "10.96.0.0/30"}, "has to be between /12 and /28"),
+    (
+        {"control_plane_pod_cidr": "172.17.0.0/16"},
+        "all nodes: control_plane_pod_cidr 172.17.0.0/16 overlaps 172.17",
+    ),
+    (
+        {"control_plane_pod_cidr": "172.17.0.0/16", "docker_daemon_json": {"bip": "172.30.0.1/24"}},
+        None,
+    ),
+    (
+        {"docker_daemon_json": {"bip": "172.30.0.1"}},
+        "bip in docker_daemon_json is '172.30.0.1', which is not",
+    ),
+    (
+        {"pod_network_plugin": "calico"},
+        "pod_network_plugin: value of pod_network_plugin must be one of: flannel",
+    ),
+    ({"docker_daemon_json": "[1]"}, "docker_daemon_json: "),
+    (
+        {"kube_package_version": "1.36"},
+        "variable kube_package_version is not known: did you mean kube_packages_ver",
+    ),
+    (
+        {"control_plane_pod_cird": "10.0.0.0/8"},
+        "did you mean control_plane_pod_cidr? If it is your own, name it",
+    ),
+    ({"_control_plane_pod_cird": ""}, None),
+    ({"ansible_hosts": ""}, None),
+    ({"my_own": UNKNOWN}, None),
+    ({"control_plane_pod_cidr": UNKNOWN, "kube_packages_version": UNKNOWN}, None),
+    ({"os_prep_hostname": "{{ later }}"}, None),
+]
+
+
+@pytest.mark.parametrize(("variables", "text"), ONE_PROBLEM)
+def test_variables_of_all_hosts(variables, text):
+    if text is None:
+        assert found(variables) == ([], [])
+    else:
+        assert text in problem(variables)
+
+
+ONE_HOST = [
+    (
+        {"ansible_host": "192.168.1.300"},
+        "pi-2: the node's address is '192.168.1.300', which is not an IPv4 address",
+    ),
+    ({"ansible_host": "fe80::1"}, "pi-2: the node's address is 'fe80::1'"),
+    ({"ansible_host": "192.168.1.101"}, "pi-2: has the address 192.168.1.101, as pi-1 has"),
+    ({"ansible_host": "192.168.1.101", "os_prep_address": "192.168.1.102"}, None),
+    (
+        {"ansible_host": "10.244.3.7"},
+        "pi-2: control_plane_pod_cidr 10.244.0.0/16 takes in the node's address",
+    ),
+    ({"ansible_host": "pi-2.local"}, None),
+    ({"os_prep_hostname": "pi-1"}, "pi-2: has the host name 'pi-1', as pi-1 has"),
+    ({"os_prep_hostname": "Pi_2"}, "pi-2: the host name is 'Pi_2': it has to be made of a-z"),
+    ({"os_prep_hostname": "192.168.1.102"}, "not of digits alone"),
+    ({"os_prep_hostname": "a" * 64}, "with at most 64 characters"),
+    ({"os_prep_hostname": "-pi"}, "the host name is '-pi'"),
+    ({"os_prep_hostname": "pi-2.rack.lan"}, None),
+    (
+        {"kube_packages_version": "1.37"},
+        "pi-2: kube_packages_version is '1.37', and '1.36' on the control plane",
+    ),
+    ({"kube_packages_version": "1.35.2"}, None),
+    (
+        {"control_plane_pod_cidr": "10.245.0.0/16"},
+        "pi-2: control_plane_pod_cidr is '10.245.0.0/16', and '10.244.0.0",
+    ),
+]
+
+
+@pytest.mark.parametrize(("variables", "text"), ONE_HOST)
+def test_variables_of_one_host(variables, text):
+    if text is None:
+        assert found(hosts={"pi-2": variables}) == ([], [])
+    else:
+        assert text in problem(hosts={"pi-2": variables})
+
+
+@pytest.mark.parametrize(
+    ("node_network", "text"),
+    [
+        ("192.168.1.1/24", "preflight_node_network is '192.168.1.1/24', which has host bits set"),
+        ("192.168.1.0/25", None),
+        ("192.168.1.100/30", "pi-3: has the address 192.168.1.103, which no node can have"),
+        ("192.0.0.0/8", None),
+    ],
+)
+def test_node_network(node_network, text):
+    if text is None:
+        assert found(node_network=node_network) == ([], [])
+    else:
+        assert text in problem(node_network=node_network)
+
+
+def test_overlap_with_the_nodes_network_without_a_node_in_it():
+    text = problem(
+        {"control_plane_pod_cidr": "192.168.0.0/22"},
+        node_network="192.168.0.0/16",
+        hosts={name: {"ansible_host": f"{name}.lan"} for name in NODES},
+    )
+    assert "control_plane_pod_cidr 192.168.0.0/22 overlaps preflight_node_network 192.168.0.0/16" in text
+
+
+def test_the_two_interfaces_of_the_head():
+    groups = {"control_plane": ["pi-1"], "workers": ["pi-2", "pi-3"], "nat_headnode": ["pi-1"]}
+    text = problem(hosts={"pi-1": {"nat_headnode_outer_interface": "eth0"}}, groups=groups)
+    assert "are both 'eth0': set them in group_vars/nat_headnode.yml" in text
+
+
+@pytest.mark.parametrize(
+    ("ansible_host", "text"),
+    [
+        (
+            "192.168.1.50",
+            "pi-1: has both its addresses, 192.168.1.50 and 192.168.1.101, in the rack's own network",
+        ),
+        ("192.168.2.50", None),
+        ("192.168.1.101", None),
+        ("head.lan", None),
+    ],
+)
+def test_the_two_networks_of_the_head(ansible_host, text):
+    groups = {"control_plane": ["pi-1"], "workers": ["pi-2", "pi-3"], "nat_headnode": ["pi-1"]}
+    problems, _warnings = found(
+        hosts={"pi-1": {"ansible_host": ansible_host, "os_prep_address": "192.168.1.101"}},
+        groups=groups,
+        node_network="192.168.1.0/24",
+    )
+    assert text in problems[0] if text else problems == []
+
+
+def test_unknown_variables_with_a_role_s_prefix_are_a_warning_unless_they_are_known():
+    variables = {"docker_registry_of_mine": "x"}
+    problems, warnings = found(variables)
+    assert problems == []
+    assert "all nodes: variable docker_registry_of_mine begins like one of bramble.pi" in warnings[0]
+    assert found(variables, known_variables=["docker_registry_of_mine"]) == ([], [])
+
+
+def test_a_newer_kubernetes_than_known_is_a_warning():
+    problems, warnings = found({"kube_packages_version": "1.99"})
+    assert problems == []
+    assert "Kubernetes 1.99 is newer" in warnings[0]
+
+
+def test_secrets_stay_secret():
+    assert found({"control_plane_token": "abcdef.0123456789abcdef"}) == ([], [])
+
+
+VALUES = st.one_of(
+    st.none(), st.booleans(), st.integers(), st.floats(), st.text(), st.lists(st.text()), st.just(UNKNOWN)
+)
+
+
+@given(
+    variables=st.dictionaries(
+        st.one_of(st.sampled_from([name for options in SPECS.values() for name in options]), st.text()),
+        VALUES,
+    ),
+    groups=st.dictionaries(
+        st.sampled_from(["all", "control_plane", "workers", "nat_headnode"]),
+        st.lists(st.sampled_from(list(NODES))),
+    ),
+    node_network=st.one_of(st.just("192.168.1.0/24"), st.text()),
+)
+def test_whatever_the_inventory_holds_the_answer_is_a_list_of_lines(variables, groups, node_network):
+    for lines in found(variables, groups=groups, node_network=node_network):
+        assert all(isinstance(line, str) and line for line in lines)

@@ -1,0 +1,95 @@
+# Copyright: bramble.pi contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What every role has to keep: its inputs stand in defaults and in the argument specification, alike."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).resolve().parents[2]
+ROLES = sorted(path.name for path in (ROOT / "roles").iterdir() if path.is_dir())
+
+
+def load(role: str, path: str) -> Any:
+    return yaml.safe_load((ROOT / "roles" / role / path).read_text(encoding="utf-8"))
+
+
+def entry_points(role: str) -> dict[str, Any]:
+    return load(role, "meta/argument_specs.yml")["argument_specs"]
+
+
+def options(role: str) -> dict[str, Any]:
+    return {
+        name: option
+        for entry in entry_points(role).values()
+        for name, option in entry.get("options", {}).items()
+    }
+
+
+def defaults(role: str) -> dict[str, Any]:
+    return load(role, "defaults/main.yml") or {}
+
+
+def test_there_are_roles():
+    fixed = {"os_prep", "docker", "kube_packages", "nat_headnode", "control_plane", "workers"}
+    assert fixed <= set(ROLES)
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_defaults_and_specification_have_the_same_defaults(role):
+    specified = {name: option["default"] for name, option in options(role).items() if "default" in option}
+    assert defaults(role) == specified
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_inputs_without_default_are_named_commented_out_in_defaults(role):
+    text = (ROOT / "roles" / role / "defaults/main.yml").read_text(encoding="utf-8")
+    for name, option in options(role).items():
+        if "default" not in option:
+            assert re.search(rf"^# *{name}:", text, re.MULTILINE), name
+        else:
+            assert not option.get("required"), f"{name} is required and has a default"
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_inputs_have_the_role_s_prefix(role):
+    assert [name for name in options(role) if not name.startswith(f"{role}_")] == []
+
+
+def undescribed(entries: dict[str, Any]) -> list[str]:
+    return [
+        name
+        for name, option in entries.items()
+        if not option.get("description") or "type" not in option or undescribed(option.get("options", {}))
+    ]
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_everything_is_described(role):
+    assert undescribed(options(role)) == []
+    assert [name for name, entry in entry_points(role).items() if not entry.get("short_description")] == []
+    assert (ROOT / "roles" / role / "README.md").is_file()
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_metadata(role):
+    galaxy_info = load(role, "meta/main.yml")["galaxy_info"]
+    assert galaxy_info["license"] == "GPL-3.0-or-later"
+    assert galaxy_info["min_ansible_version"] == "2.19"
+    assert galaxy_info["description"]
+
+
+def test_preflight_looks_at_inputs_that_there_are():
+    known = {name for role in ROLES for name in options(role)}
+    source = (ROOT / "plugins/plugin_utils/_preflight.py").read_text(encoding="utf-8")
+    roles = "|".join(ROLES)
+    used = set(re.findall(rf"\b(?:{roles})_[a-z_]+\b", source))
+    # Groups that are named like roles do not count, and neither do local variables.
+    assert used - known - {"control_planes", "docker_bridge", "control_plane"} == set()
