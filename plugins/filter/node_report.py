@@ -1,0 +1,126 @@
+# Copyright: bramble.pi contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Filter bramble.pi.node_report."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Callable
+
+import jmespath
+from ansible.errors import AnsibleFilterError
+
+DOCUMENTATION = r"""
+name: node_report
+short_description: Say how the nodes of a cluster are
+version_added: '0.1.0'
+author: bramble.pi contributors (@bramble-pi)
+description:
+  - Takes what C(kubectl get nodes -o json) printed, and returns a short table for people and a list of what
+    is wrong.
+positional: _input, expected
+options:
+  _input:
+    description: The list of nodes as data.
+    type: dict
+    required: true
+  expected:
+    description: Names of the nodes that have to be there, such as V(pi-1).
+    type: list
+    elements: str
+    default: []
+"""
+
+EXAMPLES = r"""
+- name: Ask for the nodes
+  ansible.builtin.command: kubectl get nodes -o json
+  register: nodes
+  changed_when: false
+
+- name: Show how they are
+  ansible.builtin.debug:
+    msg: "{{ (nodes.stdout | from_json | bramble.pi.node_report(['pi-1', 'pi-2'])).table }}"
+"""
+
+RETURN = r"""
+_value:
+  description: The report.
+  type: dict
+  contains:
+    table:
+      description: The lines of the table, the first of which names the columns.
+      type: list
+      elements: str
+      sample:
+        - NODE  ROLE           VERSION  RUNTIME              READY  ADDRESS
+        - pi-1  control-plane  v1.36.1  containerd://1.7.24  yes    192.168.1.11
+    problems:
+      description: What keeps the nodes from being ready, one sentence for each node.
+      type: list
+      elements: str
+      sample: ['pi-2 is not Ready: container runtime network not ready']
+"""
+
+_QUERY = jmespath.compile(
+    "items[].{name: metadata.name, labels: keys(metadata.labels || `{}`),"
+    " version: status.nodeInfo.kubeletVersion, runtime: status.nodeInfo.containerRuntimeVersion,"
+    " cordoned: spec.unschedulable,"
+    " address: status.addresses[?type=='InternalIP'].address | [0],"
+    " ready: status.conditions[?type=='Ready'] | [0]}"
+)
+_ROLE = "node-role.kubernetes.io/"
+# Up to 1.23 control planes are labelled master as well.
+_OLD_ROLES = {"master": "control-plane"}
+
+
+def _role(labels: Sequence[str]) -> str:
+    names = {label[len(_ROLE) :] for label in labels if label.startswith(_ROLE)}
+    return ",".join(sorted({_OLD_ROLES.get(name, name) for name in names})) or "worker"
+
+
+def _problem(node: dict[str, Any]) -> str | None:
+    ready = node["ready"] or {"status": "Unknown", "message": "it has not reported yet"}
+    if ready["status"] == "True":
+        return None
+    return f"{node['name']} is not Ready: {ready.get('message') or ready.get('reason') or 'no reason given'}"
+
+
+def _lines(rows: Sequence[Sequence[str]]) -> list[str]:
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths)).rstrip() for row in rows]
+
+
+def node_report(nodes: dict[str, Any], expected: Sequence[str] = ()) -> dict[str, Any]:
+    """Make the report."""
+    found = _QUERY.search(nodes)
+    if found is None:
+        raise AnsibleFilterError(
+            "wanted what `kubectl get nodes -o json` prints, which has a list named items"
+        )
+    names = {node["name"] for node in found}
+    missing = [name for name in expected if name not in names]
+    rows = [["NODE", "ROLE", "VERSION", "RUNTIME", "READY", "ADDRESS"]]
+    rows += [
+        [
+            node["name"],
+            _role(node["labels"]),
+            node["version"] or "?",
+            node["runtime"] or "?",
+            ("no" if _problem(node) else "yes") + (", cordoned" if node["cordoned"] else ""),
+            node["address"] or "?",
+        ]
+        for node in sorted(found, key=lambda node: node["name"])
+    ]
+    rows += [[name, "-", "-", "-", "missing", "-"] for name in missing]
+    problems = [f"{name} is not in the cluster: run site.yml for it (--limit {name})" for name in missing]
+    problems += [problem for problem in map(_problem, found) if problem]
+    return {"table": _lines(rows), "problems": problems}
+
+
+class FilterModule:
+    """What Ansible looks for."""
+
+    def filters(self) -> dict[str, Callable[..., Any]]:
+        """Name the filter."""
+        return {"node_report": node_report}
