@@ -79,6 +79,12 @@ class Node:
             pass_fds=() if self._lock_descriptor is None else (self._lock_descriptor,),
         )
 
+    def feed(self, command: Sequence[str], text: str) -> None:
+        """Run a command that reads its standard input."""
+        code, output, errors = self._run_command(list(command), data=text, environ_update={"LC_ALL": "C"})
+        if code != 0:
+            raise KubeadmError(f"{' '.join(command)} failed: {errors.strip() or output.strip()}")
+
     def has(self, program: str) -> bool:
         """Tell whether a program is installed."""
         return (
@@ -86,9 +92,9 @@ class Node:
             is not None
         )
 
-    def need_kubeadm(self) -> None:
-        """Refuse to go on without kubeadm."""
-        for program in ("kubeadm", "kubectl", "kubelet"):
+    def need(self, *programs: str) -> None:
+        """Refuse to go on without these programs."""
+        for program in programs:
             if not self.has(program):
                 raise KubeadmError(
                     f"{program} is not installed on this node; the role kube_packages installs it"
@@ -162,7 +168,7 @@ class Node:
         """Return which of kubeadm's files are there; a file that a power cut left empty is not."""
         return frozenset(
             path
-            for path in core.KUBEADM_FILES
+            for path in core.KUBERNETES_FILES
             if os.path.isdir(path) or (os.path.isfile(path) and os.path.getsize(path))
         )
 
@@ -294,7 +300,7 @@ class Node:
         kept = {path: _Content.of(path) for path in (attempt.kept if attempt else ()) if os.path.isfile(path)}
         self.reset(cri_socket=cri_socket)
         empty_directory(core.ETCD)
-        for path in core.KUBEADM_FILES:
+        for path in core.KUBERNETES_FILES - core.DIRECTORIES:
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(path)
         for path, content in kept.items():

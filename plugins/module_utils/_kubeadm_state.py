@@ -70,6 +70,9 @@ KUBELET_KUBECONFIG = f"{KUBERNETES}/kubelet.conf"
 BOOTSTRAP_KUBECONFIG = f"{KUBERNETES}/bootstrap-kubelet.conf"
 KUBELET_CLIENT_CERTIFICATE = f"{KUBELET}/pki/kubelet-client-current.pem"
 ETCD_DATA = f"{ETCD}/member"
+# Where kubeadm upgrade keeps what it has replaced.
+UPGRADES = f"{KUBERNETES}/tmp"
+DIRECTORIES = frozenset({ETCD_DATA})
 ATTEMPT = f"{KUBERNETES}/.bramble-attempt.json"
 
 _COMPONENTS = ("kube-apiserver", "kube-controller-manager", "kube-scheduler")
@@ -85,7 +88,7 @@ _CONTROL_PLANE = frozenset(
 )
 # Files by which kubeadm's work is recognised. The CA may be the user's own, put there before kubeadm
 # runs, so alone it does not count.
-KUBEADM_FILES = frozenset(
+KUBERNETES_FILES = frozenset(
     {
         *_CONTROL_PLANE,
         *COMPONENT_MANIFESTS,
@@ -165,7 +168,7 @@ def kubelet_client_certificate(*, kubeconfig: str) -> str | None:
 
 def files_state(*, files: Collection[str]) -> str:
     """Tell what the files are those of: absent, partial, worker or control_plane."""
-    present = KUBEADM_FILES & set(files)
+    present = KUBERNETES_FILES & set(files)
     if not present:
         return "absent"
     if present >= _CONTROL_PLANE and KUBELET_KUBECONFIG in present:
@@ -178,7 +181,7 @@ def _listed(values: Iterable[str]) -> str:
 
 
 def _missing(*, files: Collection[str]) -> str:
-    present = KUBEADM_FILES & set(files)
+    present = KUBERNETES_FILES & set(files)
     wanted = {*_CONTROL_PLANE, KUBELET_KUBECONFIG}
     return f"there are {_listed(present)}; missing are {_listed(wanted - present)}"
 
@@ -305,7 +308,7 @@ def judge_join(
     attempt: Attempt | None,
     kubelet_complete: bool,
     ca_cert_hash: str | None,
-    expected_ca_cert_hash: str,
+    expected_ca_cert_hash: str | None,
     control_plane: bool,
 ) -> Verdict:
     """Return what ``kubeadm join`` has to do (see the second table above)."""
@@ -344,7 +347,7 @@ def judge_join(
         )
     if attempt is None:
         # A worker's half-done join holds no data; anything of a control plane may.
-        if (KUBEADM_FILES & set(files)) - {KUBELET_KUBECONFIG, BOOTSTRAP_KUBECONFIG}:
+        if (KUBERNETES_FILES & set(files)) - {KUBELET_KUBECONFIG, BOOTSTRAP_KUBECONFIG}:
             return Verdict(
                 "partial",
                 Step.REFUSE,

@@ -207,7 +207,7 @@ def _judge(*, node: Node, parameters: dict[str, Any], settings: str, timeout: in
     name = parameters["node_name"] or default_node_name()
     answers = uploaded = False
     if core.files_state(files=files) == "control_plane":
-        node.need_kubeadm()
+        node.need("kubeadm", "kubectl", "kubelet")
         # A run that failed has already waited; one with other settings is not waited for either.
         hopeless = attempt is not None and (attempt.failed or attempt.settings != settings)
         answers, uploaded = node.wait_for_api(timeout=0 if hopeless else timeout)
@@ -226,7 +226,7 @@ def _bring_up(*, node: Node, parameters: dict[str, Any], check_mode: bool) -> di
     version: str | None = None
     documents: list[config.Document] = []
     if node.attempt() is not None:
-        node.need_kubeadm()
+        node.need("kubeadm", "kubectl", "kubelet")
         version, documents = _documents(node=node, parameters=parameters)
     settings = config.digest(documents=documents)
     verdict = _judge(node=node, parameters=parameters, settings=settings, timeout=parameters["timeout"])
@@ -237,7 +237,7 @@ def _bring_up(*, node: Node, parameters: dict[str, Any], check_mode: bool) -> di
 
     changed = verdict.step is not core.Step.NOTHING
     if changed and not check_mode:
-        node.need_kubeadm()
+        node.need("kubeadm", "kubectl", "kubelet")
         if version is None:
             version, documents = _documents(node=node, parameters=parameters)
             settings = config.digest(documents=documents)

@@ -37,9 +37,9 @@ options:
       - Not needed for a node that is in the cluster already.
     type: str
   ca_cert_hash:
-    description: Hash of the cluster CA's public key, V(sha256:) and 64 hexadecimal digits.
+    description: Hash of the cluster CA's public key, V(sha256:) and 64 hexadecimal digits. Only in check mode
+      it may be left out, for a cluster that is not there yet.
     type: str
-    required: true
   control_plane:
     description: Whether the node shall be a further control plane.
     type: bool
@@ -145,10 +145,12 @@ _POLL = 1
 _CRI_SOCKET_ANNOTATION = "kubeadm.alpha.kubernetes.io/cri-socket"
 
 
-def _check_parameters(*, parameters: dict[str, Any]) -> None:
+def _check_parameters(*, parameters: dict[str, Any], check_mode: bool) -> None:
     """Refuse what cannot be joined with. No message holds the value of a secret."""
     endpoint, token = parameters["endpoint"], parameters["token"]
-    if not is_ca_cert_hash(parameters["ca_cert_hash"]):
+    if parameters["ca_cert_hash"] is None and check_mode:
+        return
+    if not is_ca_cert_hash(parameters["ca_cert_hash"] or ""):
         raise KubeadmError(
             f"ca_cert_hash is {parameters['ca_cert_hash']!r}; wanted is sha256: and 64 hexadecimal digits, as"
             " bramble.pi.kubeadm_join_info returns it"
@@ -193,13 +195,14 @@ def _documents(*, node: Node, parameters: dict[str, Any]) -> tuple[str, list[con
 
 
 def _judge(*, node: Node, parameters: dict[str, Any]) -> core.Verdict:
+    own_hash = node.ca_cert_hash()
     return core.judge_join(
         node=parameters["node_name"] or default_node_name(),
         files=node.files(),
         attempt=node.attempt(),
         kubelet_complete=node.kubelet_complete(),
-        ca_cert_hash=node.ca_cert_hash(),
-        expected_ca_cert_hash=parameters["ca_cert_hash"],
+        ca_cert_hash=own_hash,
+        expected_ca_cert_hash=parameters["ca_cert_hash"] or own_hash,
         control_plane=parameters["control_plane"],
     )
 
@@ -263,7 +266,7 @@ def _bring_in(*, node: Node, parameters: dict[str, Any], check_mode: bool) -> di
     changed = verdict.step is not core.Step.NOTHING
     version = None
     if changed and not check_mode:
-        node.need_kubeadm()
+        node.need("kubeadm", "kubectl", "kubelet")
         if verdict.step is core.Step.FINISH:
             version = _finish(node=node, parameters=parameters)
         else:
@@ -297,7 +300,7 @@ def main() -> None:
         argument_spec={
             "endpoint": {"type": "str"},
             "token": {"type": "str", "no_log": True},
-            "ca_cert_hash": {"type": "str", "required": True},
+            "ca_cert_hash": {"type": "str"},
             "control_plane": {"type": "bool", "default": False},
             "certificate_key": {"type": "str", "no_log": True},
             "advertise_address": {"type": "str"},
@@ -311,7 +314,7 @@ def main() -> None:
     )
     node = Node(run=module.run_command)
     try:
-        _check_parameters(parameters=module.params)
+        _check_parameters(parameters=module.params, check_mode=module.check_mode)
         with node.locked(timeout=module.params["timeout"]):
             result = _bring_in(node=node, parameters=module.params, check_mode=module.check_mode)
     except (KubeadmError, config.KubeadmConfigError) as error:
