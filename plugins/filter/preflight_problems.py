@@ -14,6 +14,7 @@ import yaml
 from ansible.utils.display import Display
 from ansible_collections.bramble.pi.plugins.plugin_utils import _preflight
 from jinja2.exceptions import UndefinedError
+from jinja2.runtime import Undefined
 
 DOCUMENTATION = r"""
 name: preflight_problems
@@ -79,13 +80,24 @@ def _role_options() -> dict[str, dict[str, Any]]:
     return specs
 
 
+def _evaluated(value: Any) -> Any:
+    """Evaluate a value to its ends; what cannot be known yet raises UndefinedError."""
+    if isinstance(value, Undefined):
+        raise UndefinedError
+    if isinstance(value, Mapping):
+        return {key: _evaluated(item) for key, item in value.items()}
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        return [_evaluated(item) for item in value]
+    return value
+
+
 def _variables(hostvars: Mapping[str, Any], judged: Collection[str]) -> dict[str, Any]:
     # Only what is judged is evaluated: other variables may ask a vault, or a person.
     variables = dict.fromkeys(hostvars, _preflight.UNKNOWN)
     for name in judged:
         if name in hostvars:
             try:
-                variables[name] = hostvars[name]
+                variables[name] = _evaluated(hostvars[name])
             except UndefinedError:
                 # Made from facts, or from what exists only later.
                 continue

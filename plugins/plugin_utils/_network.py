@@ -39,7 +39,8 @@ def parse_address(text: object) -> netaddr.IPAddress:
         address = netaddr.IPAddress(text, version=4, flags=netaddr.INET_PTON)
     except (netaddr.AddrFormatError, ValueError):
         raise ValueError("is not an IPv4 address: it has to be like '192.168.1.101'") from None
-    if address.is_loopback() or address.is_multicast() or address.is_reserved() or int(address) == 0:
+    # 240.0.0.0/4 (class E) holds the broadcast address and nothing that is in use.
+    if address.is_loopback() or address.is_multicast() or int(address) >> 28 == 0xF or int(address) == 0:
         raise ValueError("cannot be the address of a node in a network: it has to be like '192.168.1.101'")
     return address
 
