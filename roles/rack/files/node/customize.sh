@@ -10,7 +10,7 @@ chroot "$root" apt-get clean
 chroot "$root" apt-get install --download-only --no-install-recommends --yes --quiet=2 $RACK_CACHED_PACKAGES
 
 chroot "$root" useradd --create-home --shell /bin/bash --groups adm,sudo pi
-cp --recursive --no-dereference --preserve=mode,links "$here/overlay/." "$root"
+cp --remove-destination --recursive --no-dereference --preserve=mode,links "$here/overlay/." "$root"
 
 # Each node makes its own at its first boot.
 rm "$root"/etc/ssh/ssh_host_*
