@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from typing import Any, Callable
 
@@ -19,7 +20,8 @@ author: bramble.pi contributors (@bramble-pi)
 description:
   - Takes the C(kube-flannel.yml) of a release and returns it with another network in the C(net-conf.json) of
     its ConfigMap. Everything else stays as it is.
-positional: _input, cidr
+  - Refuses a manifest that is not the one expected.
+positional: _input, cidr, sha256
 options:
   _input:
     description: The manifest.
@@ -29,12 +31,18 @@ options:
     description: Network of all pods, such as V(10.42.0.0/16).
     type: str
     required: true
+  sha256:
+    description: SHA-256 of the manifest in hexadecimal.
+    type: str
+    required: true
 """
 
 EXAMPLES = r"""
 - name: Apply flannel
   bramble.pi.kubectl_apply:
-    definition: "{{ lookup('file', 'kube-flannel.yml') | bramble.pi.flannel_manifest('10.42.0.0/16') }}"
+    definition: "{{ lookup('file', 'kube-flannel.yml') | bramble.pi.flannel_manifest('10.42.0.0/16', sha256) }}"
+  vars:
+    sha256: 1c06a15a771009c263bdb1f51c928af46f7606fe969f3963652167938d536aaa
 """
 
 RETURN = r"""
@@ -45,8 +53,15 @@ _value:
 """
 
 
-def flannel_manifest(manifest: str, cidr: str) -> str:
+def flannel_manifest(manifest: str, cidr: str, sha256: str) -> str:
     """Put the CIDR in."""
+    seen = hashlib.sha256(manifest.encode()).hexdigest()
+    if seen != sha256.lower():
+        raise AnsibleFilterError(
+            f"the SHA-256 of flannel's manifest is {seen}, wanted {sha256}: look at what changed, then set "
+            "pod_network_flannel_url and pod_network_flannel_sha256 together"
+        )
+    # Ansible's own kinds of strings are none that PyYAML would write.
     documents: list[Any] = [document for document in yaml.safe_load_all(str(manifest)) if document]
     configurations = [
         document["data"]

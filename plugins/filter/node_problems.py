@@ -17,8 +17,8 @@ author: bramble.pi contributors (@bramble-pi)
 description:
   - Judges the facts that M(bramble.pi.node_facts#module) has read.
   - Refused are other operating systems than Raspberry Pi OS, Debian and Ubuntu, other architectures than
-    amd64 and arm64, a machine-id that another host of the play has too, and a new host name for a node that is
-    part of a cluster.
+    amd64 and arm64, a machine-id that another host of the play has too, and a new host name for a node that
+    is part of a cluster.
 positional: _input, host, hostname, play_hosts
 options:
   _input:
