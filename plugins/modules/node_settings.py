@@ -192,8 +192,8 @@ class NodeSettings:
         status, _stdout, stderr = self.run(["systemctl", verb, unit])
         if status != 0:
             raise core.SettingsError(
-                f"systemctl {verb} {unit} ended with {status}: {stderr.strip()}; wanted is that {unit} does not"
-                " switch swap on: mend that by hand, or set swap to keep"
+                f"systemctl {verb} {unit} ended with {status}: {stderr.strip()}; wanted is that {unit} does"
+                " not switch swap on: mend that by hand, or set swap to keep"
             )
 
     def set_hostname(self, hostname: str) -> None:
@@ -244,10 +244,10 @@ class NodeSettings:
         status, _stdout, stderr = self.run(["modprobe", name])
         if status != 0:
             raise core.SettingsError(
-                f"the kernel module {name} is neither loaded nor built into the kernel {release}, and modprobe"
-                f" cannot load it: {stderr.strip()}. Wanted is the module: install the package that brings it"
-                " for this kernel (on Ubuntu linux-modules-extra-raspi on a Pi, linux-modules-extra-generic"
-                " elsewhere) and reboot, or, in a container, load it on the machine that runs the container"
+                f"the kernel module {name} is neither loaded nor built into the kernel {release}, and"
+                f" modprobe cannot load it: {stderr.strip()}. Wanted is the module: install the package that"
+                " brings it for this kernel (on Ubuntu linux-modules-extra-raspi on a Pi, elsewhere"
+                " linux-modules-extra-generic) and reboot, or, in a container, load it on its machine"
             )
 
     def set_sysctl(self, settings: Mapping[str, Any]) -> None:
