@@ -45,7 +45,7 @@ class Wanted(NamedTuple):
     def enabled_controllers(self) -> set[str]:
         """Return the control group controllers that are to be enabled."""
         names = set(_names(self.tokens(), "cgroup_enable"))
-        # Raspberry Pi kernels up to 4.9 had only this, later ones take it as well.
+        # Kernels 4.9 of the Pi knew only this for a while, and later ones still take it.
         return names | {"memory"} if "cgroup_memory=1" in self.tokens() else names
 
 

@@ -327,22 +327,24 @@ def _run(module: AnsibleModule) -> dict[str, Any]:
     edits = [edit]
     if layout.pending:
         edits.append(_plan(layout.pending, wanted))
-    if layout.source:
-        edits.append(_plan_source(layout.source, wanted, edit))
-        _warn_of_generated(module, edit)
 
     with open(options["running"], encoding="utf-8", errors="replace") as file:
         running = file.read()
-    core.check_result(
-        before=edit.line,
-        after=edit.new_line,
-        path=edit.path,
-        prepended=core.prepended_length(line=edit.line, running=running),
-        machine=os.uname().machine,
-    )
+    for line in edits:
+        core.check_result(
+            before=line.line,
+            after=line.new_line,
+            path=line.path,
+            prepended=core.prepended_length(line=edit.line, running=running),
+            machine=os.uname().machine,
+        )
+    if layout.source:
+        edits.append(_plan_source(layout.source, wanted, edit))
     changes = [change for change in edits if change.changed]
     for change in changes:
         _require_writable(change.path)
+    if layout.source:
+        _warn_of_generated(module, edit)
     if not module.check_mode:
         for change in changes:
             _apply(change, options["backup"])

@@ -80,7 +80,7 @@ def node(tmp_path: Path) -> Node:
 
 
 def test_check_apply_check_apply(node: Node) -> None:
-    wish = {"present": ["cgroup_enable=memory"]}
+    wish: dict[str, Any] = {"present": ["cgroup_enable=memory"]}
 
     checked = node.run(check=True, **wish)
     assert node.cmdline.read_text() == OLD
@@ -386,7 +386,11 @@ def test_generated_line_is_edited_with_its_source(rooted: Rooted) -> None:
     rooted.use("debian-bookworm")
     line = rooted.read("/boot/firmware/cmdline.txt")
     extra = "/etc/default/raspi-extra-cmdline"
-    wish = {"present": ["cgroup_enable=memory", "rootwait"], "absent": ["rw"], "set": {"console": "tty1"}}
+    wish: dict[str, Any] = {
+        "present": ["cgroup_enable=memory", "rootwait"],
+        "absent": ["rw"],
+        "set": {"console": "tty1"},
+    }
 
     checked = rooted.run(check=True, **wish)
     assert checked["changed_files"] == ["/boot/firmware/cmdline.txt", extra]
