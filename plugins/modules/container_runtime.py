@@ -254,9 +254,10 @@ class ContainerRuntime:
         self.changes.append(f"Install {source['url']}")
         if self.module.check_mode:
             return
-        path = os.path.join(self.module.tmpdir, "cri-dockerd.deb")
-        download(self.module, url=source["url"], path=path, sha256=source["sha256"])
-        _apt.install(run=self.run, arguments=[path])
+        with tempfile.TemporaryDirectory() as directory:
+            path = os.path.join(directory, "cri-dockerd.deb")
+            download(self.module, url=source["url"], path=path, sha256=source["sha256"])
+            _apt.install(run=self.run, arguments=[path])
 
     def edit_containerd_config(self) -> None:
         """Edit config.toml, if containerd does not do as wanted."""
@@ -285,7 +286,7 @@ class ContainerRuntime:
 
     def prove_containerd_config(self, text: str, wishes: core.ContainerdWishes) -> None:
         """Have containerd read the new text before it gets the file."""
-        with tempfile.NamedTemporaryFile("w", encoding="utf-8", dir=self.module.tmpdir) as file:
+        with tempfile.NamedTemporaryFile("w", encoding="utf-8") as file:
             file.write(text)
             file.flush()
             shortcomings = core.containerd_shortcomings(

@@ -105,6 +105,7 @@ repository_file:
 
 import glob
 import os
+import tempfile
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
@@ -212,9 +213,10 @@ class KubePackages:
 
     def fetch_key(self) -> str:
         """Download the key."""
-        path = os.path.join(self.module.tmpdir, "kubernetes.asc")
-        download(self.module, url=self.key_url, path=path)
-        key = read_text(path) or ""
+        with tempfile.TemporaryDirectory() as directory:
+            path = os.path.join(directory, "kubernetes.asc")
+            download(self.module, url=self.key_url, path=path)
+            key = read_text(path) or ""
         core.check_key(text=key, url=self.key_url)
         return key
 

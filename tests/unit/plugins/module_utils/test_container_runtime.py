@@ -281,6 +281,14 @@ def test_judges_docker_info(
     assert core.docker_shortcomings(info=info, wanted=wanted, accepted=accepted) == shortcomings
 
 
+@pytest.mark.parametrize("name", ["20.10.24-debian-12", "26.1.5-debian-13"])
+def test_judges_real_docker_info(name: str) -> None:
+    info = core.read_docker_info(text=(FIXTURES.parent / "docker_info" / f"{name}.json").read_text())
+    assert info.server_version.startswith(name.partition("-")[0])
+    assert (info.cgroup_driver, info.cgroup_version, info.warnings) == ("systemd", "1", [])
+    assert core.docker_shortcomings(info=info, wanted=WANTED, accepted=[]) == []
+
+
 def test_tells_why_docker_says_nothing() -> None:
     errors = ["Cannot connect to the Docker daemon at unix:///var/run/docker.sock."]
     with pytest.raises(core.RuntimeConfigError, match="docker info: Cannot connect"):
