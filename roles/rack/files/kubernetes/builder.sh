@@ -19,8 +19,9 @@ packages=$packages,etcd-server,iptables,conntrack,kmod,busybox-static,containern
 # An unfinished archive must not become an image, so it is not piped into podman.
 root=$(mktemp --tmpdir bramble-builder.XXXXXX.tar)
 trap 'rm -f "$root"' EXIT
+signed='[signed-by=/usr/share/keyrings/debian-archive-keyring.gpg]'
 mmdebstrap --variant=apt --include="$packages" "$@" bookworm "$root" \
-    "deb $mirror bookworm main" "deb-src $mirror bookworm main"
+    "deb $signed $mirror bookworm main" "deb-src $signed $mirror bookworm main"
 
 # GOPATH mode, because -mod=vendor refuses this tree: Debian has changed its vendor folder.
 podman import --quiet \

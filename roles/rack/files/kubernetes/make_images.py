@@ -193,6 +193,10 @@ def main() -> None:
     parser.add_argument("--output", type=Path, required=True, help="folder that gets images/ and images.json")
     options = parser.parse_args()
 
+    listing = options.output / "images.json"
+    if listing.exists():
+        return
+
     architecture = subprocess.run(
         ["dpkg", "--print-architecture"], capture_output=True, text=True, check=True
     ).stdout.strip()
@@ -201,7 +205,7 @@ def main() -> None:
     entries = [
         save(image, architecture, folder) for image in images(options.programs, options.version, architecture)
     ]
-    (options.output / "images.json").write_text(json.dumps(entries, indent=2) + "\n", encoding="utf-8")
+    listing.write_text(json.dumps(entries, indent=2) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -5,10 +5,14 @@
 set -eu
 umask 022
 
-repository=/build/result/repo/$1
+if [ -e /build/result/repo ]; then
+    exit 0
+fi
+
+repository=/build/repo/$1
 shift
 architecture=$(dpkg --print-architecture)
-rm -rf /build/packages "$repository"
+rm -rf /build/packages /build/repo
 mkdir -p "$repository"
 
 # package NAME VERSION DEPENDS SUMMARY: makes a package of /build/packages/NAME_VERSION
@@ -45,7 +49,7 @@ for version; do
     package kubectl "$version" '' 'Kubernetes command line tool'
 
     program kubelet "$version"
-    install -D --mode=0644 /scripts/kubelet.service "$root/lib/systemd/system/kubelet.service"
+    install -D --mode=0644 /scripts/kubelet.service "$root/usr/lib/systemd/system/kubelet.service"
     for hook in postinst prerm postrm; do
         install -D --mode=0755 "/scripts/kubelet.$hook" "$root/DEBIAN/$hook"
     done
@@ -89,3 +93,4 @@ gpg --batch --quiet --digest-algo SHA512 --clear-sign --output InRelease Release
 gpg --batch --quiet --digest-algo SHA512 --armor --detach-sign --output Release.gpg Release
 gpg --batch --armor --export "$user" >Release.key
 gpgconf --kill all
+mv /build/repo /build/result/repo
