@@ -6,11 +6,12 @@
 from __future__ import annotations
 
 import hashlib
+from http.client import HTTPException
 
-from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.urls import fetch_url
+from ansible.module_utils.urls import open_url
 
 _CHUNK = 1 << 18
+_TIMEOUT = 60
 
 
 class DownloadError(Exception):
@@ -22,16 +23,16 @@ def is_url(source: str) -> bool:
     return source.startswith(("http://", "https://"))
 
 
-def download(module: AnsibleModule, *, url: str, path: str, sha256: str | None = None) -> None:
+def download(*, url: str, path: str, sha256: str | None = None) -> None:
     """Fetch a URL into a file; memory stays small however large it is."""
-    response, info = fetch_url(module, url, timeout=60)
-    if info["status"] != 200:
-        raise DownloadError(f"{url} cannot be fetched: {info['msg']}")
     digest = hashlib.sha256()
-    with open(path, "wb") as file:
-        while chunk := response.read(_CHUNK):
-            file.write(chunk)
-            digest.update(chunk)
+    try:
+        with open_url(url, timeout=_TIMEOUT) as response, open(path, "wb") as file:
+            while chunk := response.read(_CHUNK):
+                file.write(chunk)
+                digest.update(chunk)
+    except (OSError, HTTPException) as error:
+        raise DownloadError(f"{url} cannot be fetched: {error}") from error
     check_sha256(name=url, seen=digest.hexdigest(), wanted=sha256)
 
 

@@ -256,7 +256,7 @@ class ContainerRuntime:
             return
         with tempfile.TemporaryDirectory() as directory:
             path = os.path.join(directory, "cri-dockerd.deb")
-            download(self.module, url=source["url"], path=path, sha256=source["sha256"])
+            download(url=source["url"], path=path, sha256=source["sha256"])
             _apt.install(run=self.run, arguments=[path])
 
     def edit_containerd_config(self) -> None:

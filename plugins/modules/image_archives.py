@@ -140,7 +140,7 @@ class ImageArchives:
             return
         with tempfile.TemporaryDirectory(dir=_DOWNLOADS) as directory:
             path = os.path.join(directory, "images.tar")
-            download(self.module, url=archive.source, path=path, sha256=archive.sha256)
+            download(url=archive.source, path=path, sha256=archive.sha256)
             self.import_file(archive, path)
 
     def import_file(self, archive: core.Archive, path: str) -> None:

@@ -215,7 +215,7 @@ class KubePackages:
         """Download the key."""
         with tempfile.TemporaryDirectory() as directory:
             path = os.path.join(directory, "kubernetes.asc")
-            download(self.module, url=self.key_url, path=path)
+            download(url=self.key_url, path=path)
             key = read_text(path) or ""
         core.check_key(text=key, url=self.key_url)
         return key
