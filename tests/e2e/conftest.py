@@ -113,9 +113,15 @@ def rack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rack]:
     """Give the rack its inventory: a copy of inventories/virtual with a name and a network of its own."""
     inventory = tmp_path_factory.mktemp("rack") / "inventory"
     shutil.copytree(ROOT / "inventories" / "virtual", inventory)
-    # Files of group_vars/all are read in the order of their names; the last one wins.
-    override = {"rack_name": RACK_NAME, "rack_subnet": "10.89.61.0/24"}
-    (inventory / "group_vars" / "all" / "zz_e2e.yml").write_text(json.dumps(override))
+    hosts = inventory / "hosts.yml"
+    text = hosts.read_text()
+    for ours, theirs in {
+        "rack_name: demo": f"rack_name: {RACK_NAME}",
+        "10.89.60.0/24": "10.89.90.0/24",
+    }.items():
+        assert text.count(ours) == 1
+        text = text.replace(ours, theirs)
+    hosts.write_text(text)
     rack = Rack(inventory)
     yield rack
     rack.playbook("playbooks/rack_destroy.yml")
