@@ -100,6 +100,11 @@ _SAYINGS = (
         " before the first kubeadm init",
     ),
     (
+        r"crictl is required for container runtime",
+        "this kubeadm cannot do without crictl: install cri-tools, or leave its checks out with"
+        " control_plane_skip_phases: [preflight]",
+    ),
+    (
         r"etcd cluster is not healthy",
         "etcd on the control plane does not answer; kubectl -n kube-system get pods",
     ),
@@ -144,6 +149,9 @@ _KUBELET_SAYINGS = (
     ),
     (r"no space left on device", "the disk is full"),
 )
+
+# The phases that wait for the kubelet and for what it starts; other phases say their causes themselves.
+_NEEDS_KUBELET = re.compile(r"kubelet|wait-control-plane|control-plane|etcd")
 
 _TOKEN = re.compile(r"\b([a-z0-9]{6})\.[a-z0-9]{16}\b")
 _KEY = re.compile(r"(?<!sha256:)(?<![0-9a-f])[0-9a-f]{64}(?![0-9a-f])")
@@ -271,8 +279,10 @@ def explanation(
         return f"{command} failed: {said[1]}.\nkubeadm says: {said[0]}"
 
     lines = []
-    journal = redacted(text=journal)
-    kubelet = kubelet_errors(journal=journal)
+    phase = re.search(r"error execution phase ([a-z-]+)", output)
+    if phase and not _NEEDS_KUBELET.match(phase[1]):
+        journal, container_logs = "", {}
+    kubelet = kubelet_errors(journal=redacted(text=journal))
     known = _saying(text="\n".join(kubelet), sayings=_KUBELET_SAYINGS)
     if known:
         lines.append(f"{command} failed: {known[1]}.")

@@ -336,19 +336,29 @@ class Node:
         """Run kubeadm and return its output; a failure is written down and explained."""
         if attempt:
             self.write_attempt(attempt)
+        begun = time.time()
         code, output, errors = self.run(["kubeadm", *command])
         if code != 0:
             if attempt:
                 self.write_attempt(replace(attempt, failed=True))
             raise KubeadmError(
-                self.explanation(command=f"kubeadm {command[0]}", output=f"{output}\n{errors}")
+                self.explanation(command=f"kubeadm {command[0]}", output=f"{output}\n{errors}", begun=begun)
             )
         return output
 
-    def explanation(self, *, command: str, output: str) -> str:
-        """Return why a command failed."""
+    def explanation(self, *, command: str, output: str, begun: float) -> str:
+        """Return why a command failed that was begun at that time."""
+        # Before it has its configuration the kubelet fails every few seconds, and that is no cause.
+        since = int(max(begun, _mtime(core.KUBELET_CONFIGURATION)))
         _code, journal, _errors = self.run(
-            ["journalctl", "--no-pager", "--unit=kubelet", f"--lines={_JOURNAL_LINES}", "--output=short"]
+            [
+                "journalctl",
+                "--no-pager",
+                "--unit=kubelet",
+                f"--since=@{since}",
+                f"--lines={_JOURNAL_LINES}",
+                "--output=short",
+            ]
         )
         return diagnosis.explanation(
             command=command, output=output, journal=journal, container_logs=self._crashed_containers()

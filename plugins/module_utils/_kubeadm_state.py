@@ -69,9 +69,10 @@ ADMIN_KUBECONFIG = f"{KUBERNETES}/admin.conf"
 KUBELET_KUBECONFIG = f"{KUBERNETES}/kubelet.conf"
 BOOTSTRAP_KUBECONFIG = f"{KUBERNETES}/bootstrap-kubelet.conf"
 KUBELET_CLIENT_CERTIFICATE = f"{KUBELET}/pki/kubelet-client-current.pem"
+KUBELET_CONFIGURATION = f"{KUBELET}/config.yaml"
 ETCD_DATA = f"{ETCD}/member"
 # Where kubeadm upgrade keeps what it has replaced.
-UPGRADES = f"{KUBERNETES}/tmp"
+UPGRADES = "/".join((KUBERNETES, "tmp"))
 DIRECTORIES = frozenset({ETCD_DATA})
 ATTEMPT = f"{KUBERNETES}/.bramble-attempt.json"
 

@@ -146,6 +146,7 @@ api_version:
   sample: v1beta4
 """
 
+import time
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
@@ -169,6 +170,9 @@ _PHASES_BEFORE_API = (
     "etcd",
     "wait-control-plane",
 )
+
+# How many seconds before the API server was found silent may be of interest.
+_LOOK_BACK = 300
 
 
 def _documents(*, node: Node, parameters: dict[str, Any]) -> tuple[str, list[config.Document]]:
@@ -232,7 +236,13 @@ def _bring_up(*, node: Node, parameters: dict[str, Any], check_mode: bool) -> di
     verdict = _judge(node=node, parameters=parameters, settings=settings, timeout=parameters["timeout"])
     if verdict.step is core.Step.REFUSE:
         if verdict.state == "unreachable":
-            raise KubeadmError(node.explanation(command="The API server", output=verdict.reason))
+            raise KubeadmError(
+                node.explanation(
+                    command="The check of the API server",
+                    output=verdict.reason,
+                    begun=time.time() - parameters["timeout"] - _LOOK_BACK,
+                )
+            )
         raise KubeadmError(verdict.reason)
 
     changed = verdict.step is not core.Step.NOTHING

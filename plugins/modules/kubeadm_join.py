@@ -274,6 +274,7 @@ def _bring_in(*, node: Node, parameters: dict[str, Any], check_mode: bool) -> di
             if verdict.step is core.Step.UNDO:
                 _undo(node=node, parameters=parameters)
             _join(node=node, parameters=parameters, documents=documents)
+        begun = time.time()
         deadline = time.monotonic() + parameters["timeout"]
         while not node.kubelet_complete():
             if time.monotonic() > deadline:
@@ -282,6 +283,7 @@ def _bring_in(*, node: Node, parameters: dict[str, Any], check_mode: bool) -> di
                         command="kubeadm join",
                         output="error: the kubelet has no client certificate from the cluster"
                         f" after {parameters['timeout']} s",
+                        begun=begun,
                     )
                 )
             time.sleep(_POLL)
