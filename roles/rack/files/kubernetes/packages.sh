@@ -59,7 +59,7 @@ for version; do
     program kubeadm "$version"
     drop_in=/etc/systemd/system/kubelet.service.d/10-kubeadm.conf
     install -D --mode=0644 /scripts/10-kubeadm.conf "$root$drop_in"
-    mkdir "$root/DEBIAN"
+    install -D --mode=0755 /scripts/kubeadm.postinst "$root/DEBIAN/postinst"
     echo "$drop_in" >"$root/DEBIAN/conffiles"
     package kubeadm "$version" 'kubelet (>= 1.13.0), kubectl (>= 1.13.0), kubernetes-cni (>= 0.8.7)' \
         'Kubernetes cluster bootstrapping tool'
