@@ -21,6 +21,9 @@ _LIMIT_WARNING = re.compile(r"\blimit\b", re.IGNORECASE)
 #: Names of the CRI plugin in disabled_plugins: of config version 1, 2, and 3 (in which it has several parts).
 _CRI_PLUGIN = re.compile(r"cri|io\.containerd\.grpc\.v1\.cri|io\.containerd\.cri\..+|io\.containerd\..+\.cri")
 
+#: error="..." in a line of containerd's log.
+_LOG_ERROR = re.compile(r'error="((?:[^"\\]|\\.)*)"')
+
 _CONFIG_VERSION = ("version",)
 _DISABLED_PLUGINS = ("disabled_plugins",)
 
@@ -189,6 +192,21 @@ def _cni_change(
         present = values.get(listed, effective.get(listed_effective, []))
         return listed, [wanted, *(other for other in present if other != wanted)]
     return single, wanted
+
+
+def serves_cri(*, plugins: str) -> bool:
+    """Find the CRI plugin in ctr's list of plugins: type, name, platforms, status."""
+    rows = [line.split() for line in plugins.splitlines()]
+    return any(row[:2] == ["io.containerd.grpc.v1", "cri"] and row[-1] == "ok" for row in rows)
+
+
+def cri_failure(*, log: str) -> str:
+    """Pick out of containerd's log why the CRI plugin did not load last."""
+    causes = [
+        _LOG_ERROR.search(line) for line in log.splitlines() if "failed to load" in line and "cri" in line
+    ]
+    found = [cause.group(1) for cause in causes if cause is not None]
+    return found[-1] if found else "its log does not say why"
 
 
 class DockerInfo(NamedTuple):

@@ -18,7 +18,8 @@ description:
     so that the CRI plugin is enabled and uses the systemd cgroup driver. The installed containerd is asked
     what it makes of the new text before the file is replaced.
   - Enables and starts the services, and restarts only those whose configuration is newer than they are.
-  - Checks with C(docker info) that the settings took effect and that Docker can set limits.
+  - Checks with C(docker info) that the settings took effect and that Docker can set limits, and for
+    O(runtime=containerd) that containerd serves CRI.
 author:
   - bramble.pi contributors (@bramble-pi)
 extends_documentation_fragment:
@@ -198,6 +199,7 @@ class ContainerRuntime:
             "diff": self.diffs,
         }
         if not (self.module.check_mode and self.changes):
+            self.check_cri()
             result["docker_info"] = self.check_docker_info()._asdict()
         return result
 
@@ -320,6 +322,9 @@ class ContainerRuntime:
                 _is_newer(configuration, unit) or (self.module.check_mode and configuration in written)
             ):
                 self.systemctl("restart", name)
+            elif name == _CONTAINERD_UNIT and not self.serves_cri():
+                # What kept the plugin from loading may be gone by now.
+                self.systemctl("restart", name)
 
     def systemctl(self, verb: str, unit: str) -> None:
         """Change the state of a service."""
@@ -333,6 +338,23 @@ class ContainerRuntime:
             ]
             raise RuntimeStateError(
                 f"systemctl {verb} {unit} failed: {error.strip()}\nIts log ends with:\n{log}"
+            )
+
+    def serves_cri(self) -> bool:
+        """Ask containerd whether kubelet can use it, where it is to."""
+        if self.module.params["runtime"] != "containerd":
+            return True
+        return core.serves_cri(plugins=self.output_of(["ctr", "plugins", "list"]))
+
+    def check_cri(self) -> None:
+        """Fail if containerd runs, but without its CRI plugin."""
+        if not self.serves_cri():
+            log = self.output_of(
+                ["journalctl", "--unit", _CONTAINERD_UNIT, "--lines", "200", "--no-pager", "--output", "cat"]
+            )
+            raise RuntimeStateError(
+                f"containerd runs, but its CRI plugin did not load: {core.cri_failure(log=log)}. "
+                "Wanted is status ok in ctr plugins list; mend the cause and run this again"
             )
 
     def check_docker_info(self) -> core.DockerInfo:

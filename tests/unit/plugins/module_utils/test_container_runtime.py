@@ -233,6 +233,33 @@ def test_refuses_what_it_cannot_edit(text: str, message: str | None) -> None:
         core.edit_containerd_config(text=text, dump=dump, wishes=WISHES)
 
 
+PLUGINS = """\
+TYPE                            ID                       PLATFORMS      STATUS
+io.containerd.content.v1        content                  -              ok
+io.containerd.grpc.v1           introspection            -              ok
+io.containerd.grpc.v1           cri                      linux/amd64    ok
+"""
+LOG = """\
+time="06:19:09.660Z" level=warning msg="failed to load plugin io.containerd.snapshotter.v1.devmapper" \
+error="devmapper not configured"
+time="06:19:09.706Z" level=info msg="loading plugin \\"io.containerd.grpc.v1.cri\\"..."
+time="06:19:09.708Z" level=warning msg="failed to load plugin io.containerd.grpc.v1.cri" \
+error="failed to create CRI service: failed to create fsnotify watcher: too many open files"
+"""
+
+
+def test_tells_whether_containerd_serves_cri() -> None:
+    assert core.serves_cri(plugins=PLUGINS)
+    assert not core.serves_cri(plugins=PLUGINS.replace("linux/amd64    ok", "linux/amd64    error"))
+    assert not core.serves_cri(plugins=PLUGINS.replace("cri ", "xxx "))
+
+
+def test_tells_why_it_does_not() -> None:
+    cause = "failed to create CRI service: failed to create fsnotify watcher: too many open files"
+    assert core.cri_failure(log=LOG) == cause
+    assert core.cri_failure(log="") == "its log does not say why"
+
+
 INFO: dict[str, Any] = {
     "ServerVersion": "20.10.24+dfsg1",
     "CgroupDriver": "systemd",
