@@ -52,19 +52,19 @@ table ip {TABLE}
 delete table ip {TABLE}
 
 table ip {TABLE} {{
-	chain postrouting {{
-		type nat hook postrouting priority 100; policy accept;
-		oifname "{outer}" masquerade
-	}}
+    chain postrouting {{
+        type nat hook postrouting priority 100; policy accept;
+        oifname "{outer}" masquerade
+    }}
 
-	# What the rack asked for may come back, and what was sent to a port that is forwarded into it;
-	# nothing else enters from outside.
-	chain forward {{
-		type filter hook forward priority 0; policy accept;
-		iifname "{outer}" oifname "{inner}" ct state related,established accept
-		iifname "{outer}" oifname "{inner}" ct status dnat accept
-		iifname "{outer}" oifname "{inner}" drop
-	}}
+    # What the rack asked for may come back, and what was sent to a port that is forwarded into it;
+    # nothing else enters from outside.
+    chain forward {{
+        type filter hook forward priority 0; policy accept;
+        iifname "{outer}" oifname "{inner}" ct state related,established accept
+        iifname "{outer}" oifname "{inner}" ct status dnat accept
+        iifname "{outer}" oifname "{inner}" drop
+    }}
 }}
 """
 
