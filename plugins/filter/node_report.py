@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from typing import Any, Callable
 
@@ -22,8 +23,8 @@ description:
 positional: _input, expected
 options:
   _input:
-    description: The list of nodes as data.
-    type: dict
+    description: What C(kubectl get nodes -o json) printed.
+    type: str
     required: true
   expected:
     description: Names of the nodes that have to be there, such as V(pi-1).
@@ -40,7 +41,7 @@ EXAMPLES = r"""
 
 - name: Show how they are
   ansible.builtin.debug:
-    msg: "{{ (nodes.stdout | from_json | bramble.pi.node_report(['pi-1', 'pi-2'])).table }}"
+    msg: "{{ (nodes.stdout | bramble.pi.node_report(['pi-1', 'pi-2'])).table }}"
 """
 
 RETURN = r"""
@@ -91,9 +92,12 @@ def _lines(rows: Sequence[Sequence[str]]) -> list[str]:
     return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths)).rstrip() for row in rows]
 
 
-def node_report(nodes: dict[str, Any], expected: Sequence[str] = ()) -> dict[str, Any]:
+def node_report(nodes: str, expected: Sequence[str] = ()) -> dict[str, Any]:
     """Make the report."""
-    found = _QUERY.search(nodes)
+    try:
+        found = _QUERY.search(json.loads(nodes))
+    except json.JSONDecodeError:
+        found = None
     if found is None:
         raise AnsibleFilterError(
             "wanted what `kubectl get nodes -o json` prints, which has a list named items"

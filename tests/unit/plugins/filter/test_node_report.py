@@ -3,6 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
@@ -40,8 +41,12 @@ def node(name: str, *, roles: tuple[str, ...] = (), ready: str = "True", **spec:
     }
 
 
+def printed(*nodes: dict[str, Any]) -> str:
+    return json.dumps({"kind": "List", "items": nodes})
+
+
 def test_all_is_well() -> None:
-    report = node_report({"items": [node("pi-2"), node("pi-1", roles=("master", "control-plane"))]}, ["pi-1"])
+    report = node_report(printed(node("pi-2"), node("pi-1", roles=("master", "control-plane"))), ["pi-1"])
     assert report["problems"] == []
     assert report["table"] == [
         "NODE  ROLE           VERSION  RUNTIME            READY  ADDRESS",
@@ -54,7 +59,7 @@ def test_all_is_well() -> None:
     ("ready", "reason"), [("False", "NetworkPluginNotReady"), ("Unknown", "stopped posting")]
 )
 def test_node_that_is_not_ready(ready: str, reason: str) -> None:
-    report = node_report({"items": [node("pi-1", ready=ready)]}, ["pi-1"])
+    report = node_report(printed(node("pi-1", ready=ready)), ["pi-1"])
     assert len(report["problems"]) == 1
     assert report["problems"][0].startswith("pi-1 is not Ready: ")
     assert reason in report["problems"][0]
@@ -62,21 +67,22 @@ def test_node_that_is_not_ready(ready: str, reason: str) -> None:
 
 
 def test_node_that_is_missing() -> None:
-    report = node_report({"items": [node("pi-1")]}, ["pi-1", "pi-2"])
+    report = node_report(printed(node("pi-1")), ["pi-1", "pi-2"])
     assert report["problems"] == ["pi-2 is not in the cluster: run site.yml for it (--limit pi-2)"]
     assert report["table"][2].split() == ["pi-2", "-", "-", "-", "missing", "-"]
 
 
 def test_node_that_has_only_just_come() -> None:
     new = {"metadata": {"name": "pi-1"}, "spec": {"unschedulable": True}, "status": {}}
-    report = node_report({"items": [new]})
+    report = node_report(printed(new))
     assert report["problems"] == ["pi-1 is not Ready: it has not reported yet"]
     assert "no, cordoned" in report["table"][1]
 
 
-def test_something_else_is_refused() -> None:
+@pytest.mark.parametrize("text", ["", '{"kind": "Status"}', "error: no server"])
+def test_something_else_is_refused(text: str) -> None:
     with pytest.raises(AnsibleFilterError, match="kubectl get nodes -o json"):
-        node_report({"kind": "Status"})
+        node_report(text)
 
 
 def test_names_come_from_the_inventory() -> None:
