@@ -97,8 +97,8 @@ def files(*, inner: str, outer: str, nft: str, iptables: str, iptables_restore: 
 
 def unit_text(*, nft: str, iptables: str, iptables_restore: str) -> str:
     """Load the rules before any interface is up, and again whenever nftables.service has flushed them."""
-    # The first one fails where there is nothing to take out yet. --wait takes the word after it for seconds if
-    # that is no option, even the name of a file.
+    # The first one fails where there is nothing to take out yet. --wait takes the word after it for seconds
+    # if that is no option, even the name of a file.
     load = (
         f"-{iptables} --wait --delete FORWARD --jump {CHAIN}",
         f"{iptables_restore} --wait --noflush {IPTABLES_RULES}",
