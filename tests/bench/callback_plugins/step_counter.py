@@ -18,7 +18,7 @@ name: step_counter
 type: aggregate
 short_description: Counts module runs, controller-only tasks and skipped tasks for each host
 description:
-  - Writes a JSON file when the run ends, C({host: {modules, controller, skipped, changed}}).
+  - 'Writes a JSON file when the run ends, C({host: {modules, controller, skipped, changed}}).'
   - A module run is one task (or one item of its loop) that sends a module to the host. A delegated
     task counts for the host that it ran on.
   - A controller-only task is one whose action sends nothing to the host.
