@@ -39,6 +39,7 @@ _RUN = "/run"
 _WORKSPACE = "bramble-kubeadm-"
 _LOCK = f"{_RUN}/bramble-kubeadm.lock"
 _CONTAINERD_NAMESPACE = "k8s.io"
+_CTR_TIMEOUT = 30
 _POLL = 2
 _API_REQUEST_TIMEOUT = "10s"
 _JOURNAL_LINES = 400
@@ -281,15 +282,16 @@ class Node:
         """
         if not (cri_socket or "").endswith("containerd.sock") or not self.has("ctr"):
             return 0
-        ctr = ["ctr", f"--namespace={_CONTAINERD_NAMESPACE}"]
+        # ctr waits for ever for a task that does not end.
+        ctr = ["timeout", str(_CTR_TIMEOUT), "ctr", f"--namespace={_CONTAINERD_NAMESPACE}"]
         code, output, _errors = self.run([*ctr, "containers", "list", "--quiet"])
         containers = output.split() if code == 0 else []
         for container in containers:
-            # A container without a task, or whose task has just ended, makes these fail; what counts is
-            # that it is gone in the end.
-            self.run([*ctr, "tasks", "kill", "--all", "--signal=SIGKILL", container])
+            # A container without a task, or whose task has just ended, makes the first two fail; what
+            # counts is that it is gone in the end.
+            self.run([*ctr, "tasks", "kill", "--signal=SIGKILL", container])
             self.run([*ctr, "tasks", "delete", "--force", container])
-            self.run([*ctr, "containers", "delete", container])
+            self._checked([*ctr, "containers", "delete", container])
         if containers:
             # containerd's CRI keeps its own list of pods and forgets those that are gone when it starts.
             self._checked(["systemctl", "restart", "containerd"])
