@@ -37,19 +37,19 @@ def defaults(role: str) -> dict[str, Any]:
     return load(role, "defaults/main.yml") or {}
 
 
-def test_there_are_roles():
+def test_there_are_roles() -> None:
     fixed = {"os_prep", "docker", "kube_packages", "nat_headnode", "control_plane", "workers"}
     assert fixed <= set(ROLES)
 
 
 @pytest.mark.parametrize("role", ROLES)
-def test_defaults_and_specification_have_the_same_defaults(role):
+def test_defaults_and_specification_have_the_same_defaults(role: str) -> None:
     specified = {name: option["default"] for name, option in options(role).items() if "default" in option}
     assert defaults(role) == specified
 
 
 @pytest.mark.parametrize("role", ROLES)
-def test_inputs_without_default_are_named_commented_out_in_defaults(role):
+def test_inputs_without_default_are_named_commented_out_in_defaults(role: str) -> None:
     text = (ROOT / "roles" / role / "defaults/main.yml").read_text(encoding="utf-8")
     for name, option in options(role).items():
         if "default" not in option:
@@ -59,7 +59,7 @@ def test_inputs_without_default_are_named_commented_out_in_defaults(role):
 
 
 @pytest.mark.parametrize("role", ROLES)
-def test_inputs_have_the_role_s_prefix(role):
+def test_inputs_have_the_role_s_prefix(role: str) -> None:
     assert [name for name in options(role) if not name.startswith(f"{role}_")] == []
 
 
@@ -72,21 +72,21 @@ def undescribed(entries: dict[str, Any]) -> list[str]:
 
 
 @pytest.mark.parametrize("role", ROLES)
-def test_everything_is_described(role):
+def test_everything_is_described(role: str) -> None:
     assert undescribed(options(role)) == []
     assert [name for name, entry in entry_points(role).items() if not entry.get("short_description")] == []
     assert (ROOT / "roles" / role / "README.md").is_file()
 
 
 @pytest.mark.parametrize("role", ROLES)
-def test_metadata(role):
+def test_metadata(role: str) -> None:
     galaxy_info = load(role, "meta/main.yml")["galaxy_info"]
     assert galaxy_info["license"] == "GPL-3.0-or-later"
     assert galaxy_info["min_ansible_version"] == "2.19"
     assert galaxy_info["description"]
 
 
-def test_preflight_looks_at_inputs_that_there_are():
+def test_preflight_looks_at_inputs_that_there_are() -> None:
     known = {name for role in ROLES for name in options(role)}
     source = (ROOT / "plugins/plugin_utils/_preflight.py").read_text(encoding="utf-8")
     roles = "|".join(ROLES)

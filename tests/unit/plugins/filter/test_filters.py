@@ -22,7 +22,7 @@ ROOT = Path(__file__).resolve().parents[4]
 FIXTURES = ROOT / "tests/unit/fixtures/preflight"
 
 
-def test_filters_over_the_table_of_versions():
+def test_filters_over_the_table_of_versions() -> None:
     assert kubernetes_runtime("1.23.4") == "dockershim"
     assert cri_socket("1.36") == "unix:///run/containerd/containerd.sock"
     assert cri_socket("1.36", "cri_dockerd") == "unix:///var/run/cri-dockerd.sock"
@@ -31,7 +31,7 @@ def test_filters_over_the_table_of_versions():
             refuse(1.3)
 
 
-def test_nth_address():
+def test_nth_address() -> None:
     assert nth_address("10.96.0.0/12", 10) == "10.96.0.10"
     with pytest.raises(AnsibleFilterError, match="is not a network"):
         nth_address("rack", 1)
@@ -56,14 +56,14 @@ def preflight(inventory: Path, *arguments: str, **environment: str) -> subproces
 
 
 @pytest.mark.parametrize("name", ["router", "nat"])
-def test_example_inventories_are_good(name):
+def test_example_inventories_are_good(name: str) -> None:
     run = preflight(ROOT / "inventories" / name)
     assert run.returncode == 0, run.stdout
     assert "WARNING" not in run.stderr
 
 
 @pytest.mark.parametrize("arguments", [[], ["--limit", "pi-3"]], ids=["all", "one worker"])
-def test_a_bad_inventory_is_refused_with_everything_that_is_wrong(arguments):
+def test_a_bad_inventory_is_refused_with_everything_that_is_wrong(arguments: list[str]) -> None:
     run = preflight(FIXTURES / "bad", *arguments)
     assert run.returncode == 2, run.stdout
     for line in (FIXTURES / "bad.txt").read_text(encoding="utf-8").splitlines():
@@ -71,7 +71,7 @@ def test_a_bad_inventory_is_refused_with_everything_that_is_wrong(arguments):
     assert "pi-1, pi-2, pi-3, pi-4 is in none" not in run.stderr
 
 
-def test_a_misspelt_group_is_found_though_no_host_is_in_the_right_one(tmp_path):
+def test_a_misspelt_group_is_found_though_no_host_is_in_the_right_one(tmp_path: Path) -> None:
     (tmp_path / "hosts.yml").write_text(
         yaml.safe_dump({"all": {"children": {"controlplane": {"hosts": {"pi-1": {}}}}}}), encoding="utf-8"
     )
@@ -80,7 +80,7 @@ def test_a_misspelt_group_is_found_though_no_host_is_in_the_right_one(tmp_path):
     assert "group 'control_plane' is missing (is it 'controlplane', misspelt?)" in run.stdout
 
 
-def test_values_that_only_facts_can_tell_are_left_for_later(tmp_path):
+def test_values_that_only_facts_can_tell_are_left_for_later(tmp_path: Path) -> None:
     inventory: dict[str, Any] = {
         "all": {
             "vars": {
@@ -100,7 +100,7 @@ def test_values_that_only_facts_can_tell_are_left_for_later(tmp_path):
     assert run.returncode == 0, run.stdout + run.stderr
 
 
-def test_a_missing_library_is_one_clear_line(tmp_path):
+def test_a_missing_library_is_one_clear_line(tmp_path: Path) -> None:
     # The filter is asked in a Python of its own that does not find netaddr.
     code = (
         "import importlib.util, json\n"

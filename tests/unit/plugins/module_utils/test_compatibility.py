@@ -3,6 +3,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from ansible_collections.bramble.pi.plugins.module_utils import _compatibility as core
 from ansible_collections.bramble.pi.plugins.module_utils._compatibility import CompatibilityError, Version
@@ -22,7 +24,7 @@ MINORS = [(1, minor) for minor in range(core.OLDEST_MINOR[1], core.NEWEST_MINOR[
         ("2.0", Version(2, 0)),
     ],
 )
-def test_parse_version(text, version):
+def test_parse_version(text: str, version: tuple[int, ...]) -> None:
     assert core.parse_version(text) == version
     assert str(version) == text
 
@@ -46,13 +48,13 @@ def test_parse_version(text, version):
         ("1.14.9", "too old"),
     ],
 )
-def test_parse_version_refuses(text, why):
+def test_parse_version_refuses(text: str, why: str) -> None:
     with pytest.raises(CompatibilityError, match=why):
         core.parse_version(text)
 
 
 @given(st.text())
-def test_parse_version_reads_only_what_it_writes(text):
+def test_parse_version_reads_only_what_it_writes(text: str) -> None:
     try:
         version = core.parse_version(text)
     except CompatibilityError:
@@ -61,7 +63,7 @@ def test_parse_version_reads_only_what_it_writes(text):
 
 
 @pytest.mark.parametrize("minor", MINORS)
-def test_every_minor_is_in_the_table(minor):
+def test_every_minor_is_in_the_table(minor: int) -> None:
     version = Version(*minor)
     assert core.version_warning(version) is None
     runtime = core.kubernetes_runtime(version=version)
@@ -69,7 +71,7 @@ def test_every_minor_is_in_the_table(minor):
     assert core.kubeadm_api_version(version) == core.kubeadm_api_versions(version)[-1]
 
 
-def test_newer_than_known_is_a_warning():
+def test_newer_than_known_is_a_warning() -> None:
     newer = Version(1, core.NEWEST_MINOR[1] + 1)
     assert "newer" in (core.version_warning(newer) or "")
     assert core.kubernetes_runtime(version=newer) == "containerd"
@@ -89,7 +91,7 @@ def test_newer_than_known_is_a_warning():
         (37, ["v1beta3", "v1beta4"]),
     ],
 )
-def test_kubeadm_api_versions(minor, versions):
+def test_kubeadm_api_versions(minor: int, versions: list[str]) -> None:
     assert core.kubeadm_api_versions(Version(1, minor)) == versions
 
 
@@ -105,7 +107,7 @@ def test_kubeadm_api_versions(minor, versions):
         (24, "cri_dockerd", "cri_dockerd"),
     ],
 )
-def test_kubernetes_runtime(minor, wish, runtime):
+def test_kubernetes_runtime(minor: int, wish: str, runtime: str) -> None:
     assert core.kubernetes_runtime(version=Version(1, minor), runtime=wish) == runtime
 
 
@@ -117,13 +119,13 @@ def test_kubernetes_runtime(minor, wish, runtime):
         (36, "docker", "is not known: use one of auto, containerd, cri_dockerd, dockershim"),
     ],
 )
-def test_kubernetes_runtime_refuses(minor, wish, use):
+def test_kubernetes_runtime_refuses(minor: int, wish: str, use: str | None) -> None:
     with pytest.raises(CompatibilityError, match=use):
         core.kubernetes_runtime(version=Version(1, minor), runtime=wish)
 
 
 @pytest.mark.parametrize(("minor", "refused"), [(34, False), (35, True), (37, True)])
-def test_cgroup_v1_refused(minor, refused):
+def test_cgroup_v1_refused(minor: int, refused: bool) -> None:
     assert core.cgroup_v1_refused(Version(1, minor)) is refused
 
 
@@ -141,14 +143,16 @@ def test_cgroup_v1_refused(minor, refused):
         (23, (2, 0), None),
     ],
 )
-def test_containerd_problem(minor, containerd, problem):
+def test_containerd_problem(minor: int, containerd: tuple[int, int], problem: str | None) -> None:
     found = core.containerd_problem(version=Version(1, minor), containerd=containerd)
     assert (found is None) == (problem is None)
-    assert problem is None or problem in found
+    assert problem is None or problem in str(found)
 
 
 @pytest.mark.parametrize(("os_id", "releases"), core.OS_RELEASES.items())
-def test_every_os_release_has_a_containerd_for_some_known_version(os_id, releases):
+def test_every_os_release_has_a_containerd_for_some_known_version(
+    os_id: str, releases: dict[str, Any]
+) -> None:
     for os_version, release in releases.items():
         assert core.os_problem(os_id=os_id, os_version=os_version) is None
         assert any(
@@ -165,5 +169,5 @@ def test_every_os_release_has_a_containerd_for_some_known_version(os_id, release
         ("debian", "", "debian  is not supported"),
     ],
 )
-def test_os_problem(os_id, os_version, problem):
-    assert problem in core.os_problem(os_id=os_id, os_version=os_version)
+def test_os_problem(os_id: str, os_version: str, problem: str) -> None:
+    assert problem in str(core.os_problem(os_id=os_id, os_version=os_version))

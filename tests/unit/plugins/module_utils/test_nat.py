@@ -10,7 +10,7 @@ EXISTING = ["lo", "eth0", "wlan0", "eth0.10"]
 
 
 @pytest.mark.parametrize(("inner", "outer"), [("eth0", "wlan0"), ("eth0.10", "wlan0")])
-def test_check_interfaces(inner, outer):
+def test_check_interfaces(inner: str, outer: str) -> None:
     core.check_interfaces(inner=inner, outer=outer, existing=EXISTING)
 
 
@@ -31,12 +31,12 @@ def test_check_interfaces(inner, outer):
         ("", "wlan0", EXISTING, "inner_interface is ''"),
     ],
 )
-def test_check_interfaces_refuses(inner, outer, existing, why):
+def test_check_interfaces_refuses(inner: str, outer: str, existing: list[str], why: str) -> None:
     with pytest.raises(core.NatError, match=why):
         core.check_interfaces(inner=inner, outer=outer, existing=existing)
 
 
-def test_rules_are_apart_from_all_others():
+def test_rules_are_apart_from_all_others() -> None:
     files = core.files(
         inner="eth0",
         outer="wlan0",
@@ -53,7 +53,7 @@ def test_rules_are_apart_from_all_others():
     assert files[core.SYSCTL].endswith("net.ipv4.ip_forward = 1\n")
 
 
-def test_unit_loads_the_same_at_start_and_reload_and_can_be_loaded_again():
+def test_unit_loads_the_same_at_start_and_reload_and_can_be_loaded_again() -> None:
     unit = core.unit_text(nft="/nft", iptables="/iptables", iptables_restore="/iptables-restore")
     start, reload = (
         [line.partition("=")[2] for line in unit.splitlines() if line.startswith(f"{key}=")]

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 
 @pytest.mark.parametrize("text", ["10.244.0.0/16", "192.168.1.0/24", "0.0.0.0/0", "10.0.0.1/32"])
-def test_parse_network(text):
+def test_parse_network(text: str) -> None:
     assert str(core.parse_network(text)) == text
 
 
@@ -29,7 +29,7 @@ def test_parse_network(text):
         (10.2, "not an IPv4 network"),
     ],
 )
-def test_parse_network_refuses(text, why):
+def test_parse_network_refuses(text: str, why: str) -> None:
     with pytest.raises(ValueError, match=why):
         core.parse_network(text)
 
@@ -49,7 +49,7 @@ def test_parse_network_refuses(text, why):
         ("255.255.255.255", "cannot be"),
     ],
 )
-def test_parse_address_refuses(text, why):
+def test_parse_address_refuses(text: str, why: str) -> None:
     with pytest.raises(ValueError, match=why):
         core.parse_address(text)
 
@@ -64,7 +64,7 @@ def test_parse_address_refuses(text, why):
         ("fd00::/64", 1, "fd00::1"),
     ],
 )
-def test_nth_address(cidr, n, address):
+def test_nth_address(cidr: str, n: int, address: str) -> None:
     assert core.nth_address(cidr=cidr, n=n) == address
 
 
@@ -77,13 +77,13 @@ def test_nth_address(cidr, n, address):
         (None, 1, "None is not a network"),
     ],
 )
-def test_nth_address_refuses(cidr, n, why):
+def test_nth_address_refuses(cidr: str, n: int, why: str) -> None:
     with pytest.raises(ValueError, match=why):
         core.nth_address(cidr=cidr, n=n)
 
 
 @given(value=st.integers(0, 2**32 - 1), prefix=st.integers(0, 32))
-def test_a_network_is_read_exactly_if_it_has_no_host_bits(value, prefix):
+def test_a_network_is_read_exactly_if_it_has_no_host_bits(value: int, prefix: int) -> None:
     network = netaddr.IPNetwork((value, prefix))
     text = str(network)
     if network.ip == network.network:
@@ -94,7 +94,7 @@ def test_a_network_is_read_exactly_if_it_has_no_host_bits(value, prefix):
 
 
 @given(prefix=st.integers(8, 32), data=st.data())
-def test_every_address_of_a_network_is_in_it(prefix, data):
+def test_every_address_of_a_network_is_in_it(prefix: str, data: st.DataObject) -> None:
     network = netaddr.IPNetwork(f"10.0.0.0/{prefix}")
     n = data.draw(st.integers(0, network.size - 1))
     assert core.nth_address(cidr=str(network), n=n) in network

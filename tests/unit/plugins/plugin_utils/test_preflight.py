@@ -76,11 +76,11 @@ def problem(*arguments: Any, **options: Any) -> str:
     return text
 
 
-def test_a_good_rack_has_no_problem():
+def test_a_good_rack_has_no_problem() -> None:
     assert found(node_network="192.168.1.0/24") == ([], [])
 
 
-def test_all_problems_come_at_once():
+def test_all_problems_come_at_once() -> None:
     problems, _warnings = found(
         {
             "kube_packages_version": 1.3,
@@ -111,12 +111,12 @@ GROUPS = [
 
 
 @pytest.mark.parametrize(("groups", "text"), GROUPS, ids=[text for _groups, text in GROUPS])
-def test_groups(groups, text):
+def test_groups(groups: dict[str, list[str]], text: str) -> None:
     problems, _warnings = found(groups=groups)
     assert [line for line in problems if text in line]
 
 
-def test_a_host_in_no_group_is_a_warning():
+def test_a_host_in_no_group_is_a_warning() -> None:
     problems, warnings = found(
         hosts={"pi-4": {}, "localhost": {}, "builder": {"ansible_connection": "local"}},
     )
@@ -124,12 +124,12 @@ def test_a_host_in_no_group_is_a_warning():
     assert warnings == ["pi-4: is in none of the groups control_plane and workers: nothing is done on it"]
 
 
-def test_the_head_need_not_be_a_node():
+def test_the_head_need_not_be_a_node() -> None:
     groups = {"control_plane": ["pi-1"], "workers": ["pi-2"], "nat_headnode": ["pi-3"]}
     assert found(groups=groups) == ([], [])
 
 
-def test_several_control_planes():
+def test_several_control_planes() -> None:
     groups = {"control_plane": ["pi-1", "pi-2"], "workers": ["pi-3"]}
     problems, warnings = found(groups=groups)
     assert "2 control planes and no control_plane_endpoint: set it in group_vars/all.yml" in problems[0]
@@ -204,7 +204,7 @@ ONE_PROBLEM = [
 
 
 @pytest.mark.parametrize(("variables", "text"), ONE_PROBLEM)
-def test_variables_of_all_hosts(variables, text):
+def test_variables_of_all_hosts(variables: dict[str, Any], text: str) -> None:
     if text is None:
         assert found(variables) == ([], [])
     else:
@@ -243,7 +243,7 @@ ONE_HOST = [
 
 
 @pytest.mark.parametrize(("variables", "text"), ONE_HOST)
-def test_variables_of_one_host(variables, text):
+def test_variables_of_one_host(variables: dict[str, Any], text: str) -> None:
     if text is None:
         assert found(hosts={"pi-2": variables}) == ([], [])
     else:
@@ -259,14 +259,14 @@ def test_variables_of_one_host(variables, text):
         ("192.0.0.0/8", None),
     ],
 )
-def test_node_network(node_network, text):
+def test_node_network(node_network: str, text: str) -> None:
     if text is None:
         assert found(node_network=node_network) == ([], [])
     else:
         assert text in problem(node_network=node_network)
 
 
-def test_overlap_with_the_nodes_network_without_a_node_in_it():
+def test_overlap_with_the_nodes_network_without_a_node_in_it() -> None:
     text = problem(
         {"control_plane_pod_cidr": "192.168.0.0/22"},
         node_network="192.168.0.0/16",
@@ -275,7 +275,7 @@ def test_overlap_with_the_nodes_network_without_a_node_in_it():
     assert "control_plane_pod_cidr 192.168.0.0/22 overlaps preflight_node_network 192.168.0.0/16" in text
 
 
-def test_the_two_interfaces_of_the_head():
+def test_the_two_interfaces_of_the_head() -> None:
     groups = {"control_plane": ["pi-1"], "workers": ["pi-2", "pi-3"], "nat_headnode": ["pi-1"]}
     text = problem(hosts={"pi-1": {"nat_headnode_outer_interface": "eth0"}}, groups=groups)
     assert "are both 'eth0': set them in group_vars/nat_headnode.yml" in text
@@ -293,7 +293,7 @@ def test_the_two_interfaces_of_the_head():
         ("head.lan", None),
     ],
 )
-def test_the_two_networks_of_the_head(ansible_host, text):
+def test_the_two_networks_of_the_head(ansible_host: str, text: str) -> None:
     groups = {"control_plane": ["pi-1"], "workers": ["pi-2", "pi-3"], "nat_headnode": ["pi-1"]}
     problems, _warnings = found(
         hosts={"pi-1": {"ansible_host": ansible_host, "os_prep_address": "192.168.1.101"}},
@@ -303,7 +303,7 @@ def test_the_two_networks_of_the_head(ansible_host, text):
     assert text in problems[0] if text else problems == []
 
 
-def test_unknown_variables_with_a_role_s_prefix_are_a_warning_unless_they_are_known():
+def test_unknown_variables_with_a_role_s_prefix_are_a_warning_unless_they_are_known() -> None:
     variables = {"docker_registry_of_mine": "x"}
     problems, warnings = found(variables)
     assert problems == []
@@ -311,13 +311,13 @@ def test_unknown_variables_with_a_role_s_prefix_are_a_warning_unless_they_are_kn
     assert found(variables, known_variables=["docker_registry_of_mine"]) == ([], [])
 
 
-def test_a_newer_kubernetes_than_known_is_a_warning():
+def test_a_newer_kubernetes_than_known_is_a_warning() -> None:
     problems, warnings = found({"kube_packages_version": "1.99"})
     assert problems == []
     assert "Kubernetes 1.99 is newer" in warnings[0]
 
 
-def test_secrets_stay_secret():
+def test_secrets_stay_secret() -> None:
     assert found({"control_plane_token": "abcdef.0123456789abcdef"}) == ([], [])
 
 
@@ -337,6 +337,8 @@ VALUES = st.one_of(
     ),
     node_network=st.one_of(st.just("192.168.1.0/24"), st.text()),
 )
-def test_whatever_the_inventory_holds_the_answer_is_a_list_of_lines(variables, groups, node_network):
+def test_whatever_the_inventory_holds_the_answer_is_a_list_of_lines(
+    variables: dict[str, Any], groups: dict[str, list[str]], node_network: str
+) -> None:
     for lines in found(variables, groups=groups, node_network=node_network):
         assert all(isinstance(line, str) and line for line in lines)
