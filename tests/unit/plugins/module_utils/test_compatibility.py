@@ -63,7 +63,7 @@ def test_parse_version_reads_only_what_it_writes(text: str) -> None:
 
 
 @pytest.mark.parametrize("minor", MINORS)
-def test_every_minor_is_in_the_table(minor: int) -> None:
+def test_every_minor_is_in_the_table(minor: tuple[int, int]) -> None:
     version = Version(*minor)
     assert core.version_warning(version) is None
     runtime = core.kubernetes_runtime(version=version)
