@@ -1,15 +1,17 @@
 #!/bin/sh
 # mmdebstrap runs this, outside the new root file system ($1), when all packages are in it.
+# RACK_CACHED_PACKAGES: names, one a line
 set -eu
 root=$1
 here=$(dirname "$0")
 
-# Packages that most nodes get are at hand where apt keeps what it has downloaded.
+# Packages that most nodes get are at hand where apt keeps what it has downloaded. Releases differ in which there are.
 chroot "$root" apt-get clean
-# shellcheck disable=SC2086 # a list of words
-chroot "$root" apt-get install --download-only --no-install-recommends --yes --quiet=2 $RACK_CACHED_PACKAGES
+chroot "$root" apt-cache pkgnames | grep --fixed-strings --line-regexp "$RACK_CACHED_PACKAGES" |
+  xargs chroot "$root" apt-get install --download-only --no-install-recommends --yes --quiet=2
 
 chroot "$root" useradd --create-home --shell /bin/bash --groups adm,sudo pi
+# In Debian trixie /etc/default/locale is a link to a file that is not there yet.
 cp --remove-destination --recursive --no-dereference --preserve=mode,links "$here/overlay/." "$root"
 
 # Each node makes its own at its first boot.
