@@ -91,5 +91,5 @@ def test_installed_preflight_judges_an_inventory(installed: Path) -> None:
 @pytest.mark.parametrize("module", sorted(path.stem for path in (ROOT / "plugins" / "modules").glob("*.py")))
 def test_installed_module_has_documentation(installed: Path, module: str) -> None:
     output = use(installed, "ansible-doc", f"bramble.pi.{module}")
-    for heading in ("OPTIONS", "EXAMPLES", "RETURN VALUES", "check_mode"):
+    for heading in ("ATTRIBUTES", "EXAMPLES", "RETURN VALUES", "check_mode"):
         assert heading in output
