@@ -307,5 +307,8 @@ def ends_fatally(*, log: str) -> bool:
     """Tell whether a container's log ends with the reason for its end."""
     last = "\n".join(log.splitlines()[-_LINES:])
     return (
-        re.search(r'(^|[ "])(F\d{4} |panic: |[Ee]rror: |fatal error: |.*"level":"fatal")', last) is not None
+        re.search(
+            r'(^|[ "])(F\d{4} |panic: |[Ee]rror: |fatal error: )|"level":"fatal"|"command failed" err=', last
+        )
+        is not None
     )

@@ -340,6 +340,10 @@ class Node:
             self.write_attempt(attempt)
         begun = time.time()
         code, output, errors = self.run(["kubeadm", *command])
+        if code < 0:
+            raise KubeadmError(
+                f"kubeadm {command[0]} was ended by signal {-code}. Run this again: it goes on from there"
+            )
         if code != 0:
             if attempt:
                 self.write_attempt(replace(attempt, failed=True))
@@ -363,10 +367,13 @@ class Node:
             ]
         )
         return diagnosis.explanation(
-            command=command, output=output, journal=journal, container_logs=self._crashed_containers()
+            command=command,
+            output=output,
+            journal=journal,
+            container_logs=self._crashed_containers(since=since),
         )
 
-    def _crashed_containers(self) -> Mapping[str, str]:
+    def _crashed_containers(self, *, since: float) -> Mapping[str, str]:
         """Return the last lines of the control plane's containers that crash.
 
         They are read from the files, because crictl may not be there; the kubelet keeps the log of each
@@ -374,17 +381,13 @@ class Node:
         """
         crashed = {}
         for component in _COMPONENTS:
-            logs = sorted(
-                glob.glob(f"/var/log/pods/kube-system_{component}-*/{component}/*.log"),
-                key=_mtime,
-                reverse=True,
-            )
+            logs = glob.glob(f"/var/log/pods/kube-system_{component}-*/{component}/*.log")
+            recent = sorted((path for path in logs if _mtime(path) >= since), key=_mtime, reverse=True)
             # The newest one may be of the start that is going on; the one before it tells of the end.
-            tails = [tail(path) for path in logs[:2]]
-            restarted = any(not path.endswith("/0.log") for path in logs)
-            ended = [text for text in tails if diagnosis.ends_fatally(log=text)]
-            if ended or restarted:
-                crashed[component] = (ended or [text for text in tails if text] or [""])[0]
+            for text in map(tail, recent[:2]):
+                if diagnosis.ends_fatally(log=text):
+                    crashed[component] = text
+                    break
         return crashed
 
 

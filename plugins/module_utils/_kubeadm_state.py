@@ -241,9 +241,9 @@ def judge_init(
     state = files_state(files=files)
     reset = _RESET.format(node=node)
     if state == "absent":
-        # What kubeadm wrote first (a CA certificate, empty files after a power cut) would stop the next run.
-        step = Step.RUN if attempt is None else Step.UNDO
-        return Verdict("absent", step, "there is no Kubernetes on this node")
+        if attempt is None:
+            return Verdict("absent", Step.RUN, "there is no Kubernetes on this node")
+        return Verdict("partial", Step.UNDO, f"kubeadm {attempt.action} was cut short at its beginning")
     if state == "control_plane":
         if attempt is None or attempt.action == "join":
             if not api_answers:
@@ -316,9 +316,9 @@ def judge_join(
     state = files_state(files=files)
     reset = _RESET.format(node=node)
     if state == "absent":
-        # What kubeadm wrote first (a CA certificate, empty files after a power cut) would stop the next run.
-        step = Step.RUN if attempt is None else Step.UNDO
-        return Verdict("absent", step, "there is no Kubernetes on this node")
+        if attempt is None:
+            return Verdict("absent", Step.RUN, "there is no Kubernetes on this node")
+        return Verdict("partial", Step.UNDO, f"kubeadm {attempt.action} was cut short at its beginning")
     other_cluster = Verdict(
         "other_cluster",
         Step.REFUSE,

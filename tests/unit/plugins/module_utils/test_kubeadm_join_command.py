@@ -62,7 +62,8 @@ ONE = {
     ),
     "1.14: experimental control plane": (
         f"  kubeadm join 192.168.92.30:6443 --token {TOKEN} \\\n"
-        f"    --discovery-token-ca-cert-hash {HASH} \\\n    --experimental-control-plane --certificate-key {KEY}\n",
+        f"    --discovery-token-ca-cert-hash {HASH} \\\n"
+        f"    --experimental-control-plane --certificate-key {KEY}\n",
         CONTROL_PLANE,
     ),
     "1.15: control plane": (
