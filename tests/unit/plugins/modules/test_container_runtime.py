@@ -1,0 +1,239 @@
+# Copyright: bramble.pi contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""When the module installs, edits, restarts and refuses; molecule/docker has real runtimes."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.bramble.pi.plugins.modules import container_runtime
+from ansible_collections.bramble.pi.plugins.modules.container_runtime import RuntimeStateError
+
+FIXTURES = Path(__file__).parents[2] / "fixtures" / "containerd"
+SYSTEMD = {"exec-opts": ["native.cgroupdriver=systemd"]}
+
+
+class Node:
+    """A node with dpkg, apt, systemd, containerd and Docker, as far as the module sees them."""
+
+    def __init__(self, folder: Path, *, packages: list[str], active: bool = True) -> None:
+        self.packages = packages
+        self.active = active
+        #: What containerd makes of a configuration, of whichever text.
+        self.dumps = [(FIXTURES / "default-1.6.20.toml").read_text()]
+        self.cri = ["ok"]
+        self.daemon_json = folder / "daemon.json"
+        self.containerd_config = folder / "config.toml"
+        self.log: list[str] = []
+
+    def __call__(self, command: list[str]) -> tuple[int, str, str]:
+        program, verb = command[0], command[1]
+        if program == "dpkg-query":
+            return 1, "".join(f"{name}\tii \t1\n" for name in self.packages), ""
+        if (program, verb) == ("systemctl", "show"):
+            return 0, "\n".join(self.unit(name) for name in command[4:]), ""
+        if program == "ctr":
+            return 0, f"io.containerd.grpc.v1 cri linux/amd64 {self.next_of(self.cri)}\n", ""
+        if program == "containerd":
+            return 0, self.next_of(self.dumps), ""
+        if program == "docker":
+            settings = json.loads(self.daemon_json.read_text())
+            driver = dict(option.split("=") for option in settings.get("exec-opts", [])).get(
+                "native.cgroupdriver"
+            )
+            return 0, json.dumps({"CgroupDriver": driver, "Warnings": ["WARNING: No swap limit support"]}), ""
+        if program == "journalctl":
+            return 0, 'msg="failed to load plugin cri" error="too many open files"\n', ""
+        if program == "systemctl" and verb in ("start", "restart"):
+            self.active = True
+        if "install" in command:
+            self.packages += command[command.index("install") + 4 :]
+        self.log.append(" ".join(word for word in command if not word.startswith(("-", "DPkg", "Dpkg"))))
+        return 0, "", ""
+
+    @staticmethod
+    def next_of(answers: list[str]) -> str:
+        return answers.pop(0) if len(answers) > 1 else answers[0]
+
+    def unit(self, name: str) -> str:
+        installed = bool(self.packages)
+        return (
+            f"Id={name}\nLoadState={'loaded' if installed else 'not-found'}\n"
+            f"ActiveState={'active' if installed and self.active else 'inactive'}\n"
+            f"UnitFileState={'enabled' if installed else ''}\n"
+            # The boot is as long ago as it takes for files of this test to be newer, or older.
+            f"ActiveEnterTimestampMonotonic={int((time.monotonic() - 60) * 1_000_000)}\n"
+        )
+
+
+class Module:
+    """What of AnsibleModule the work needs."""
+
+    def __init__(self, node: Node, *, check_mode: bool, **parameters: Any) -> None:
+        self.node = node
+        self.check_mode = check_mode
+        self.params = {
+            "runtime": "dockershim",
+            "packages": ["docker.io"],
+            "daemon_json": SYSTEMD,
+            "cni_bin_dir": "/opt/cni/bin",
+            "sandbox_image": None,
+            "accepted_warnings": ["No swap limit support"],
+            "cri_dockerd": None,
+            **parameters,
+        }
+
+    def get_bin_path(self, name: str) -> str | None:
+        return f"/usr/bin/{name}" if self.node.packages else None
+
+
+Ensure = Callable[..., dict[str, Any]]
+
+
+@pytest.fixture
+def ensure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Ensure:
+    """Run the module's work, with files below a folder."""
+    monkeypatch.setattr(container_runtime, "_DAEMON_JSON", str(tmp_path / "daemon.json"))
+    monkeypatch.setattr(container_runtime, "_CONTAINERD_CONFIG", str(tmp_path / "config.toml"))
+
+    def run(node: Node, *, check_mode: bool = False, **parameters: Any) -> dict[str, Any]:
+        module = Module(node, check_mode=check_mode, **parameters)
+        return container_runtime.ContainerRuntime(cast("AnsibleModule", module), node).ensure()
+
+    return run
+
+
+def configured(tmp_path: Path) -> Node:
+    node = Node(tmp_path, packages=["docker.io"])
+    node.daemon_json.write_text(json.dumps(SYSTEMD))
+    long_ago = time.time() - 3600
+    os.utime(node.daemon_json, (long_ago, long_ago))
+    return node
+
+
+@pytest.mark.parametrize("runtime", ["containerd", "dockershim"])
+def test_announces_all_on_a_fresh_node(ensure: Ensure, tmp_path: Path, runtime: str) -> None:
+    node = Node(tmp_path, packages=[])
+    result = ensure(node, check_mode=True, runtime=runtime)
+    assert [change.rpartition("/")[2] for change in result["changes"]] == [
+        "daemon.json" if change is None else change
+        for change in (
+            None,
+            "Install docker.io",
+            *(["config.toml"] if runtime == "containerd" else []),
+            "Enable and start containerd.service",
+            "Enable and start docker.service",
+        )
+    ]
+    assert "docker_info" not in result
+    assert node.log == []
+    assert not list(tmp_path.iterdir())
+
+
+def test_changes_nothing_where_all_is_well(ensure: Ensure, tmp_path: Path) -> None:
+    node = configured(tmp_path)
+    for check_mode in (True, False):
+        result = ensure(node, check_mode=check_mode)
+        assert (result["changes"], result["diff"]) == ([], [])
+        assert result["docker_info"]["cgroup_driver"] == "systemd"
+    assert node.log == []
+
+
+def test_keeps_docker_from_elsewhere(ensure: Ensure, tmp_path: Path) -> None:
+    node = configured(tmp_path)
+    node.packages = ["docker-ce"]
+    assert not ensure(node)["changed"]
+
+
+def test_restarts_docker_for_new_settings(ensure: Ensure, tmp_path: Path) -> None:
+    node = configured(tmp_path)
+    announced = ensure(node, check_mode=True, daemon_json={**SYSTEMD, "debug": True})
+    assert node.log == []
+    result = ensure(node, daemon_json={**SYSTEMD, "debug": True})
+    assert node.log == ["systemctl restart docker.service"]
+    assert result["changes"] == announced["changes"]
+
+
+def test_restarts_docker_if_a_run_was_cut_short_before(ensure: Ensure, tmp_path: Path) -> None:
+    node = configured(tmp_path)
+    os.utime(node.daemon_json)
+    assert ensure(node)["changes"] == ["Restart docker.service"]
+
+
+def test_starts_what_is_stopped(ensure: Ensure, tmp_path: Path) -> None:
+    node = configured(tmp_path)
+    node.active = False
+    assert ensure(node)["changes"] == ["Start containerd.service", "Start docker.service"]
+
+
+def test_edits_the_configuration_of_containerd(ensure: Ensure, tmp_path: Path) -> None:
+    node = configured(tmp_path)
+    before = node.dumps[0]
+    node.dumps = [before, before.replace("SystemdCgroup = false", "SystemdCgroup = true")]
+    result = ensure(node, runtime="containerd")
+    assert node.log == ["systemctl restart containerd.service"]
+    assert result["diff"][0]["after"] == node.containerd_config.read_text()
+    assert "SystemdCgroup = true" in node.containerd_config.read_text()
+    assert result["cri_socket"] == "unix:///run/containerd/containerd.sock"
+
+
+def test_leaves_a_configuration_that_would_have_no_effect(ensure: Ensure, tmp_path: Path) -> None:
+    node = configured(tmp_path)
+    text = 'version = 2\nimports = ["/etc/containerd/conf.d/*.toml"]\n'
+    node.containerd_config.write_text(text)
+    with pytest.raises(RuntimeStateError, match=r"would not have effect: SystemdCgroup is false"):
+        ensure(node, runtime="containerd")
+    assert node.containerd_config.read_text() == text
+    assert node.log == []
+
+
+@pytest.mark.parametrize(
+    ("answers", "loads"), [(["error", "ok"], True), (["error"], False)], ids=["cause-is-gone", "cause-stays"]
+)
+def test_gives_the_cri_plugin_another_try(
+    ensure: Ensure, tmp_path: Path, answers: list[str], loads: bool
+) -> None:
+    node = configured(tmp_path)
+    node.dumps = [node.dumps[0].replace("SystemdCgroup = false", "SystemdCgroup = true")]
+    node.cri = answers
+    if loads:
+        assert ensure(node, runtime="containerd")["changes"] == ["Restart containerd.service"]
+        return
+    with pytest.raises(RuntimeStateError, match="did not load: too many open files"):
+        ensure(node, runtime="containerd")
+
+
+def test_refuses_what_docker_could_not_read(ensure: Ensure, tmp_path: Path) -> None:
+    node = configured(tmp_path)
+    node.daemon_json.write_text('{"debug": true,}')
+    with pytest.raises(RuntimeStateError, match=r"daemon\.json is not valid JSON: .* line 1"):
+        ensure(node)
+    assert node.daemon_json.read_text() == '{"debug": true,}'
+
+
+def test_refuses_limits_that_docker_cannot_set(ensure: Ensure, tmp_path: Path) -> None:
+    with pytest.raises(RuntimeStateError, match=r"'WARNING: No swap limit support'.*accept"):
+        ensure(configured(tmp_path), accepted_warnings=[])
+
+
+def test_installs_cri_dockerd(ensure: Ensure, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    downloads: list[str] = []
+
+    def download(*, url: str, path: str, sha256: str) -> None:
+        downloads.append(f"{url} {sha256} {Path(path).name}")
+
+    monkeypatch.setattr(container_runtime, "download", download)
+    node = configured(tmp_path)
+    source = {"url": "http://x/cri-dockerd_0.3.20.deb", "sha256": "abc"}
+    result = ensure(node, runtime="cri_dockerd", cri_dockerd=source)
+    assert downloads == ["http://x/cri-dockerd_0.3.20.deb abc cri-dockerd.deb"]
+    assert result["changes"] == ["Install http://x/cri-dockerd_0.3.20.deb"]
+    assert node.log[0].startswith("apt-get install /")

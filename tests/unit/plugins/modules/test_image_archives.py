@@ -1,0 +1,135 @@
+# Copyright: bramble.pi contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What is imported and what is refused; molecule/kube_packages does it with real runtimes."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import http.server
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.bramble.pi.plugins.module_utils._download import DownloadError
+from ansible_collections.bramble.pi.plugins.module_utils._image_archive import ImageArchiveError
+from ansible_collections.bramble.pi.plugins.modules import image_archives
+
+CONTENT = b"a.example/one:1 busybox"
+SHA256 = hashlib.sha256(CONTENT).hexdigest()
+
+
+class Module:
+    """What of AnsibleModule the work needs, and a runtime whose archives hold names of images."""
+
+    def __init__(
+        self, *archives: dict[str, Any], check_mode: bool = False, runtime: str | None = "docker"
+    ) -> None:
+        self.params = {"runtime": "docker", "archives": [{"sha256": None, **archive} for archive in archives]}
+        self.check_mode = check_mode
+        self.runtime = runtime
+        self.images = ["k8s.gcr.io/pause:3.2"]
+        self.imports: list[str] = []
+
+    def get_bin_path(self, name: str) -> str | None:
+        return self.runtime and f"/usr/bin/{name}"
+
+    def run_command(self, command: list[str]) -> tuple[int, str, str]:
+        if "load" not in command:
+            return 0, "\n".join(self.images), ""
+        content = Path(command[-1]).read_text()
+        if content == "broken":
+            return 1, "", "unexpected EOF"
+        self.imports.append(command[-1])
+        self.images += content.split()
+        return 0, "", ""
+
+
+def ensure(module: Module) -> list[str]:
+    return image_archives.ImageArchives(cast("AnsibleModule", module)).ensure()
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Serve an archive."""
+    folder = tmp_path_factory.mktemp("served")
+    (folder / "images.tar").write_bytes(CONTENT)
+    handler = functools.partial(http.server.SimpleHTTPRequestHandler, directory=folder)
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as serving:
+        threading.Thread(target=serving.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{serving.server_port}"
+        serving.shutdown()
+
+
+@pytest.fixture
+def archive(tmp_path: Path) -> str:
+    path = tmp_path / "images.tar"
+    path.write_bytes(CONTENT)
+    return str(path)
+
+
+def test_imports_what_is_missing(archive: str, server: str) -> None:
+    module = Module(
+        {"src": "/there/is/none", "images": ["k8s.gcr.io/pause:3.2"]},
+        {"src": f"{server}/images.tar", "images": ["a.example/one:1"], "sha256": SHA256.upper()},
+        {"src": archive, "images": ["docker.io/library/busybox:latest"], "sha256": SHA256},
+    )
+    assert ensure(module) == ["a.example/one:1"]
+    assert len(module.imports) == 1
+    assert not Path(module.imports[0]).exists(), "a download is to be removed"
+    assert ensure(module) == []
+
+
+def test_imports_from_a_path(archive: str) -> None:
+    module = Module({"src": archive, "images": ["busybox", "a.example/one:1"]})
+    assert ensure(module) == ["busybox", "a.example/one:1"]
+    assert module.imports == [archive]
+
+
+@pytest.mark.parametrize("runtime", ["docker", None])
+def test_check_mode_imports_nothing(archive: str, runtime: str | None) -> None:
+    module = Module({"src": archive, "images": ["busybox"]}, check_mode=True, runtime=runtime)
+    assert ensure(module) == ["busybox"]
+    assert module.imports == []
+
+
+def test_names_what_cannot_be_imported(tmp_path: Path, archive: str) -> None:
+    broken = tmp_path / "broken.tar"
+    broken.write_text("broken")
+    cases = [
+        (
+            {"src": str(broken), "images": ["x"]},
+            r"broken\.tar cannot be imported \(docker .*: unexpected",
+        ),
+        (
+            {"src": "/no/such.tar", "images": ["x"]},
+            r"/no/such\.tar is not there, wanted for x: put it on",
+        ),
+        (
+            {"src": archive, "images": ["busybox", "y:1"]},
+            r"images\.tar was imported, and y:1 is still",
+        ),
+        ({"src": archive, "images": ["x@sha256:00"]}, "image 'x@sha256:00' is not understood"),
+    ]
+    for item, message in cases:
+        with pytest.raises(ImageArchiveError, match=message):
+            ensure(Module(item))
+
+
+def test_refuses_other_content(archive: str, server: str) -> None:
+    for source in (archive, f"{server}/images.tar"):
+        module = Module({"src": source, "images": ["busybox"], "sha256": "0" * 64})
+        with pytest.raises(DownloadError, match=f"has the sha256 {SHA256}, wanted 0000"):
+            ensure(module)
+        assert module.imports == []
+
+
+def test_names_what_cannot_be_downloaded(server: str) -> None:
+    with pytest.raises(DownloadError, match=r"none\.tar cannot be fetched: HTTP Error 404"):
+        ensure(Module({"src": f"{server}/none.tar", "images": ["busybox"]}))
+    with pytest.raises(DownloadError, match=r"cannot be fetched: .*refused"):
+        ensure(Module({"src": "http://127.0.0.1:9/x.tar", "images": ["busybox"]}))

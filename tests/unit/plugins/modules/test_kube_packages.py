@@ -1,0 +1,181 @@
+# Copyright: bramble.pi contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Which commands the module runs; molecule/kube_packages tries it on real nodes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.bramble.pi.plugins.module_utils._kube_packages import KubePackagesError
+from ansible_collections.bramble.pi.plugins.modules import kube_packages
+
+KEY = "-----BEGIN PGP PUBLIC KEY BLOCK-----\n\nmQEN\n-----END PGP PUBLIC KEY BLOCK-----\n"
+MADISON = "\n".join(
+    f"{name} | {version} | https://pkgs.k8s.io/core:/stable:/v1.36/deb  Packages"
+    for name, version in [
+        *((name, f"1.36.{patch}-1.1") for name in ("kubelet", "kubeadm", "kubectl") for patch in (2, 1)),
+        ("kubernetes-cni", "1.9.1-1.1"),
+        ("kubernetes-cni", "1.8.0-1.1"),
+    ]
+)
+
+
+class Node:
+    """A node with dpkg, apt and systemd, as far as the module sees them."""
+
+    def __init__(self, *, status: str = "", packages: dict[str, str] | None = None) -> None:
+        self.packages = {name: (status, version) for name, version in (packages or {}).items()}
+        self.kubelet = "enabled" if packages else "disabled"
+        self.log: list[str] = []
+
+    def __call__(self, command: list[str]) -> tuple[int, str, str]:
+        words = [word for word in command if not word.startswith("-") and "=" not in word[:20]]
+        program, *rest = words
+        if program == "dpkg-query":
+            rows = [f"{name}\t{status}\t{version}\n" for name, (status, version) in self.packages.items()]
+            return 1, "".join(rows), "dpkg-query: no packages found matching cri-tools\n"
+        if program == "apt-cache":
+            return 0, MADISON, ""
+        if command[:2] == ["systemctl", "is-enabled"]:
+            return 1, f"{self.kubelet}\n", ""
+        pairs = [word.partition("=") for word in command if word.startswith("kube")]
+        if "install" in command:
+            self.packages.update({name: ("ii ", version) for name, _equals, version in pairs if version})
+        elif program == "apt-mark":
+            letter = "h" if "hold" in command else "i"
+            for name in rest[1:]:
+                self.packages[name] = (f"{letter}i ", self.packages[name][1])
+        self.log.append(
+            " ".join(word for word in command if not word.startswith(("-o", "DPkg", "Dpkg", "Dir::")))
+        )
+        return 0, "", ""
+
+
+Ensure = Callable[..., dict[str, Any]]
+
+
+@pytest.fixture
+def ensure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Ensure:
+    """Run the module's work, with files below a folder and the key at hand."""
+
+    def download(*, url: str, path: str) -> None:
+        assert url == "https://pkgs.k8s.io/core:/stable:/v1.36/deb/Release.key"
+        Path(path).write_text(KEY)
+
+    monkeypatch.setattr(kube_packages, "_SOURCE", str(tmp_path / "sources.list.d" / "kubernetes.sources"))
+    monkeypatch.setattr(kube_packages, "_KEYRING", str(tmp_path / "keyrings" / "kubernetes.asc"))
+    monkeypatch.setattr(kube_packages, "_OTHER_SOURCES", (str(tmp_path / "*.list"),))
+    monkeypatch.setattr(kube_packages, "download", download)
+
+    def run(node: Node, *, check_mode: bool = False, **parameters: Any) -> dict[str, Any]:
+        module = Module(check_mode=check_mode, **parameters)
+        result = kube_packages.KubePackages(cast("AnsibleModule", module), node).ensure()
+        return {**result, "warnings": module.warnings}
+
+    return run
+
+
+class Module:
+    """What of AnsibleModule the work needs."""
+
+    def __init__(self, *, check_mode: bool, **parameters: Any) -> None:
+        self.check_mode = check_mode
+        self.warnings: list[str] = []
+        self.params = {
+            "version": "1.36",
+            "repository": "https://pkgs.k8s.io/core:/stable:/v{minor}/deb/",
+            "key": None,
+            "packages": ["kubelet", "kubeadm", "kubectl"],
+            "hold": True,
+            "allow_downgrade": False,
+            **parameters,
+        }
+
+    def warn(self, warning: str) -> None:
+        self.warnings.append(warning)
+
+
+def test_installs_on_a_fresh_node(ensure: Ensure, tmp_path: Path) -> None:
+    node = Node()
+    announced = ensure(node, check_mode=True)
+    assert not node.log
+    assert [change.partition(" ")[0] for change in announced["changes"]] == [
+        "Write",
+        "Write",
+        "Install",
+        "Hold",
+    ]
+    assert "kubelet, kubeadm, kubectl 1.36" in announced["changes"][2]
+    assert not list(tmp_path.iterdir())
+
+    result = ensure(node)
+    assert node.log == [
+        "apt-get update APT::Get::List-Cleanup=false APT::Update::Error-Mode=any",
+        "apt-get install --yes --no-install-recommends --allow-change-held-packages "
+        "kubelet=1.36.2-1.1 kubeadm=1.36.2-1.1 kubectl=1.36.2-1.1 kubernetes-cni=1.9.1-1.1",
+        "apt-mark hold kubelet kubeadm kubectl kubernetes-cni",
+        "systemctl enable kubelet.service",
+    ]
+    assert result["changed"]
+    assert result["previous"] == {}
+    assert result["installed"]["kubelet"] == "1.36.2-1.1"
+    assert result["held"] == ["kubeadm", "kubectl", "kubelet", "kubernetes-cni"]
+    source = (tmp_path / "sources.list.d" / "kubernetes.sources").read_text()
+    assert "URIs: https://pkgs.k8s.io/core:/stable:/v1.36/deb/\n" in source
+    assert [diff["after"] for diff in result["diff"]] == [KEY, source]
+
+    node.log.clear()
+    node.kubelet = "enabled"
+    assert not ensure(node)["changed"]
+    assert not ensure(node, check_mode=True)["changed"]
+    assert node.log == []
+
+
+def installed(**others: str) -> Node:
+    return Node(
+        status="hi ", packages=dict.fromkeys(("kubelet", "kubeadm", "kubectl"), "1.36.1-1.1") | others
+    )
+
+
+def test_keeps_an_installed_patch(ensure: Ensure) -> None:
+    node = installed()
+    assert [change.partition(" ")[0] for change in ensure(node)["changes"]] == ["Write", "Write"]
+    assert node.log == []
+
+
+def test_changes_the_patch_and_restarts_kubelet(ensure: Ensure) -> None:
+    node = installed(**{"kubernetes-cni": "1.8.0-1.1"})
+    result = ensure(node, version="1.36.2")
+    assert node.log[1:] == [
+        "apt-get install --yes --no-install-recommends --allow-change-held-packages "
+        "kubelet=1.36.2-1.1 kubeadm=1.36.2-1.1 kubectl=1.36.2-1.1",
+        "apt-mark hold kubelet kubeadm kubectl",
+        "systemctl daemon-reload",
+        "systemctl try-restart kubelet.service",
+    ]
+    assert result["previous"]["kubelet"] == "1.36.1-1.1"
+    assert result["installed"]["kubernetes-cni"] == "1.8.0-1.1"
+
+
+def test_lets_go_of_packages(ensure: Ensure) -> None:
+    node = installed()
+    assert ensure(node, hold=False)["held"] == []
+    assert node.log == ["apt-mark unhold kubelet kubeadm kubectl"]
+
+
+def test_refuses_another_minor_before_it_changes_anything(ensure: Ensure, tmp_path: Path) -> None:
+    node = installed()
+    with pytest.raises(KubePackagesError, match="another minor is an upgrade"):
+        ensure(node, version="1.37")
+    assert node.log == []
+    assert not list(tmp_path.iterdir())
+
+
+def test_warns_of_old_sources(ensure: Ensure, tmp_path: Path) -> None:
+    (tmp_path / "old.list").write_text("deb https://apt.kubernetes.io/ kubernetes-xenial main\n")
+    assert "old.list names apt.kubernetes.io" in ensure(installed())["warnings"][0]
