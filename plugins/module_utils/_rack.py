@@ -13,7 +13,8 @@ from dataclasses import dataclass
 LABEL = "bramble.rack"
 ADDRESS_LABEL = "bramble.address"
 
-# overlayfs cannot lie on overlayfs, so what stores images and pods has volumes, with devices and setuid as on a disk.
+# overlayfs cannot lie on overlayfs, so what stores images and pods has volumes, with devices and setuid
+# allowed as on a disk.
 VOLUMES = ("/var/lib/containerd", "/var/lib/docker", "/var/lib/etcd", "/var/lib/kubelet")
 
 
@@ -76,7 +77,7 @@ def check_containers(*, rack: str, nodes: Iterable[Node], containers: Mapping[st
 
 
 def network_arguments(*, rack: str, subnet: str) -> list[str]:
-    """Make the rack's network. Nodes ask the machine's resolver, as no container needs to find another by name."""
+    """Make the rack's network, without a resolver of podman's own: nodes ask the machine's."""
     return ["network", "create", "--disable-dns", "--label", f"{LABEL}={rack}", "--subnet", subnet, rack]
 
 
@@ -87,11 +88,13 @@ def node_arguments(*, rack: str, node: Node, authorized_key: str, kernel_modules
     container. What systemd needs is given here instead.
     """
     arguments = [
-        *("run", "--detach", "--pull=never", "--name", container_name(rack=rack, node=node.name), "--hostname", node.name),
+        *("run", "--detach", "--pull=never"),
+        *("--name", container_name(rack=rack, node=node.name), "--hostname", node.name),
         *("--label", f"{LABEL}={rack}", "--label", f"{ADDRESS_LABEL}={node.address}"),
         *("--network", rack, "--ip", node.address, "--no-hosts"),
         *("--privileged", "--systemd=false", "--cgroupns=private", "--pids-limit=-1"),
-        *("--tmpfs", "/run:rw,exec,suid,dev", "--tmpfs", "/run/lock", "--tmpfs", "/tmp:rw,exec"),
+        *("--tmpfs", "/run:rw,exec,suid,dev", "--tmpfs", "/run/lock"),
+        *("--tmpfs", "/tmp:rw,exec"),  # noqa: S108 - the node's, not the machine's
         # reboot ends the container; podman starts it again.
         *("--restart=always", "--stop-signal=SIGRTMIN+3"),
         *("--env", "container=podman", "--env", f"RACK_AUTHORIZED_KEY={authorized_key}"),

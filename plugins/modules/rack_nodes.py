@@ -11,7 +11,8 @@ module: rack_nodes
 short_description: Create or remove the containers of a virtual rack
 version_added: '0.1.0'
 description:
-  - Makes containers under podman that stand for Raspberry Pis, on a network of their own, and waits until they have booted.
+  - Makes containers under podman that stand for Raspberry Pis, on a network of their own, and waits
+    until they have booted.
   - Writes their SSH host keys to a known_hosts file, so that host key checking stays on.
   - A container that exists is started if it is stopped, and otherwise left alone.
 author:
@@ -33,12 +34,12 @@ options:
     type: str
     required: true
   state:
-    description: Whether the rack is to be there. V(absent) removes its containers with their volumes, and its network.
+    description: V(absent) removes the containers of the rack, their volumes, and its network.
     type: str
     choices: [absent, present]
     default: present
   subnet:
-    description: Network of the rack in CIDR notation, such as V(10.89.60.0/24). Required when O(state=present).
+    description: Network in CIDR notation, such as V(10.89.60.0/24). Required for O(state=present).
     type: str
   nodes:
     description: The nodes of the rack.

@@ -2,7 +2,7 @@
 # Copyright: bramble.pi contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Stands before runc where the node lacks CAP_SYS_RESOURCE, and takes from a container's configuration what fails there.
+"""Stands before runc where the node lacks CAP_SYS_RESOURCE, and takes out of configurations what fails there.
 
 Docker and containerd ask for an oom_score_adj below their own, for limits above their own, and for all
 capabilities. runc refuses to start such a container. With this link in front of it in PATH, both
@@ -17,13 +17,14 @@ import resource
 import sys
 from typing import Any
 
-RUNC = "/usr/sbin/runc"
+# Debian's and Docker's packages differ in where they put it.
+RUNC = next((path for path in ("/usr/sbin/runc", "/usr/bin/runc") if os.path.exists(path)), "/usr/sbin/runc")
 # Capabilities are numbered in the kernel's linux/capability.h; this is the one that may be missing.
 CAP_SYS_RESOURCE = 24
 
 
 def option(*, arguments: list[str], names: tuple[str, ...]) -> str | None:
-    """Return the value of the first option called one of C(names), given as C(--name value) or C(--name=value)."""
+    """Return the value of the first option with one of these names, separate or after an equals sign."""
     for position, argument in enumerate(arguments):
         name, equals, value = argument.partition("=")
         if name in names:
