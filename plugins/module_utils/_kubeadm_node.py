@@ -273,29 +273,34 @@ class Node:
         if cri_socket:
             command.append(f"--cri-socket={cri_socket}")
         self._checked(command)
-        self.remove_containers(cri_socket=cri_socket)
+        self._remove_containers(cri_socket=cri_socket)
 
-    def remove_containers(self, *, cri_socket: str | None) -> int:
+    def _remove_containers(self, *, cri_socket: str | None) -> None:
         """Remove what is left of the pods in containerd.
 
         kubeadm before 1.31 removes containers with crictl, and only warns where it is not installed.
         """
         if not (cri_socket or "").endswith("containerd.sock") or not self.has("ctr"):
-            return 0
+            return
         # ctr waits for ever for a task that does not end.
         ctr = ["timeout", str(_CTR_TIMEOUT), "ctr", f"--namespace={_CONTAINERD_NAMESPACE}"]
-        code, output, _errors = self.run([*ctr, "containers", "list", "--quiet"])
-        containers = output.split() if code == 0 else []
+        listing = [*ctr, "containers", "list", "--quiet"]
+        containers = self._checked(listing).split()
         for container in containers:
-            # A container without a task, or whose task has just ended, makes the first two fail; what
-            # counts is that it is gone in the end.
+            # Each fails where there is no task, or where containerd is quicker; what counts is that the
+            # container is gone in the end.
             self.run([*ctr, "tasks", "kill", "--signal=SIGKILL", container])
             self.run([*ctr, "tasks", "delete", "--force", container])
-            self._checked([*ctr, "containers", "delete", container])
+            self.run([*ctr, "containers", "delete", container])
+        left = self._checked(listing).split()
+        if left:
+            raise KubeadmError(
+                f"containers {', '.join(left)} cannot be removed from containerd; reboot the node and run"
+                " this again"
+            )
         if containers:
             # containerd's CRI keeps its own list of pods and forgets those that are gone when it starts.
             self._checked(["systemctl", "restart", "containerd"])
-        return len(containers)
 
     def undo(self, *, attempt: core.Attempt | None, cri_socket: str | None) -> None:
         """Undo what a run of kubeadm that did not come to its end has left."""
