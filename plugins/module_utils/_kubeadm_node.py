@@ -269,6 +269,14 @@ class Node:
 
     def reset(self, *, cri_socket: str | None) -> None:
         """Run ``kubeadm reset`` and take away the containers that it cannot."""
+        # kubeadm takes Docker where both are installed, also if the kubelet uses containerd.
+        cri_socket = cri_socket or core.kubelet_cri_socket(
+            flags=read_text(core.KUBELET_FLAGS) or "",
+            configurations=[
+                read_text(path) or ""
+                for path in (core.KUBELET_INSTANCE_CONFIGURATION, core.KUBELET_CONFIGURATION)
+            ],
+        )
         command = ["kubeadm", "reset", "--force"]
         if cri_socket:
             command.append(f"--cri-socket={cri_socket}")

@@ -69,7 +69,9 @@ ADMIN_KUBECONFIG = f"{KUBERNETES}/admin.conf"
 KUBELET_KUBECONFIG = f"{KUBERNETES}/kubelet.conf"
 BOOTSTRAP_KUBECONFIG = f"{KUBERNETES}/bootstrap-kubelet.conf"
 KUBELET_CLIENT_CERTIFICATE = f"{KUBELET}/pki/kubelet-client-current.pem"
+KUBELET_FLAGS = f"{KUBELET}/kubeadm-flags.env"
 KUBELET_CONFIGURATION = f"{KUBELET}/config.yaml"
+KUBELET_INSTANCE_CONFIGURATION = f"{KUBELET}/instance-config.yaml"
 ETCD_DATA = f"{ETCD}/member"
 # Where kubeadm upgrade keeps what it has replaced.
 UPGRADES = "/".join((KUBERNETES, "tmp"))
@@ -165,6 +167,21 @@ def kubelet_client_certificate(*, kubeconfig: str) -> str | None:
         return ""
     match = re.search(r"^\s+client-certificate:\s*[\"']?([^\s\"']+)", kubeconfig, re.MULTILINE)
     return match[1] if match else None
+
+
+def kubelet_cri_socket(*, flags: str, configurations: Iterable[str]) -> str | None:
+    """Return the socket that the kubelet was told to use, by a flag or (from 1.32 on) in its configuration.
+
+    There is none for Docker in the kubelet itself, to 1.23.
+    """
+    match = re.search(r"--container-runtime-endpoint=([^\s\"]+)", flags)
+    if match:
+        return match[1]
+    for configuration in configurations:
+        match = re.search(r"^containerRuntimeEndpoint:\s*[\"']?([^\s\"']+)", configuration, re.MULTILINE)
+        if match:
+            return match[1]
+    return None
 
 
 def files_state(*, files: Collection[str]) -> str:
@@ -282,8 +299,8 @@ def judge_init(
         return Verdict(
             "partial",
             Step.REFUSE,
-            f"/etc/kubernetes is half done, and not by this collection: {_missing(files=files)}. Finish it by"
-            f" hand, or start anew: {reset}",
+            f"/etc/kubernetes is half done, and not by this collection: {_missing(files=files)}. Put the"
+            f" missing files back (kubeadm init phase makes them), or start anew: {reset}",
         )
     elif attempt.action == "join":
         return Verdict(

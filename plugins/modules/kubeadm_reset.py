@@ -27,7 +27,7 @@ attributes:
 options:
   cri_socket:
     description: Socket of the container runtime, such as V(unix:///run/containerd/containerd.sock).
-      Needed where there are several.
+      By default the one that the kubelet uses.
     type: str
   clean_up:
     description: Whether to remove what C(kubeadm reset) leaves behind.
@@ -55,7 +55,6 @@ author:
 EXAMPLES = r"""
 - name: Take Kubernetes off this node
   bramble.pi.kubeadm_reset:
-    cri_socket: unix:///run/containerd/containerd.sock
     kubeconfigs: [/root/.kube/config, /home/pi/.kube/config]
 """
 

@@ -47,6 +47,9 @@ def run_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[P
     monkeypatch.setattr(_kubeadm_node, "_RUN", str(directory))
     monkeypatch.setattr(_kubeadm_node, "_LOCK", str(directory / "lock"))
     monkeypatch.setattr(_kubeadm_node, "_POLL", 0.01)
+    monkeypatch.setattr(_kubeadm_state, "KUBELET_FLAGS", str(tmp_path / "kubeadm-flags.env"))
+    monkeypatch.setattr(_kubeadm_state, "KUBELET_INSTANCE_CONFIGURATION", str(tmp_path / "instance.yaml"))
+    monkeypatch.setattr(_kubeadm_state, "KUBELET_CONFIGURATION", str(tmp_path / "config.yaml"))
     monkeypatch.setattr(_kubeadm_state, "ATTEMPT", str(tmp_path / "kubernetes" / "attempt.json"))
     yield directory
     assert sorted(path.name for path in directory.iterdir()) in ([], ["lock"])

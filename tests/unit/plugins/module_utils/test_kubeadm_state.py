@@ -12,6 +12,7 @@ from ansible_collections.bramble.pi.plugins.module_utils._kubeadm_state import (
     judge_init,
     judge_join,
     kubelet_client_certificate,
+    kubelet_cri_socket,
     parse_attempt,
     signs_of_use,
 )
@@ -240,6 +241,41 @@ def test_kubelet_client_certificate() -> None:
     assert kubelet_client_certificate(kubeconfig=embedded) == ""
     assert kubelet_client_certificate(kubeconfig=KUBELET_CONF[:150]) is None
     assert kubelet_client_certificate(kubeconfig="") is None
+
+
+@pytest.mark.parametrize(
+    ("flags", "configurations", "socket"),
+    [
+        pytest.param(
+            'KUBELET_KUBEADM_ARGS="--container-runtime=remote'
+            ' --container-runtime-endpoint=unix:///run/containerd/containerd.sock --v=2"\n',
+            [""],
+            "unix:///run/containerd/containerd.sock",
+            id="1.20, containerd",
+        ),
+        pytest.param(
+            'KUBELET_KUBEADM_ARGS="--container-runtime-endpoint=unix:///var/run/cri-dockerd.sock"\n',
+            ["", "containerRuntimeEndpoint: unix:///other.sock\n"],
+            "unix:///var/run/cri-dockerd.sock",
+            id="the flag outweighs the configuration",
+        ),
+        pytest.param(
+            "", ["containerRuntimeEndpoint: unix:///a.sock\n", ""], "unix:///a.sock", id="1.35, its own file"
+        ),
+        pytest.param(
+            "",
+            [
+                'apiVersion: kubelet.config.k8s.io/v1beta1\ncontainerRuntimeEndpoint: ""\n',
+                "containerRuntimeEndpoint: a",
+            ],
+            "a",
+            id="an empty one does not count",
+        ),
+        pytest.param('KUBELET_KUBEADM_ARGS="--network-plugin=cni"\n', [], None, id="1.20, Docker"),
+    ],
+)
+def test_kubelet_cri_socket(flags: str, configurations: list[str], socket: str | None) -> None:
+    assert kubelet_cri_socket(flags=flags, configurations=configurations) == socket
 
 
 def _key(key: str, *, tag: bytes = b"\x0a", after: bytes = b"\x10") -> bytes:
