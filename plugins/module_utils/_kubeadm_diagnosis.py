@@ -169,7 +169,8 @@ _HARMLESS = re.compile(
     r"Unable to (write|register) (event|node)|Failed to (ensure|get) (lease|node)|"
     r"controller.go:\d+\] failed to ensure|failed to list \*v1|Failed to watch \*v1|reflector.go|"
     r"eviction manager: failed to get|Partial failure issuing cadvisor|"
-    r"failed to get (cgroup|container) stats|Error deleting pod|\"Failed to (get|delete) (pod|status)"
+    r"failed to get (cgroup|container) stats|dial tcp \S+: connect: connection refused|oom_score_adj|"
+    r"Unable to update node status|Error deleting pod|\"Failed to (get|delete) (pod|status)"
 )
 
 
@@ -287,12 +288,14 @@ def explanation(
     if known:
         lines.append(f"{command} failed: {known[1]}.")
         lines.append(f"The kubelet says: {known[0]}")
-    for name, log in (container_logs or {}).items():
+    container_logs = container_logs or {}
+    for name, log in container_logs.items():
         errors = container_errors(log=redacted(text=log))
         if errors:
             lines.append(f"The container {name} crashed; its last lines:")
             lines.extend(f"  {error}" for error in errors)
-    if kubelet and not known:
+    # What the kubelet says of a container that crashes is only that it crashes.
+    if kubelet and not known and not container_logs:
         lines.append("The kubelet's last errors:")
         lines.extend(f"  {error}" for error in kubelet)
     words = last_words(output=output)

@@ -40,6 +40,7 @@ _WORKSPACE = "bramble-kubeadm-"
 _LOCK = f"{_RUN}/bramble-kubeadm.lock"
 _CONTAINERD_NAMESPACE = "k8s.io"
 _CTR_TIMEOUT = 30
+_CONTAINERS_TIMEOUT = 120
 _POLL = 2
 _API_REQUEST_TIMEOUT = "10s"
 _JOURNAL_LINES = 400
@@ -294,21 +295,24 @@ class Node:
         ctr = ["timeout", str(_CTR_TIMEOUT), "ctr", f"--namespace={_CONTAINERD_NAMESPACE}"]
         listing = [*ctr, "containers", "list", "--quiet"]
         containers = self._checked(listing).split()
-        for container in containers:
-            # Each fails where there is no task, or where containerd is quicker; what counts is that the
-            # container is gone in the end.
-            self.run([*ctr, "tasks", "kill", "--signal=SIGKILL", container])
-            self.run([*ctr, "tasks", "delete", "--force", container])
-            self.run([*ctr, "containers", "delete", container])
-        left = self._checked(listing).split()
-        if left:
-            raise KubeadmError(
-                f"containers {', '.join(left)} cannot be removed from containerd; reboot the node and run"
-                " this again"
-            )
-        if containers:
-            # containerd's CRI keeps its own list of pods and forgets those that are gone when it starts.
-            self._checked(["systemctl", "restart", "containerd"])
+        if not containers:
+            return
+        deadline = time.monotonic() + _CONTAINERS_TIMEOUT
+        while containers:
+            if time.monotonic() > deadline:
+                raise KubeadmError(
+                    f"containers {', '.join(containers)} cannot be removed from containerd; reboot the node"
+                    " and run this again"
+                )
+            for container in containers:
+                # Each may fail: there is no task, it has not quite ended, containerd was quicker. What
+                # counts is that the container is gone in the end.
+                self.run([*ctr, "tasks", "kill", "--signal=SIGKILL", container])
+                self.run([*ctr, "tasks", "delete", "--force", container])
+                self.run([*ctr, "containers", "delete", container])
+            containers = self._checked(listing).split()
+        # containerd's CRI keeps its own list of pods and forgets those that are gone when it starts.
+        self._checked(["systemctl", "restart", "containerd"])
 
     def undo(self, *, attempt: core.Attempt | None, cri_socket: str | None) -> None:
         """Undo what a run of kubeadm that did not come to its end has left."""

@@ -207,6 +207,7 @@ def test_reset_takes_away_the_containers_that_kubeadm_cannot(monkeypatch: pytest
 
 
 def test_containers_that_stay_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_kubeadm_node, "_CONTAINERS_TIMEOUT", 0)
     node = Node(run=Commands(timeout=(0, "a1\n", "")))
     monkeypatch.setattr(node, "has", lambda program: True)
     with pytest.raises(KubeadmError, match="containers a1 cannot be removed"):
