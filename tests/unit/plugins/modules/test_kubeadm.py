@@ -1,0 +1,236 @@
+# Copyright: bramble.pi contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The modules on a node in a folder, with a kubeadm that prints what the real one does."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+from ansible.module_utils.testing import patch_module_args
+from ansible_collections.bramble.pi.plugins.module_utils import _kubeadm_node, _kubeadm_state
+from ansible_collections.bramble.pi.plugins.modules import (
+    kubeadm_init,
+    kubeadm_join,
+    kubeadm_join_info,
+    kubeadm_reset,
+)
+
+TOKEN = "abcdef.0123456789abcdef"
+KEY = "11def25d624a2150b57715e21b0c393695bc6a70d932e472f75d24f747eb657e"
+CA = (Path(__file__).parents[2] / "fixtures" / "ca_cert" / "ecdsa.crt").read_text()
+CA_HASH = "sha256:0fffefc56e995a82f8966f6d22d96bbe4ad95e32bfaa7f7a591a1fb935e9a206"
+OTHER_HASH = "sha256:" + "b" * 64
+ADMIN_CONF = "clusters:\n- cluster:\n    server: https://192.168.1.10:6443\n"
+PATHS = (
+    "KUBERNETES",
+    "MANIFESTS",
+    "PKI",
+    "UPGRADES",
+    "CA_CERTIFICATE",
+    "ADMIN_KUBECONFIG",
+    "KUBELET_KUBECONFIG",
+    "BOOTSTRAP_KUBECONFIG",
+    "ETCD",
+    "ETCD_DATA",
+    "ATTEMPT",
+    "KUBELET",
+    "KUBELET_FLAGS",
+    "KUBELET_CONFIGURATION",
+    "KUBELET_INSTANCE_CONFIGURATION",
+)
+
+
+class FakeNode:
+    """A node below a folder."""
+
+    def __init__(self, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.root = root
+        self.log = root / "commands"
+        self.programs = root / "bin"
+        self.programs.mkdir()
+        (root / "run").mkdir()
+        for name in PATHS:
+            monkeypatch.setattr(_kubeadm_state, name, str(root) + getattr(_kubeadm_state, name))
+        files = frozenset(str(root) + path for path in _kubeadm_state.KUBERNETES_FILES)
+        monkeypatch.setattr(_kubeadm_state, "KUBERNETES_FILES", files)
+        monkeypatch.setattr(_kubeadm_state, "DIRECTORIES", frozenset({_kubeadm_state.ETCD_DATA}))
+        monkeypatch.setattr(_kubeadm_node, "_RUN", str(root / "run"))
+        monkeypatch.setattr(_kubeadm_node, "_LOCK", str(root / "run" / "lock"))
+        monkeypatch.setenv("PATH", f"{self.programs}:/usr/bin:/bin")
+
+    def program(self, name: str, output: str) -> None:
+        path = self.programs / name
+        path.write_text(f'#!/bin/sh\necho "$0 $*" >> {self.log}\nprintf %s {shlex.quote(output)}\n')
+        path.chmod(0o755)
+
+    def write(self, path: str, text: str) -> None:
+        target = Path(str(self.root) + path)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_text(text)
+
+    def control_plane(self) -> None:
+        self.write("/etc/kubernetes/pki/ca.crt", CA)
+        self.write("/etc/kubernetes/admin.conf", ADMIN_CONF)
+
+
+@pytest.fixture
+def node(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeNode:
+    return FakeNode(tmp_path, monkeypatch)
+
+
+def run(
+    module: ModuleType, capsys: pytest.CaptureFixture[str], *, check: bool = False, **parameters: Any
+) -> dict[str, Any]:
+    with patch_module_args({**parameters, "_ansible_check_mode": check}), pytest.raises(SystemExit):
+        module.main()
+    result: dict[str, Any] = json.loads(capsys.readouterr().out)
+    return result
+
+
+def test_init_in_check_mode_needs_nothing_on_a_fresh_node(
+    node: FakeNode, capsys: pytest.CaptureFixture[str]
+) -> None:
+    result = run(kubeadm_init, capsys, check=True, pod_cidr="10.244.0.0/16", token=TOKEN)
+    assert (result["changed"], result["state"]) == (True, "absent")
+    assert TOKEN not in json.dumps(result)
+    assert not node.log.exists()
+    assert not (node.root / "etc").exists()
+
+
+def test_init_refuses_a_malformed_token_without_showing_it(
+    node: FakeNode, capsys: pytest.CaptureFixture[str]
+) -> None:
+    result = run(kubeadm_init, capsys, token="no-secret-at-all")
+    assert "kubeadm token generate" in result["msg"]
+    assert "no-secret-at-all" not in json.dumps(result)
+
+
+def test_init_refuses_a_worker(node: FakeNode, capsys: pytest.CaptureFixture[str]) -> None:
+    node.write("/etc/kubernetes/kubelet.conf", "x")
+    result = run(kubeadm_init, capsys, check=True, node_name="pi-2")
+    assert "this node is a worker" in result["msg"]
+    assert "--limit pi-2" in result["msg"]
+
+
+def test_join_in_check_mode_before_there_is_a_cluster(
+    node: FakeNode, capsys: pytest.CaptureFixture[str]
+) -> None:
+    result = run(kubeadm_join, capsys, check=True)
+    assert (result["changed"], result["state"]) == (True, "absent")
+
+
+@pytest.mark.parametrize(
+    ("parameters", "reason"),
+    [
+        ({}, "ca_cert_hash is None; wanted is sha256:"),
+        ({"ca_cert_hash": "12"}, "ca_cert_hash is '12'"),
+        ({"ca_cert_hash": CA_HASH, "endpoint": "192.168.1.10"}, "endpoint is '192.168.1.10'"),
+        (
+            {"ca_cert_hash": CA_HASH, "endpoint": "h:6443", "token": "no-secret-at-all"},
+            "token does not have the form",
+        ),
+    ],
+)
+def test_join_refuses_what_it_cannot_join_with(
+    node: FakeNode, capsys: pytest.CaptureFixture[str], parameters: dict[str, Any], reason: str
+) -> None:
+    result = run(kubeadm_join, capsys, **parameters)
+    assert reason in result["msg"]
+    assert "no-secret-at-all" not in json.dumps(result)
+
+
+def test_join_needs_no_token_for_a_node_that_is_in_the_cluster(
+    node: FakeNode, capsys: pytest.CaptureFixture[str]
+) -> None:
+    node.write("/etc/kubernetes/pki/ca.crt", CA)
+    node.write(
+        "/etc/kubernetes/kubelet.conf",
+        "    server: https://192.168.1.10:6443\n    client-certificate-data: LS0t\n",
+    )
+    result = run(kubeadm_join, capsys, ca_cert_hash=CA_HASH)
+    assert (result["changed"], result["state"]) == (False, "joined")
+    assert result["server"] == "https://192.168.1.10:6443"
+    other = run(kubeadm_join, capsys, ca_cert_hash=OTHER_HASH)
+    assert CA_HASH in other["msg"]
+    assert OTHER_HASH in other["msg"]
+
+
+def test_join_info(node: FakeNode, capsys: pytest.CaptureFixture[str]) -> None:
+    node.control_plane()
+    node.program(
+        "kubeadm",
+        f"kubeadm join 192.168.1.10:6443 --token {TOKEN}     --discovery-token-ca-cert-hash {CA_HASH} \n",
+    )
+    result = run(kubeadm_join_info, capsys, token_ttl="15m")
+    assert result["changed"]
+    assert result["endpoint"] == "192.168.1.10:6443"
+    assert result["token"] == TOKEN
+    assert result["ca_cert_hash"] == CA_HASH
+    assert "--ttl=15m" in node.log.read_text()
+
+
+def test_join_info_without_a_token_runs_nothing(node: FakeNode, capsys: pytest.CaptureFixture[str]) -> None:
+    node.control_plane()
+    result = run(kubeadm_join_info, capsys, create_token=False)
+    assert not result["changed"]
+    assert (result["endpoint"], result["ca_cert_hash"]) == ("192.168.1.10:6443", CA_HASH)
+    assert not node.log.exists()
+
+
+def test_join_info_compares_the_hashes(node: FakeNode, capsys: pytest.CaptureFixture[str]) -> None:
+    node.control_plane()
+    node.program(
+        "kubeadm", f"kubeadm join h:6443 --token {TOKEN} --discovery-token-ca-cert-hash {OTHER_HASH}\n"
+    )
+    result = run(kubeadm_join_info, capsys)
+    assert CA_HASH in result["msg"]
+    assert OTHER_HASH in result["msg"]
+    assert TOKEN not in json.dumps(result)
+
+
+def test_join_info_in_check_mode_makes_nothing(node: FakeNode, capsys: pytest.CaptureFixture[str]) -> None:
+    node.control_plane()
+    result = run(kubeadm_join_info, capsys, check=True, certificate_key=True)
+    assert result["changed"]
+    assert result["ca_cert_hash"] == CA_HASH
+    assert "token" not in result
+    assert not node.log.exists()
+
+
+def test_join_info_on_a_node_that_is_no_control_plane(
+    node: FakeNode, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert "this node is not a control plane" in run(kubeadm_join_info, capsys)["msg"]
+    assert run(kubeadm_join_info, capsys, check=True)["changed"]
+
+
+def test_reset_in_check_mode_lists_what_it_would_remove(
+    node: FakeNode, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    node.control_plane()
+    node.write("/var/lib/etcd/member/snap/db", "x")
+    node.write("/etc/cni/net.d/10-flannel.conflist", "{}")
+    node.write("/etc/cni/net.d/10-other.conflist", "{}")
+    monkeypatch.setattr(kubeadm_reset, "_CNI_CONFIGURATIONS", str(node.root / "etc/cni/net.d"))
+    directories = (_kubeadm_state.PKI, _kubeadm_state.ETCD)
+    monkeypatch.setattr(kubeadm_reset, "_DIRECTORIES", directories)
+    monkeypatch.setattr(kubeadm_reset, "_packet_filter", lambda node: ())
+    monkeypatch.setattr(kubeadm_reset, "_links", lambda node: ())
+    before = sorted(node.root.rglob("*"))
+    result = run(kubeadm_reset, capsys, check=True, kubeconfigs=[])
+    assert result["changed"]
+    removed = [entry.replace(str(node.root), "") for entry in result["removed"]]
+    assert removed == [
+        "kubeadm's files and containers",
+        "/etc/kubernetes/admin.conf",
+        "/etc/cni/net.d/10-flannel.conflist",
+        "/etc/kubernetes/pki/*",
+        "/var/lib/etcd/*",
+    ]
+    assert [path for path in sorted(node.root.rglob("*")) if path.name != "lock"] == before
