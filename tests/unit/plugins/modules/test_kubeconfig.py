@@ -1,0 +1,146 @@
+# Copyright: bramble.pi contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The module's work on real files."""
+
+from __future__ import annotations
+
+import base64
+import getpass
+import stat
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.bramble.pi.plugins.module_utils._ca_cert import ca_cert_hash
+from ansible_collections.bramble.pi.plugins.module_utils._kubeconfig import KubeconfigError
+from ansible_collections.bramble.pi.plugins.modules import kubeconfig
+
+CERTIFICATES = Path(__file__).parents[2] / "fixtures" / "ca_cert"
+
+
+def cluster(name: str) -> str:
+    data = base64.b64encode((CERTIFICATES / f"{name}.crt").read_bytes()).decode()
+    return (
+        f"- cluster:\n    certificate-authority-data: {data}\n"
+        f"    server: https://{name}:6443\n  name: {name}\n"
+    )
+
+
+OURS = "clusters:\n" + cluster("rsa")
+THEIRS = "clusters:\n" + cluster("ecdsa")
+HASH = ca_cert_hash((CERTIFICATES / "rsa.crt").read_text())
+
+
+def module(tmp_path: Path, *, check_mode: bool = False, **parameters: Any) -> AnsibleModule:
+    """Return what the functions use of an AnsibleModule: parameters, and whether it is check mode."""
+    source = tmp_path / "admin.conf"
+    defaults = {
+        "dest": str(tmp_path / ".kube" / "config"),
+        "src": str(source),
+        "content": None,
+        "server": None,
+        "owner": None,
+        "ca_cert_hash": HASH,
+    }
+    return cast(AnsibleModule, SimpleNamespace(params={**defaults, **parameters}, check_mode=check_mode))
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Path:
+    (tmp_path / "admin.conf").write_text(OURS)
+    return tmp_path / ".kube" / "config"
+
+
+def mode(path: Path) -> int:
+    return stat.S_IMODE(path.stat().st_mode)
+
+
+@pytest.mark.parametrize("owner", [None, getpass.getuser()])
+def test_is_written_once(tmp_path: Path, config: Path, owner: str | None) -> None:
+    first = kubeconfig.present(module(tmp_path, owner=owner))
+    assert (first["changed"], first["content"], config.read_text()) == (True, OURS, OURS)
+    assert (mode(config), mode(config.parent)) == (0o600, 0o700)
+    assert kubeconfig.present(module(tmp_path, owner=owner))["changed"] is False
+
+
+def test_server_is_put_in(tmp_path: Path, config: Path) -> None:
+    given = module(tmp_path, content=OURS, server="https://rack:6443")
+    assert "content" not in kubeconfig.present(given)
+    assert "server: https://rack:6443" in config.read_text()
+    assert kubeconfig.present(given)["changed"] is False
+
+
+def test_check_mode_writes_nothing(tmp_path: Path, config: Path) -> None:
+    assert kubeconfig.present(module(tmp_path, check_mode=True))["changed"] is True
+    assert not config.parent.exists()
+
+
+def test_without_a_cluster(tmp_path: Path) -> None:
+    done = kubeconfig.present(module(tmp_path, check_mode=True))
+    assert (done["changed"], done["content"]) == (True, "")
+    with pytest.raises(KubeconfigError, match=r"admin.conf is not there: bring the control plane up first"):
+        kubeconfig.present(module(tmp_path))
+
+
+def test_modes_are_put_right(tmp_path: Path, config: Path) -> None:
+    config.parent.mkdir(mode=0o755)
+    config.write_text(OURS)
+    config.chmod(0o644)
+    assert (
+        kubeconfig.present(module(tmp_path, owner=getpass.getuser()))["why"] == "its owner or mode was wrong"
+    )
+    assert (mode(config), mode(config.parent)) == (0o600, 0o700)
+
+
+def test_folder_of_somebody_keeps_its_mode(tmp_path: Path, config: Path) -> None:
+    config.parent.mkdir()
+    config.parent.chmod(0o755)
+    kubeconfig.present(module(tmp_path))
+    assert mode(config.parent) == 0o755
+
+
+def test_another_clusters_is_kept_each_time(tmp_path: Path, config: Path) -> None:
+    config.parent.mkdir()
+    for number in (1, 2):
+        config.write_text(THEIRS)
+        backup = config.with_name(f"config.before-bramble.{number}")
+        assert kubeconfig.present(module(tmp_path))["backup_file"] == str(backup)
+        assert (config.read_text(), backup.read_text()) == (OURS, THEIRS)
+
+
+def test_one_that_is_out_of_date_is_replaced(tmp_path: Path, config: Path) -> None:
+    config.parent.mkdir()
+    config.write_text(OURS + "# an older client certificate\n")
+    done = kubeconfig.present(module(tmp_path))
+    assert "backup_file" not in done
+    assert config.read_text() == OURS
+
+
+@pytest.mark.parametrize("check_mode", [False, True])
+def test_one_with_several_clusters_is_left_alone(tmp_path: Path, config: Path, check_mode: bool) -> None:
+    config.parent.mkdir()
+    config.write_text(THEIRS + cluster("rsa"))
+    assert kubeconfig.present(module(tmp_path, check_mode=check_mode))["changed"] is False
+    assert kubeconfig.absent(module(tmp_path, check_mode=check_mode))["changed"] is False
+    assert config.read_text() == THEIRS + cluster("rsa")
+
+
+@pytest.mark.parametrize(("text", "removed"), [(OURS, True), (THEIRS, False)])
+def test_removal(tmp_path: Path, config: Path, text: str, removed: bool) -> None:
+    config.parent.mkdir()
+    config.write_text(text)
+    assert kubeconfig.absent(module(tmp_path, check_mode=True))["changed"] is removed
+    assert config.exists()
+    assert kubeconfig.absent(module(tmp_path))["changed"] is removed
+    assert config.exists() is not removed
+    assert kubeconfig.absent(module(tmp_path, dest=str(config.parent / "none")))["changed"] is False
+
+
+def test_user_who_is_not_there(tmp_path: Path, config: Path) -> None:
+    with pytest.raises(
+        KubeconfigError, match="no user nobody-here on this host: set control_plane_admin_user"
+    ):
+        kubeconfig.present(module(tmp_path, owner="nobody-here"))
