@@ -8,6 +8,9 @@ inventory=${INVENTORY:-inventories/virtual}
 total=4
 began=$(date +%s)
 number=0
+# What the user has to type for the same rack.
+make="make"
+[ "$inventory" = inventories/virtual ] || make="make INVENTORY=$inventory"
 
 # Run one step: its name, then the command. Says when it begins and how long it took.
 step() {
@@ -16,10 +19,16 @@ step() {
     printf '\n\033[1m[%s/%s] %s\033[0m\n' "$number" "$total" "$1"
     shift
     if ! "$@"; then
-        printf '\nThat step failed; the reason stands above. Mended, run "make demo" again: it goes on where it stopped.\n' >&2
+        printf '\nThat step failed; the reason stands above. When it is mended, "%s" goes on where this stopped.\n' "$make demo" >&2
         exit 1
     fi
     printf '      %s s\n' $(($(date +%s) - step_began))
+}
+
+# Print the value of a variable of the first control plane.
+value() {
+    .venv/bin/ansible -i "$inventory" 'control_plane[0]' -o -m ansible.builtin.debug -a "var=$1" |
+        sed -n "s/.*\"$1\": \"\([^\"]*\)\".*/\1/p"
 }
 
 playbook() { .venv/bin/ansible-playbook -i "$inventory" "$@"; }
@@ -35,19 +44,20 @@ case "${1:-}" in
         step "Create the rack: containers that stand for Pis" playbook playbooks/rack_create.yml
         step "Bring the cluster up with site.yml" playbook site.yml
         step "Verify it with a workload that answers" playbook playbooks/verify.yml
-        kubeconfig=$(.venv/bin/ansible -i "$inventory" 'control_plane[0]' -m ansible.builtin.debug \
-            -a 'var=control_plane_kubeconfig' -o 2>/dev/null | sed -n 's/.*"control_plane_kubeconfig": "\([^"]*\)".*/\1/p')
+        # The first control plane, and what the inventory calls things.
         node=$(.venv/bin/ansible -i "$inventory" 'control_plane[0]' --list-hosts | sed -n '2s/ //gp')
+        container=$(value rack_name)-$node
         cat <<TEXT
 
-The cluster is up after $(($(date +%s) - began)) s.
+The cluster is up after $(($(date +%s) - began)) s:
 
-  kubeconfig   $kubeconfig
-  look around  .venv/bin/ansible -i $inventory $node -a 'kubectl get pods -A -o wide'
-  a shell      podman exec -it $node bash
-  run again    make demo          (finds that all is there)
-  start over   .venv/bin/ansible-playbook -i $inventory playbooks/reset.yml, then make demo
-  remove all   make demo-down
+$(podman exec "$container" kubectl --kubeconfig /etc/kubernetes/admin.conf get nodes)
+
+  kubeconfig   $(value control_plane_kubeconfig)
+  look around  podman exec -it $container su - pi, then: kubectl get pods -A -o wide
+  run again    $make demo    finds that all is there
+  start over   .venv/bin/ansible-playbook -i $inventory playbooks/reset.yml, then $make demo
+  remove all   $make demo-down
 TEXT
         ;;
     down)

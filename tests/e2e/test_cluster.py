@@ -34,7 +34,7 @@ def test_check_mode_on_a_fresh_rack(rack: Rack) -> None:
 def test_demo_brings_up_a_verified_cluster(rack: Rack) -> None:
     demo = rack.run("make", "demo", f"INVENTORY={rack.inventory}")
     assert rack.ready() == ALL_READY
-    for promised in ("kubeconfig", "make demo-down", *NODES):
+    for promised in ("kubeconfig", "demo-down", *NODES):
         assert promised in demo.output
 
 
