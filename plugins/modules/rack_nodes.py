@@ -151,7 +151,7 @@ def ask(podman: Podman, arguments: list[str], purpose: str) -> str:
     """Run podman and return its output, or say what could not be done."""
     status, output, error = podman(arguments)
     if status != 0:
-        raise RackError(f"{purpose} failed: podman {' '.join(arguments)}: {error.strip() or output.strip()}")
+        raise RackError(f"{purpose} failed: {error.strip() or output.strip()} (podman {' '.join(arguments)})")
     return output
 
 
