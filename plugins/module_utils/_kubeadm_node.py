@@ -174,6 +174,14 @@ class Node:
             if os.path.isdir(path) or (os.path.isfile(path) and os.path.getsize(path))
         )
 
+    def external_etcd(self) -> bool:
+        """Tell whether the node's API server uses an etcd elsewhere."""
+        return core.uses_external_etcd(apiserver_manifest=read_text(core.APISERVER_MANIFEST) or "")
+
+    def state(self) -> str:
+        """Tell what the node's files are those of."""
+        return core.files_state(files=self.files(), external_etcd=self.external_etcd())
+
     def ca_cert_hash(self) -> str | None:
         """Return the hash of the CA of the cluster that this node belongs to, or began to join."""
         for path in (core.KUBELET_KUBECONFIG, core.BOOTSTRAP_KUBECONFIG):
@@ -324,8 +332,7 @@ class Node:
                 os.unlink(path)
         for path, content in kept.items():
             content.write(path)
-        state = core.files_state(files=self.files())
-        if state != "absent":
+        if self.state() != "absent":
             raise KubeadmError(
                 f"kubeadm reset left {', '.join(sorted(self.files()))}; remove them and run this again"
             )

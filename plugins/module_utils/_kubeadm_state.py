@@ -79,8 +79,9 @@ DIRECTORIES = frozenset({ETCD_DATA})
 ATTEMPT = f"{KUBERNETES}/.bramble-attempt.json"
 
 _COMPONENTS = ("kube-apiserver", "kube-controller-manager", "kube-scheduler")
-COMPONENT_MANIFESTS = tuple(f"{MANIFESTS}/{name}.yaml" for name in (*_COMPONENTS, "etcd"))
-# An external etcd leaves no manifest, so that one is not asked for.
+_ETCD_MANIFEST = f"{MANIFESTS}/etcd.yaml"
+APISERVER_MANIFEST = f"{MANIFESTS}/kube-apiserver.yaml"
+COMPONENT_MANIFESTS = (*(f"{MANIFESTS}/{name}.yaml" for name in _COMPONENTS), _ETCD_MANIFEST)
 _CONTROL_PLANE = frozenset(
     {
         ADMIN_KUBECONFIG,
@@ -184,12 +185,19 @@ def kubelet_cri_socket(*, flags: str, configurations: Iterable[str]) -> str | No
     return None
 
 
-def files_state(*, files: Collection[str]) -> str:
+def uses_external_etcd(*, apiserver_manifest: str) -> bool:
+    """Tell whether the API server uses an etcd for which kubeadm leaves no manifest on this node."""
+    servers = re.search(r"--etcd-servers=(\S+)", apiserver_manifest)
+    return servers is not None and not re.search(r"//(127\.0\.0\.1|\[::1\]):", servers[1])
+
+
+def files_state(*, files: Collection[str], external_etcd: bool = False) -> str:
     """Tell what the files are those of: absent, partial, worker or control_plane."""
     present = KUBERNETES_FILES & set(files)
     if not present:
         return "absent"
-    if present >= _CONTROL_PLANE and KUBELET_KUBECONFIG in present:
+    wanted = {*_CONTROL_PLANE, KUBELET_KUBECONFIG, *(() if external_etcd else (_ETCD_MANIFEST,))}
+    if present >= wanted:
         return "control_plane"
     return "worker" if present == {KUBELET_KUBECONFIG} else "partial"
 
@@ -248,6 +256,7 @@ def judge_init(
     *,
     node: str,
     files: Collection[str],
+    external_etcd: bool,
     attempt: Attempt | None,
     settings: str,
     api_answers: bool,
@@ -255,7 +264,7 @@ def judge_init(
     in_use: Collection[str],
 ) -> Verdict:
     """Return what ``kubeadm init`` has to do (see the first table above)."""
-    state = files_state(files=files)
+    state = files_state(files=files, external_etcd=external_etcd)
     reset = _RESET.format(node=node)
     if state == "absent":
         if attempt is None:
@@ -323,6 +332,7 @@ def judge_join(
     *,
     node: str,
     files: Collection[str],
+    external_etcd: bool,
     attempt: Attempt | None,
     kubelet_complete: bool,
     ca_cert_hash: str | None,
@@ -330,7 +340,7 @@ def judge_join(
     control_plane: bool,
 ) -> Verdict:
     """Return what ``kubeadm join`` has to do (see the second table above)."""
-    state = files_state(files=files)
+    state = files_state(files=files, external_etcd=external_etcd)
     reset = _RESET.format(node=node)
     if state == "absent":
         if attempt is None:

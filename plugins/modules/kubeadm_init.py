@@ -206,18 +206,18 @@ def _documents(*, node: Node, parameters: dict[str, Any]) -> tuple[str, list[con
 
 
 def _judge(*, node: Node, parameters: dict[str, Any], settings: str, timeout: int) -> core.Verdict:
-    files = node.files()
     attempt = node.attempt()
     name = parameters["node_name"] or default_node_name()
     answers = uploaded = False
-    if core.files_state(files=files) == "control_plane":
+    if node.state() == "control_plane":
         node.need("kubeadm", "kubectl", "kubelet")
         # A run that failed has already waited; one with other settings is not waited for either.
         hopeless = attempt is not None and (attempt.failed or attempt.settings != settings)
         answers, uploaded = node.wait_for_api(timeout=0 if hopeless else timeout)
     return core.judge_init(
         node=name,
-        files=files,
+        files=node.files(),
+        external_etcd=node.external_etcd(),
         attempt=attempt,
         settings=settings,
         api_answers=answers,
@@ -272,7 +272,7 @@ def _bring_up(*, node: Node, parameters: dict[str, Any], check_mode: bool) -> di
     result = {"changed": changed, "state": verdict.state, "reason": verdict.reason}
     if version:
         result["api_version"] = version
-    if core.files_state(files=node.files()) == "control_plane":
+    if node.state() == "control_plane":
         result.update(ca_cert_hash=node.ca_cert_hash(), server=node.server())
     return result
 

@@ -57,6 +57,11 @@ options:
     description: Socket of the container runtime, such as V(unix:///run/containerd/containerd.sock).
       Needed where there are several.
     type: str
+  skip_phases:
+    description: Phases of C(kubeadm join) to leave out, such as V(preflight).
+    type: list
+    elements: str
+    default: []
   ignore_preflight_errors:
     description: Preflight checks whose errors shall be warnings, such as V(SystemVerification).
     type: list
@@ -135,6 +140,7 @@ from ansible_collections.bramble.pi.plugins.module_utils._kubeadm_node import (
     Node,
     default_node_name,
     is_busy_name,
+    phases_argument,
 )
 
 # The control plane counts a node that was reset as ready until it has missed its reports: 40 s, 50 s from
@@ -199,6 +205,7 @@ def _judge(*, node: Node, parameters: dict[str, Any]) -> core.Verdict:
     return core.judge_join(
         node=parameters["node_name"] or default_node_name(),
         files=node.files(),
+        external_etcd=node.external_etcd(),
         attempt=node.attempt(),
         kubelet_complete=node.kubelet_complete(),
         ca_cert_hash=own_hash,
@@ -226,7 +233,12 @@ def _join(*, node: Node, parameters: dict[str, Any], documents: list[config.Docu
         )
         try:
             node.kubeadm(
-                ["join", f"--config={node.configuration_file(documents=documents)}"], attempt=attempt
+                [
+                    "join",
+                    f"--config={node.configuration_file(documents=documents)}",
+                    *phases_argument(phases=parameters["skip_phases"]),
+                ],
+                attempt=attempt,
             )
             return
         except KubeadmError as error:
@@ -308,6 +320,7 @@ def main() -> None:
             "advertise_address": {"type": "str"},
             "node_name": {"type": "str"},
             "cri_socket": {"type": "str"},
+            "skip_phases": {"type": "list", "elements": "str", "default": []},
             "ignore_preflight_errors": {"type": "list", "elements": "str", "default": []},
             "join_configuration": {"type": "dict", "default": {}},
             "timeout": {"type": "int", "default": 120},

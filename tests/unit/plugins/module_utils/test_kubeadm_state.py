@@ -15,6 +15,7 @@ from ansible_collections.bramble.pi.plugins.module_utils._kubeadm_state import (
     kubelet_cri_socket,
     parse_attempt,
     signs_of_use,
+    uses_external_etcd,
 )
 from hypothesis import given
 from hypothesis import strategies as st
@@ -48,13 +49,31 @@ JOIN = Attempt(action="join", settings="s")
         (AFTER_ADMIN, "partial"),
         (AFTER_KUBECONFIGS, "partial"),
         (COMPLETE, "control_plane"),
-        # With an external etcd there is no manifest of it.
-        (BEFORE_ETCD, "control_plane"),
+        (BEFORE_ETCD, "partial"),
         (COMPLETE - {core.KUBELET_KUBECONFIG}, "partial"),
     ],
 )
 def test_files_state(files: set[str], state: str) -> None:
     assert files_state(files=files) == state
+
+
+def test_an_external_etcd_leaves_no_manifest() -> None:
+    assert files_state(files=BEFORE_ETCD, external_etcd=True) == "control_plane"
+    assert files_state(files=COMPLETE, external_etcd=True) == "control_plane"
+
+
+@pytest.mark.parametrize(
+    ("servers", "external"),
+    [
+        ("https://127.0.0.1:2379", False),
+        ("https://[::1]:2379", False),
+        ("https://10.0.0.5:2379,https://10.0.0.6:2379", True),
+    ],
+)
+def test_uses_external_etcd(servers: str, external: bool) -> None:
+    manifest = f"    - kube-apiserver\n    - --etcd-servers={servers}\n    - --secure-port=6443\n"
+    assert uses_external_etcd(apiserver_manifest=manifest) is external
+    assert not uses_external_etcd(apiserver_manifest="")
 
 
 UP = (True, True)
@@ -67,6 +86,7 @@ INITS = {
     "killed at once": ((set(), INIT, SILENT, []), Step.UNDO, "partial"),
     "killed among the kubeconfigs": ((AFTER_ADMIN, INIT, SILENT, []), Step.UNDO, "partial"),
     "killed before manifests": ((AFTER_KUBECONFIGS, INIT, SILENT, []), Step.UNDO, "partial"),
+    "killed before the manifest of etcd": ((BEFORE_ETCD, INIT, SILENT, []), Step.UNDO, "partial"),
     "only kubelet.conf, of an init": ((WORKER, INIT, SILENT, []), Step.UNDO, "partial"),
     "the attempt was cut off": ((AFTER_ADMIN, UNKNOWN, SILENT, []), Step.UNDO, "partial"),
     "half done by hand": ((AFTER_ADMIN, None, SILENT, []), Step.REFUSE, "partial"),
@@ -100,6 +120,7 @@ def test_judge_init(
     verdict = judge_init(
         node="pi-1",
         files=files,
+        external_etcd=False,
         attempt=attempt,
         settings="s",
         api_answers=api_answers,
@@ -120,6 +141,7 @@ def test_init_never_destroys_what_is_not_ours_or_in_use(
     verdict = judge_init(
         node="pi-1",
         files=files,
+        external_etcd=False,
         attempt=attempt,
         settings="s",
         api_answers=api[0],
@@ -149,6 +171,7 @@ JOINS = {
     "another cluster, joined by us": ((WORKER, JOIN, True, B, False), Step.REFUSE, "other_cluster"),
     "killed after the kubelet joined": ((WORKER, JOIN, True, A, False), Step.FINISH, "partial"),
     "control plane killed late": ((COMPLETE, JOIN, True, A, True), Step.FINISH, "partial"),
+    "control plane killed before it had its etcd": ((BEFORE_ETCD, JOIN, True, A, True), Step.UNDO, "partial"),
     "control plane killed early": ((WORKER, JOIN, True, A, True), Step.UNDO, "partial"),
     "no client certificate": ((WORKER, JOIN, False, A, False), Step.UNDO, "partial"),
     "killed in the bootstrap": ((BOOTSTRAP, JOIN, False, A, False), Step.UNDO, "partial"),
@@ -170,6 +193,7 @@ def test_judge_join(
     verdict = judge_join(
         node="pi-2",
         files=files,
+        external_etcd=False,
         attempt=attempt,
         kubelet_complete=complete,
         ca_cert_hash=own,
@@ -190,6 +214,7 @@ def test_join_undoes_by_hand_only_what_holds_no_data(
     verdict = judge_join(
         node="pi-2",
         files=files,
+        external_etcd=False,
         attempt=attempt,
         kubelet_complete=complete,
         ca_cert_hash=own,
