@@ -187,7 +187,7 @@ def wait_for_boot(podman: Podman, *, container: str, deadline: float) -> None:
     """Wait until systemd has started what it starts at boot."""
     while True:
         # Fails while systemd does not listen yet. "degraded" is booted as well: a Pi may have a failed unit.
-        _, output, error = podman(["exec", container, "systemctl", "is-system-running"])
+        output, error = podman(["exec", container, "systemctl", "is-system-running"])[1:]
         state = output.strip()
         if state in ("running", "degraded"):
             return

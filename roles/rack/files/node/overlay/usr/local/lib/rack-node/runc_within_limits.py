@@ -1,12 +1,11 @@
-#!/usr/bin/python3 -IS
 # Copyright: bramble.pi contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Stands before runc where the node lacks CAP_SYS_RESOURCE, and takes out of configurations what fails there.
 
 Docker and containerd ask for an oom_score_adj below their own, for limits above their own, and for all
-capabilities. runc refuses to start such a container. With this link in front of it in PATH, both
-run with their distribution's own configuration.
+capabilities. runc refuses to start such a container. With this before it in PATH, both run with their
+distribution's own configuration.
 """
 
 from __future__ import annotations
