@@ -27,7 +27,7 @@ step() {
 
 # Print the value of a variable of the first control plane.
 value() {
-    .venv/bin/ansible -i "$inventory" 'control_plane[0]' -o -m ansible.builtin.debug -a "var=$1" |
+    .venv/bin/ansible -i "$inventory" 'control_plane[0]' -m ansible.builtin.debug -a "var=$1" |
         sed -n "s/.*\"$1\": \"\([^\"]*\)\".*/\1/p"
 }
 

@@ -40,7 +40,8 @@ options:
 EXAMPLES = r"""
 - name: Apply flannel
   bramble.pi.kubectl_apply:
-    definition: "{{ lookup('file', 'kube-flannel.yml') | bramble.pi.flannel_manifest('10.42.0.0/16', sha256) }}"
+    definition: >-
+      {{ lookup('file', 'kube-flannel.yml') | bramble.pi.flannel_manifest('10.42.0.0/16', sha256) }}
   vars:
     sha256: 1c06a15a771009c263bdb1f51c928af46f7606fe969f3963652167938d536aaa
 """

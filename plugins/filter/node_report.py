@@ -9,8 +9,14 @@ import json
 from collections.abc import Sequence
 from typing import Any, Callable
 
-import jmespath
 from ansible.errors import AnsibleFilterError
+
+try:
+    import jmespath
+except ImportError:
+    HAS_JMESPATH = False
+else:
+    HAS_JMESPATH = True
 
 DOCUMENTATION = r"""
 name: node_report
@@ -63,7 +69,7 @@ _value:
       sample: ['pi-2 is not Ready: container runtime network not ready']
 """
 
-_QUERY = jmespath.compile(
+_QUERY = (
     "items[].{name: metadata.name, labels: keys(metadata.labels || `{}`),"
     " version: status.nodeInfo.kubeletVersion, runtime: status.nodeInfo.containerRuntimeVersion,"
     " cordoned: spec.unschedulable,"
@@ -94,8 +100,10 @@ def _lines(rows: Sequence[Sequence[str]]) -> list[str]:
 
 def node_report(nodes: str, expected: Sequence[str] = ()) -> dict[str, Any]:
     """Make the report."""
+    if not HAS_JMESPATH:
+        raise AnsibleFilterError("jmespath is missing on the controller: run pip install -r requirements.txt")
     try:
-        found = _QUERY.search(json.loads(nodes))
+        found = jmespath.search(_QUERY, json.loads(nodes))
     except json.JSONDecodeError:
         found = None
     if found is None:

@@ -59,7 +59,7 @@ class BootLayout(NamedTuple):
 def _config_lines(*, files: BootFiles, partition: str, name: str, depth: int = 0) -> Iterator[str]:
     for raw_line in (files.read(f"{partition}/{name}") or "").splitlines():
         line = raw_line.strip()
-        word, _, included = line.partition(" ")
+        word, _blank, included = line.partition(" ")
         if word == "include" and depth < _MAX_INCLUDE_DEPTH:
             yield from _config_lines(files=files, partition=partition, name=included.strip(), depth=depth + 1)
         else:
@@ -78,7 +78,7 @@ def read_config(*, files: BootFiles, partition: str) -> BootConfig:
             section = line.strip("[]").strip().lower()
             filters = set() if section == "all" else {*filters, section}
             continue
-        key, _, value = (part.strip() for part in line.partition("="))
+        key, _equals, value = (part.strip() for part in line.partition("="))
         if key not in plain:
             continue
         if not filters:
@@ -133,7 +133,7 @@ def find_cmdline(*, files: BootFiles) -> BootLayout:
             if files.exists(f"{partition}/current/{config.cmdline}"):
                 config = config._replace(os_prefix="current/", tryboot_prefix="new/")
         elif config.os_prefix:
-            folder, slash, _ = config.os_prefix.rpartition("/")
+            folder, slash, _name = config.os_prefix.rpartition("/")
             if slash and not files.exists(f"{partition}/{folder}"):
                 # The firmware ignores a prefix under which it finds no kernel.
                 why = f"{why}, and its os_prefix={config.os_prefix} is ignored as there is no such folder"

@@ -54,7 +54,7 @@ def _subject_public_key_info(der: bytes) -> bytes:
     offset, end = _element(der=der, offset=offset, end=end, tag=_SEQUENCE, field="TBSCertificate")
     # Version 1 certificates leave the version out.
     if der[offset : offset + 1] == bytes([_EXPLICIT_VERSION]):
-        _, offset = _element(der=der, offset=offset, end=end, tag=_EXPLICIT_VERSION, field="version")
+        _start, offset = _element(der=der, offset=offset, end=end, tag=_EXPLICIT_VERSION, field="version")
     for tag, field in (
         (_INTEGER, "serial number"),
         (_SEQUENCE, "signature algorithm"),
@@ -62,8 +62,8 @@ def _subject_public_key_info(der: bytes) -> bytes:
         (_SEQUENCE, "validity"),
         (_SEQUENCE, "subject"),
     ):
-        _, offset = _element(der=der, offset=offset, end=end, tag=tag, field=field)
-    _, after = _element(der=der, offset=offset, end=end, tag=_SEQUENCE, field="SubjectPublicKeyInfo")
+        _start, offset = _element(der=der, offset=offset, end=end, tag=tag, field=field)
+    _start, after = _element(der=der, offset=offset, end=end, tag=_SEQUENCE, field="SubjectPublicKeyInfo")
     return der[offset:after]
 
 

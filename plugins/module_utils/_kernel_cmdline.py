@@ -40,7 +40,7 @@ class Wanted(NamedTuple):
 
     def tokens(self) -> list[str]:
         """Return every token that the line is to have."""
-        return [token for _, token in self.settings] + list(self.present)
+        return [token for _key, token in self.settings] + list(self.present)
 
     def enabled_controllers(self) -> set[str]:
         """Return the control group controllers that are to be enabled."""

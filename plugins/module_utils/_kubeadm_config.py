@@ -83,7 +83,7 @@ def _extra_args(*, value: Any, version: str, field: str) -> Any:
         raise KubeadmConfigError(f"{field} is {value!r}; wanted is a mapping of flag to value")
     if version == "v1beta4":
         return [{"name": name, "value": argument} for name, argument in pairs]
-    names = [name for name, _ in pairs]
+    names = [name for name, _value in pairs]
     repeated = sorted({name for name in names if names.count(name) > 1})
     if repeated:
         raise KubeadmConfigError(

@@ -147,7 +147,7 @@ def _missing(module: AnsibleModule, plan: core.Plan) -> list[str]:
 
 def _apply(module: AnsibleModule, plan: core.Plan) -> None:
     # Not through systemd, so that what iptables and ip say of a fault is at hand.
-    code, _, error = module.run_command([core.SCRIPT, "start"])
+    code, _output, error = module.run_command([core.SCRIPT, "start"])
     if code != 0:
         raise core.PodNetworkError(
             f"{core.SCRIPT} failed: {error.strip()}. The nodes have to reach each other "

@@ -14,7 +14,7 @@ from ansible_collections.bramble.pi.plugins.filter.flannel_manifest import flann
 
 ROOT = Path(__file__).parents[4]
 # The file of flannel's release of that name (Apache License 2.0).
-MANIFEST = (ROOT / "tests/unit/fixtures/flannel/kube-flannel-v0.28.9.yml").read_text()
+MANIFEST = (ROOT / "tests/unit/fixtures/flannel/kube-flannel-v0.28.9.txt").read_text()
 DEFAULTS = yaml.safe_load((ROOT / "roles/pod_network/defaults/main.yml").read_text())
 SHA256 = DEFAULTS["pod_network_flannel_sha256"]
 

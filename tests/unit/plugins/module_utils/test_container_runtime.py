@@ -26,8 +26,10 @@ WISHES = core.ContainerdWishes(cni_bin_dir="/opt/cni/bin")
 SANDBOX_WISHES = WISHES._replace(sandbox_image="registry.k8s.io/pause:3.9")
 
 
-def merge(present: dict[str, Any], wanted: dict[str, Any] = WANTED) -> dict[str, Any]:
-    merged: dict[str, Any] = json.loads(core.merge_daemon_json(text=json.dumps(present), wanted=wanted))
+def merge(present: dict[str, Any], wanted: dict[str, Any] | None = None) -> dict[str, Any]:
+    merged: dict[str, Any] = json.loads(
+        core.merge_daemon_json(text=json.dumps(present), wanted=wanted or WANTED)
+    )
     return merged
 
 

@@ -273,7 +273,7 @@ def test_edit_is_idempotent_and_stable(tokens: list[str], asked: Wanted) -> None
     assert not set(after) & set(asked.absent)
     # What was not asked for is there as often as before, in the order of before.
     named = {*asked.tokens(), *asked.absent}
-    keys = {key for key, _ in asked.settings}
+    keys = {key for key, _token in asked.settings}
 
     def others(line: list[str]) -> list[str]:
         return [

@@ -106,7 +106,7 @@ def ensure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Ensure:
 
     def run(node: Node, *, check_mode: bool = False, **parameters: Any) -> dict[str, Any]:
         module = Module(node, check_mode=check_mode, **parameters)
-        return container_runtime.ContainerRuntime(cast("AnsibleModule", module), node).ensure()
+        return container_runtime.ContainerRuntime(cast(AnsibleModule, module), node).ensure()
 
     return run
 

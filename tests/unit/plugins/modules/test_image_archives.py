@@ -50,7 +50,7 @@ class Module:
 
 
 def ensure(module: Module) -> list[str]:
-    return image_archives.ImageArchives(cast("AnsibleModule", module)).ensure()
+    return image_archives.ImageArchives(cast(AnsibleModule, module)).ensure()
 
 
 @pytest.fixture(scope="module")

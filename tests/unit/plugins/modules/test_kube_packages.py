@@ -74,7 +74,7 @@ def ensure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Ensure:
 
     def run(node: Node, *, check_mode: bool = False, **parameters: Any) -> dict[str, Any]:
         module = Module(check_mode=check_mode, **parameters)
-        result = kube_packages.KubePackages(cast("AnsibleModule", module), node).ensure()
+        result = kube_packages.KubePackages(cast(AnsibleModule, module), node).ensure()
         return {**result, "warnings": module.warnings}
 
     return run

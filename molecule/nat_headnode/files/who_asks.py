@@ -1,4 +1,3 @@
-#!/usr/bin/env python3
 """Web server that answers with the address that the request came from."""
 
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
