@@ -17,7 +17,9 @@ attributes:
       - Can run in C(check_mode) and return changed status prediction without modifying
         the node.
   diff_mode:
-    description: Will return details on what has changed (or possibly needs changing in C(check_mode)), when in diff mode.
+    description:
+      - Will return details on what has changed (or possibly needs changing in C(check_mode)), when in
+        diff mode.
   idempotent:
     description:
       - When run twice in a row outside check mode, with the same arguments, the second invocation
