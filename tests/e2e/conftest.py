@@ -22,6 +22,8 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 BIN = Path(sys.executable).parent
 RACK_NAME = "e2e"
+# Not the default, so that it is seen to be followed.
+POD_CIDR = "10.200.0.0/16"
 ENVIRONMENT = {**os.environ, "LC_ALL": "C.UTF-8", "ANSIBLE_FORCE_COLOR": "0"}
 
 
@@ -115,10 +117,11 @@ def rack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rack]:
     shutil.copytree(ROOT / "inventories" / "virtual", inventory)
     hosts = inventory / "hosts.yml"
     text = hosts.read_text()
-    for ours, theirs in {
-        "rack_name: demo": f"rack_name: {RACK_NAME}",
+    changes = {
+        "rack_name: demo": f"rack_name: {RACK_NAME}\n    control_plane_pod_cidr: {POD_CIDR}",
         "10.89.60.0/24": "10.89.90.0/24",
-    }.items():
+    }
+    for ours, theirs in changes.items():
         assert text.count(ours) == 1
         text = text.replace(ours, theirs)
     hosts.write_text(text)

@@ -5,11 +5,12 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import time
 
 from tests.bench import count_steps
-from tests.e2e.conftest import ROOT, Rack
+from tests.e2e.conftest import POD_CIDR, ROOT, Rack
 
 NODES = {"pi-1", "pi-2", "pi-3"}
 ALL_READY = dict.fromkeys(NODES, "True")
@@ -88,6 +89,21 @@ def test_reset_wants_a_plain_yes(rack: Rack) -> None:
     assert "reset_confirm" in refused.output
     assert "maybe" in refused.output
     assert rack.ready() == ALL_READY
+
+
+def test_flannel_gets_the_pod_network_of_the_cluster(rack: Rack) -> None:
+    # The manifest of the release itself; its image cannot be had in a rack without a registry, so
+    # this is the API server's acceptance, not flannel's daemon.
+    manifest = ROOT / "tests" / "unit" / "fixtures" / "flannel" / "kube-flannel-v0.28.9.txt"
+    flannel = ("--tags", "pod_network", "-e", "pod_network_plugin=flannel")
+    flannel += ("-e", f"pod_network_flannel_url={manifest.as_uri()}")
+    rack.playbook("site.yml", *flannel, "--check")
+    applied = rack.playbook("site.yml", *flannel)
+    assert sum(counts["changed"] for counts in applied.recap().values()) == 1
+    assert_unchanged(rack.playbook("site.yml", *flannel).recap())
+    data = rack.kubectl("--namespace", "kube-flannel", "get", "configmap", "kube-flannel-cfg")["data"]
+    assert json.loads(data["net-conf.json"])["Network"] == POD_CIDR
+    rack.shell("pi-1", "kubectl --kubeconfig /etc/kubernetes/admin.conf delete namespace kube-flannel")
 
 
 def test_one_worker_is_taken_out_and_added_again(rack: Rack) -> None:
