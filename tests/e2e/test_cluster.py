@@ -95,8 +95,8 @@ def test_flannel_gets_the_pod_network_of_the_cluster(rack: Rack) -> None:
     # The manifest of the release itself; its image cannot be had in a rack without a registry, so
     # this is the API server's acceptance, not flannel's daemon.
     manifest = ROOT / "tests" / "unit" / "fixtures" / "flannel" / "kube-flannel-v0.28.9.txt"
-    flannel = ("--tags", "pod_network", "-e", "pod_network_plugin=flannel")
-    flannel += ("-e", f"pod_network_flannel_url={manifest.as_uri()}")
+    url = f"pod_network_flannel_url={manifest.as_uri()}"
+    flannel = ("--tags", "pod_network", "-e", "pod_network_plugin=flannel", "-e", url)
     rack.playbook("site.yml", *flannel, "--check")
     applied = rack.playbook("site.yml", *flannel)
     assert sum(counts["changed"] for counts in applied.recap().values()) == 1
