@@ -23,7 +23,7 @@ _ARMOUR = re.compile(
 #: Places of Kubernetes' packages: what is wrong with naming them in another file.
 _FOREIGN_SOURCES = {
     "apt.kubernetes.io": "that repository is gone, and apt-get update fails for it",
-    "packages.example.org/apt kubernetes-": "that repository is gone, and apt-get update fails for it",
+    "kubernetes-xenial": "that repository is gone, and apt-get update fails for it",
     "pkgs.k8s.io": "apt refuses to have one repository with two keys, and other minors would be offered",
 }
 
@@ -66,7 +66,7 @@ def foreign_sources(*, files: dict[str, str]) -> list[str]:
         lines = [line for line in text.splitlines() if not line.lstrip().startswith("#")]
         for address, reason in _FOREIGN_SOURCES.items():
             if any(address in line for line in lines):
-                warnings.append(f"{path} names {address.partition(' ')[0]}: {reason}. Remove {path}")
+                warnings.append(f"{path} names {address}: {reason}. Remove {path}")
                 break
     return warnings
 

@@ -72,8 +72,8 @@ def test_names_sources_that_get_in_the_way() -> None:
             "/etc/apt/sources.list": "deb http://debian.example.org/debian bookworm main\n",
             "/a.list": "deb https://apt.kubernetes.io/ kubernetes-xenial main\n",
             "/b.list": "# deb https://apt.kubernetes.io/ kubernetes-xenial main\n",
-            "/c.list": "deb http://packages.example.org/apt kubernetes-xenial main\n",
-            "/d.list": "deb http://packages.example.org/apt cloud-sdk main\n",
+            "/c.list": "deb http://mirror.example.org/apt kubernetes-xenial main\n",
+            "/d.list": "deb http://mirror.example.org/apt cloud-sdk main\n",
             "/e.sources": "Types: deb\nURIs: https://pkgs.k8s.io/core:/stable:/v1.30/deb/\nSuites: /\n",
         }
     )
