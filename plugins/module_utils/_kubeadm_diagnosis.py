@@ -207,7 +207,8 @@ def _shortened(*, text: str) -> str:
 
 def last_words(*, output: str) -> str | None:
     """Return the line in which kubeadm names its error."""
-    lines = [line.strip() for line in output.splitlines()]
+    # How to see a stack trace is said last, after every error.
+    lines = [line.strip() for line in output.splitlines() if not line.startswith("To see the stack trace")]
     for pattern in (
         r"error execution phase .*",
         r"error: .*",

@@ -186,6 +186,15 @@ def test_last_words() -> None:
     assert last_words(output="") is None
     assert last_words(output="one\n\ntwo\n\n") == "two"
     assert last_words(output="couldn't create pki\nTo see the stack trace\n") == "couldn't create pki"
+    # kubeadm 1.20.2 of a configuration that it refuses
+    refusal = (
+        'could not convert cfg to an internal cfg: apiServer.certSANs: Invalid value: "bad_name!": altname'
+    )
+    trace = "To see the stack trace of this error execute with --v=5 or higher"
+    assert (
+        last_words(output=f"W1121 07:28:07.168012 17045 kubelet.go:200] no docker\n{refusal}\n{trace}\n")
+        == refusal
+    )
 
 
 def test_secrets_do_not_come_through() -> None:
