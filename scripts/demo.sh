@@ -64,6 +64,13 @@ TEXT
         total=2
         step "Install the tools" scripts/setup.sh rack
         step "Remove the rack" playbook playbooks/rack_destroy.yml
+        cat <<TEXT
+
+The rack is gone. What took long to make is kept for the next one, in ~/.cache/bramble and as podman images.
+To remove that as well:
+
+  .venv/bin/ansible-playbook -i $inventory playbooks/rack_destroy.yml -e rack_remove_cache=true
+TEXT
         ;;
     *)
         printf 'usage: %s up|down\n' "$0" >&2
