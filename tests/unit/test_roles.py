@@ -92,3 +92,19 @@ def test_preflight_looks_at_inputs_that_there_are() -> None:
     roles = "|".join(ROLES)
     used = set(re.findall(rf"\b(?:{roles})_[a-z_]+\b", source))
     assert used - known == set()
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_switches_may_come_from_the_command_line(role: str) -> None:
+    """`-e switch=true` is a text, which a condition of ansible-core refuses unless it is read as a boolean."""
+    switches = [name for name, option in options(role).items() if option.get("type") == "bool"]
+    for path in (ROOT / "roles" / role).glob("*/*.yml"):
+        for line in path.read_text(encoding="utf-8").splitlines():
+            # An argument of a module is read as a boolean by the module.
+            if path.parent.name not in ("tasks", "handlers") or re.match(
+                r"^\s+\w+: \"\{\{ \w+ \}\}\"$", line
+            ):
+                continue
+            for name in switches:
+                used = re.search(rf"(?:when:|changed_when:|^\s+-) .*?\b{name}\b(?P<rest>.*)", line)
+                assert used is None or used["rest"].startswith(" | bool"), f"{path.name}: {line.strip()}"
