@@ -96,7 +96,7 @@ def test_preflight_looks_at_inputs_that_there_are() -> None:
 
 @pytest.mark.parametrize("role", ROLES)
 def test_switches_may_come_from_the_command_line(role: str) -> None:
-    """`-e switch=true` is a text, which a condition of ansible-core refuses unless it is read as a boolean."""
+    """`-e switch=true` is a text, which ansible-core refuses as a condition until it is read as a boolean."""
     switches = [name for name, option in options(role).items() if option.get("type") == "bool"]
     for path in (ROOT / "roles" / role).glob("*/*.yml"):
         for line in path.read_text(encoding="utf-8").splitlines():
