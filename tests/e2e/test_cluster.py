@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+import base64
+import datetime
 import json
 import subprocess
 import time
@@ -59,6 +61,23 @@ def test_controllers_and_kernel_command_line(rack: Rack) -> None:
 def test_kubeconfig_of_the_ordinary_user(rack: Rack) -> None:
     assert rack.shell("pi-1", "stat -c '%U %a' /home/pi/.kube/config").split() == ["pi", "600"]
     assert "pi-3" in rack.shell("pi-1", "su - pi -c 'kubectl get nodes'")
+
+
+def test_tokens_live_for_half_an_hour_at_most(rack: Rack) -> None:
+    tokens = rack.kubectl(
+        "--namespace",
+        "kube-system",
+        "get",
+        "secrets",
+        "--field-selector",
+        "type=bootstrap.kubernetes.io/token",
+    )["items"]
+    # The one that init was given, and the one that the workers joined with.
+    assert len(tokens) >= 2
+    latest = datetime.datetime.now(datetime.timezone.utc) + datetime.timedelta(minutes=30)
+    for token in tokens:
+        expires = base64.b64decode(token["data"]["expiration"]).decode()
+        assert datetime.datetime.fromisoformat(expires) <= latest
 
 
 def test_packages_are_held(rack: Rack) -> None:
