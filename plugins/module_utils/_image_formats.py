@@ -1,0 +1,243 @@
+# Copyright: bramble.pi contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Images as they are published: raw, or packed as zip, gzip, xz or zstd, told by what is in the file."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import subprocess
+import tempfile
+import zipfile
+import zlib
+from collections.abc import Iterator
+from typing import IO, NamedTuple, Protocol
+
+_ZIP_END = b"PK\x05\x06"
+_ZIP_END_SIZE = 22
+_ZIP_ENCRYPTED = 1
+
+
+class ImageFormatError(Exception):
+    """A file that cannot be unpacked; the message names it."""
+
+
+class ImageReader(Protocol):
+    """The bytes of an image, unpacked."""
+
+    #: The name of the image inside, such as ``2025-10-01-raspios-trixie-arm64-lite.img``.
+    name: str
+    #: ``none``, ``zip``, ``gzip``, ``xz`` or ``zstd``.
+    compression: str
+
+    def readinto(self, buffer: memoryview | bytearray) -> int:
+        """Fill the buffer; fewer bytes, then 0, come only at the end, and only if the file is sound."""
+
+
+class _Tool(NamedTuple):
+    """A decompressor that reads standard input."""
+
+    compression: str
+    command: tuple[str, ...]
+    package: str
+    suffixes: tuple[str, ...]
+
+
+# xz uses all processors where the archive has several blocks. The limit of zstd is what frames made with
+# --long=31 need; it allocates only what the archive at hand does.
+_XZ = _Tool("xz", ("xz", "-dc", "-T0"), "xz-utils (in Homebrew: xz)", (".xz",))
+_GZIP = _Tool("gzip", ("gzip", "-dc"), "gzip", (".gz",))
+_ZSTD = _Tool("zstd", ("zstd", "-dcq", "--memory=2048MB"), "zstd", (".zst", ".zstd"))
+
+_TOOLS = (
+    (b"\xfd7zXZ\x00", _XZ),
+    (b"\x1f\x8b", _GZIP),
+    (b"\x28\xb5\x2f\xfd", _ZSTD),
+    # A skippable frame, with which pzstd begins.
+    *((bytes((low, 0x2A, 0x4D, 0x18)), _ZSTD) for low in range(0x50, 0x60)),
+)
+_ZIP_MAGICS = (b"PK\x03\x04", _ZIP_END)
+#: Settings of the decompressors that a user may have in the environment.
+_TOOL_VARIABLES = frozenset({"XZ_DEFAULTS", "XZ_OPT", "GZIP", "ZSTD_CLEVEL", "ZSTD_NBTHREADS"})
+_WANTED = "wanted a raw image, or one packed as .zip, .gz, .xz or .zst"
+_OTHERS = (
+    (0, b"BZh", "a bzip2 archive"),
+    (0, b"7z\xbc\xaf\x27\x1c", "a 7z archive"),
+    (0, b"Rar!", "a rar archive"),
+    (257, b"ustar", "a tar archive"),
+)
+
+
+def tool_environment() -> dict[str, str]:
+    """Return the environment of a compressor: messages in English, and no options of the user's."""
+    kept = {name: value for name, value in os.environ.items() if name not in _TOOL_VARIABLES}
+    return {**kept, "LC_ALL": "C"}
+
+
+def require_tool(*, command: str, package: str, why: str) -> None:
+    """Refuse at once if a command is missing."""
+    if shutil.which(command) is None:
+        raise ImageFormatError(
+            f"{why} needs the command {command}, which is not there; install the package {package}"
+        )
+
+
+def _fill(source: IO[bytes], buffer: memoryview | bytearray) -> int:
+    """Read until the buffer is full or the source at its end."""
+    view = memoryview(buffer)
+    done = 0
+    while done < len(view):
+        count = source.readinto(view[done:])  # type: ignore[attr-defined]  # IO lacks it, all used here have it
+        if not count:
+            break
+        done += count
+    return done
+
+
+class _RawReader:
+    compression = "none"
+
+    def __init__(self, *, path: str, file: IO[bytes]) -> None:
+        self.name = os.path.basename(path)
+        self._file = file
+
+    def readinto(self, buffer: memoryview | bytearray) -> int:
+        return _fill(self._file, buffer)
+
+
+class _ToolReader:
+    """The output of a decompressor."""
+
+    def __init__(
+        self, *, path: str, tool: _Tool, process: subprocess.Popen[bytes], errors: IO[bytes]
+    ) -> None:
+        self.compression = tool.compression
+        self.name = os.path.basename(path)
+        for suffix in tool.suffixes:
+            if self.name.lower().endswith(suffix):
+                self.name = self.name[: -len(suffix)]
+        self._path = path
+        self._tool = tool
+        self._process = process
+        self._errors = errors
+
+    def readinto(self, buffer: memoryview | bytearray) -> int:
+        if self._process.stdout is None:
+            raise ValueError("the process was started without a pipe")
+        count = _fill(self._process.stdout, buffer)
+        # Only the exit code says whether that was the end of the image or of what could be read of it.
+        if count < len(buffer) and self._process.wait() != 0:
+            self._errors.seek(0)
+            said = self._errors.read().decode(errors="replace").strip().replace("\n", "; ")
+            raise ImageFormatError(
+                f"{self._path} is truncated or corrupt: {' '.join(self._tool.command)} ended with "
+                f"{self._process.returncode}, wanted 0, and said: {said or 'nothing'}. Fetch it again"
+            )
+        return count
+
+
+class _ZipReader:
+    compression = "zip"
+
+    def __init__(self, *, path: str, member: zipfile.ZipInfo, file: IO[bytes]) -> None:
+        self.name = os.path.basename(member.filename)
+        self._path = path
+        self._left = member.file_size
+        self._file = file
+
+    def readinto(self, buffer: memoryview | bytearray) -> int:
+        try:
+            count = _fill(self._file, buffer)
+        except (zipfile.BadZipFile, zlib.error, EOFError, OSError) as error:
+            raise ImageFormatError(
+                f"{self._path} is truncated or corrupt: {error or 'it ends too early'}. Fetch it again"
+            ) from error
+        self._left -= count
+        if count < len(buffer) and self._left:
+            raise ImageFormatError(
+                f"{self._path} is corrupt: its {self.name} is {self._left} bytes shorter than it says. "
+                f"Fetch it again"
+            )
+        return count
+
+
+@contextlib.contextmanager
+def _open_tool(*, path: str, tool: _Tool, file: IO[bytes]) -> Iterator[ImageReader]:
+    require_tool(command=tool.command[0], package=tool.package, why=f"unpacking {path}")
+    with tempfile.TemporaryFile() as errors:
+        process = subprocess.Popen(
+            tool.command, stdin=file, stdout=subprocess.PIPE, stderr=errors, bufsize=0, env=tool_environment()
+        )
+        with process:
+            try:
+                yield _ToolReader(path=path, tool=tool, process=process, errors=errors)
+            finally:
+                # It has ended by itself unless the caller left before the end of the image.
+                process.kill()
+
+
+def _check_zip_end(*, path: str, file: IO[bytes]) -> None:
+    """Refuse what follows the end of a zip, which zipfile passes over."""
+    size = os.fstat(file.fileno()).st_size
+    tail_start = max(0, size - _ZIP_END_SIZE - 0xFFFF)
+    file.seek(tail_start)
+    tail = file.read()
+    end = tail.rfind(_ZIP_END)
+    if end < 0:
+        raise ImageFormatError(
+            f"{path} is truncated: a zip of {size} bytes whose table of contents is missing. Fetch it again"
+        )
+    extra = len(tail) - (end + _ZIP_END_SIZE + int.from_bytes(tail[end + 20 : end + 22], "little"))
+    if extra:
+        raise ImageFormatError(
+            f"{path} is corrupt: {abs(extra)} bytes too {'many' if extra > 0 else 'few'} at its end. "
+            f"Fetch it again"
+        )
+
+
+@contextlib.contextmanager
+def _open_zip(*, path: str, file: IO[bytes]) -> Iterator[ImageReader]:
+    _check_zip_end(path=path, file=file)
+    with contextlib.ExitStack() as stack:
+        try:
+            archive = stack.enter_context(zipfile.ZipFile(file))
+            members = [member for member in archive.infolist() if not member.is_dir()]
+            if len(members) != 1:
+                names = ", ".join(member.filename for member in members[:5])
+                more = ", ..." if len(members) > 5 else ""
+                raise ImageFormatError(
+                    f"{path} is a zip with {len(members)} files ({names}{more}); wanted one, the image. "
+                    f"Unpack it and give the path of the image"
+                )
+            member = members[0]
+            if member.flag_bits & _ZIP_ENCRYPTED:
+                raise ImageFormatError(
+                    f"{path} is a zip with a password; wanted one without. Unpack it first"
+                )
+            inside = stack.enter_context(archive.open(member))
+        except (zipfile.BadZipFile, NotImplementedError) as error:
+            raise ImageFormatError(f"{path} is a zip that cannot be read: {error}. Fetch it again") from error
+        yield _ZipReader(path=path, member=member, file=inside)
+
+
+@contextlib.contextmanager
+def open_image(*, path: str) -> Iterator[ImageReader]:
+    """Open an image for reading from its beginning to its end."""
+    with open(path, "rb", buffering=0) as file:
+        head = file.read(512)
+        file.seek(0)
+        for offset, magic, name in _OTHERS:
+            if head.startswith(magic, offset):
+                raise ImageFormatError(f"{path} is {name}; {_WANTED}")
+        for magic, tool in _TOOLS:
+            if head.startswith(magic):
+                with _open_tool(path=path, tool=tool, file=file) as reader:
+                    yield reader
+                return
+        if head.startswith(_ZIP_MAGICS):
+            with _open_zip(path=path, file=file) as reader:
+                yield reader
+            return
+        yield _RawReader(path=path, file=file)
