@@ -5,8 +5,11 @@
 
 from __future__ import annotations
 
+import ipaddress
+import itertools
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
+from typing import NamedTuple
 
 MANAGED = "# Written by the collection bramble.pi; changes are overwritten.\n"
 
@@ -15,6 +18,9 @@ IPTABLES_RULES = "/etc/bramble/nat.iptables"
 SYSCTL = "/etc/sysctl.d/90-bramble-nat.conf"
 UNIT = "bramble-nat.service"
 UNIT_PATH = f"/etc/systemd/system/{UNIT}"
+
+OFF = "off"
+ROUTED = "routed"
 
 TABLE = "bramble_nat"
 CHAIN = "BRAMBLE-NAT"
@@ -26,6 +32,16 @@ _INTERFACE = re.compile(r"[A-Za-z0-9_.:@-]{1,15}")
 
 class NatError(ValueError):
     """Interfaces that cannot be used."""
+
+
+class Programs(NamedTuple):
+    """Paths of the programs that load the rules."""
+
+    nft: str
+    iptables: str
+    iptables_restore: str
+    ip6tables: str
+    ip6tables_restore: str
 
 
 def check_interfaces(*, inner: str, outer: str, existing: Collection[str]) -> None:
@@ -44,26 +60,74 @@ def check_interfaces(*, inner: str, outer: str, existing: Collection[str]) -> No
             )
 
 
-def nftables_rules(*, inner: str, outer: str) -> str:
+def check_networks(
+    *,
+    inner: str,
+    outer: str,
+    addresses: Mapping[str, Collection[str]],
+    cluster_networks: Collection[str],
+) -> None:
+    """Refuse sides that overlap each other, or a network of the cluster.
+
+    ``addresses`` are those that the interfaces have now, with their prefixes, by the interface's name.
+    """
+    sides = {
+        side: [ipaddress.IPv4Interface(address) for address in addresses.get(side, ())]
+        for side in (inner, outer)
+    }
+    for inside, outside in itertools.product(sides[inner], sides[outer]):
+        if inside.network.overlaps(outside.network):
+            raise NatError(
+                f"{inner} has the address {inside} and {outer} has {outside}; wanted are two networks that "
+                "do not overlap: give the rack one of its own, by preflight_node_network in "
+                "group_vars/all.yml and the addresses of its nodes"
+            )
+    for text, (side, its_addresses) in itertools.product(cluster_networks, sides.items()):
+        network = ipaddress.IPv4Network(text)
+        for address in its_addresses:
+            if network.overlaps(address.network):
+                raise NatError(
+                    f"{side} has the address {address}, which overlaps {text}, a network of the cluster; "
+                    "wanted is a free one: set another control_plane_pod_cidr or control_plane_service_cidr "
+                    "in group_vars/all.yml"
+                )
+
+
+def nftables_rules(*, inner: str, outer: str, ipv6: str) -> str:
     """Rules in a table of their own; loading them again replaces them."""
+    ipv6_out = (
+        ""
+        if ipv6 == ROUTED
+        else f"""        # IPv6 ends here, at once and not by a time-out.
+        meta nfproto ipv6 iifname "{inner}" oifname "{outer}" reject
+"""
+    )
     return f"""{MANAGED}
 # Declared first, so that the table can be deleted whether it was there or not.
-table ip {TABLE}
-delete table ip {TABLE}
+table inet {TABLE}
+delete table inet {TABLE}
 
-table ip {TABLE} {{
+table inet {TABLE} {{
     chain postrouting {{
         type nat hook postrouting priority 100; policy accept;
-        oifname "{outer}" masquerade
+        meta nfproto ipv4 oifname "{outer}" masquerade
     }}
 
-    # What the rack asked for may come back, and what was sent to a port that is forwarded into it;
-    # nothing else enters from outside.
+    # What was asked for from here may come back, and what was sent to a port that is forwarded may pass;
+    # nothing else that comes in from outside is forwarded, neither to the rack nor to pods on it.
     chain forward {{
         type filter hook forward priority 0; policy accept;
-        iifname "{outer}" oifname "{inner}" ct state related,established accept
-        iifname "{outer}" oifname "{inner}" ct status dnat accept
-        iifname "{outer}" oifname "{inner}" drop
+        iifname "{outer}" ct state related,established accept
+        iifname "{outer}" ct status dnat accept
+        iifname "{outer}" drop
+{ipv6_out}    }}
+
+    # The head answers from outside at its address there, and not at the one that the rack knows it by: what
+    # listens at that one, such as the rack's name server, is for the rack alone.
+    chain input {{
+        type filter hook input priority 0; policy accept;
+        iifname "{outer}" ct status dnat accept
+        iifname "{outer}" fib daddr . iif type != {{ local, broadcast, multicast, anycast }} drop
     }}
 }}
 """
@@ -85,31 +149,46 @@ COMMIT
 """
 
 
-def files(*, inner: str, outer: str, nft: str, iptables: str, iptables_restore: str) -> dict[str, str]:
+def kernel_parameters(*, outer: str, ipv6: str) -> dict[str, str]:
+    """Return the value of each parameter, by its path below /proc/sys."""
+    parameters = {"net/ipv4/ip_forward": "1"}
+    if ipv6 == ROUTED:
+        parameters["net/ipv6/conf/all/forwarding"] = "1"
+        # A router takes no route from another one, unless it is told to: the head's own way out.
+        parameters[f"net/ipv6/conf/{outer}/accept_ra"] = "2"
+    return parameters
+
+
+def files(*, inner: str, outer: str, ipv6: str, programs: Programs) -> dict[str, str]:
     """Return the content of each file by its path."""
+    parameters = kernel_parameters(outer=outer, ipv6=ipv6)
     return {
-        RULES: nftables_rules(inner=inner, outer=outer),
+        RULES: nftables_rules(inner=inner, outer=outer, ipv6=ipv6),
         IPTABLES_RULES: iptables_rules(inner=inner, outer=outer),
-        SYSCTL: f"{MANAGED}net.ipv4.ip_forward = 1\n",
-        UNIT_PATH: unit_text(nft=nft, iptables=iptables, iptables_restore=iptables_restore),
+        SYSCTL: MANAGED + "".join(f"{name} = {value}\n" for name, value in parameters.items()),
+        UNIT_PATH: unit_text(ipv6=ipv6, programs=programs),
     }
 
 
-def unit_text(*, nft: str, iptables: str, iptables_restore: str) -> str:
+def unit_text(*, ipv6: str, programs: Programs) -> str:
     """Load the rules before any interface is up, and again whenever nftables.service has flushed them."""
-    # The first one fails where there is nothing to take out yet. --wait takes the word after it for seconds
-    # if that is no option, even the name of a file.
-    load = (
-        f"-{iptables} --wait --delete FORWARD --jump {CHAIN}",
-        f"{iptables_restore} --wait --noflush {IPTABLES_RULES}",
-        f"{nft} --file {RULES}",
-    )
-    unload = (
-        f"-{iptables} --wait --delete FORWARD --jump {CHAIN}",
-        f"-{iptables} --wait --flush {CHAIN}",
-        f"-{iptables} --wait --delete-chain {CHAIN}",
-        f"-{nft} delete table ip {TABLE}",
-    )
+    families = [(programs.iptables, programs.iptables_restore)]
+    if ipv6 == ROUTED:
+        families.append((programs.ip6tables, programs.ip6tables_restore))
+    load: list[str] = []
+    unload: list[str] = []
+    for iptables, restore in families:
+        # Fails where there is nothing to take out yet. --wait takes the word after it for seconds if that is
+        # no option, even the name of a file.
+        take_out = f"-{iptables} --wait --delete FORWARD --jump {CHAIN}"
+        load += [take_out, f"{restore} --wait --noflush {IPTABLES_RULES}"]
+        unload += [
+            take_out,
+            f"-{iptables} --wait --flush {CHAIN}",
+            f"-{iptables} --wait --delete-chain {CHAIN}",
+        ]
+    load.append(f"{programs.nft} --file {RULES}")
+    unload.append(f"-{programs.nft} delete table inet {TABLE}")
     commands = "\n".join(
         f"{key}={command}"
         for key, group in (("ExecStart", load), ("ExecReload", load), ("ExecStop", unload))

@@ -12,7 +12,8 @@ short_description: Forward between a rack and the outside, with NAT
 version_added: '0.1.0'
 description:
   - Makes a head node the way out for the nodes behind it. What leaves by the outer interface gets its
-    address, answers come back, and nothing else enters from outside but what is sent to a forwarded port.
+    address, answers come back, and nothing else is forwarded from outside but what is sent to a forwarded
+    port. The head's own address inside is not to be reached from outside.
   - The rules stand in an nftables table of their own, C(bramble_nat), and in an iptables chain of their own,
     C(BRAMBLE-NAT), so that neither kube-proxy's rules nor Docker's are saved, flushed or overridden. The
     chain is there because Docker and firewalls drop in iptables whatever is not accepted there.
@@ -41,6 +42,19 @@ options:
     description: The interface to the outside, such as V(wlan0).
     type: str
     required: true
+  ipv6:
+    description:
+      - V(off) forwards no IPv6 between the rack and the outside.
+      - V(routed) forwards it without NAT. The router outside has to send the rack's prefix to the head, and
+        the head has to have an address of that prefix at O(inner_interface). Nothing enters unasked either.
+    type: str
+    choices: ['off', routed]
+    default: 'off'
+  cluster_networks:
+    description: IPv4 networks that neither side may overlap, such as those of pods and services.
+    type: list
+    elements: str
+    default: []
 """
 
 EXAMPLES = r"""
@@ -59,6 +73,7 @@ changes:
   sample: [write /etc/bramble/nat.nft, load the rules]
 """
 
+import json
 import os
 from collections.abc import Sequence
 
@@ -66,7 +81,6 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.bramble.pi.plugins.module_utils import _nat as core
 from ansible_collections.bramble.pi.plugins.module_utils._files import read_text, write_text
 
-_FORWARDING = "/proc/sys/net/ipv4/ip_forward"
 _SBIN = ("/usr/sbin", "/sbin")
 
 
@@ -103,25 +117,32 @@ class NatForwarding:
             for command in commands:
                 self._run(command)
 
-    def ensure(self, *, inner: str, outer: str) -> None:
+    def _addresses(self) -> dict[str, list[str]]:
+        """Return the IPv4 addresses of each interface, with their prefixes."""
+        ip = self._program("ip")
+        status, stdout, stderr = self.module.run_command([ip, "-json", "-4", "address", "show"])
+        if status != 0:
+            raise core.NatError(f"{ip} address ended with {status}: {stderr.strip()}")
+        return {
+            link["ifname"]: [f"{entry['local']}/{entry['prefixlen']}" for entry in link["addr_info"]]
+            for link in json.loads(stdout)
+            if "ifname" in link
+        }
+
+    def ensure(self, *, inner: str, outer: str, ipv6: str, cluster_networks: Sequence[str]) -> None:
         """Ensure that the rack has its way out."""
         core.check_interfaces(inner=inner, outer=outer, existing=os.listdir("/sys/class/net"))
-        nft, iptables = self._program("nft"), self._program("iptables")
-        systemctl = self._program("systemctl")
-        wanted = core.files(
-            inner=inner,
-            outer=outer,
-            nft=nft,
-            iptables=iptables,
-            iptables_restore=self._program("iptables-restore"),
+        core.check_networks(
+            inner=inner, outer=outer, addresses=self._addresses(), cluster_networks=cluster_networks
         )
-        for path, text in wanted.items():
+        programs = core.Programs(
+            *(self._program(name.replace("_", "-")) for name in core.Programs._fields),
+        )
+        systemctl = self._program("systemctl")
+        for path, text in core.files(inner=inner, outer=outer, ipv6=ipv6, programs=programs).items():
             self._write(path, text)
-        if (read_text(_FORWARDING) or "").strip() != "1":
-            self.changes.append("switch forwarding on")
-            if not self.module.check_mode:
-                with open(_FORWARDING, "w", encoding="ascii") as file:
-                    file.write("1\n")
+        for name, value in core.kernel_parameters(outer=outer, ipv6=ipv6).items():
+            self._set(f"/proc/sys/{name}", value)
         rules_changed = bool(
             {core.RULES, core.IPTABLES_RULES, core.UNIT_PATH}.intersection(
                 entry["after_header"] for entry in self.diff
@@ -129,13 +150,31 @@ class NatForwarding:
         )
         if not self._succeeds(systemctl, "is-enabled", "--quiet", core.UNIT):
             self._change("load the rules at each boot", [systemctl, "enable", core.UNIT])
+        filters = [programs.iptables] + ([programs.ip6tables] if ipv6 == core.ROUTED else [])
         loaded = (
             self._succeeds(systemctl, "is-active", "--quiet", core.UNIT)
-            and self._succeeds(nft, "list", "table", "ip", core.TABLE)
-            and self._succeeds(iptables, "--wait", "--check", "FORWARD", "--jump", core.CHAIN)
+            and self._succeeds(programs.nft, "list", "table", "inet", core.TABLE)
+            and all(
+                self._succeeds(program, "--wait", "--check", "FORWARD", "--jump", core.CHAIN)
+                for program in filters
+            )
         )
         if rules_changed or not loaded:
-            self._change("load the rules", [systemctl, "daemon-reload"], [systemctl, "restart", core.UNIT])
+            # Stopped by what the unit said before: what it loaded then goes, whatever it is to load now.
+            self._change(
+                "load the rules",
+                [systemctl, "stop", core.UNIT],
+                [systemctl, "daemon-reload"],
+                [systemctl, "start", core.UNIT],
+            )
+
+    def _set(self, path: str, value: str) -> None:
+        if (read_text(path) or "").strip() == value:
+            return
+        self.changes.append(f"set {path} to {value}")
+        if not self.module.check_mode:
+            with open(path, "w", encoding="ascii") as file:
+                file.write(f"{value}\n")
 
     def _write(self, path: str, text: str) -> None:
         before = read_text(path)
@@ -153,15 +192,22 @@ def main() -> None:
         argument_spec={
             "inner_interface": {"type": "str", "required": True},
             "outer_interface": {"type": "str", "required": True},
+            "ipv6": {"type": "str", "choices": [core.OFF, core.ROUTED], "default": core.OFF},
+            "cluster_networks": {"type": "list", "elements": "str", "default": []},
         },
         supports_check_mode=True,
     )
     forwarding = NatForwarding(module)
     try:
-        forwarding.ensure(inner=module.params["inner_interface"], outer=module.params["outer_interface"])
+        forwarding.ensure(
+            inner=module.params["inner_interface"],
+            outer=module.params["outer_interface"],
+            ipv6=module.params["ipv6"],
+            cluster_networks=module.params["cluster_networks"],
+        )
     except PermissionError as error:
         module.fail_json(msg=f"{error}; wanted are the rights of root: set become to true")
-    except (core.NatError, OSError) as error:
+    except (ValueError, OSError) as error:
         module.fail_json(msg=str(error), changes=forwarding.changes)
     module.exit_json(changed=bool(forwarding.changes), changes=forwarding.changes, diff=forwarding.diff)
 
