@@ -1,13 +1,13 @@
-# Each target does all of its own set-up. On a machine that cannot run the virtual rack it says what is missing.
+# Each target does all of its own set-up. A part of the tests that this machine cannot run is named with the reason.
 .DEFAULT_GOAL := help
-PARTS := lint unit sanity molecule e2e
+PARTS := lint unit sanity cards boot molecule e2e
 # The rack of containers that the demonstration brings up; a copy of the folder is another rack.
 INVENTORY ?= inventories/virtual
 
-.PHONY: help demo demo-down test bench setup $(PARTS)
+.PHONY: help demo demo-down test boot-all bench bench-cards setup $(PARTS)
 
 help: ## show this list
-	@sed -n 's/^\([a-z0-9 $$()A-Z-]*\):.*## \(.*\)/\1	\2/p' Makefile | sed 's/$$(PARTS)/$(PARTS)/' | expand -t 34
+	@sed -n 's/^\([a-z0-9 $$()A-Z-]*\):.*## \(.*\)/\1	\2/p' Makefile | sed 's/$$(PARTS)/$(PARTS)/' | expand -t 44
 
 setup: ## install the Python tools into .venv
 	@scripts/setup.sh
@@ -26,5 +26,13 @@ $(PARTS): ## run one part of the tests
 	@scripts/setup.sh
 	@.venv/bin/python scripts/run_tests.py $@
 
+boot-all: ## boot cards on an emulated Raspberry Pi 3 as well, and cut the power more often (not in test)
+	@scripts/setup.sh
+	@.venv/bin/python scripts/run_tests.py $@
+
 bench: ## count what a converge that changes nothing costs (needs the demonstration)
 	@.venv/bin/python tests/bench/count_steps.py --inventory "$(INVENTORY)"
+
+bench-cards: ## measure the writing of cards on throttled loop devices (needs root)
+	@scripts/setup.sh cards
+	@.venv/bin/python tests/bench/flash_cards.py

@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Run parts of the tests, show their output as it comes, and close with one summary.
 
-usage: run_tests.py PART...      PART: lint, unit, sanity, molecule, e2e
+usage: run_tests.py PART...      PART: lint, unit, sanity, cards, boot, boot-all, molecule, e2e
 
 A part that this machine cannot run is named with the reason. With CI=true that is a failure,
 so that a green run never means "not run".
@@ -139,7 +139,9 @@ def is_shell_script(name: str) -> bool:
 
 
 def unit(outcome: Outcome) -> None:
-    """Run what needs no container: pure logic, modules on files, the built collection."""
+    """Run what needs no container: pure logic, modules on files and loop devices, the built collection."""
+    # Without root some tests cannot run, which they say; the others do.
+    outcome.check("tools for cards", ["scripts/setup.sh", "cards"])
     outcome.pytest("tests/unit")
 
 
@@ -175,6 +177,21 @@ def sanity(outcome: Outcome) -> None:
     outcome.passed += len(names) - len(outcome.failed)
 
 
+def cards(outcome: Outcome) -> None:
+    """Flash loop devices by the playbook, and break what can break."""
+    outcome.pytest("tests/cards")
+
+
+def boot(outcome: Outcome) -> None:
+    """Flash the card of an arm64 system and boot it in QEMU."""
+    outcome.pytest("tests/boot", "-x", "-s", "-m", "not slow")
+
+
+def boot_all(outcome: Outcome) -> None:
+    """Do so on an emulated Raspberry Pi as well, and cut the power at more moments."""
+    outcome.pytest("tests/boot", "-x", "-s")
+
+
 def molecule(outcome: Outcome) -> None:
     """Run every scenario; each is one test."""
     for scenario in sorted(path.parent.name for path in ROOT.glob("molecule/*/molecule.yml")):
@@ -190,10 +207,20 @@ PARTS: dict[str, Callable[[Outcome], None]] = {
     "lint": lint,
     "unit": unit,
     "sanity": sanity,
+    "cards": cards,
+    "boot": boot,
+    "boot-all": boot_all,
     "molecule": molecule,
     "e2e": e2e,
 }
-NEEDS_RACK = ("molecule", "e2e")
+#: What tells whether a part can be run here, and the groups of packages that it needs.
+NEEDS: dict[str, tuple[list[str], list[str]]] = {
+    "cards": (["scripts/cards-possible.sh"], ["cards"]),
+    "boot": (["scripts/cards-possible.sh", "boot"], ["cards", "boot"]),
+    "boot-all": (["scripts/cards-possible.sh", "boot"], ["cards", "boot"]),
+    "molecule": (["scripts/rack-possible.sh"], ["rack"]),
+    "e2e": (["scripts/rack-possible.sh"], ["rack"]),
+}
 
 
 def run_part(name: str) -> Outcome:
@@ -201,16 +228,15 @@ def run_part(name: str) -> Outcome:
     outcome = Outcome()
     began = time.monotonic()
     print(f"\n=== {name}", flush=True)
-    if name in NEEDS_RACK:
-        possible = subprocess.run(
-            ["scripts/rack-possible.sh"], cwd=ROOT, capture_output=True, text=True, check=False
-        )
+    if name in NEEDS:
+        question, groups = NEEDS[name]
+        possible = subprocess.run(question, cwd=ROOT, capture_output=True, text=True, check=False)
         if possible.returncode != 0:
             outcome.not_run = possible.stdout.strip() or possible.stderr.strip()
             if os.environ.get("CI") == "true":
                 outcome.failed.append(f"{name} was not run, which CI=true does not allow")
             return outcome
-        if not outcome.check("tools for the virtual rack", ["scripts/setup.sh", "rack"]):
+        if not outcome.check(f"tools for {' and '.join(groups)}", ["scripts/setup.sh", *groups]):
             return outcome
     PARTS[name](outcome)
     outcome.seconds = time.monotonic() - began

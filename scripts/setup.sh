@@ -1,13 +1,17 @@
 #!/bin/sh
-# Install what the demonstration and the tests need: the Python tools into .venv, and for
-# "rack" also the Debian packages that run the virtual rack. Does nothing where all is there.
+# Install what the demonstration and the tests need: the Python tools into .venv, and for each
+# GROUP also its Debian packages. Does nothing where all is there.
 #
-# usage: scripts/setup.sh [rack]
+# usage: scripts/setup.sh [GROUP...]      GROUP: rack, cards, boot
 set -eu
 cd "$(dirname "$0")/.."
 
 # What `make demo` and the container tests need on top of Python.
 rack_packages="podman runc netavark aardvark-dns iptables nftables mmdebstrap gpg openssh-client"
+# What writes and looks into cards, and what their tests compare it with.
+cards_packages="mtools dosfstools fdisk e2fsprogs zstd xz-utils zip bmap-tools cloud-init openssh-client"
+# What makes an arm64 system and boots it.
+boot_packages="qemu-system-arm qemu-user-static binfmt-support arch-test mmdebstrap"
 
 say() { printf '%s\n' "$*" >&2; }
 
@@ -26,6 +30,10 @@ install_packages() {
         return 1
     fi
     say "Installing Debian packages:$missing"
+    case "$missing " in
+        # Only its command is wanted, which checks documents; it is not to set up this machine at its next boot.
+        *" cloud-init "*) mkdir -p /etc/cloud && touch /etc/cloud/cloud-init.disabled ;;
+    esac
     log=$(mktemp)
     # shellcheck disable=SC2086 # a list of names
     if ! { apt-get update && DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends $missing; } \
@@ -57,6 +65,14 @@ if [ "$(cat .venv/.requirements 2>/dev/null || true)" != "$wanted" ]; then
     printf '%s\n' "$wanted" >.venv/.requirements
 fi
 
-[ "${1:-}" = rack ] || exit 0
+packages=""
+for group in "$@"; do
+    case "$group" in
+        rack) packages="$packages $rack_packages" ;;
+        cards) packages="$packages $cards_packages" ;;
+        boot) packages="$packages $boot_packages" ;;
+        *) say "unknown group $group; the groups are rack, cards and boot"; exit 2 ;;
+    esac
+done
 # shellcheck disable=SC2086 # a list of names
-install_packages $rack_packages
+install_packages $packages
