@@ -121,28 +121,33 @@ def _layout(*, files: BootFiles, partition: str, config: BootConfig, why: str) -
     return BootLayout("raspi-firmware", path, why, source=RASPI_FIRMWARE_EXTRA)
 
 
+def _look(*, files: BootFiles, partition: str) -> tuple[BootLayout, bool]:
+    """Say which file would count on this partition, and whether there is a config.txt that says so."""
+    has_config = files.exists(f"{partition}/config.txt")
+    config = read_config(files=files, partition=partition)
+    why = f"{partition}/config.txt is what the firmware reads"
+    if not has_config:
+        why = f"{partition} is where it was found; there is no config.txt"
+        if files.exists(f"{partition}/current/{config.cmdline}"):
+            config = config._replace(os_prefix="current/", tryboot_prefix="new/")
+    elif config.os_prefix:
+        folder, slash, _name = config.os_prefix.rpartition("/")
+        if slash and not files.exists(f"{partition}/{folder}"):
+            # The firmware ignores a prefix under which it finds no kernel.
+            why = f"{why}, and its os_prefix={config.os_prefix} is ignored as there is no such folder"
+            config = config._replace(os_prefix="")
+        else:
+            why = f"{why}, and it has os_prefix={config.os_prefix}"
+    if config.cmdline != BootConfig().cmdline:
+        why = f"{why}, and it has cmdline={config.cmdline}"
+    return _layout(files=files, partition=partition, config=config, why=why), has_config
+
+
 def find_cmdline(*, files: BootFiles) -> BootLayout:
     """Find the command line file that counts on this node."""
     looked: list[str] = []
     for partition in PARTITIONS:
-        has_config = files.exists(f"{partition}/config.txt")
-        config = read_config(files=files, partition=partition)
-        why = f"{partition}/config.txt is what the firmware reads"
-        if not has_config:
-            why = f"{partition} is where it was found; there is no config.txt"
-            if files.exists(f"{partition}/current/{config.cmdline}"):
-                config = config._replace(os_prefix="current/", tryboot_prefix="new/")
-        elif config.os_prefix:
-            folder, slash, _name = config.os_prefix.rpartition("/")
-            if slash and not files.exists(f"{partition}/{folder}"):
-                # The firmware ignores a prefix under which it finds no kernel.
-                why = f"{why}, and its os_prefix={config.os_prefix} is ignored as there is no such folder"
-                config = config._replace(os_prefix="")
-            else:
-                why = f"{why}, and it has os_prefix={config.os_prefix}"
-        if config.cmdline != BootConfig().cmdline:
-            why = f"{why}, and it has cmdline={config.cmdline}"
-        layout = _layout(files=files, partition=partition, config=config, why=why)
+        layout, has_config = _look(files=files, partition=partition)
         if files.exists(layout.path):
             return layout
         looked.append(layout.path)
@@ -153,3 +158,18 @@ def find_cmdline(*, files: BootFiles) -> BootLayout:
         f"there is no kernel command line file; looked for {', '.join(looked)}. Mount the boot partition "
         f"('mount {PARTITIONS[0]}'), or set 'path' to the file that the node boots with."
     )
+
+
+def find_card_cmdline(*, files: BootFiles) -> BootLayout:
+    """Find the command line file that counts on a boot partition by itself; its names begin with a slash."""
+    layout, has_config = _look(files=files, partition="")
+    if not has_config:
+        raise BootLayoutError(
+            "there is no config.txt; wanted: the boot partition of a Raspberry Pi, which has one."
+        )
+    if not files.exists(layout.path):
+        raise BootLayoutError(
+            f"there is no kernel command line file; looked for {layout.path}, as {layout.why}. Set 'path' of "
+            f"'cmdline' to the file that the node boots with."
+        )
+    return layout

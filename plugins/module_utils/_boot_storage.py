@@ -1,0 +1,478 @@
+# Copyright: bramble.pi contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Files of a boot partition: through mtools in a device or an image file, or in a folder where it is mounted.
+
+Both kinds change files in the same order: everything new goes into a folder of its own and is flushed, then
+moves to its place, then the folder goes. So a full partition or a write error leaves every file as it was,
+and a power cut leaves the old files, or the new ones still in that folder; the next change clears it away.
+"""
+
+from __future__ import annotations
+
+import array
+import os
+import re
+import shutil
+import struct
+import sys
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import NamedTuple, Protocol
+
+#: Runs a command as AnsibleModule.run_command does, and takes the same keywords.
+Runner = Callable[..., tuple[int, bytes, bytes]]
+
+#: Where new files wait until all of them are complete.
+STAGING = "bramble.new"
+
+_PACKAGE = "mtools"
+_ENVIRONMENT = {
+    # Settings of the user who runs this would change names and sizes.
+    "MTOOLSRC": os.devnull,
+    "MTOOLS_LOWER_CASE": "0",
+    "MTOOLS_NO_VFAT": "0",
+    # Partitions need not be whole tracks, which no card has.
+    "MTOOLS_SKIP_CHECK": "1",
+    "LC_ALL": "C.UTF-8",
+}
+#: The least clusters of each kind, by Microsoft's specification.
+_FAT16_CLUSTERS = 4085
+_FAT32_CLUSTERS = 65525
+
+_SLOT = 32
+_LONG_NAME_PART = 13
+_SHORT_NAME = re.compile(r"[A-Z0-9!#$%&'()@^_`{}~-]{1,8}(\.[A-Z0-9!#$%&'()@^_`{}~-]{1,3})?")
+
+
+class BootPartitionError(Exception):
+    """The boot partition cannot be read or changed; the message says what was seen and what mends it."""
+
+
+class Boot(Protocol):
+    """The files of a boot partition. Names are relative, as in ``current/cmdline.txt``, in any case."""
+
+    @property
+    def where(self) -> str:
+        """What messages call it."""
+
+    @property
+    def free(self) -> int:
+        """How many bytes are free."""
+
+    def names(self) -> tuple[str, ...]:
+        """Return the name of every file, and of every folder with a slash at its end."""
+
+    def find(self, name: str) -> str | None:
+        """Return the name of a file or folder as it is there, folders with a slash at the end."""
+
+    def load(self, names: Sequence[str]) -> None:
+        """Read these files at once, as far as they are there."""
+
+    def read(self, name: str) -> bytes | None:
+        """Return what is in a file, or None if there is no such file."""
+
+    def change(self, *, write: Mapping[str, bytes], remove: Sequence[str] = ()) -> None:
+        """Write files and remove others, flushed to the device at the end."""
+
+
+def check_name(name: str) -> None:
+    """Refuse a name that is not good for a file on a boot partition."""
+    mend = "Wanted: a name such as 'user-data' or 'overlays/my.dtbo'."
+    parts = name.split("/")
+    if any(part in {"", ".", ".."} or part.rstrip(". ") != part for part in parts):
+        raise BootPartitionError(
+            f"the file name {name!r} has a part that is empty, '.' or '..', or ends in a dot or blank. {mend}"
+        )
+    # mtools takes square brackets as a pattern.
+    bad = re.search(r'[\x00-\x1f\x7f"*:<>?|\\\[\]]', name)
+    if bad or not name.isprintable():
+        seen = f"the character {bad.group()!r}" if bad else "a character that cannot be printed"
+        raise BootPartitionError(
+            f"the file name {name!r} has {seen}, which FAT or mtools does not take. {mend}"
+        )
+    if any(len(part) > 255 for part in parts):
+        raise BootPartitionError(f"the file name {name!r} has a part of more than 255 characters. {mend}")
+    if parts[0].casefold() == STAGING:
+        raise BootPartitionError(f"the file name {name!r} is kept for files that are being written. {mend}")
+
+
+def _split(name: str) -> tuple[str, str]:
+    folder, slash, base = name.rpartition("/")
+    return folder + slash, base
+
+
+def _folders(name: str) -> list[str]:
+    """Return the folders that a file lies in, outermost first, each with a slash at its end."""
+    return [name[: match.end()] for match in re.finditer("/", name)]
+
+
+def _slots(base: str) -> int:
+    """Return how many entries of a FAT folder a name takes at most."""
+    return (
+        1 if _SHORT_NAME.fullmatch(base) else 2 + (len(base.encode("utf-16-le")) // 2 - 1) // _LONG_NAME_PART
+    )
+
+
+class _Names:
+    """Names as they are written on the partition."""
+
+    def __init__(self, names: Sequence[str]) -> None:
+        self.names = tuple(names)
+        self._known = {name.rstrip("/").casefold(): name for name in names}
+
+    def find(self, name: str) -> str | None:
+        """Return the name of a file or folder as it is there, folders with a slash at the end."""
+        return self._known.get(name.rstrip("/").casefold())
+
+    def file(self, name: str, where: str) -> str | None:
+        found = self.find(name)
+        if found and found.endswith("/"):
+            raise BootPartitionError(f"{found} on {where} is a folder; wanted: a file, or another name.")
+        return found
+
+    def place(self, name: str, where: str) -> str:
+        """Return a name for a new file: inside the folders that are there, under the names that they have."""
+        there = self.file(name, where)
+        if there:
+            return there
+        for folder in reversed(_folders(name)):
+            known = self.find(folder)
+            if known and not known.endswith("/"):
+                raise BootPartitionError(f"{known} on {where} is a file; wanted: a folder, for {name}.")
+            if known:
+                return known + name[len(folder) :]
+        return name
+
+
+class _Plan(NamedTuple):
+    """One change, with the names that count on the partition."""
+
+    new_folders: tuple[str, ...]
+    #: Files by the folder that they belong into.
+    groups: tuple[tuple[str, dict[str, bytes]], ...]
+    remove: tuple[str, ...]
+
+
+def _plan(names: _Names, write: Mapping[str, bytes], remove: Sequence[str], where: str) -> _Plan:
+    groups: dict[str, dict[str, bytes]] = {}
+    new_folders: dict[str, None] = {}
+    for name, data in write.items():
+        check_name(name)
+        folder, base = _split(names.place(name, where))
+        for parent in _folders(folder):
+            if not names.find(parent):
+                new_folders[parent] = None
+        groups.setdefault(folder, {})[base] = data
+    there = [names.file(name, where) for name in remove]
+    return _Plan(tuple(new_folders), tuple(groups.items()), tuple(name for name in there if name))
+
+
+def _stage(folder: str, plan: _Plan) -> None:
+    """Write the new files below a folder, those of each group in a folder with its number."""
+    for number, (_folder, files) in enumerate(plan.groups):
+        group = os.path.join(folder, str(number))
+        os.makedirs(group, mode=0o700)
+        for base, data in files.items():
+            with open(os.path.join(group, base), "wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+
+
+class Geometry(NamedTuple):
+    """What the first sector of a FAT file system says, in bytes where nothing else is said."""
+
+    cluster: int
+    clusters: int
+    fat: int
+    root: int
+    #: Entries of the root folder; 0 where it grows as others do.
+    root_entries: int
+    #: Bits of an entry of the allocation table.
+    bits: int
+
+
+def read_geometry(sector: bytes) -> Geometry | None:
+    """Read the first sector of a FAT file system; None if it is none."""
+    if len(sector) < 512 or sector[510:512] != b"\x55\xaa" or sector[0] not in (0xE9, 0xEB):
+        return None
+    size, per_cluster, reserved, fats, root_entries, sectors = struct.unpack_from("<HBHBHH", sector, 11)
+    fat_sectors, large_sectors, large_fat_sectors = struct.unpack_from("<H8xII", sector, 22)
+    if size not in (512, 1024, 2048, 4096) or not per_cluster or not reserved or fats not in (1, 2):
+        return None
+    root = reserved + fats * (fat_sectors or large_fat_sectors)
+    data = root + -(-root_entries * _SLOT // size)
+    clusters = ((sectors or large_sectors) - data) // per_cluster
+    bits = 32 if not fat_sectors else 16 if clusters >= _FAT16_CLUSTERS else 12
+    return Geometry(size * per_cluster, clusters, reserved * size, root * size, root_entries, bits)
+
+
+class FatBoot:
+    """A FAT file system in a device or an image file, through mtools."""
+
+    def __init__(self, *, path: str, offset: int, run: Runner) -> None:
+        if not shutil.which("mcopy"):
+            raise BootPartitionError(
+                f"there is no command 'mcopy'; wanted: the package {_PACKAGE}, by which files of a boot "
+                f"partition are changed without mounting it. Install {_PACKAGE} where this runs."
+            )
+        self.where = path
+        self._offset = offset
+        self._run = run
+        self._listing: _Names | None = None
+        self._content: dict[str, bytes] = {}
+
+    def _mtools(self, command: str, *arguments: str) -> bytes:
+        line = [command, "-i", f"{self.where}@@{self._offset}", *arguments]
+        code, output, error = self._run(
+            line, encoding=None, environ_update=_ENVIRONMENT, expand_user_and_vars=False
+        )
+        if code:
+            said = error.decode(errors="replace").strip() or output.decode(errors="replace").strip()
+            raise BootPartitionError(
+                f"'{' '.join(line[:3])}' failed on the boot partition: {said or f'status {code}'}. Check it "
+                f"with 'fsck.vfat -n', or write the image to the card again."
+            )
+        return output
+
+    def _pread(self, length: int, offset: int) -> bytes:
+        with open(self.where, "rb", buffering=0) as file:
+            return os.pread(file.fileno(), length, self._offset + offset)
+
+    def _geometry(self) -> Geometry:
+        geometry = read_geometry(self._pread(512, 0))
+        if geometry is None:
+            raise BootPartitionError(
+                f"{self.where} has no FAT file system at byte {self._offset}; wanted: a boot partition there."
+            )
+        if geometry.bits == 12 or (geometry.bits == 32 and geometry.clusters < _FAT32_CLUSTERS):
+            raise BootPartitionError(
+                f"the boot partition of {self.where} is FAT{geometry.bits} with {geometry.clusters} clusters; "
+                f"wanted: FAT16, or FAT32 with at least {_FAT32_CLUSTERS}, as mtools reads no other. Mount it "
+                f"and set 'path' to the folder."
+            )
+        return geometry
+
+    def _free_clusters(self, geometry: Geometry) -> int:
+        """Count in the allocation table itself: the count beside it is stale after a power cut."""
+        entries = array.array("H" if geometry.bits == 16 else "I")
+        entries.frombytes(self._pread((geometry.clusters + 2) * entries.itemsize, geometry.fat))
+        if sys.byteorder == "big":
+            entries.byteswap()
+        return entries.count(0)
+
+    @property
+    def free(self) -> int:
+        geometry = self._geometry()
+        return self._free_clusters(geometry) * geometry.cluster
+
+    def _names(self) -> _Names:
+        if self._listing is None:
+            lines = self._mtools("mdir", "-/", "-b", "-a", "::").decode(errors="replace").splitlines()
+            self._listing = _Names([line[len("::/") :] for line in lines if line.startswith("::/")])
+        return self._listing
+
+    def names(self) -> tuple[str, ...]:
+        return self._names().names
+
+    def find(self, name: str) -> str | None:
+        return self._names().find(name)
+
+    def load(self, names: Sequence[str]) -> None:
+        groups: dict[str, list[str]] = {}
+        for name in names:
+            there = self._names().file(name, self.where)
+            if there and there not in self._content:
+                groups.setdefault(_split(there)[0], []).append(there)
+        for group in groups.values():
+            with tempfile.TemporaryDirectory(prefix="bramble-") as folder:
+                self._mtools("mcopy", *(f"::/{name}" for name in group), f"{folder}/")
+                for name in group:
+                    with open(os.path.join(folder, _split(name)[1]), "rb") as file:
+                        self._content[name] = file.read()
+
+    def read(self, name: str) -> bytes | None:
+        there = self._names().file(name, self.where)
+        if not there:
+            return None
+        self.load([there])
+        return self._content[there]
+
+    def _require_room(self, plan: _Plan) -> None:
+        """Refuse what does not fit. Nothing counts as free that is freed later: the old goes last."""
+        geometry = self._geometry()
+        contents = [data for _folder, files in plan.groups for data in files.values()]
+        growth: dict[str, int] = {"": _slots(STAGING)}
+        for folder in plan.new_folders:
+            parent, base = _split(folder.rstrip("/"))
+            growth[parent] = growth.get(parent, 0) + _slots(base)
+        for folder, files in plan.groups:
+            added = sum(_slots(base) for base in files)
+            growth[folder] = growth.get(folder, 0) + added
+            growth[f"{STAGING}/{folder}"] = 2 + added
+        if geometry.root_entries:
+            wanted_slots = growth.pop("")
+            root = self._pread(geometry.root_entries * _SLOT, geometry.root)
+            # Those after the last one that was ever used.
+            free_slots = root[::_SLOT][::-1].find(root[::_SLOT].replace(b"\0", b"")[-1:] or b"\1")
+            free_slots = geometry.root_entries if free_slots < 0 else free_slots
+            if wanted_slots > free_slots:
+                raise BootPartitionError(
+                    f"the root folder of the boot partition of {self.where} has room for {free_slots} more "
+                    f"entries, wanted: {wanted_slots}. Remove files from it or write fewer ('files')."
+                )
+        clusters = sum(-(-len(data) // geometry.cluster) for data in contents)
+        clusters += sum(-(-slots * _SLOT // geometry.cluster) for slots in growth.values())
+        clusters += 1 + len(plan.new_folders)
+        free = self._free_clusters(geometry)
+        if clusters > free:
+            raise BootPartitionError(
+                f"the boot partition of {self.where} has {free * geometry.cluster} bytes free, wanted: "
+                f"{clusters * geometry.cluster}, as the new files are written before the old ones go. "
+                f"Remove files from it or write fewer ('files')."
+            )
+
+    def _flush(self) -> None:
+        descriptor = os.open(self.where, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+    def change(self, *, write: Mapping[str, bytes], remove: Sequence[str] = ()) -> None:
+        if self._names().find(STAGING):
+            # Left by a run that was killed.
+            self._mtools("mdeltree", f"::/{STAGING}")
+        plan = _plan(self._names(), write, remove, self.where)
+        self._require_room(plan)
+        self._listing = None
+        self._content.clear()
+        if plan.groups:
+            try:
+                with tempfile.TemporaryDirectory(prefix="bramble-") as folder:
+                    _stage(os.path.join(folder, STAGING), plan)
+                    self._mtools("mcopy", "-s", os.path.join(folder, STAGING), "::/")
+                self._flush()
+            except BootPartitionError:
+                if self._names().find(STAGING):
+                    self._mtools("mdeltree", f"::/{STAGING}")
+                raise
+        if plan.new_folders:
+            self._mtools("mmd", *(f"::/{folder.rstrip('/')}" for folder in plan.new_folders))
+        for number, (folder, files) in enumerate(plan.groups):
+            staged = (f"::/{STAGING}/{number}/{base}" for base in files)
+            self._mtools("mmove", "-D", "o", *staged, f"::/{folder}")
+        if plan.remove:
+            self._mtools("mdel", *(f"::/{name}" for name in plan.remove))
+        if plan.groups:
+            self._flush()
+            self._mtools("mdeltree", f"::/{STAGING}")
+        self._flush()
+
+
+class FolderBoot:
+    """A folder in which a boot partition is mounted, or one that is served over the network as such."""
+
+    def __init__(self, *, path: str) -> None:
+        self.where = path
+        self._listing: _Names | None = None
+
+    def _path(self, name: str) -> str:
+        return os.path.join(self.where, name)
+
+    @property
+    def free(self) -> int:
+        state = os.statvfs(self.where)
+        return state.f_bavail * state.f_frsize
+
+    def _names(self) -> _Names:
+        if self._listing is None:
+            self._listing = _Names(list(self._walk()))
+        return self._listing
+
+    def _walk(self) -> Iterator[str]:
+        for folder, folders, files in os.walk(self.where):
+            inside = os.path.relpath(folder, self.where)
+            prefix = "" if inside == "." else f"{inside}/"
+            yield from (f"{prefix}{name}/" for name in sorted(folders))
+            yield from (f"{prefix}{name}" for name in sorted(files))
+
+    def names(self) -> tuple[str, ...]:
+        return self._names().names
+
+    def find(self, name: str) -> str | None:
+        return self._names().find(name)
+
+    def load(self, names: Sequence[str]) -> None:
+        """Do nothing: what is in a folder is read quickly enough one by one."""
+
+    def read(self, name: str) -> bytes | None:
+        there = self._names().file(name, self.where)
+        if not there:
+            return None
+        with open(self._path(there), "rb") as file:
+            return file.read()
+
+    def _require_room(self, plan: _Plan) -> None:
+        state = os.statvfs(self.where)
+        if state.f_flag & os.ST_RDONLY:
+            raise BootPartitionError(
+                f"{self.where} is on a file system that is mounted read-only; mount it writable "
+                f"('mount -o remount,rw {self.where}') or look in the kernel's log why it is not."
+            )
+        if not os.access(self.where, os.W_OK):
+            raise BootPartitionError(
+                f"user {os.geteuid()} may not write to {self.where}; set 'become: true'."
+            )
+        sizes = [len(data) for _folder, files in plan.groups for data in files.values()]
+        folders = 1 + len(plan.groups) + len(plan.new_folders)
+        wanted = (sum(-(-size // state.f_frsize) for size in sizes) + folders) * state.f_frsize
+        if sizes and wanted > self.free:
+            raise BootPartitionError(
+                f"{self.where} has {self.free} bytes free, wanted: {wanted}, as the new files are written "
+                f"before the old ones go. Remove files from it or write fewer ('files')."
+            )
+
+    def _settle(self, staged: str, path: str) -> None:
+        """Put a file in its place, with owner and mode of the one that is there."""
+        new = os.stat(staged)
+        mode, owner = 0o644, (new.st_uid, new.st_gid)
+        if os.path.exists(path):
+            old = os.stat(path)
+            mode, owner = old.st_mode & 0o7777, (old.st_uid, old.st_gid)
+        # On FAT every file has the owner and mode of the mount, and neither can be changed.
+        if owner != (new.st_uid, new.st_gid):
+            os.chown(staged, *owner)
+        if mode != new.st_mode & 0o7777 and os.path.exists(path):
+            os.chmod(staged, mode)
+        os.replace(staged, path)
+
+    def _flush(self, folder: str) -> None:
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+    def change(self, *, write: Mapping[str, bytes], remove: Sequence[str] = ()) -> None:
+        names = self._names()
+        staging = self._path(STAGING)
+        plan = _plan(names, write, remove, self.where)
+        self._require_room(plan)
+        self._listing = None
+        # A run that was killed may have left one.
+        shutil.rmtree(staging, ignore_errors=True)
+        try:
+            _stage(staging, plan)
+            for folder in plan.new_folders:
+                os.mkdir(self._path(folder))
+            for number, (folder, files) in enumerate(plan.groups):
+                for base in files:
+                    self._settle(os.path.join(staging, str(number), base), self._path(folder + base))
+                self._flush(self._path(folder))
+            for name in plan.remove:
+                os.unlink(self._path(name))
+                self._flush(self._path(_split(name)[0]))
+        finally:
+            shutil.rmtree(staging, ignore_errors=True)
