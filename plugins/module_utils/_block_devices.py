@@ -178,7 +178,7 @@ def parse_lsblk(*, text: str) -> list[BlockDevice]:
         entries = json.loads(text)["blockdevices"]
     except (ValueError, KeyError, TypeError) as error:
         raise BlockDeviceError(
-            f"lsblk printed {text[:80]!r}, wanted is JSON with 'blockdevices'; install util-linux 2.33 or later."
+            f"lsblk printed {text[:80]!r}, wanted is JSON of block devices; install util-linux 2.33 or later."
         ) from error
     boot_areas = [_EMMC_BOOT_AREA.fullmatch(entry["name"]) for entry in entries]
     built_in = {name for area in boot_areas if area for name in (area[0], area[1])}
@@ -259,18 +259,22 @@ def parse_diskutil(*, listing: str, infos: Mapping[str, str]) -> list[BlockDevic
 # Judgement
 
 
+def _holds_system(device: BlockDevice) -> Iterator[Refusal]:
+    for part in device.family:
+        mounts = [mount for mount in part.mountpoints if mount in _SYSTEM or mount.startswith("/System/")]
+        if mounts:
+            yield Refusal(
+                f"{describe(device)} holds the running system ({part.path} is {', '.join(mounts)}).",
+                None,
+                "Nothing allows it to be written. Set flash_device to the card.",
+            )
+
+
 def _in_use(device: BlockDevice) -> Iterator[Refusal]:
     """Refuse what is mounted, swapped to or a part of something else; no variable allows any of it."""
     macos = device.write_path != device.path
     for part in device.family:
-        system = [mount for mount in part.mountpoints if mount in _SYSTEM or mount.startswith("/System/")]
-        if system:
-            yield Refusal(
-                f"{describe(device)} holds the running system ({part.path} is {', '.join(system)}).",
-                None,
-                "Nothing allows it to be written. Set flash_device to the card.",
-            )
-        elif part.mountpoints:
+        if part.mountpoints:
             command = f"diskutil unmountDisk {device.path}" if macos else f"umount {part.path}"
             yield Refusal(
                 f"{describe(device)} is in use: {part.path} is mounted on {', '.join(part.mountpoints)}.",
@@ -345,6 +349,12 @@ def _wrong_size(device: BlockDevice, minimum: int, maximum: int) -> Iterator[Ref
         )
 
 
+def is_card(*, device: BlockDevice, allow_loop: bool) -> bool:
+    """Tell whether a device is one that a user puts in, be it fit to be written or not."""
+    attached = device.by_card_reader or (allow_loop and device.type == "loop")
+    return bool(device.size) and attached and not any(_holds_system(device))
+
+
 def refusals(
     *,
     device: BlockDevice,
@@ -357,6 +367,10 @@ def refusals(
 
     C(allow_fixed) has the paths or serial numbers of disks that may be written though they are fixed.
     """
+    system = list(_holds_system(device))
+    if system:
+        # What would allow other disks is of no use here.
+        return system
     found = [*_wrong_kind(device, allow_loop, allow_fixed), *_in_use(device)]
     if device.size == 0:
         empty = Refusal(f"{describe(device)} has no card in it.", None, "Put one in, and run this again.")
@@ -366,8 +380,8 @@ def refusals(
             Refusal(
                 f"{describe(device)} is write-protected.",
                 None,
-                "Slide the switch on the card or its adapter away from 'lock'; a card without one is worn out "
-                "and protects itself for good.",
+                "Slide the switch on the card or its adapter away from 'lock'. A card without a switch is "
+                "worn out; take another.",
             )
         )
     found.extend(_wrong_size(device, minimum_size, maximum_size))
