@@ -21,6 +21,7 @@ from ansible_collections.bramble.pi.plugins.module_utils._boot_layout import (
     find_card_cmdline,
 )
 from ansible_collections.bramble.pi.plugins.module_utils._boot_storage import (
+    STAGING,
     Boot,
     BootPartitionError,
     FatBoot,
@@ -67,6 +68,9 @@ _CONFIG = "config.txt"
 #: seen were up to 400 bytes. Whether the kernel has 32 bits, with half as much room, is not known either.
 _FIRMWARE_PART = 512
 _MACHINE = "aarch64"
+
+#: As much as Ansible's own modules show of a file.
+_LARGEST_SHOWN = 104448
 
 _SEED_KEYS = ("id", "node", "files", "absent", "config_txt", "cmdline")
 _CMDLINE_KEYS = ("path", "present", "absent", "set")
@@ -246,6 +250,8 @@ def _edit_cmdline(*, wish: _Wish, seed: Seed) -> tuple[str, str]:
 def _shown(data: bytes | None) -> str:
     if data is None:
         return ""
+    if len(data) > _LARGEST_SHOWN:
+        return f"({len(data)} bytes)\n"
     try:
         return data.decode()
     except UnicodeDecodeError:
@@ -271,7 +277,9 @@ def apply_seed(*, boot: Boot, seed: Seed, dry_run: bool) -> SeedResult:
         old = boot.read(name)
         if old != data:
             before[there], after[there] = old, data
-    if not dry_run and after:
+    # What a run that was cut off left behind, which goes with any change.
+    leftover = [f"{STAGING}/"] if boot.find(STAGING) else []
+    if not dry_run and (after or leftover):
         boot.change(
             write={name: data for name, data in after.items() if data is not None},
             remove=[name for name, data in after.items() if data is None],
@@ -285,7 +293,7 @@ def apply_seed(*, boot: Boot, seed: Seed, dry_run: bool) -> SeedResult:
         }
         for name in after
     ]
-    return SeedResult(list(after), diff, cmdline_path, cmdline)
+    return SeedResult([*leftover, *after], diff, cmdline_path, cmdline)
 
 
 def read_receipt(*, boot: Boot) -> dict[str, Any] | None:
@@ -302,29 +310,39 @@ def _text(boot: Boot, name: str) -> str:
 
 
 def detect_init_format(*, boot: Boot) -> InitFormat:
-    """Say what first boot reads, judged by what lies on the boot partition."""
-    boot.load(["issue.txt", "os-release", _CONFIG])
+    """Say what first boot reads, judged by what lies on the boot partition.
+
+    The names of the formats are those of https://downloads.raspberrypi.com/os_list_imagingutility_v4.json.
+    """
+    boot.load(["issue.txt", "os-release", "README"])
     has_user_data = boot.find("user-data") is not None
-    if "HYPRIOT_OS=" in _text(boot, "os-release"):
+    if "HYPRIOT_IMAGE_VERSION=" in _text(boot, "os-release"):
         if has_user_data:
             return InitFormat("cloudinit-legacy", "hypriotos", "os-release names HypriotOS")
+        # Up to 1.6 it has device-init.yaml, which knows host name and Wi-Fi, but no users and no addresses.
         raise BootPartitionError(
-            f"{boot.where} is HypriotOS before 1.7, without user-data; wanted: HypriotOS 1.7 or later. "
-            f"Take a newer image."
+            f"{boot.where} has HypriotOS without a user-data, which is 1.6 or older; wanted: 1.7 or later, "
+            f"which has cloud-init. Set flash_image to a newer image."
         )
-    if "Raspberry Pi reference" in _text(boot, "issue.txt"):
+    issue = _text(boot, "issue.txt")
+    if issue.startswith("Raspberry Pi reference"):
+        named = f"issue.txt says {issue.splitlines()[0]!r}"
+        # The first release of trixie, 2025-10-01, has no templates and reads what bookworm does:
+        # https://github.com/raspberrypi/rpi-imager/blob/main/doc/os_customisation_formats.md
         if has_user_data:
-            return InitFormat(
-                "cloudinit-rpi", "raspios", "issue.txt names Raspberry Pi OS, and there is a user-data"
-            )
-        return InitFormat("systemd", "raspios", "issue.txt names Raspberry Pi OS, and there is no user-data")
+            return InitFormat("cloudinit-rpi", "raspios", f"{named}, and there is a user-data")
+        return InitFormat("systemd", "raspios", f"{named}, and there is no user-data")
     if has_user_data:
-        layout = "ubuntu-ab" if boot.find("current/cmdline.txt") else "nocloud"
+        if boot.find("current/"):
+            return InitFormat("cloudinit", "ubuntu-ab", "there are a user-data and a folder 'current'")
+        layout = "ubuntu" if "Ubuntu" in _text(boot, "README") else "nocloud"
         return InitFormat("cloudinit", layout, "there is a user-data")
+    # Debian's images for Raspberry Pis have no templates, whether there is cloud-init in them or not; those
+    # of https://raspi.debian.net have sysconf.txt, which is none of the formats.
     raise BootPartitionError(
-        f"it cannot be said what the first boot of {boot.where} reads: there is neither a user-data nor "
-        f"anything that names Raspberry Pi OS or HypriotOS. Set flash_init_format to cloudinit, "
-        f"cloudinit-rpi, systemd or cloudinit-legacy."
+        f"it cannot be said what the first boot of {boot.where} reads: there is no user-data, and nothing "
+        f"that names Raspberry Pi OS or HypriotOS. Set flash_init_format to cloudinit (if the image has "
+        f"cloud-init), cloudinit-rpi, systemd or cloudinit-legacy."
     )
 
 
@@ -335,7 +353,8 @@ def _mounted_at(device: str) -> list[str]:
             mounts = [line.split(" ")[:2] for line in file]
     except FileNotFoundError:
         return []
-    partition = re.compile(re.escape(device) + r"(p?[0-9]+)?")
+    separator = "p" if device[-1].isdigit() else ""
+    partition = re.compile(rf"{re.escape(device)}({separator}[0-9]+)?")
     return [place for source, place in mounts if partition.fullmatch(source)]
 
 

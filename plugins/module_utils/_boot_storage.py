@@ -14,6 +14,7 @@ import array
 import os
 import re
 import shutil
+import stat
 import struct
 import sys
 import tempfile
@@ -168,7 +169,7 @@ def _plan(names: _Names, write: Mapping[str, bytes], remove: Sequence[str], wher
     return _Plan(tuple(new_folders), tuple(groups.items()), tuple(name for name in there if name))
 
 
-def _stage(folder: str, plan: _Plan) -> None:
+def _stage(folder: str, plan: _Plan, *, flush: bool) -> None:
     """Write the new files below a folder, those of each group in a folder with its number."""
     for number, (_folder, files) in enumerate(plan.groups):
         group = os.path.join(folder, str(number))
@@ -176,8 +177,9 @@ def _stage(folder: str, plan: _Plan) -> None:
         for base, data in files.items():
             with open(os.path.join(group, base), "wb") as file:
                 file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
+                if flush:
+                    file.flush()
+                    os.fsync(file.fileno())
 
 
 class Geometry(NamedTuple):
@@ -244,13 +246,14 @@ class FatBoot:
         geometry = read_geometry(self._pread(512, 0))
         if geometry is None:
             raise BootPartitionError(
-                f"{self.where} has no FAT file system at byte {self._offset}; wanted: a boot partition there."
+                f"{self.where} has no FAT file system at byte {self._offset}; wanted: a boot partition. "
+                f"Set 'offset' to where it begins, or leave it out."
             )
         if geometry.bits == 12 or (geometry.bits == 32 and geometry.clusters < _FAT32_CLUSTERS):
             raise BootPartitionError(
-                f"the boot partition of {self.where} is FAT{geometry.bits} with {geometry.clusters} clusters; "
-                f"wanted: FAT16, or FAT32 with at least {_FAT32_CLUSTERS}, as mtools reads no other. Mount it "
-                f"and set 'path' to the folder."
+                f"the boot partition of {self.where} is FAT{geometry.bits} with {geometry.clusters} "
+                f"clusters; wanted: FAT16, or FAT32 with at least {_FAT32_CLUSTERS}, which mtools can change. "
+                f"Mount it and set 'path' to the folder."
             )
         return geometry
 
@@ -299,38 +302,39 @@ class FatBoot:
         self.load([there])
         return self._content[there]
 
+    def _free_root_entries(self, geometry: Geometry) -> int:
+        """Count the entries of a root folder of fixed size after the last one in use."""
+        first_bytes = self._pread(geometry.root_entries * _SLOT, geometry.root)[::_SLOT]
+        return len(first_bytes) - len(first_bytes.rstrip(b"\0"))
+
     def _require_room(self, plan: _Plan) -> None:
         """Refuse what does not fit. Nothing counts as free that is freed later: the old goes last."""
         geometry = self._geometry()
-        contents = [data for _folder, files in plan.groups for data in files.values()]
-        growth: dict[str, int] = {"": _slots(STAGING)}
+        # Entries that are added to each folder; a new one has two of its own.
+        entries = {"": _slots(STAGING), f"{STAGING}/": 2 + len(plan.groups)}
         for folder in plan.new_folders:
             parent, base = _split(folder.rstrip("/"))
-            growth[parent] = growth.get(parent, 0) + _slots(base)
+            entries[parent] = entries.get(parent, 0) + _slots(base)
+            entries[folder] = 2
         for folder, files in plan.groups:
             added = sum(_slots(base) for base in files)
-            growth[folder] = growth.get(folder, 0) + added
-            growth[f"{STAGING}/{folder}"] = 2 + added
+            entries[folder] = entries.get(folder, 0) + added
+            entries[f"{STAGING}/{folder}/"] = 2 + added
         if geometry.root_entries:
-            wanted_slots = growth.pop("")
-            root = self._pread(geometry.root_entries * _SLOT, geometry.root)
-            # Those after the last one that was ever used.
-            free_slots = root[::_SLOT][::-1].find(root[::_SLOT].replace(b"\0", b"")[-1:] or b"\1")
-            free_slots = geometry.root_entries if free_slots < 0 else free_slots
-            if wanted_slots > free_slots:
+            wanted_entries, free_entries = entries.pop(""), self._free_root_entries(geometry)
+            if wanted_entries > free_entries:
                 raise BootPartitionError(
-                    f"the root folder of the boot partition of {self.where} has room for {free_slots} more "
-                    f"entries, wanted: {wanted_slots}. Remove files from it or write fewer ('files')."
+                    f"the root folder of the boot partition of {self.where} has room for {free_entries} more "
+                    f"entries, wanted: {wanted_entries}. Remove files from it or write fewer ('files')."
                 )
-        clusters = sum(-(-len(data) // geometry.cluster) for data in contents)
-        clusters += sum(-(-slots * _SLOT // geometry.cluster) for slots in growth.values())
-        clusters += 1 + len(plan.new_folders)
-        free = self._free_clusters(geometry)
-        if clusters > free:
+        sizes = [len(data) for _folder, files in plan.groups for data in files.values()]
+        sizes += [count * _SLOT for count in entries.values()]
+        wanted = sum(-(-size // geometry.cluster) for size in sizes) * geometry.cluster
+        free = self._free_clusters(geometry) * geometry.cluster
+        if wanted > free:
             raise BootPartitionError(
-                f"the boot partition of {self.where} has {free * geometry.cluster} bytes free, wanted: "
-                f"{clusters * geometry.cluster}, as the new files are written before the old ones go. "
-                f"Remove files from it or write fewer ('files')."
+                f"the boot partition of {self.where} has {free} bytes free, wanted: {wanted}, as new files "
+                f"are written before old ones go. Remove files from it or write fewer ('files')."
             )
 
     def _flush(self) -> None:
@@ -345,13 +349,14 @@ class FatBoot:
             # Left by a run that was killed.
             self._mtools("mdeltree", f"::/{STAGING}")
         plan = _plan(self._names(), write, remove, self.where)
-        self._require_room(plan)
+        if plan.groups:
+            self._require_room(plan)
         self._listing = None
         self._content.clear()
         if plan.groups:
             try:
                 with tempfile.TemporaryDirectory(prefix="bramble-") as folder:
-                    _stage(os.path.join(folder, STAGING), plan)
+                    _stage(os.path.join(folder, STAGING), plan, flush=False)
                     self._mtools("mcopy", "-s", os.path.join(folder, STAGING), "::/")
                 self._flush()
             except BootPartitionError:
@@ -383,8 +388,8 @@ class FolderBoot:
 
     @property
     def free(self) -> int:
-        state = os.statvfs(self.where)
-        return state.f_bavail * state.f_frsize
+        room = os.statvfs(self.where)
+        return room.f_bavail * room.f_frsize
 
     def _names(self) -> _Names:
         if self._listing is None:
@@ -415,8 +420,8 @@ class FolderBoot:
             return file.read()
 
     def _require_room(self, plan: _Plan) -> None:
-        state = os.statvfs(self.where)
-        if state.f_flag & os.ST_RDONLY:
+        room = os.statvfs(self.where)
+        if room.f_flag & os.ST_RDONLY:
             raise BootPartitionError(
                 f"{self.where} is on a file system that is mounted read-only; mount it writable "
                 f"('mount -o remount,rw {self.where}') or look in the kernel's log why it is not."
@@ -427,25 +432,22 @@ class FolderBoot:
             )
         sizes = [len(data) for _folder, files in plan.groups for data in files.values()]
         folders = 1 + len(plan.groups) + len(plan.new_folders)
-        wanted = (sum(-(-size // state.f_frsize) for size in sizes) + folders) * state.f_frsize
+        wanted = (sum(-(-size // room.f_frsize) for size in sizes) + folders) * room.f_frsize
         if sizes and wanted > self.free:
             raise BootPartitionError(
-                f"{self.where} has {self.free} bytes free, wanted: {wanted}, as the new files are written "
-                f"before the old ones go. Remove files from it or write fewer ('files')."
+                f"{self.where} has {self.free} bytes free, wanted: {wanted}, as new files are written before "
+                f"old ones go. Remove files from it or write fewer ('files')."
             )
 
     def _settle(self, staged: str, path: str) -> None:
         """Put a file in its place, with owner and mode of the one that is there."""
-        new = os.stat(staged)
-        mode, owner = 0o644, (new.st_uid, new.st_gid)
         if os.path.exists(path):
-            old = os.stat(path)
-            mode, owner = old.st_mode & 0o7777, (old.st_uid, old.st_gid)
-        # On FAT every file has the owner and mode of the mount, and neither can be changed.
-        if owner != (new.st_uid, new.st_gid):
-            os.chown(staged, *owner)
-        if mode != new.st_mode & 0o7777 and os.path.exists(path):
-            os.chmod(staged, mode)
+            old, new = os.stat(path), os.stat(staged)
+            # On FAT every file has the owner and mode of the mount, and neither can be changed.
+            if (old.st_uid, old.st_gid) != (new.st_uid, new.st_gid):
+                os.chown(staged, old.st_uid, old.st_gid)
+            if old.st_mode != new.st_mode:
+                os.chmod(staged, stat.S_IMODE(old.st_mode))
         os.replace(staged, path)
 
     def _flush(self, folder: str) -> None:
@@ -464,7 +466,7 @@ class FolderBoot:
         # A run that was killed may have left one.
         shutil.rmtree(staging, ignore_errors=True)
         try:
-            _stage(staging, plan)
+            _stage(staging, plan, flush=True)
             for folder in plan.new_folders:
                 os.mkdir(self._path(folder))
             for number, (folder, files) in enumerate(plan.groups):
