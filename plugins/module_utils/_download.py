@@ -1,21 +1,55 @@
 # Copyright: bramble.pi contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Downloading to a file of the node, checked on the way."""
+"""Downloading to a file, checked on the way and taken up again where it was interrupted."""
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
+import json
+import os
+import re
+import time
+from collections.abc import Callable
 from http.client import HTTPException
+from typing import Any, NamedTuple
+from urllib.error import HTTPError
+from urllib.parse import urlsplit, urlunsplit
 
 from ansible.module_utils.urls import open_url
 
 _CHUNK = 1 << 18
 _TIMEOUT = 60
+#: How often in a row a connection may break without bringing anything new.
+_FRUITLESS = 3
+_PAUSE = 1.0
+_MAX_TEXT = 32 << 20
+#: Beside the file while it is fetched: what has come so far, and by what the server knows its version.
+_PART = ".part"
+_VERSION = ".part.json"
+_CONTENT_RANGE = re.compile(r"bytes (\d+)-")
 
 
 class DownloadError(Exception):
     """Something that could not be fetched, or is not what it should be."""
+
+    def __init__(self, message: str, *, status: int | None = None) -> None:
+        super().__init__(message)
+        #: What the server answered, if that was the reason.
+        self.status = status
+
+
+class _CutError(Exception):
+    """The connection broke on the way."""
+
+
+class _Answer(NamedTuple):
+    """The beginning of what the server sends."""
+
+    response: Any
+    start: int
+    total: int | None
 
 
 def is_url(source: str) -> bool:
@@ -23,17 +57,168 @@ def is_url(source: str) -> bool:
     return source.startswith(("http://", "https://"))
 
 
-def download(*, url: str, path: str, sha256: str | None = None) -> None:
-    """Fetch a URL into a file; memory stays small however large it is."""
-    digest = hashlib.sha256()
+def public_url(url: str) -> str:
+    """Return a URL without user and password, for messages and records."""
+    parts = urlsplit(url)
+    return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
+
+
+def _failed(url: str, error: Exception) -> DownloadError:
+    status = error.code if isinstance(error, HTTPError) else None
+    return DownloadError(f"{public_url(url)} cannot be fetched: {error}", status=status)
+
+
+def fetch_text(*, url: str) -> str:
+    """Fetch a small text file."""
     try:
-        with open_url(url, timeout=_TIMEOUT) as response, open(path, "wb") as file:
-            while chunk := response.read(_CHUNK):
-                file.write(chunk)
-                digest.update(chunk)
+        with open_url(url, timeout=_TIMEOUT) as response:
+            content = response.read(_MAX_TEXT + 1)
     except (OSError, HTTPException) as error:
-        raise DownloadError(f"{url} cannot be fetched: {error}") from error
-    check_sha256(name=url, seen=digest.hexdigest(), wanted=sha256)
+        raise _failed(url, error) from error
+    if len(content) > _MAX_TEXT:
+        raise DownloadError(f"{public_url(url)} is larger than {_MAX_TEXT} bytes, wanted a small text file")
+    return content.decode(errors="replace")
+
+
+def final_url(*, url: str) -> str:
+    """Return where a URL leads in the end, without fetching what is there."""
+    try:
+        with open_url(url, method="HEAD", timeout=_TIMEOUT) as response:
+            return str(response.geturl())
+    except (OSError, HTTPException) as error:
+        raise _failed(url, error) from error
+
+
+def _size(path: str) -> int:
+    try:
+        return os.path.getsize(path)
+    except FileNotFoundError:
+        return 0
+
+
+def discard_download(*, path: str) -> None:
+    """Remove what a download to this file has left, be it finished or not."""
+    for leftover in (path, path + _PART, path + _VERSION):
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(leftover)
+
+
+def _known_version(*, url: str, path: str) -> str | None:
+    """Return by what the server knew the version whose beginning is there."""
+    try:
+        with open(path + _VERSION, encoding="utf-8") as file:
+            known = json.load(file)
+        return str(known["version"]) if known["url"] == public_url(url) else None
+    except (FileNotFoundError, ValueError, TypeError, KeyError):
+        return None
+
+
+def _version(headers: Any) -> str:
+    """Return by what the server knows this version of a file."""
+    etag = str(headers.get("ETag", ""))
+    # A weak one does not promise the same bytes.
+    return etag if etag and not etag.startswith("W/") else str(headers.get("Last-Modified", ""))
+
+
+def _note_version(*, url: str, path: str, headers: Any) -> None:
+    """Keep the version, before its content is kept."""
+    version = _version(headers)
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(path + _VERSION)
+    # Without one nobody can say later whether the beginning still fits.
+    if version:
+        with open(path + _VERSION, "w", encoding="utf-8") as file:
+            json.dump({"url": public_url(url), "version": version}, file)
+
+
+def _ask(*, url: str, path: str) -> _Answer:
+    """Ask for the file, or for the rest of it if it is still the same."""
+    version = _known_version(url=url, path=path)
+    # One byte again: the rest of a file that is there to its end would be an error.
+    start = max(0, _size(path + _PART) - 1) if version else 0
+    headers = {"Range": f"bytes={start}-", "If-Range": version} if version and start else {}
+    # What is packed is to stay packed, or its checksum is another.
+    response = open_url(url, headers=headers, timeout=_TIMEOUT, decompress=False)
+    length = response.headers.get("Content-Length")
+    if start and response.status == 206:
+        match = _CONTENT_RANGE.match(response.headers.get("Content-Range", ""))
+        # Not every server looks at If-Range.
+        if match is None or int(match[1]) != start or _version(response.headers) not in (version, ""):
+            response.close()
+            discard_download(path=path)
+            return _ask(url=url, path=path)
+    else:
+        start = 0
+        _note_version(url=url, path=path, headers=response.headers)
+    return _Answer(response, start, start + int(length) if length else None)
+
+
+def _fetch(*, url: str, path: str, check_room: Callable[[int, int], None] | None) -> str:
+    """Fetch what is missing of a file, and return the checksum of the whole."""
+    try:
+        answer = _ask(url=url, path=path)
+    except HTTPError as error:
+        if error.code != 416:
+            raise _failed(url, error) from error
+        # The file became shorter, and is taken for the same.
+        discard_download(path=path)
+        raise _CutError("the file on the server has changed") from error
+    except (OSError, HTTPException) as error:
+        raise _failed(url, error) from error
+    response, done, total = answer
+    with response, open(path + _PART, "r+b" if done else "wb") as file:
+        digest = hashlib.sha256()
+        for left in range(done, 0, -_CHUNK):
+            digest.update(file.read(min(left, _CHUNK)))
+        file.truncate()
+        if check_room and total is not None:
+            check_room(total, total - done)
+        while True:
+            try:
+                chunk = response.read(_CHUNK)
+            except (OSError, HTTPException) as error:
+                raise _CutError(f"{error} after {done} bytes") from error
+            if not chunk:
+                break
+            file.write(chunk)
+            digest.update(chunk)
+            done += len(chunk)
+    if total is not None and done < total:
+        raise _CutError(f"the connection ended after {done} of {total} bytes")
+    return digest.hexdigest()
+
+
+def download(
+    *, url: str, path: str, sha256: str | None = None, check_room: Callable[[int, int], None] | None = None
+) -> str:
+    """Fetch a URL into a file, and return its checksum; memory stays small however large it is.
+
+    What was fetched stays if it is interrupted, and the next call goes on from there, provided that the file
+    on the server is still the same. ``check_room`` is told the size of the file and what is missing of it.
+    """
+    fruitless = 0
+    best = _size(path + _PART)
+    while True:
+        try:
+            seen = _fetch(url=url, path=path, check_room=check_room)
+            break
+        except _CutError as error:
+            reached = _size(path + _PART)
+            fruitless = 1 if reached > best else fruitless + 1
+            best = max(best, reached)
+            if fruitless >= _FRUITLESS:
+                kept = f"; what came is kept in {path + _PART}, start again to go on" if reached else ""
+                raise DownloadError(f"{public_url(url)} cannot be fetched: {error}{kept}") from error
+            time.sleep(_PAUSE * fruitless)
+    try:
+        check_sha256(name=public_url(url), seen=seen, wanted=sha256)
+    except DownloadError:
+        discard_download(path=path)
+        raise
+    os.replace(path + _PART, path)
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(path + _VERSION)
+    return seen
 
 
 def check_sha256(*, name: str, seen: str, wanted: str | None) -> None:

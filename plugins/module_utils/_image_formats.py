@@ -15,6 +15,7 @@ import zlib
 from collections.abc import Iterator
 from typing import IO, NamedTuple, Protocol
 
+_HEAD = 512
 _ZIP_END = b"PK\x05\x06"
 _ZIP_END_SIZE = 22
 _ZIP_ENCRYPTED = 1
@@ -22,6 +23,10 @@ _ZIP_ENCRYPTED = 1
 
 class ImageFormatError(Exception):
     """A file that cannot be unpacked; the message names it."""
+
+
+class MissingToolError(ImageFormatError):
+    """A command that has to be installed first."""
 
 
 class ImageReader(Protocol):
@@ -79,7 +84,7 @@ def tool_environment() -> dict[str, str]:
 def require_tool(*, command: str, package: str, why: str) -> None:
     """Refuse at once if a command is missing."""
     if shutil.which(command) is None:
-        raise ImageFormatError(
+        raise MissingToolError(
             f"{why} needs the command {command}, which is not there; install the package {package}"
         )
 
@@ -222,22 +227,35 @@ def _open_zip(*, path: str, file: IO[bytes]) -> Iterator[ImageReader]:
         yield _ZipReader(path=path, member=member, file=inside)
 
 
+def _sniff(*, path: str, head: bytes) -> _Tool | str:
+    """Tell by the first bytes what a file is packed with."""
+    for offset, magic, name in _OTHERS:
+        if head.startswith(magic, offset):
+            raise ImageFormatError(f"{path} is {name}; {_WANTED}")
+    for magic, tool in _TOOLS:
+        if head.startswith(magic):
+            return tool
+    return "zip" if head.startswith(_ZIP_MAGICS) else "none"
+
+
+def detect_compression(*, path: str) -> str:
+    """Return what an image is packed with: ``none``, ``zip``, ``gzip``, ``xz`` or ``zstd``."""
+    with open(path, "rb") as file:
+        found = _sniff(path=path, head=file.read(_HEAD))
+    return found.compression if isinstance(found, _Tool) else found
+
+
 @contextlib.contextmanager
 def open_image(*, path: str) -> Iterator[ImageReader]:
     """Open an image for reading from its beginning to its end."""
     with open(path, "rb", buffering=0) as file:
-        head = file.read(512)
+        found = _sniff(path=path, head=file.read(_HEAD))
         file.seek(0)
-        for offset, magic, name in _OTHERS:
-            if head.startswith(magic, offset):
-                raise ImageFormatError(f"{path} is {name}; {_WANTED}")
-        for magic, tool in _TOOLS:
-            if head.startswith(magic):
-                with _open_tool(path=path, tool=tool, file=file) as reader:
-                    yield reader
-                return
-        if head.startswith(_ZIP_MAGICS):
+        if isinstance(found, _Tool):
+            with _open_tool(path=path, tool=found, file=file) as reader:
+                yield reader
+        elif found == "zip":
             with _open_zip(path=path, file=file) as reader:
                 yield reader
-            return
-        yield _RawReader(path=path, file=file)
+        else:
+            yield _RawReader(path=path, file=file)
