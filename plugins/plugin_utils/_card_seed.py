@@ -1,0 +1,136 @@
+# Copyright: bramble.pi contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The seed of a node's card: the files of its boot partition that make the OS image this node."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import json
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Mapping
+from typing import Any
+
+import yaml
+from ansible_collections.bramble.pi.plugins.plugin_utils import _card_cloudinit, _card_firstrun
+from ansible_collections.bramble.pi.plugins.plugin_utils._card_node import CardNode, HostKey
+
+_ID_DIGITS = 12
+
+
+class SeedError(Exception):
+    """The seed cannot be made; the message says what was seen, what is wanted and what mends it."""
+
+
+def seed(*, node: CardNode, init_format: str, host_key: HostKey) -> dict[str, Any]:
+    """Build the seed document of a node's card, in the form that the module sd_card takes."""
+    cmdline: dict[str, Any] = {"present": list(node.cmdline_present), "absent": [], "set": {}}
+    if node.wifi_ssid:
+        # Understood by every kernel, whichever program sets up the Wi-Fi.
+        cmdline["set"]["cfg80211.ieee80211_regdom"] = node.wifi_country
+    if init_format in _card_cloudinit.FORMATS:
+        files = _cloudinit_files(node, init_format, host_key)
+    elif init_format == _card_firstrun.FORMAT:
+        if node.user_data or node.user_data_text:
+            raise SeedError(
+                f"{node.name}: flash_user_data and flash_user_data_file are for images with cloud-init, and "
+                "this one has none: unset them, or take another flash_image"
+            )
+        files = _card_firstrun.files(node=node, host_key=host_key)
+        cmdline["present"] += _card_firstrun.CMDLINE_TOKENS
+    else:
+        raise SeedError(
+            f"{node.name}: the first boot of the image is of the kind {init_format!r}; wanted is one of "
+            f"{', '.join([*_card_cloudinit.FORMATS, _card_firstrun.FORMAT])}: set flash_init_format"
+        )
+    for name in node.files:
+        if name.lower() in {taken.lower() for taken in [*files, "meta-data"]}:
+            raise SeedError(
+                f"{node.name}: flash_files has {name!r}, which the role writes itself: take it out, and say "
+                "what it should hold by flash_user_data, flash_config_txt or flash_cmdline_present"
+            )
+    document: dict[str, Any] = {
+        "node": node.name,
+        "files": {**files, **node.files},
+        "absent": [],
+        "config_txt": [
+            {"section": item.get("section", "all"), "setting": item["setting"], "value": item["value"]}
+            for item in node.config_txt
+        ],
+        "cmdline": cmdline,
+    }
+    identity = _identity(document, host_key)
+    if init_format in _card_cloudinit.FORMATS:
+        meta_data = _card_cloudinit.meta_data(node=node, init_format=init_format, instance_id=identity)
+        document["files"]["meta-data"] = _card_cloudinit.dump(meta_data)
+    return {"id": identity, **document}
+
+
+def _identity(document: Mapping[str, Any], host_key: HostKey) -> str:
+    """Name the seed: another content has another name, which tells nothing of the secrets in it."""
+    text = json.dumps(document, sort_keys=True)
+    digest = hmac.new(host_key.private.encode(), text.encode(), hashlib.sha256).hexdigest()
+    return f"{document['node']}-{digest[:_ID_DIGITS]}"
+
+
+def _cloudinit_files(node: CardNode, init_format: str, host_key: HostKey) -> dict[str, str]:
+    if node.user_data_text:
+        check_user_data_text(node=node)
+        text = node.user_data_text
+    else:
+        data = _card_cloudinit.user_data(node=node, init_format=init_format, host_key=host_key)
+        if node.user_data:
+            _check_schema(node, _card_cloudinit.dump(data))
+        text = f"{_card_cloudinit.HEADER}\n{_card_cloudinit.dump(data)}"
+    network = _card_cloudinit.dump(_card_cloudinit.network_config(node=node, init_format=init_format))
+    return {"user-data": text, "network-config": network}
+
+
+def check_user_data_text(*, node: CardNode) -> None:
+    """Refuse a user-data that cloud-init would not read, or would take for something else."""
+    seen = f"{node.name}: flash_user_data_file"
+    first = node.user_data_text.split("\n", 1)[0]
+    # cloud-init looks at the first line, and takes no blank before it.
+    if first.rstrip() != _card_cloudinit.HEADER:
+        raise SeedError(
+            f"{seen} begins with {first[:40]!r}; wanted is {_card_cloudinit.HEADER!r} as its first line, as "
+            "cloud-init passes over the file without it"
+        )
+    try:
+        data = yaml.safe_load(node.user_data_text)
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f" at line {mark.line + 1}, column {mark.column + 1}" if mark else ""
+        raise SeedError(
+            f"{seen} is not YAML{where}: {getattr(error, 'problem', None) or 'it cannot be read'}; mend it"
+        ) from error
+    if not isinstance(data, dict):
+        raise SeedError(f"{seen} holds {type(data).__name__}; wanted is a mapping, such as 'hostname: pi-1'")
+    _check_schema(node, node.user_data_text)
+
+
+def _check_schema(node: CardNode, text: str) -> None:
+    """Have cloud-init judge the user's own data, where it is installed; its answer may show the data."""
+    if shutil.which("cloud-init") is None:
+        return
+    data = {
+        key: value
+        for key, value in yaml.safe_load(text).items()
+        if key not in (*_card_cloudinit.RASPBERRY_PI_KEYS, "ssh_keys")
+    }
+    shown = f"{_card_cloudinit.HEADER}\n{_card_cloudinit.dump(data)}"
+    for secret in (node.password_hash, node.wifi_psk):
+        if secret:
+            shown = shown.replace(secret, "x" * 8)
+    with tempfile.NamedTemporaryFile("w", encoding="utf-8", suffix=".yaml") as file:
+        file.write(shown)
+        file.flush()
+        done = subprocess.run(
+            ["cloud-init", "schema", "--config-file", file.name], capture_output=True, text=True, check=False
+        )
+    if done.returncode != 0:
+        answer = (done.stderr.strip() or done.stdout.strip()).replace(file.name, "user-data")
+        raise SeedError(f"{node.name}: cloud-init refuses flash_user_data: {answer}")
