@@ -161,8 +161,6 @@ reboot_required:
 """
 
 import os
-import stat
-import tempfile
 from typing import Any, NamedTuple
 
 from ansible.module_utils.basic import AnsibleModule
@@ -173,9 +171,14 @@ from ansible_collections.bramble.pi.plugins.module_utils._boot_layout import (
     BootLayoutError,
     find_cmdline,
 )
-
-_BACKUP_SUFFIX = ".bramble-original"
-_TEMPORARY_SUFFIX = ".bramble-new-"
+from ansible_collections.bramble.pi.plugins.module_utils._file_edit import (
+    FileEdit,
+    FileEditError,
+    apply_edit,
+    backup_file,
+    read_file,
+    require_writable,
+)
 
 
 class _Node:
@@ -193,119 +196,34 @@ class _Node:
 
 
 class _Edit(NamedTuple):
-    """One file, before and after."""
+    """A command line before and after, and the file that it is in."""
 
-    path: str
-    before: bytes | None
     line: str
     new_line: str
-
-    @property
-    def after(self) -> bytes:
-        return f"{self.new_line}\n".encode()
-
-    @property
-    def changed(self) -> bool:
-        # A source that is not there is as good as one without a line.
-        return self.after != self.before if self.new_line or self.before else False
-
-    @property
-    def backup(self) -> str:
-        return self.path + _BACKUP_SUFFIX
+    file: FileEdit
 
 
-def _read(path: str) -> tuple[str, bytes]:
-    """Return the real name of a file and what is in it."""
-    real = os.path.realpath(path)
-    if not os.path.exists(real):
-        if os.path.islink(path):
-            raise core.CmdlineError(
-                f"{path} is a link to {os.readlink(path)}, which does not exist. "
-                f"Mount the boot partition ('mount /boot/firmware'), or set 'path'."
-            )
-        raise core.CmdlineError(f"{path} does not exist. Set 'path' to the file that the node boots with.")
-    if not stat.S_ISREG(os.stat(real).st_mode):
-        raise core.CmdlineError(
-            f"{path} is not a regular file; set 'path' to the file that the node boots with."
-        )
-    with open(real, "rb") as file:
-        return real, file.read()
+def _edit(path: str, data: bytes | None, line: str, new_line: str) -> _Edit:
+    # A source that is not there is as good as one without a line.
+    after = f"{new_line}\n".encode() if new_line or data else b""
+    return _Edit(line, new_line, FileEdit(path, data, after))
 
 
 def _plan(path: str, wanted: core.Wanted) -> _Edit:
     """Say what becomes of a command line."""
-    real, data = _read(path)
+    real, data = read_file(path=path)
     line = core.read_line(data=data, path=path)
-    return _Edit(real, data, line, core.edit_line(line=line, wanted=wanted))
+    return _edit(real, data, line, core.edit_line(line=line, wanted=wanted))
 
 
 def _plan_source(path: str, wanted: core.Wanted, generated: _Edit) -> _Edit:
     """Say what becomes of the file that a command line is generated from."""
     wanted = core.source_wanted(wanted=wanted, tokens=core.split(line=generated.line))
     if not os.path.lexists(path):
-        return _Edit(path, None, "", core.edit_line(line="", wanted=wanted))
-    real, data = _read(path)
+        return _edit(path, None, "", core.edit_line(line="", wanted=wanted))
+    real, data = read_file(path=path)
     line = core.read_line(data=data, path=path, may_be_empty=True)
-    return _Edit(real, data, line, core.edit_line(line=line, wanted=wanted))
-
-
-def _require_writable(path: str) -> None:
-    folder = os.path.dirname(path)
-    if os.statvfs(folder).f_flag & os.ST_RDONLY:
-        raise core.CmdlineError(
-            f"{path} has to be changed and is on a file system that is mounted read-only; "
-            f"mount it writable ('mount -o remount,rw {folder}') or look in the kernel's log why it is not."
-        )
-    if not os.access(folder, os.W_OK):
-        raise core.CmdlineError(
-            f"{path} is to be changed, and user {os.geteuid()} may not write to {folder}: set 'become: true'."
-        )
-
-
-def _sync(path: str) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def _replace(path: str, data: bytes, like: str | None) -> None:
-    """Put a file in place in one step, with the owner and mode of another one."""
-    folder, name = os.path.split(path)
-    prefix = f".{name}{_TEMPORARY_SUFFIX}"
-    for entry in os.listdir(folder):
-        if entry.startswith(prefix):
-            # Left by a run that was killed.
-            os.unlink(os.path.join(folder, entry))
-    descriptor, temporary = tempfile.mkstemp(prefix=prefix, dir=folder)
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(data)
-            new = os.fstat(file.fileno())
-            mode, owner, group = 0o644, new.st_uid, new.st_gid
-            if like:
-                old = os.stat(like)
-                mode, owner, group = stat.S_IMODE(old.st_mode), old.st_uid, old.st_gid
-            # On FAT every file has the owner and mode of the mount, and neither can be changed.
-            if (owner, group) != (new.st_uid, new.st_gid):
-                os.fchown(file.fileno(), owner, group)
-            if mode != stat.S_IMODE(new.st_mode):
-                os.fchmod(file.fileno(), mode)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except BaseException:
-        os.unlink(temporary)
-        raise
-    _sync(folder)
-
-
-def _apply(edit: _Edit, backup: bool) -> None:
-    like = None if edit.before is None else edit.path
-    if backup and edit.before is not None and not os.path.lexists(edit.backup):
-        _replace(edit.backup, edit.before, like)
-    _replace(edit.path, edit.after, like)
+    return _edit(real, data, line, core.edit_line(line=line, wanted=wanted))
 
 
 def _warn_of_generated(module: AnsibleModule, edit: _Edit) -> None:
@@ -313,7 +231,7 @@ def _warn_of_generated(module: AnsibleModule, edit: _Edit) -> None:
     for token in core.lost_edits(before=before, after=after):
         setting = core.generated_setting(token)
         mend = f"set {setting} in {RASPI_FIRMWARE_SETTINGS}" if setting else "there is no setting against it"
-        module.warn(f"{token} comes back in {edit.path} with the next update of a kernel: {mend}.")
+        module.warn(f"{token} comes back in {edit.file.path} with the next update of a kernel: {mend}.")
 
 
 def _run(module: AnsibleModule) -> dict[str, Any]:
@@ -334,42 +252,33 @@ def _run(module: AnsibleModule) -> dict[str, Any]:
         core.check_result(
             before=line.line,
             after=line.new_line,
-            path=line.path,
+            path=line.file.path,
             prepended=core.prepended_length(line=edit.line, running=running),
             machine=os.uname().machine,
         )
     if layout.source:
         edits.append(_plan_source(layout.source, wanted, edit))
-    changes = [change for change in edits if change.changed]
+    changes = [each.file for each in edits if each.file.changed]
     for change in changes:
-        _require_writable(change.path)
+        require_writable(path=change.path)
     if layout.source:
         _warn_of_generated(module, edit)
     if not module.check_mode:
         for change in changes:
-            _apply(change, options["backup"])
+            apply_edit(edit=change, backup=options["backup"])
 
-    has_backup = os.path.lexists(edit.backup) or (edit.changed and options["backup"])
     return {
         "changed": bool(changes),
-        "path": edit.path,
+        "path": edit.file.path,
         "layout": layout.name,
         "why": layout.why,
         "cmdline": edit.new_line,
         "changed_files": [change.path for change in changes],
-        "backup_file": edit.backup if has_backup else None,
+        "backup_file": backup_file(edit=edit.file, backup=options["backup"]),
         "reboot_required": core.reboot_required(
             tokens=core.split(line=edit.new_line), running=running, wanted=wanted
         ),
-        "diff": [
-            {
-                "before_header": change.path,
-                "after_header": change.path,
-                "before": (change.before or b"").decode(),
-                "after": change.after.decode(),
-            }
-            for change in changes
-        ],
+        "diff": [change.diff for change in changes],
     }
 
 
@@ -388,7 +297,7 @@ def main() -> None:
     )
     try:
         result = _run(module)
-    except (core.CmdlineError, BootLayoutError) as error:
+    except (core.CmdlineError, BootLayoutError, FileEditError) as error:
         module.fail_json(msg=str(error))
     except OSError as error:
         module.fail_json(
