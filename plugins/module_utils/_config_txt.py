@@ -10,9 +10,18 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
-from ansible_collections.bramble.pi.plugins.module_utils._boot_layout import PARTITIONS
+from ansible_collections.bramble.pi.plugins.module_utils._boot_layout import (
+    PARTITIONS,
+    RASPI_FIRMWARE_EXTRA,
+)
+
+#: Where the file is. Bookworm's in /boot only points to the first.
+CONFIG_TXT = tuple(f"{partition}/config.txt" for partition in PARTITIONS)
+
+#: Debian's raspi-firmware writes config.txt anew at every update of a kernel, and appends this file.
+RASPI_FIRMWARE_CUSTOM = "/etc/default/raspi-firmware-custom"
 
 #: The firmware ignores what is beyond in a line.
 MAXIMUM_LINE = 98
@@ -89,13 +98,6 @@ class Setting(NamedTuple):
         return _parameters(self.setting, self.value or "")
 
 
-class BootFiles(Protocol):
-    """The files of the node."""
-
-    def exists(self, path: str) -> bool:
-        """Tell whether there is anything of that name."""
-
-
 class _Line(NamedTuple):
     """A line, and what the firmware makes of it."""
 
@@ -121,14 +123,13 @@ def _kind(name: str) -> str | None:
     return next((kind for kind, pattern in _FILTER_KINDS.items() if pattern.fullmatch(name)), None)
 
 
-def find_config_txt(*, files: BootFiles) -> str:
-    """Find the file that the firmware reads. Bookworm's in /boot only points to the one that counts."""
-    paths = [f"{partition}/config.txt" for partition in PARTITIONS]
-    for path in paths:
-        if files.exists(path):
+def find_config_txt(*, exists: Callable[[str], bool]) -> str:
+    """Find the file that the firmware of this node reads."""
+    for path in CONFIG_TXT:
+        if exists(path):
             return path
     raise ConfigTxtError(
-        f"there is no config.txt; looked for {', '.join(paths)}. Mount the boot partition "
+        f"there is no config.txt; looked for {', '.join(CONFIG_TXT)}. Mount the boot partition "
         f"('mount {PARTITIONS[0]}'), or set 'path' to the file that the node boots with."
     )
 
@@ -143,6 +144,14 @@ def check_text(*, text: str, path: str) -> None:
         )
     if "\0" in text:
         raise ConfigTxtError(f"{path} is not text: it has a NUL in it. Restore it from a copy.")
+
+
+def is_generated(*, hook: str) -> bool:
+    """Tell by the hook of Debian's raspi-firmware whether config.txt is generated.
+
+    Raspberry Pi OS has a hook of the same name, which leaves the file alone.
+    """
+    return RASPI_FIRMWARE_EXTRA in hook
 
 
 # What is wanted
@@ -423,6 +432,20 @@ def edit_config_txt(*, text: str, settings: Sequence[Setting], keep_duplicates: 
     if lines == before:
         return text
     return "".join(line if line.endswith("\n") else line + end for line in lines)
+
+
+def stands(*, text: str, setting: Setting) -> bool:
+    """Tell whether a setting is in the text as it is wanted."""
+    return edit_config_txt(text=text, settings=[setting], keep_duplicates=True) == text
+
+
+def source_settings(*, text: str, source: str, settings: Sequence[Setting]) -> list[Setting]:
+    """Return the settings that belong into the source of a generated file: all but those it has anyway."""
+    return [
+        setting
+        for setting in settings
+        if setting.absent or not stands(text=text, setting=setting) or stands(text=source, setting=setting)
+    ]
 
 
 # Included files
