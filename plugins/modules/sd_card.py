@@ -156,6 +156,10 @@ cards:
       description: What the device is, with its size.
       type: str
       sample: /dev/sdb (Generic SD Reader, 31.9 GB, usb)
+    carries:
+      description: The receipt that the card carried before, V(none) if it had none.
+      type: dict
+      sample: null
     image:
       description: The name of the image.
       type: str
@@ -247,6 +251,7 @@ class _Order:
         self.seeded_boot: plan.SeededBoot | None = None
         self.boot_offset = 0
         self.state = "written"
+        self.carries: dict[str, Any] | None = None
         self.receipt: dict[str, Any] | None = None
         self.outcome: dict[str, Any] = {
             "bytes_written": 0,
@@ -352,6 +357,7 @@ class _Cards:
                 )
             if problem:
                 self._problems.append(f"{order.node} ({order.path}): {problem}")
+            order.carries = order.receipt
             look.close()
 
     def _look(self, order: _Order, _alive: int) -> tuple[str, int, dict[str, Any] | None, str | None]:
@@ -459,6 +465,7 @@ class _Cards:
                     "node": order.node,
                     "device": _needed(order.found).path,
                     "model": describe(_needed(order.found)),
+                    "carries": order.carries,
                     "image": _needed(self._prepared).name,
                     "state": order.state,
                     "verified": order.state in {"written", "seeded"} and not self._module.check_mode,
