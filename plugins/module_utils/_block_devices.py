@@ -26,6 +26,8 @@ _DISKUTIL = ["diskutil", "list", "-plist"]
 
 #: Transports over which cards and their readers are attached.
 _CARD_TRANSPORTS = frozenset(("usb", "mmc"))
+#: Those of disks, which call themselves removable where their socket allows it.
+_DISK_TRANSPORTS = frozenset(("ata", "fc", "iscsi", "nvme", "pci-express", "sas", "sata", "virtio"))
 
 #: What lies on a device that is a part of something else, beside the types that end in _member.
 _MEMBERS = frozenset(("crypto_LUKS", "BitLocker", "bcache", "ceph_bluestore", "drbd"))
@@ -43,6 +45,8 @@ _TAKE_APART = {
     "mpath": "multipath -f",
     "raid": "mdadm --stop",
 }
+
+_UDEV = "/run/udev/data"
 
 _MEMORY = re.compile(r"z?ram\d+")
 _EMMC_BOOT_AREA = re.compile(r"(mmcblk\d+)boot\d+")
@@ -93,7 +97,9 @@ class BlockDevice(NamedTuple):
     @property
     def by_card_reader(self) -> bool:
         """Whether it is attached as cards are."""
-        return not self.built_in and (self.removable or self.transport in _CARD_TRANSPORTS)
+        if self.built_in or self.transport in _DISK_TRANSPORTS:
+            return False
+        return self.removable or self.transport in _CARD_TRANSPORTS
 
 
 class Refusal(NamedTuple):
@@ -146,8 +152,8 @@ def _lsblk_device(entry: Mapping[str, Any], built_in: Collection[str]) -> BlockD
     transport = _text(entry.get("tran"))
     if not transport:
         transport = next((name for name in ("usb", "mmc", "virtio") if name in subsystems), "")
-    path = entry.get("path") or f"/dev/{entry['name']}"
-    name = entry.get("kname") or entry["name"]
+    name = entry["kname"]
+    path = entry["path"]
     vendor = _text(entry.get("vendor"))
     return BlockDevice(
         path=path,
@@ -176,13 +182,13 @@ def parse_lsblk(*, text: str) -> list[BlockDevice]:
     """Read C(lsblk --json --bytes --all --output-all)."""
     try:
         entries = json.loads(text)["blockdevices"]
+        boot_areas = [_EMMC_BOOT_AREA.fullmatch(entry["kname"]) for entry in entries]
+        built_in = {name for area in boot_areas if area for name in (area[0], area[1])}
+        return [_lsblk_device(entry, built_in) for entry in entries]
     except (ValueError, KeyError, TypeError) as error:
         raise BlockDeviceError(
             f"lsblk printed {text[:80]!r}, wanted is JSON of block devices; install util-linux 2.33 or later."
         ) from error
-    boot_areas = [_EMMC_BOOT_AREA.fullmatch(entry["name"]) for entry in entries]
-    built_in = {name for area in boot_areas if area for name in (area[0], area[1])}
-    return [_lsblk_device(entry, built_in) for entry in entries]
 
 
 # macOS
@@ -272,7 +278,7 @@ def _holds_system(device: BlockDevice) -> Iterator[Refusal]:
 
 def _in_use(device: BlockDevice) -> Iterator[Refusal]:
     """Refuse what is mounted, swapped to or a part of something else; no variable allows any of it."""
-    macos = device.write_path != device.path
+    macos = device.write_path.startswith("/dev/rdisk")
     for part in device.family:
         if part.mountpoints:
             command = f"diskutil unmountDisk {device.path}" if macos else f"umount {part.path}"
@@ -326,7 +332,7 @@ def _wrong_kind(device: BlockDevice, allow_loop: bool, allow_fixed: Collection[s
     elif not device.by_card_reader and not {device.path, device.serial}.intersection(
         filter(None, allow_fixed)
     ):
-        why = "is built into this machine" if device.built_in else "is neither removable nor on USB or MMC"
+        why = "is built into this machine" if device.built_in else "is no removable disk on USB or MMC"
         yield Refusal(
             f"{describe(device)} {why}.",
             "flash_allow_fixed",
@@ -430,8 +436,19 @@ def _sequence(name: str) -> str:
         return ""
 
 
-def _ask_kernel(device: BlockDevice) -> BlockDevice:
+def _probe(device: BlockDevice, run: Run) -> BlockDevice:
+    """Look what lies on a device."""
+    _code, output, _errors = run(["blkid", "-p", "-o", "value", "-s", "TYPE", device.path])
+    children = tuple(_probe(child, run) for child in device.children)
+    return device._replace(fstype=device.fstype or output.strip(), children=children)
+
+
+def _ask_kernel(device: BlockDevice, run: Run) -> BlockDevice:
+    """Add what lsblk does not know of a device that might be written."""
     writable = device.size > 0 and (device.by_card_reader or device.type == "loop")
+    if writable and not os.path.exists(_UDEV):
+        # lsblk knows it from udev alone, which containers do not have.
+        device = _probe(device, run)
     return device._replace(
         busy=writable and _is_busy(device.path), id=f"{device.path}{_sequence(device.name)}"
     )
@@ -448,7 +465,7 @@ def list_devices(*, run: Run) -> list[BlockDevice]:
         return parse_diskutil(listing=listing, infos=infos)
     devices = parse_lsblk(text=_run(run, _LSBLK, "util-linux"))
     return [
-        _ask_kernel(device)
+        _ask_kernel(device, run)
         for device in devices
         # Neither memory disks nor loop devices without a file.
         if not _MEMORY.fullmatch(device.name) and (device.size or device.type != "loop")
