@@ -279,10 +279,11 @@ def apply_seed(*, boot: Boot, seed: Seed, dry_run: bool) -> SeedResult:
             before[there], after[there] = old, data
     # What a run that was cut off left behind, which goes with any change.
     leftover = [f"{STAGING}/"] if boot.find(STAGING) else []
-    if not dry_run and (after or leftover):
+    if after or leftover:
         boot.change(
             write={name: data for name, data in after.items() if data is not None},
             remove=[name for name, data in after.items() if data is None],
+            dry_run=dry_run,
         )
     diff = [
         {

@@ -43,6 +43,9 @@ _FAT32_CLUSTERS = 65525
 
 _SLOT = 32
 _LONG_NAME_PART = 13
+#: FAT has code pages for other letters; mtools has patterns, replaces some characters, and takes '-' for its
+#: standard input.
+_NAME_PART = re.compile(r"[A-Za-z0-9._]([A-Za-z0-9 ._+@=,#()-]{0,253}[A-Za-z0-9_+@=,#()-])?")
 _SHORT_NAME = re.compile(r"[A-Z0-9!#$%&'()@^_`{}~-]{1,8}(\.[A-Z0-9!#$%&'()@^_`{}~-]{1,3})?")
 
 
@@ -73,29 +76,26 @@ class Boot(Protocol):
     def read(self, name: str) -> bytes | None:
         """Return what is in a file, or None if there is no such file."""
 
-    def change(self, *, write: Mapping[str, bytes], remove: Sequence[str] = ()) -> None:
-        """Write files and remove others, flushed to the device at the end."""
+    def change(
+        self, *, write: Mapping[str, bytes], remove: Sequence[str] = (), dry_run: bool = False
+    ) -> None:
+        """Write files and remove others, flushed to the device at the end; or only refuse what cannot be."""
 
 
 def check_name(name: str) -> None:
     """Refuse a name that is not good for a file on a boot partition."""
-    mend = "Wanted: a name such as 'user-data' or 'overlays/my.dtbo'."
     parts = name.split("/")
-    if any(part in {"", ".", ".."} or part.rstrip(". ") != part for part in parts):
+    bad = next((part for part in parts if not _NAME_PART.fullmatch(part) or not part.strip(".")), None)
+    if bad is not None:
         raise BootPartitionError(
-            f"the file name {name!r} has a part that is empty, '.' or '..', or ends in a dot or blank. {mend}"
+            f"the file name {name!r} has the part {bad!r}; wanted: 1 to 255 letters, digits, blanks and "
+            f"'._+@=,#()-', the first a letter, digit, dot or '_', and the last no dot or blank, as in "
+            f"'user-data' or 'overlays/my.dtbo'."
         )
-    # mtools takes square brackets as a pattern.
-    bad = re.search(r'[\x00-\x1f\x7f"*:<>?|\\\[\]]', name)
-    if bad or not name.isprintable():
-        seen = f"the character {bad.group()!r}" if bad else "a character that cannot be printed"
-        raise BootPartitionError(
-            f"the file name {name!r} has {seen}, which FAT or mtools does not take. {mend}"
-        )
-    if any(len(part) > 255 for part in parts):
-        raise BootPartitionError(f"the file name {name!r} has a part of more than 255 characters. {mend}")
     if parts[0].casefold() == STAGING:
-        raise BootPartitionError(f"the file name {name!r} is kept for files that are being written. {mend}")
+        raise BootPartitionError(
+            f"the file name {name!r} is kept for files that are being written; wanted: another name."
+        )
 
 
 def _split(name: str) -> tuple[str, str]:
@@ -110,9 +110,7 @@ def _folders(name: str) -> list[str]:
 
 def _slots(base: str) -> int:
     """Return how many entries of a FAT folder a name takes at most."""
-    return (
-        1 if _SHORT_NAME.fullmatch(base) else 2 + (len(base.encode("utf-16-le")) // 2 - 1) // _LONG_NAME_PART
-    )
+    return 1 if _SHORT_NAME.fullmatch(base) else 2 + (len(base) - 1) // _LONG_NAME_PART
 
 
 class _Names:
@@ -201,7 +199,9 @@ def read_geometry(sector: bytes) -> Geometry | None:
         return None
     size, per_cluster, reserved, fats, root_entries, sectors = struct.unpack_from("<HBHBHH", sector, 11)
     fat_sectors, large_sectors, large_fat_sectors = struct.unpack_from("<H8xII", sector, 22)
-    if size not in (512, 1024, 2048, 4096) or not per_cluster or not reserved or fats not in (1, 2):
+    if size not in (512, 1024, 2048, 4096) or not reserved or fats not in (1, 2):
+        return None
+    if not per_cluster or per_cluster & (per_cluster - 1):
         return None
     root = reserved + fats * (fat_sectors or large_fat_sectors)
     data = root + -(-root_entries * _SLOT // size)
@@ -252,7 +252,7 @@ class FatBoot:
         if geometry.bits == 12 or (geometry.bits == 32 and geometry.clusters < _FAT32_CLUSTERS):
             raise BootPartitionError(
                 f"the boot partition of {self.where} is FAT{geometry.bits} with {geometry.clusters} "
-                f"clusters; wanted: FAT16, or FAT32 with at least {_FAT32_CLUSTERS}, which mtools can change. "
+                f"clusters; wanted: FAT16, or FAT32 with at least {_FAT32_CLUSTERS}, as mtools wants. "
                 f"Mount it and set 'path' to the folder."
             )
         return geometry
@@ -272,6 +272,8 @@ class FatBoot:
 
     def _names(self) -> _Names:
         if self._listing is None:
+            # What mtools says of something else is no help.
+            self._geometry()
             lines = self._mtools("mdir", "-/", "-b", "-a", "::").decode(errors="replace").splitlines()
             self._listing = _Names([line[len("::/") :] for line in lines if line.startswith("::/")])
         return self._listing
@@ -344,13 +346,17 @@ class FatBoot:
         finally:
             os.close(descriptor)
 
-    def change(self, *, write: Mapping[str, bytes], remove: Sequence[str] = ()) -> None:
-        if self._names().find(STAGING):
+    def change(
+        self, *, write: Mapping[str, bytes], remove: Sequence[str] = (), dry_run: bool = False
+    ) -> None:
+        if self._names().find(STAGING) and not dry_run:
             # Left by a run that was killed.
             self._mtools("mdeltree", f"::/{STAGING}")
         plan = _plan(self._names(), write, remove, self.where)
         if plan.groups:
             self._require_room(plan)
+        if dry_run:
+            return
         self._listing = None
         self._content.clear()
         if plan.groups:
@@ -457,11 +463,15 @@ class FolderBoot:
         finally:
             os.close(descriptor)
 
-    def change(self, *, write: Mapping[str, bytes], remove: Sequence[str] = ()) -> None:
+    def change(
+        self, *, write: Mapping[str, bytes], remove: Sequence[str] = (), dry_run: bool = False
+    ) -> None:
         names = self._names()
         staging = self._path(STAGING)
         plan = _plan(names, write, remove, self.where)
         self._require_room(plan)
+        if dry_run:
+            return
         self._listing = None
         # A run that was killed may have left one.
         shutil.rmtree(staging, ignore_errors=True)

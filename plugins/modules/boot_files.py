@@ -26,9 +26,9 @@ notes:
     where it is mounted instead.
   - The content of files can hold keys and password hashes. Set C(no_log) on the task then; the difference is
     not shown either.
-  - The command line is the one that the firmware would take, C(current/cmdline.txt) on Ubuntu 25.10 and later.
-    On Debian with raspi-firmware, it is written anew with the next kernel; see M(bramble.pi.kernel_cmdline)
-    for a running node.
+  - The command line is the one that the firmware would take, C(current/cmdline.txt) on Ubuntu 25.10 and
+    later. On Debian with raspi-firmware, it is written anew with the next kernel; see
+    M(bramble.pi.kernel_cmdline) for a running node.
   - mtools reads no FAT12, and no FAT32 with fewer than 65525 clusters. Mount such a partition.
 author:
   - bramble.pi contributors (@bramble-pi)
