@@ -170,12 +170,12 @@ def _fetch(*, url: str, path: str, check_room: Callable[[int, int], None] | None
         digest = hashlib.sha256()
         for left in range(done, 0, -_CHUNK):
             digest.update(file.read(min(left, _CHUNK)))
-        file.truncate()
         if check_room and total is not None:
             check_room(total, total - done)
         while True:
             try:
-                chunk = response.read(_CHUNK)
+                # What has come is not to be lost by waiting for more.
+                chunk = response.read1(_CHUNK)
             except (OSError, HTTPException) as error:
                 raise _CutError(f"{error} after {done} bytes") from error
             if not chunk:
@@ -207,8 +207,10 @@ def download(
             fruitless = 1 if reached > best else fruitless + 1
             best = max(best, reached)
             if fruitless >= _FRUITLESS:
-                kept = f"; what came is kept in {path + _PART}, start again to go on" if reached else ""
-                raise DownloadError(f"{public_url(url)} cannot be fetched: {error}{kept}") from error
+                kept = f". {reached} bytes are kept in {path + _PART}; run it again to go on from there"
+                raise DownloadError(
+                    f"{public_url(url)} cannot be fetched: {error}{kept if reached else ''}"
+                ) from error
             time.sleep(_PAUSE * fruitless)
     try:
         check_sha256(name=public_url(url), seen=seen, wanted=sha256)
