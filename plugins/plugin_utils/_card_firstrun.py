@@ -33,6 +33,7 @@ CMDLINE_TOKENS = (
 _BEGIN = """\
 #!/bin/sh
 # Makes this card a node of the rack, by bramble.pi. A power cut in between is no harm: it runs again.
+umask 077
 boot=$(dirname "$(readlink -f "$0")")
 put() { # MODE FILE: take standard input
   mkdir -p "$(dirname "$2")"
@@ -133,7 +134,8 @@ def _network(node: CardNode) -> Iterator[str]:
         yield _put("0600", f"{_CONNECTIONS}/{name}.nmconnection", text)
     yield "else\n"
     yield "sed -i '/^# bramble.pi: begin/,/^# bramble.pi: end/d' /etc/dhcpcd.conf\n"
-    yield f"printf %s {shlex.quote(_dhcpcd(node))} >> /etc/dhcpcd.conf\n"
+    if node.address or node.resolvers or node.search:
+        yield f"printf %s {shlex.quote(_dhcpcd(node))} >> /etc/dhcpcd.conf\n"
     if node.wifi_ssid:
         yield _put("0600", "/etc/wpa_supplicant/wpa_supplicant.conf", wpa_supplicant_conf(node))
     yield "fi\n"

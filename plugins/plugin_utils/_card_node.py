@@ -12,6 +12,7 @@ import struct
 import zoneinfo
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from ansible_collections.bramble.pi.plugins.module_utils._kernel_cmdline import CmdlineError, wanted
@@ -62,7 +63,7 @@ class CardNode:
     wifi_country: str = ""
     wifi_hidden: bool = False
     user_data: Mapping[str, Any] = field(default_factory=dict)
-    user_data_text: str = ""
+    user_data_file: str = ""
     config_txt: tuple[Mapping[str, Any], ...] = ()
     cmdline_present: tuple[str, ...] = ()
     files: Mapping[str, str] = field(default_factory=dict)
@@ -79,6 +80,10 @@ class CardNode:
         """Name the Wi-Fi interface."""
         return self.interface if self.interface_is_wifi else "wlan0"
 
+    def user_data_text(self) -> str:
+        """Read the user's own user-data file."""
+        return Path(self.user_data_file).expanduser().read_text(encoding="utf-8")
+
 
 def plain(value: Any) -> Any:
     """Return data without what Ansible adds to it, so that any library can write it."""
@@ -89,12 +94,12 @@ def plain(value: Any) -> Any:
     return str.__str__(value) if isinstance(value, str) else value
 
 
-def card_node(*, name: str, values: Mapping[str, Any]) -> CardNode:
-    """Read the inputs of the role flash, each without its prefix."""
+def card_node(values: Mapping[str, Any]) -> CardNode:
+    """Read the inputs of the role flash, each without its prefix, and the name of the node."""
     read: dict[str, Any] = plain(values)
     for key in ("authorized_keys", "resolvers", "search", "config_txt", "cmdline_present"):
         read[key] = tuple(read.get(key) or ())
-    return CardNode(name=plain(name), **read)
+    return CardNode(**read)
 
 
 def problems(nodes: Sequence[CardNode]) -> list[str]:
@@ -128,8 +133,14 @@ def _node_problems(node: CardNode) -> Iterator[str]:
     yield from _wifi_problems(node)
     if node.timezone and node.timezone not in zoneinfo.available_timezones():
         yield f"flash_timezone is {node.timezone!r}, which is no time zone: set one such as 'Europe/Berlin'"
-    if node.user_data and node.user_data_text:
+    if node.user_data and node.user_data_file:
         yield "flash_user_data and flash_user_data_file are both set: the file is taken whole; set one only"
+    elif node.user_data_file:
+        try:
+            node.user_data_text()
+        except (OSError, UnicodeDecodeError) as error:
+            reason = getattr(error, "strerror", None) or "it is not text"
+            yield f"flash_user_data_file is {node.user_data_file!r}, which cannot be read: {reason}"
     try:
         wanted(present=node.cmdline_present, absent=(), settings={})
     except CmdlineError as error:

@@ -34,22 +34,22 @@ def seed(*, node: CardNode, init_format: str, host_key: HostKey) -> dict[str, An
     if init_format in _card_cloudinit.FORMATS:
         files = _cloudinit_files(node, init_format, host_key)
     elif init_format == _card_firstrun.FORMAT:
-        if node.user_data or node.user_data_text:
+        if node.user_data or node.user_data_file:
             raise SeedError(
-                f"{node.name}: flash_user_data and flash_user_data_file are for images with cloud-init, and "
+                "flash_user_data and flash_user_data_file are for images with cloud-init, and "
                 "this one has none: unset them, or take another flash_image"
             )
         files = _card_firstrun.files(node=node, host_key=host_key)
         cmdline["present"] += _card_firstrun.CMDLINE_TOKENS
     else:
         raise SeedError(
-            f"{node.name}: the first boot of the image is of the kind {init_format!r}; wanted is one of "
+            f"the first boot of the image is of the kind {init_format!r}; wanted is one of "
             f"{', '.join([*_card_cloudinit.FORMATS, _card_firstrun.FORMAT])}: set flash_init_format"
         )
     for name in node.files:
         if name.lower() in {taken.lower() for taken in [*files, "meta-data"]}:
             raise SeedError(
-                f"{node.name}: flash_files has {name!r}, which the role writes itself: take it out, and say "
+                f"flash_files has {name!r}, which the role writes itself: take it out, and say "
                 "what it should hold by flash_user_data, flash_config_txt or flash_cmdline_present"
             )
     document: dict[str, Any] = {
@@ -77,54 +77,63 @@ def _identity(document: Mapping[str, Any], host_key: HostKey) -> str:
 
 
 def _cloudinit_files(node: CardNode, init_format: str, host_key: HostKey) -> dict[str, str]:
-    if node.user_data_text:
-        check_user_data_text(node=node)
-        text = node.user_data_text
-    else:
-        data = _card_cloudinit.user_data(node=node, init_format=init_format, host_key=host_key)
-        if node.user_data:
-            _check_schema(node, _card_cloudinit.dump(data))
-        text = f"{_card_cloudinit.HEADER}\n{_card_cloudinit.dump(data)}"
-    network = _card_cloudinit.dump(_card_cloudinit.network_config(node=node, init_format=init_format))
-    return {"user-data": text, "network-config": network}
+    network = _card_cloudinit.network_config(node=node, init_format=init_format)
+    return {
+        "user-data": node.user_data_text()
+        if node.user_data_file
+        else _user_data(node, init_format, host_key),
+        "network-config": _card_cloudinit.dump(network),
+    }
 
 
-def check_user_data_text(*, node: CardNode) -> None:
+def _user_data(node: CardNode, init_format: str, host_key: HostKey) -> str:
+    data = _card_cloudinit.user_data(node=node, init_format=init_format, host_key=host_key)
+    return f"{_card_cloudinit.HEADER}\n{_card_cloudinit.dump(data)}"
+
+
+def problems(*, node: CardNode, init_format: str, host_key: HostKey) -> list[str]:
+    """Say what keeps the seed from going with the image, and cloud-init from taking the user's own data."""
+    try:
+        document = seed(node=node, init_format=init_format, host_key=host_key)
+        if node.user_data_file:
+            _check_user_data(node.user_data_text())
+        if node.user_data or node.user_data_file:
+            _check_schema(node, document["files"]["user-data"])
+    except SeedError as error:
+        return [f"{node.name}: {error}"]
+    return []
+
+
+def _check_user_data(text: str) -> None:
     """Refuse a user-data that cloud-init would not read, or would take for something else."""
-    seen = f"{node.name}: flash_user_data_file"
-    first = node.user_data_text.split("\n", 1)[0]
+    first = text.split("\n", 1)[0]
     # cloud-init looks at the first line, and takes no blank before it.
     if first.rstrip() != _card_cloudinit.HEADER:
         raise SeedError(
-            f"{seen} begins with {first[:40]!r}; wanted is {_card_cloudinit.HEADER!r} as its first line, as "
-            "cloud-init passes over the file without it"
+            f"flash_user_data_file begins with {first[:40]!r}; wanted is {_card_cloudinit.HEADER!r} as its "
+            "first line, as cloud-init passes over the file without it"
         )
     try:
-        data = yaml.safe_load(node.user_data_text)
+        data = yaml.safe_load(text)
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         where = f" at line {mark.line + 1}, column {mark.column + 1}" if mark else ""
-        raise SeedError(
-            f"{seen} is not YAML{where}: {getattr(error, 'problem', None) or 'it cannot be read'}; mend it"
-        ) from error
+        reason = getattr(error, "problem", None) or "it cannot be read"
+        raise SeedError(f"flash_user_data_file is not YAML{where}: {reason}; mend the file") from error
     if not isinstance(data, dict):
-        raise SeedError(f"{seen} holds {type(data).__name__}; wanted is a mapping, such as 'hostname: pi-1'")
-    _check_schema(node, node.user_data_text)
+        raise SeedError("flash_user_data_file holds no mapping; wanted is one, such as 'hostname: pi-1'")
 
 
 def _check_schema(node: CardNode, text: str) -> None:
-    """Have cloud-init judge the user's own data, where it is installed; its answer may show the data."""
+    """Have cloud-init judge the user's own data, where it is installed; its answer may quote the data."""
     if shutil.which("cloud-init") is None:
         return
-    data = {
-        key: value
-        for key, value in yaml.safe_load(text).items()
-        if key not in (*_card_cloudinit.RASPBERRY_PI_KEYS, "ssh_keys")
-    }
+    data = yaml.safe_load(text)
+    for key in ("ssh_keys", *_card_cloudinit.RASPBERRY_PI_KEYS):
+        data.pop(key, None)
     shown = f"{_card_cloudinit.HEADER}\n{_card_cloudinit.dump(data)}"
-    for secret in (node.password_hash, node.wifi_psk):
-        if secret:
-            shown = shown.replace(secret, "x" * 8)
+    if node.password_hash:
+        shown = shown.replace(node.password_hash, "$6$salt$hash")
     with tempfile.NamedTemporaryFile("w", encoding="utf-8", suffix=".yaml") as file:
         file.write(shown)
         file.flush()
@@ -133,4 +142,5 @@ def _check_schema(node: CardNode, text: str) -> None:
         )
     if done.returncode != 0:
         answer = (done.stderr.strip() or done.stdout.strip()).replace(file.name, "user-data")
-        raise SeedError(f"{node.name}: cloud-init refuses flash_user_data: {answer}")
+        name = "flash_user_data_file" if node.user_data_file else "flash_user_data"
+        raise SeedError(f"cloud-init refuses {name}: {answer}")
