@@ -115,8 +115,9 @@ def _check_names(*, files: Iterable[str], absent: Iterable[str]) -> None:
     seen: dict[str, str] = {}
     for name in [*files, *absent]:
         check_name(name)
-        other = seen.setdefault(name.casefold(), name)
-        if other is not name:
+        other = seen.get(name.casefold())
+        seen[name.casefold()] = name
+        if other is not None:
             raise BootPartitionError(
                 f"{name!r} and {other!r} are one file, as a boot partition makes no difference between upper "
                 f"and lower case; take one of them out of 'files' or 'absent'."
@@ -133,17 +134,20 @@ def make_seed(
     """Judge what is asked for, and refuse what contradicts itself."""
     cmdline = cmdline or {}
     _check_names(files=files, absent=absent)
-    return Seed(
-        files=dict(files),
-        absent=tuple(absent),
-        config_txt=tuple(parse_settings(data=config_txt)),
-        cmdline=_kernel_cmdline.wanted(
-            present=cmdline.get("present") or (),
-            absent=cmdline.get("absent") or (),
-            settings=cmdline.get("set") or {},
-        ),
-        cmdline_path=cmdline.get("path"),
-    )
+    try:
+        return Seed(
+            files=dict(files),
+            absent=tuple(absent),
+            config_txt=tuple(parse_settings(data=config_txt)),
+            cmdline=_kernel_cmdline.wanted(
+                present=cmdline.get("present") or (),
+                absent=cmdline.get("absent") or (),
+                settings=cmdline.get("set") or {},
+            ),
+            cmdline_path=cmdline.get("path"),
+        )
+    except (ConfigTxtError, _kernel_cmdline.CmdlineError) as error:
+        raise BootPartitionError(str(error)) from error
 
 
 def _refuse_unknown(*, data: Mapping[str, Any], known: Sequence[str], what: str) -> None:
@@ -157,6 +161,13 @@ def _require(*, value: Any, kind: type, what: str, wanted: str) -> None:
         raise BootPartitionError(f"{what} is {type(value).__name__}; wanted: {wanted}.")
 
 
+def _require_list(*, value: Any, kind: type, what: str, wanted: str) -> None:
+    _require(value=value, kind=list, what=what, wanted=wanted)
+    for item in value:
+        if not isinstance(item, kind):
+            raise BootPartitionError(f"{what} has {type(item).__name__}; wanted: {wanted}.")
+
+
 def parse_seed(*, data: Mapping[str, Any]) -> Seed:
     """Judge a seed document; what is in its files stands in no message."""
     _require(value=data, kind=dict, what="the seed document", wanted="a mapping")
@@ -168,8 +179,10 @@ def parse_seed(*, data: Mapping[str, Any]) -> Seed:
     _require(value=files, kind=dict, what="'files' of the seed document", wanted="names and texts")
     for name, text in files.items():
         _require(value=text, kind=str, what=f"the file {name!r} of the seed document", wanted="text")
-    _require(value=absent, kind=list, what="'absent' of the seed document", wanted="a list of names")
-    _require(value=config_txt, kind=list, what="'config_txt' of the seed document", wanted="a list")
+    _require_list(value=absent, kind=str, what="'absent' of the seed document", wanted="a list of names")
+    _require_list(
+        value=config_txt, kind=dict, what="'config_txt' of the seed document", wanted="a list of settings"
+    )
     _require(value=cmdline, kind=dict, what="'cmdline' of the seed document", wanted="a mapping")
     _refuse_unknown(data=cmdline, known=_CMDLINE_KEYS, what="'cmdline' of the seed document")
     seed = make_seed(
@@ -207,7 +220,9 @@ class _Wish:
 
     def exists(self, path: str) -> bool:
         name = path.lstrip("/")
-        return name.casefold() in self._files or self._boot.find(name) is not None
+        key = name.casefold()
+        given = any(file == key or file.startswith(f"{key}/") for file in self._files)
+        return given or self._boot.find(name) is not None
 
 
 def _edit_config(*, wish: _Wish, settings: Sequence[Setting]) -> None:
@@ -367,6 +382,15 @@ def _loop_devices(path: str) -> Iterator[str]:
                 yield f"/dev/{name.split('/')[3]}"
 
 
+def _is_read_only(number: int) -> bool:
+    """Tell whether a device is write-protected: not every driver refuses to open it then."""
+    try:
+        with open(f"/sys/dev/block/{os.major(number)}:{os.minor(number)}/ro", encoding="ascii") as file:
+            return file.read().strip() == "1"
+    except FileNotFoundError:
+        return False
+
+
 def _refuse_mounted(*, path: str, places: Sequence[str]) -> None:
     seen = f"mounted at {places[0]}" if places else "in use, such as by a mount"
     mend = f"set 'path' to {places[0]} or unmount it" if places else "unmount it"
@@ -380,8 +404,14 @@ def _claimed(*, path: str, writable: bool) -> Iterator[int]:
     """Open a device so that it cannot be mounted meanwhile, or an image file that is not mounted."""
     real = os.path.realpath(path)
     flags = os.O_RDWR if writable else os.O_RDONLY
-    if stat.S_ISBLK(os.stat(real).st_mode):
+    state = os.stat(real)
+    if stat.S_ISBLK(state.st_mode):
         flags |= os.O_EXCL
+        if writable and _is_read_only(state.st_rdev):
+            raise BootPartitionError(
+                f"{path} is read-only; wanted: a device that can be written. Move the switch of a "
+                f"write-protected card, or see 'blockdev --getro {path}'."
+            )
     else:
         for device in _loop_devices(real):
             places = _mounted_at(device)
@@ -396,7 +426,7 @@ def _claimed(*, path: str, writable: bool) -> Iterator[int]:
             raise
         raise BootPartitionError(
             f"{path} cannot be opened for {'writing' if writable else 'reading'} by user {os.geteuid()}: "
-            f"{error.strerror}. Set 'become: true', or move the switch of a write-protected card."
+            f"{error.strerror}. Set 'become: true'."
         ) from error
     try:
         yield descriptor

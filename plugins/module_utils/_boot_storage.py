@@ -225,12 +225,13 @@ class FatBoot:
         self._listing: _Names | None = None
         self._content: dict[str, bytes] = {}
 
-    def _mtools(self, command: str, *arguments: str) -> bytes:
+    def _mtools(self, command: str, *arguments: str, nothing: bytes | None = None) -> bytes:
+        """Run a command; ``nothing`` is the error that means that there is nothing to put out."""
         line = [command, "-i", f"{self.where}@@{self._offset}", *arguments]
         code, output, error = self._run(
             line, encoding=None, environ_update=_ENVIRONMENT, expand_user_and_vars=False
         )
-        if code:
+        if code and not (nothing and nothing in error):
             said = error.decode(errors="replace").strip() or output.decode(errors="replace").strip()
             raise BootPartitionError(
                 f"'{' '.join(line[:3])}' failed on the boot partition: {said or f'status {code}'}. Check it "
@@ -274,7 +275,8 @@ class FatBoot:
         if self._listing is None:
             # What mtools says of something else is no help.
             self._geometry()
-            lines = self._mtools("mdir", "-/", "-b", "-a", "::").decode(errors="replace").splitlines()
+            output = self._mtools("mdir", "-/", "-b", "-a", "::", nothing=b'File "::" not found')
+            lines = output.decode(errors="replace").splitlines()
             self._listing = _Names([line[len("::/") :] for line in lines if line.startswith("::/")])
         return self._listing
 

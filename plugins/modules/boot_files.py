@@ -197,7 +197,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.bramble.pi.plugins.module_utils import _kernel_cmdline
 from ansible_collections.bramble.pi.plugins.module_utils._boot_partition import (
     BootPartitionError,
     FolderBoot,
@@ -205,7 +204,6 @@ from ansible_collections.bramble.pi.plugins.module_utils._boot_partition import 
     make_seed,
     open_boot,
 )
-from ansible_collections.bramble.pi.plugins.module_utils._config_txt import ConfigTxtError
 
 
 def _content(file: Mapping[str, Any]) -> bytes:
@@ -304,7 +302,7 @@ def main() -> None:
     )
     try:
         result = _run(module)
-    except (BootPartitionError, ConfigTxtError, _kernel_cmdline.CmdlineError) as error:
+    except BootPartitionError as error:
         module.fail_json(msg=str(error))
     except OSError as error:
         module.fail_json(
