@@ -273,10 +273,14 @@ def _parse(lines: Sequence[str], filters: _Filters = frozenset()) -> list[_Line]
     return parsed
 
 
+def _all_read(filters: _Filters) -> _Filters:
+    """Return the filters that a board matches if it matches these."""
+    return filters.union(*(_ALSO_READS.get(name, ()) for name in filters))
+
+
 def _reads(specific: _Filters, general: _Filters) -> bool:
     """Tell whether a board that reads the first also reads the second, and there are others that do."""
-    also = specific.union(*(_ALSO_READS.get(name, set()) for name in specific))
-    return general != specific and general <= also
+    return general != specific and general <= _all_read(specific)
 
 
 # Editing
@@ -419,7 +423,8 @@ def edit_config_txt(*, text: str, settings: Sequence[Setting], keep_duplicates: 
     if lines and not lines[-1].endswith("\n"):
         lines[-1] += end
     before = list(lines)
-    for setting in settings:
+    # What is more special has to come after what is more general.
+    for setting in sorted(settings, key=lambda setting: len(_all_read(setting.filters))):
         if setting.absent:
             _remove(lines, setting)
         elif setting.setting == "dtparam":
