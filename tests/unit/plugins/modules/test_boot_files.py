@@ -1,0 +1,222 @@
+# Copyright: bramble.pi contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The module itself, in a process of its own, on images of cards."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.unit.boot_card import Card, system_files
+
+REPOSITORY = Path(__file__).parents[4]
+MODULE = REPOSITORY / "plugins/modules/boot_files.py"
+ENVIRONMENT = {**os.environ, "PYTHONPATH": str(REPOSITORY / ".collections")}
+FILES = system_files("raspios-bookworm")
+
+
+@pytest.fixture
+def card(tmp_path: Path) -> Card:
+    card = Card(tmp_path / "card.img", "FAT16")
+    card.put(FILES)
+    return card
+
+
+def arguments(card: Card, options: dict[str, Any], *, check: bool = False, no_log: bool = False) -> str:
+    return json.dumps(
+        {
+            "ANSIBLE_MODULE_ARGS": {
+                "path": str(card.path),
+                **options,
+                "_ansible_check_mode": check,
+                "_ansible_no_log": no_log,
+            }
+        }
+    )
+
+
+def run(card: Card, *, check: bool = False, no_log: bool = False, **options: Any) -> dict[str, Any]:
+    done = subprocess.run(
+        [sys.executable, MODULE],
+        input=arguments(card, options, check=check, no_log=no_log),
+        capture_output=True,
+        text=True,
+        env=ENVIRONMENT,
+        check=False,
+    )
+    assert done.stdout, done.stderr
+    result: dict[str, Any] = json.loads(done.stdout)
+    return result
+
+
+@pytest.fixture
+def wish(tmp_path: Path) -> dict[str, Any]:
+    overlay = tmp_path / "hat.dtbo"
+    overlay.write_bytes(bytes(range(256)) * 20)
+    return {
+        "files": [
+            {"path": "SSH", "content": ""},
+            {"path": "userconf.txt", "content": "pi:$6$salt$hash\n"},
+            {"path": "overlays/hat.dtbo", "src": str(overlay)},
+            {"path": "issue.TXT", "state": "absent"},
+        ],
+        "config_txt": [{"section": "pi4", "setting": "arm_freq", "value": 1500}],
+        "cmdline": {"present": ["swapaccount=1"], "set": {"panic": 10}},
+    }
+
+
+CHANGED = ["SSH", "userconf.txt", "overlays/hat.dtbo", "config.txt", "cmdline.txt", "issue.txt"]
+
+
+def test_check_apply_check_apply(card: Card, wish: dict[str, Any]) -> None:
+    image = card.path.read_bytes()
+    checked = run(card, check=True, **wish)
+    assert card.path.read_bytes() == image
+
+    applied = run(card, **wish)
+    assert applied["changed"]
+    assert applied["kind"] == "fat"
+    assert applied["changed_files"] == CHANGED
+    assert applied["cmdline_path"] == "cmdline.txt"
+    assert applied["cmdline"].endswith(" panic=10 swapaccount=1")
+    assert applied["free"] < checked["free"]
+    assert {**checked, "free": 0} == {**applied, "free": 0}
+    diff = {diff["after_header"]: diff for diff in applied["diff"]}
+    assert diff[f"userconf.txt on {card.path}"]["after"] == "pi:$6$salt$hash\n"
+    assert diff[f"issue.txt on {card.path}"]["after"] == ""
+    assert "not text" in diff[f"overlays/hat.dtbo on {card.path}"]["after"]
+
+    image = card.path.read_bytes()
+    for check in (True, False):
+        again = run(card, check=check, **wish)
+        assert (again["changed"], again["changed_files"], again["diff"]) == (False, [], [])
+        assert again["free"] == applied["free"]
+        assert card.path.read_bytes() == image
+    after = card.files()
+    assert {name: after[name] for name in FILES if name not in CHANGED} == {
+        name: data for name, data in FILES.items() if name not in CHANGED
+    }
+    card.check()
+
+
+def test_as_ansible_runs_it(card: Card, wish: dict[str, Any], tmp_path: Path) -> None:
+    task = {"bramble.pi.boot_files": {"path": str(card.path), **wish}, "register": "result"}
+
+    def step(check: bool, changed: bool) -> list[dict[str, Any]]:
+        expectation = "result is changed" if changed else "result is not changed"
+        return [
+            {"name": "Edit", "check_mode": check, **task},
+            {"name": "Assert", "ansible.builtin.assert": {"that": [expectation]}},
+        ]
+
+    secret = {
+        "name": "Write a secret",
+        "bramble.pi.boot_files": {
+            "path": str(card.path),
+            "files": [{"path": "user-data", "content": "hunter2"}],
+        },
+        "no_log": True,
+    }
+    tasks = [*step(True, True), *step(False, True), *step(True, False), *step(False, False), secret]
+    playbook = tmp_path / "playbook.yml"
+    playbook.write_text(json.dumps([{"hosts": "localhost", "gather_facts": False, "tasks": tasks}]))
+    done = subprocess.run(
+        [
+            Path(sys.executable).with_name("ansible-playbook"),
+            *["-i", "localhost,", "-c", "local", "--diff", "-vvv"],
+            *["-e", "ansible_python_interpreter={{ ansible_playbook_python }}"],
+            playbook,
+        ],
+        cwd=REPOSITORY,
+        capture_output=True,
+        text=True,
+        check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "\n+arm_freq=1500\n" in done.stdout
+    assert "hunter2" not in done.stdout + done.stderr
+    assert card.files()["user-data"] == b"hunter2"
+
+
+def test_what_is_not_logged_is_not_shown(card: Card) -> None:
+    options = {"files": [{"path": "user-data", "content": "hunter2"}]}
+    for check in (True, False):
+        result = run(card, check=check, no_log=True, **options)
+        assert result["changed"]
+        assert "diff" not in result
+
+
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [
+        ({"path": "/nonexistent"}, "/nonexistent does not exist"),
+        ({"path": "/dev/null"}, "/dev/null is no disk image but an empty file"),
+        ({"offset": 512}, "no FAT file system at byte 512"),
+        ({"files": [{"path": "a"}]}, "the file 'a' has neither 'content' nor 'src'"),
+        ({"files": [{"path": "a", "content": "", "src": "/b"}]}, "the file 'a' has both 'content' and 'src'"),
+        ({"files": [{"path": "a", "src": "/nonexistent"}]}, "'a' is to be copied from /nonexistent: No such"),
+        ({"files": [{"path": "a", "content": ""}] * 2}, "'files' has 'a' more than once"),
+        (
+            {"files": [{"path": "a", "content": ""}, {"path": "A", "state": "absent"}]},
+            "'A' and 'a' are one file",
+        ),
+        ({"files": [{"path": "a:b", "content": ""}]}, "the file name 'a:b' has the part 'a:b'"),
+        ({"files": [{"path": "a", "content": "x" * 10_000_000}]}, "bytes free, wanted: 10"),
+        ({"config_txt": [{"setting": "a"}]}, "value is missing for a"),
+        ({"config_txt": [{"setting": "a", "value": True}]}, "value is True for a"),
+        ({"cmdline": {"present": ["a b"]}}, "more than one token"),
+        ({"cmdline": {"absent": ["root=PARTUUID=4d8097e2-02"]}}, "would be left without root="),
+    ],
+)
+def test_refusals(card: Card, options: dict[str, Any], reason: str) -> None:
+    image = card.path.read_bytes()
+    for check in (True, False):
+        result = run(card, check=check, **options)
+        assert result.get("failed"), result
+        assert reason in result["msg"]
+        assert "Traceback" not in result["msg"]
+        assert card.path.read_bytes() == image
+
+
+def test_killed_at_any_moment_it_goes_on(card: Card, wish: dict[str, Any]) -> None:
+    kept = set(FILES) - {"config.txt", "cmdline.txt", "issue.txt"}
+    started = time.monotonic()
+    run(card, check=True, **wish)
+    duration = time.monotonic() - started
+    chance = random.Random(3)  # moments, not secrets
+    for number in range(8):
+        wish["files"][1]["content"] = f"pi:{number}\n"
+        process = subprocess.Popen(
+            [sys.executable, MODULE],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            env=ENVIRONMENT,
+            start_new_session=True,
+        )
+        assert process.stdin
+        process.stdin.write(arguments(card, wish).encode())
+        process.stdin.close()
+        time.sleep(chance.uniform(0.5, 1.3) * duration)
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+        before = card.files()
+        assert {name: before[name] for name in kept} == {name: FILES[name] for name in kept}
+
+        result = run(card, **wish)
+        assert "failed" not in result, result
+        after = card.files()
+        assert after["userconf.txt"] == f"pi:{number}\n".encode()
+        assert not any(name.startswith("bramble.new") for name in after)
+        assert not run(card, check=True, **wish)["changed"]
+        card.check()
