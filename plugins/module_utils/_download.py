@@ -149,7 +149,6 @@ def _ask(*, url: str, path: str) -> _Answer:
             return _ask(url=url, path=path)
     else:
         start = 0
-        _note_version(url=url, path=path, headers=response.headers)
     return _Answer(response, start, start + int(length) if length else None)
 
 
@@ -166,12 +165,15 @@ def _fetch(*, url: str, path: str, check_room: Callable[[int, int], None] | None
     except (OSError, HTTPException) as error:
         raise _failed(url, error) from error
     response, done, total = answer
-    with response, open(path + _PART, "r+b" if done else "wb") as file:
+    with response, contextlib.ExitStack() as stack:
+        if check_room and total is not None:
+            check_room(total, total - done)
+        if not done:
+            _note_version(url=url, path=path, headers=response.headers)
+        file = stack.enter_context(open(path + _PART, "r+b" if done else "wb"))
         digest = hashlib.sha256()
         for left in range(done, 0, -_CHUNK):
             digest.update(file.read(min(left, _CHUNK)))
-        if check_room and total is not None:
-            check_room(total, total - done)
         while True:
             try:
                 # What has come is not to be lost by waiting for more.
