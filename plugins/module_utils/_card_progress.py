@@ -12,6 +12,10 @@ from typing import Any
 
 _WINDOW_SECONDS = 5.0
 _BAR_WIDTH = 24
+#: The longest name of a phase, so that bars do not jump.
+_PHASE_WIDTH = len("verifying")
+#: These pass too quickly to be worth a line.
+_SHORT_PHASES = frozenset({"waiting", "wiping", "seeding", "finishing"})
 #: Where there is no terminal, a card gets a line when it is this much further, and not too often.
 _LINE_STEP = 0.1
 _LINE_SECONDS = 30.0
@@ -30,6 +34,11 @@ class Meter:
         """Name what is done now, which has a speed of its own."""
         self.phase = phase
         self._samples.clear()
+
+    def finish(self) -> None:
+        """Count all as done."""
+        self.begin("finished")
+        self.done = self.total
 
     def add(self, count: int) -> None:
         """Note that bytes were written, read or need not be."""
@@ -53,7 +62,7 @@ class Meter:
 
 
 def _fraction(card: Mapping[str, Any]) -> float:
-    return card["done"] / card["total"] if card["total"] else 0.0
+    return card["done"] / card["total"] if card["total"] else float(card["phase"] == "finished")
 
 
 def _duration(seconds: float) -> str:
@@ -63,19 +72,19 @@ def _duration(seconds: float) -> str:
 
 
 def _speed(card: Mapping[str, Any]) -> list[str]:
-    if not card["rate"]:
+    if not card["rate"] or card["phase"] in {"finished", "failed"}:
         return []
     return [f"{card['rate'] / 1e6:.0f} MB/s", f"{_duration(card['left'])} left"]
 
 
 def bars(*, cards: Sequence[Mapping[str, Any]], width: int) -> list[str]:
     """Draw a bar for each card, one line each, none longer than the terminal is wide."""
-    node, device, phase = (max(len(card[key]) for card in cards) for key in ("node", "device", "phase"))
+    node, device = (max(len(card[key]) for card in cards) for key in ("node", "device"))
     lines = []
     for card in cards:
         full = int(_fraction(card) * _BAR_WIDTH)
         bar = f"[{'#' * full}{'.' * (_BAR_WIDTH - full)}]"
-        what = f"{card['node']:<{node}}  {card['device']:<{device}}  {card['phase']:<{phase}}"
+        what = f"{card['node']:<{node}}  {card['device']:<{device}}  {card['phase']:<{_PHASE_WIDTH}}"
         lines.append("  ".join([f"{what}  {bar} {int(_fraction(card) * 100):>3} %", *_speed(card)])[:width])
     return lines
 
@@ -92,7 +101,7 @@ class Lines:
         for card in cards:
             phase, fraction, when = self._shown.get(card["node"], ("waiting", 0.0, now))
             further = _fraction(card) - fraction >= _LINE_STEP and now - when >= _LINE_SECONDS
-            if card["phase"] == phase and not further:
+            if card["phase"] in _SHORT_PHASES or (card["phase"] == phase and not further):
                 continue
             self._shown[card["node"]] = (card["phase"], _fraction(card), now)
             parts = [card["phase"], f"{int(_fraction(card) * 100)} %", *_speed(card)]

@@ -135,7 +135,7 @@ class Card:
         node: str,
         device: CardDevice,
         overlay: Overlay | None = None,
-        reseed: Callable[[CardDevice], int] | None = None,
+        reseed: Callable[[], int] | None = None,
     ) -> None:
         self.node = node
         self.device = device
@@ -314,7 +314,7 @@ class _Writer:
                 self._write(card.overlay)
             elif card.reseed:
                 self._seed(card.reseed)
-            card.meter.begin("finished")
+            card.meter.finish()
         except (CardError, BootPartitionError) as error:
             self._fail(str(error))
         except Exception:
@@ -348,12 +348,12 @@ class _Writer:
         overlay.read(buffer[:HEAD], 0)
         self._write_head(buffer[:HEAD])
 
-    def _seed(self, reseed: Callable[[CardDevice], int]) -> None:
+    def _seed(self, reseed: Callable[[], int]) -> None:
         head = aligned_buffer(HEAD)
         self._device.read(head, 0)
         self._wipe()
         self._card.meter.begin("seeding")
-        written = reseed(self._device)
+        written = reseed()
         self._card.bytes_written += written
         self._card.bytes_verified += written
         self._write_head(head)
@@ -458,7 +458,9 @@ def write_cards(
     for card in cards:
         writer = _Writer(card=card, stream=stream, skip_zeros=skip_zeros)
         threading.Thread(target=writer.run, daemon=True).start()
-    while not all(card.finished for card in cards):
+    look = True
+    while look:
+        look = not all(card.finished for card in cards)
         if select.select([alive], [], [], _LOOK_SECONDS)[0]:
             os._exit(1)
         for card in cards:

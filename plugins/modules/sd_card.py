@@ -209,15 +209,14 @@ import functools
 import json
 import shutil
 import signal
-from collections.abc import Iterator
-from typing import IO, Any, TypeVar
+from collections.abc import Callable, Iterator
+from typing import IO, Any, NamedTuple, TypeVar
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.bramble.pi.plugins.module_utils import _card_plan as plan
 from ansible_collections.bramble.pi.plugins.module_utils._apart import Apart, ApartError
 from ansible_collections.bramble.pi.plugins.module_utils._block_devices import (
     MAXIMUM_SIZE,
-    BlockDevice,
     BlockDeviceError,
     describe,
     find_device,
@@ -238,6 +237,15 @@ class _StoppedError(Exception):
     """The user does not want it to go on."""
 
 
+class _Found(NamedTuple):
+    """The device that an order names."""
+
+    path: str
+    write_path: str
+    size: int
+    model: str
+
+
 class _Order:
     """One card of the list, from what is asked for to what came of it."""
 
@@ -245,7 +253,7 @@ class _Order:
         self.node = options["node"]
         self.path = options["device"]
         self.seed_path = options["seed"]
-        self.found: BlockDevice | None = None
+        self.found: _Found | None = None
         self.device: CardDevice | None = None
         self.seed: Seed | None = None
         self.seeded_boot: plan.SeededBoot | None = None
@@ -284,7 +292,7 @@ class _Cards:
         """Keep what speaks against a card, so that all of it can be told at once."""
         try:
             yield
-        except (plan.CardPlanError, BlockDeviceError, BootPartitionError, CardError) as error:
+        except (plan.CardPlanError, BootPartitionError, CardError) as error:
             self._problems.append(f"{order.node} ({order.path}): {error}")
 
     def _refuse(self) -> None:
@@ -300,8 +308,10 @@ class _Cards:
         for order in self._orders:
             with self._noting(order):
                 order.seed = plan.read_seed(path=order.seed_path, node=order.node)
-            with self._noting(order):
-                self._find(order)
+        for order, found in self._ask_cards(self._find):
+            *device, against = found
+            order.found = _Found(*device)
+            self._problems += [f"{order.node}: {reason}" for reason in against]
         self._refuse_doubles()
         self._refuse()
         for order in self._orders:
@@ -309,21 +319,47 @@ class _Cards:
             with self._noting(order):
                 order.device = CardDevice(path=found.write_path, size=found.size)
         self._refuse()
-        self._look_at_cards()
+        for order, seen in self._ask_cards(self._look):
+            order.state, order.boot_offset, order.receipt = seen
         self._refuse()
         self._apply_seeds()
         self._refuse()
 
-    def _find(self, order: _Order) -> None:
-        order.found = find_device(run=self._module.run_command, path=order.path)
+    def _ask_cards(self, work: Callable[[_Order], Any]) -> Iterator[tuple[_Order, Any]]:
+        """Do something with each card, beside this process, as a card may hang already."""
+
+        def ask(order: _Order, _alive: int) -> tuple[Any, str | None]:
+            try:
+                return work(order), None
+            except (BlockDeviceError, BootPartitionError, CardError) as error:
+                return None, str(error)
+
+        timeout = self._options["stall_timeout"]
+        asked = [(order, Apart(functools.partial(ask, order))) for order in self._orders]
+        for order, answer in asked:
+            try:
+                result, problem = answer.result(timeout=timeout)
+            except TimeoutError:
+                problem = (
+                    f"looking at it did not come back for {timeout:g} s: the card or its reader hangs; take "
+                    f"it out, try another reader, then another card"
+                )
+            answer.close()
+            if problem:
+                self._problems.append(f"{order.node} ({order.path}): {problem}")
+            else:
+                yield order, result
+
+    def _find(self, order: _Order) -> tuple[str, str, int, str, list[str]]:
+        device = find_device(run=self._module.run_command, path=order.path)
         against = refusals(
-            device=order.found,
+            device=device,
             minimum_size=self._prepared.image_map.size if self._prepared else 0,
             maximum_size=self._options["max_size"],
             allow_loop=self._options["allow_loop"],
             allow_fixed=self._options["allow_fixed"],
         )
-        self._problems += [f"{order.node}: {refusal}" for refusal in against]
+        return device.path, device.write_path, device.size, describe(device), [str(why) for why in against]
 
     def _refuse_doubles(self) -> None:
         nodes: dict[str, str] = {}
@@ -342,39 +378,19 @@ class _Cards:
                         f"each; correct 'device' of one of them (flash_device of the role flash)"
                     )
 
-    def _look_at_cards(self) -> None:
-        """Read what the cards carry; beside this process, as a card may hang already."""
-        looks = [(order, Apart(functools.partial(self._look, order))) for order in self._orders]
-        for order, look in looks:
-            try:
-                order.state, order.boot_offset, order.receipt, problem = look.result(
-                    timeout=self._options["stall_timeout"]
-                )
-            except TimeoutError:
-                problem = (
-                    f"reading what it carries did not come back for {self._options['stall_timeout']:g} s: "
-                    f"the card or its reader hangs; take it out, try another reader, then another card"
-                )
-            if problem:
-                self._problems.append(f"{order.node} ({order.path}): {problem}")
-            order.carries = order.receipt
-            look.close()
-
-    def _look(self, order: _Order, _alive: int) -> tuple[str, int, dict[str, Any] | None, str | None]:
+    def _look(self, order: _Order) -> tuple[str, int, dict[str, Any] | None]:
+        """Say what is to become of a card, where its boot partition begins, and what receipt it carries."""
         device, seed, run = _needed(order.device), _needed(order.seed), self._module.run_command
-        try:
-            receipt, offset = plan.inspect_card(device=device, run=run)
-            state = plan.judge(
-                receipt=receipt,
-                sha256=_needed(self._prepared).image_map.sha256,
-                seed=seed,
-                force=self._options["force"],
-            )
-            if state == "seeded":
-                plan.check_seed(device=device, offset=offset, seed=seed, run=run)
-        except (CardError, BootPartitionError) as error:
-            return "failed", 0, None, str(error)
-        return state, offset, receipt, None
+        receipt, offset = plan.inspect_card(device=device, run=run)
+        state = plan.judge(
+            receipt=receipt,
+            sha256=_needed(self._prepared).image_map.sha256,
+            seed=seed,
+            force=self._options["force"],
+        )
+        if state == "seeded":
+            plan.check_seed(device=device, offset=offset, seed=seed, run=run)
+        return state, offset, receipt
 
     def _apply_seeds(self) -> None:
         """Make up the boot partition of each card that is written, in files without a name."""
@@ -439,6 +455,7 @@ class _Cards:
                 overlay=order.seeded_boot,
                 reseed=functools.partial(
                     plan.seed_in_place,
+                    device=_needed(order.device),
                     offset=order.boot_offset,
                     seed=_needed(order.seed),
                     run=self._module.run_command,
@@ -464,7 +481,7 @@ class _Cards:
                 {
                     "node": order.node,
                     "device": _needed(order.found).path,
-                    "model": describe(_needed(order.found)),
+                    "model": _needed(order.found).model,
                     "carries": order.carries,
                     "image": _needed(self._prepared).name,
                     "state": order.state,
@@ -479,7 +496,7 @@ class _Cards:
     def failures(self) -> list[str]:
         """Return what to say of each card that failed."""
         return [
-            f"{order.node}, {describe(_needed(order.found))}: {order.outcome['error']}"
+            f"{order.node}, {_needed(order.found).model}: {order.outcome['error']}"
             for order in self._orders
             if order.state == "failed"
         ]
