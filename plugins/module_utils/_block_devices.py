@@ -445,6 +445,8 @@ def _probe(device: BlockDevice, run: Run) -> BlockDevice:
 
 def _ask_kernel(device: BlockDevice, run: Run) -> BlockDevice:
     """Add what lsblk does not know of a device that might be written."""
+    if sys.platform == "darwin":
+        return device
     writable = device.size > 0 and (device.by_card_reader or device.type == "loop")
     if writable and not os.path.exists(_UDEV):
         # lsblk knows it from udev alone, which containers do not have.
@@ -454,8 +456,7 @@ def _ask_kernel(device: BlockDevice, run: Run) -> BlockDevice:
     )
 
 
-def list_devices(*, run: Run) -> list[BlockDevice]:
-    """Return the disks of this machine, each with its partitions."""
+def _disks(run: Run) -> list[BlockDevice]:
     if sys.platform == "darwin":
         listing = _run(run, _DISKUTIL, "macOS")
         infos = {
@@ -463,20 +464,33 @@ def list_devices(*, run: Run) -> list[BlockDevice]:
             for name in whole_disks(listing=listing)
         }
         return parse_diskutil(listing=listing, infos=infos)
-    devices = parse_lsblk(text=_run(run, _LSBLK, "util-linux"))
     return [
-        _ask_kernel(device, run)
-        for device in devices
+        device
+        for device in parse_lsblk(text=_run(run, _LSBLK, "util-linux"))
         # Neither memory disks nor loop devices without a file.
         if not _MEMORY.fullmatch(device.name) and (device.size or device.type != "loop")
+    ]
+
+
+def _is_at(device: BlockDevice, path: str) -> bool:
+    return path in {os.path.realpath(device.path), f"/dev/{device.name}", device.write_path}
+
+
+def list_devices(*, run: Run, paths: Collection[str] = ()) -> list[BlockDevice]:
+    """Return the disks of this machine, or those that paths or links lead to, each with its partitions."""
+    wanted = [os.path.realpath(path) for path in paths]
+    return [
+        _ask_kernel(device, run)
+        for device in _disks(run)
+        if not wanted or any(_is_at(device, path) for path in wanted)
     ]
 
 
 def find_device(*, run: Run, path: str) -> BlockDevice:
     """Return the device that a path or link leads to."""
     real = os.path.realpath(path)
-    devices = list_devices(run=run)
-    there = "; ".join(describe(device) for device in devices if device.size) or "none"
+    disks = _disks(run)
+    there = "; ".join(describe(disk) for disk in disks if disk.size) or "none"
     try:
         mode = os.stat(real).st_mode
     except OSError as error:
@@ -489,9 +503,9 @@ def find_device(*, run: Run, path: str) -> BlockDevice:
             f"{path} is a regular file, wanted is a block device. Set flash_device to one of: {there}. For a "
             f"test, make it one ('losetup --find --show {real}') and set flash_allow_loop to true."
         )
-    for device in devices:
-        for part in device.family:
-            if real in {os.path.realpath(part.path), f"/dev/{part.name}", part.write_path}:
-                return part
+    for disk in disks:
+        if any(_is_at(part, real) for part in disk.family):
+            # No other disk is asked for, as it might be one that hangs.
+            return next(part for part in _ask_kernel(disk, run).family if _is_at(part, real))
     problem = "a block device without a disk in it" if stat.S_ISBLK(mode) else "no block device"
     raise BlockDeviceError(f"{path} is {problem}. Set flash_device to one of those that are there: {there}.")

@@ -167,7 +167,6 @@ inserted:
   sample: [/dev/sdb]
 """
 
-import os
 import time
 from collections.abc import Sequence
 from typing import Any
@@ -184,10 +183,7 @@ def _list(module: AnsibleModule) -> list[core.BlockDevice]:
         code, output, errors = module.run_command(list(command), handle_exceptions=False)
         return code, output, errors
 
-    wanted = {os.path.realpath(path) for path in module.params["devices"]}
-    devices = core.list_devices(run=run)
-    if wanted:
-        devices = [device for device in devices if not wanted.isdisjoint((device.path, device.write_path))]
+    devices = core.list_devices(run=run, paths=module.params["devices"])
     return sorted(devices, key=lambda device: device.path)
 
 

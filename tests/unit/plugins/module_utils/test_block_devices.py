@@ -215,6 +215,26 @@ def test_what_is_busy_for_a_known_reason_is_not_named_twice() -> None:
     assert mounted.remedy == "If it is the card, unmount it ('umount /dev/sdb') and run this again."
 
 
+@pytest.mark.parametrize(
+    ("kind", "command"),
+    [
+        ("crypt", "cryptsetup close /dev/mapper/x"),
+        ("lvm", "lvchange --activate n /dev/mapper/x"),
+        ("raid1", "mdadm --stop /dev/mapper/x"),
+        ("raid10", "mdadm --stop /dev/mapper/x"),
+        ("dm", "dmsetup remove /dev/mapper/x"),
+    ],
+)
+def test_what_is_made_of_a_device_is_named(kind: str, command: str) -> None:
+    part = BlockDevice(
+        "/dev/sdb1", "sdb1", "part", GB, children=(BlockDevice("/dev/mapper/x", "dm-0", kind, GB),)
+    )
+    refusal = only(CARD._replace(children=(part,)))
+    assert refusal.variable is None
+    assert f"/dev/mapper/x (type {kind}) is made of it" in refusal.reason
+    assert f"'{command}'" in refusal.remedy
+
+
 @pytest.mark.parametrize("text", ["", "lsblk: unknown column", "[]", '{"blockdevices": 1}'])
 def test_other_output_is_refused(text: str) -> None:
     with pytest.raises(BlockDeviceError, match="wanted is JSON"):
