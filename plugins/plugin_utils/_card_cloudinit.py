@@ -36,10 +36,15 @@ _GROUPS = {
 #: authorized_keys, host keys, sudoers. So the end of a first boot is noted down once all is on the card, and
 #: a boot that finds no such note makes cloud-init do everything of this instance again. After some vain tries
 #: it is left alone, lest commands of the user's own run at each boot for ever.
+#:
+#: The host name is set here as well: cloud-init up to 22.4 notes it down in a file that it cannot read when it
+#: is empty, and then does nothing at all at any later boot, not even this.
 _GUARD = """\
 state=/var/lib/bramble/first-boot
 cloud=/var/lib/cloud
 if [ "$(cat $state/done 2>/dev/null)" != "$INSTANCE_ID" ]; then
+  echo {hostname} > /etc/hostname
+  hostname {hostname}
   mkdir -p $state
   begun=$(grep -cxF "$INSTANCE_ID" $state/begun 2>/dev/null) || begun=0
   sync
@@ -49,8 +54,10 @@ if [ "$(cat $state/done 2>/dev/null)" != "$INSTANCE_ID" ]; then
   if [ "$begun" -gt 0 ] && [ "$begun" -lt 4 ]; then
     echo "bramble.pi: the first boot was cut off; what it does is done again" >&2
     rm -f "$cloud/instances/$INSTANCE_ID/sem/"* $cloud/sem/*
-    rm -f $cloud/data/set-hostname $cloud/data/previous-hostname
     [ -s /etc/sudoers.d/90-cloud-init-users ] || rm -f /etc/sudoers.d/90-cloud-init-users
+    for file in .profile .bashrc .bash_logout; do
+      [ -s /home/{user}/$file ] || install -o {user} -m 0644 /etc/skel/$file /home/{user}/$file
+    done
   fi
 fi
 """
@@ -115,9 +122,12 @@ def merge(ours: Any, theirs: Any) -> Any:
     return theirs
 
 
-def first_boot_guard(init_format: str) -> str:
+def _first_boot_guard(node: CardNode, init_format: str) -> str:
     """Return what makes a first boot survive a power cut; 0.7.9 sets up the network with the other files."""
-    return _GUARD.replace("{network}", "" if init_format == LEGACY else _NETWORK_GUARD)
+    network = "" if init_format == LEGACY else _NETWORK_GUARD
+    return (
+        _GUARD.replace("{network}", network).replace("{hostname}", node.hostname).replace("{user}", node.user)
+    )
 
 
 def user_data(*, node: CardNode, init_format: str, host_key: HostKey) -> dict[str, Any]:
@@ -135,7 +145,7 @@ def user_data(*, node: CardNode, init_format: str, host_key: HostKey) -> dict[st
     user["ssh_authorized_keys"] = list(node.authorized_keys)
     data: dict[str, Any] = {
         "hostname": node.hostname,
-        "preserve_hostname": False,
+        "preserve_hostname": True,
         # Only the line of the node itself: other lines of /etc/hosts are not cloud-init's.
         "manage_etc_hosts": "localhost",
         "users": [user],
@@ -152,7 +162,7 @@ def user_data(*, node: CardNode, init_format: str, host_key: HostKey) -> dict[st
     data = merge(data, node.user_data)
     # The guard comes before whatever the user's own commands may do, and the note after it.
     guard = [KEEP_HOST_KEYS] if init_format == RASPBERRY_PI_OS else []
-    data["bootcmd"] = [first_boot_guard(init_format), *guard, *data.get("bootcmd", [])]
+    data["bootcmd"] = [_first_boot_guard(node, init_format), *guard, *data.get("bootcmd", [])]
     data["runcmd"] = [*_commands(node, init_format), *data.get("runcmd", []), FIRST_BOOT_DONE]
     return data
 
@@ -167,11 +177,10 @@ def _commands(node: CardNode, init_format: str) -> list[str]:
     return []
 
 
-def meta_data(*, node: CardNode, init_format: str, instance_id: str) -> dict[str, Any]:
+def meta_data(*, init_format: str, instance_id: str) -> dict[str, Any]:
     """Return the meta-data."""
-    data = {"instance-id": instance_id, "local-hostname": node.hostname}
-    # Users and keys are there before the network is, as in the images of Raspberry Pi OS and Ubuntu.
-    return data if init_format == LEGACY else {**data, "dsmode": "local"}
+    # Local: users and keys are there before the network is, as in the images of Raspberry Pi OS and Ubuntu.
+    return {"instance-id": instance_id, **({} if init_format == LEGACY else {"dsmode": "local"})}
 
 
 def network_config(*, node: CardNode, init_format: str) -> dict[str, Any]:

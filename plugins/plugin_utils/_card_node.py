@@ -99,6 +99,9 @@ def card_node(values: Mapping[str, Any]) -> CardNode:
     read: dict[str, Any] = plain(values)
     for key in ("authorized_keys", "resolvers", "search", "config_txt", "cmdline_present"):
         read[key] = tuple(read.get(key) or ())
+    if not read["authorized_keys"]:
+        found = sorted(Path("~/.ssh").expanduser().glob("id_*.pub"))
+        read["authorized_keys"] = tuple(path.read_text(encoding="utf-8").strip() for path in found)
     return CardNode(**read)
 
 

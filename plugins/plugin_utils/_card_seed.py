@@ -64,7 +64,7 @@ def seed(*, node: CardNode, init_format: str, host_key: HostKey) -> dict[str, An
     }
     identity = _identity(document, host_key)
     if init_format in _card_cloudinit.FORMATS:
-        meta_data = _card_cloudinit.meta_data(node=node, init_format=init_format, instance_id=identity)
+        meta_data = _card_cloudinit.meta_data(init_format=init_format, instance_id=identity)
         document["files"]["meta-data"] = _card_cloudinit.dump(meta_data)
     return {"id": identity, **document}
 
