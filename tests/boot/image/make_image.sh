@@ -1,6 +1,6 @@
 #!/bin/sh
 # Make the image of a card from a tree that make_tree.sh made, packed, with its checksum beside it.
-# Partitions, labels and first boot are those of Raspberry Pi OS trixie. Nothing is mounted.
+# Partitions, labels and first boot are like those of Raspberry Pi OS trixie. Nothing is mounted.
 #
 # usage: make_image.sh TREE IMAGE.img
 set -eu
@@ -32,7 +32,8 @@ label-id: 0x5eedca4d
 start=4MiB, size=${boot_mib}MiB, type=c
 start=$((4 + boot_mib))MiB, size=${root_mib}MiB, type=83
 END
-mkfs.vfat --offset 8192 -F 32 -n bootfs "$work/disk" $((boot_mib * 1024)) >/dev/null
+mkfs.vfat --offset 8192 -F 32 -s 4 -n bootfs "$work/disk" $((boot_mib * 1024)) >"$work/log" 2>&1 ||
+    { cat "$work/log" >&2; exit 1; }
 mcopy -s -i "$work/disk@@4M" "$work"/boot/* ::/
 mke2fs -q -t ext4 -L rootfs -E "offset=$(((4 + boot_mib) * 1024 * 1024))" -d "$work/root" "$work/disk" "${root_mib}M"
 

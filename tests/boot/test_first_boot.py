@@ -1,0 +1,92 @@
+# Copyright: bramble.pi contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A flashed card boots: the node is the one of the inventory, and os_prep needs no reboot of it."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.boot.conftest import Node
+from tests.boot.machine import Machine
+
+CGROUP_TOKENS = ["cgroup_enable=cpuset", "cgroup_enable=memory", "cgroup_memory=1", "swapaccount=1"]
+
+
+@pytest.fixture(scope="module")
+def machine(node: Node) -> Iterator[Machine]:
+    """Return the machine, running from the card as it was flashed."""
+    receipt = node.flash()
+    assert receipt["node"] == node.name
+    with node.machine() as machine:
+        print(f"\nssh answers after {machine.wait_for_ssh():.0f} s", flush=True)
+        yield machine
+
+
+@pytest.fixture(scope="module")
+def os_prep(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a playbook with the role."""
+    path = tmp_path_factory.mktemp("playbook") / "os_prep.yml"
+    path.write_text("- hosts: all\n  gather_facts: false\n  become: true\n  roles: [bramble.pi.os_prep]\n")
+    return path
+
+
+def test_the_node_is_the_one_of_the_inventory(node: Node, machine: Machine) -> None:
+    # That anything answers proves the user, the key, the address and the key of the host.
+    status = json.loads(node.shell("cloud-init status --wait --format json"))
+    assert (status["status"], status["errors"]) == ("done", [])
+    assert node.shell("hostname") == node.name
+    assert node.shell("stat --format %U:%a /home/bramble/.ssh/authorized_keys") == "bramble:600"
+    # Unique, which a copied card is not.
+    assert len(node.shell("cat /etc/machine-id")) == 32
+    keys = node.shell("cat /etc/ssh/ssh_host_*_key.pub")
+    assert keys.split()[:2] == node.known_hosts.read_text().split()[1:3]
+
+
+def test_control_groups_are_on_without_a_reboot(node: Node, machine: Machine, os_prep: Path) -> None:
+    running = node.shell("cat /proc/cmdline").split()
+    assert [running.count(token) for token in CGROUP_TOKENS] == [1, 1, 1, 1]
+    # The image has it on the line, as the firmware of a Pi does.
+    assert "cgroup_disable=memory" not in running
+    assert {"cpuset", "memory"} <= set(node.shell("cat /sys/fs/cgroup/cgroup.controllers").split())
+    result = node.module("bramble.pi.kernel_cmdline", {"present": CGROUP_TOKENS})
+    assert (result["changed"], result["reboot_required"]) == (False, False)
+    node.playbook(os_prep)
+    assert machine.boots == 1
+
+
+def test_an_edited_command_line_counts_at_the_next_boot(node: Node, machine: Machine, os_prep: Path) -> None:
+    result = node.module("bramble.pi.kernel_cmdline", {"present": ["bramble.test=1"]})
+    assert (result["changed"], result["reboot_required"]) == (True, True)
+    assert "bramble.test=1" not in machine.cmdline
+    node.module("ansible.builtin.reboot", {"reboot_timeout": machine.board.patience})
+    assert machine.boots == 2
+    # What the machine read off the card by itself, and what the kernel was started with.
+    assert "bramble.test=1" in machine.cmdline.split()
+    assert "bramble.test=1" in node.shell("cat /proc/cmdline").split()
+    assert node.playbook(os_prep)["changed"] == 0
+
+
+@pytest.mark.slow
+def test_a_card_is_seeded_again_without_writing_the_image(node: Node, machine: Machine) -> None:
+    before = json.loads((node.folder / "receipts" / f"{node.name}.json").read_text())
+    node.shell("touch /var/lib/kept; sync")
+    machine.cut_power()
+    key = node.folder / "second"
+    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", key], check=True)
+    receipt = node.flash(flash_authorized_keys=[key.with_suffix(".pub").read_text().strip()])
+    assert receipt["image"] == before["image"]
+    assert receipt["seed"] != before["seed"]
+
+    node.variables["ansible_ssh_private_key_file"] = str(key)
+    machine.power_on()
+    machine.wait_for_ssh()
+    assert node.shell("cat /run/cloud-init/instance-id") == receipt["seed"]
+    assert node.shell("ls /var/lib/kept") == "/var/lib/kept"
+    # The edit of the line that was made on the node is the node's own.
+    assert "bramble.test=1" in machine.cmdline.split()
