@@ -46,8 +46,6 @@ _TAKE_APART = {
     "raid": "mdadm --stop",
 }
 
-_UDEV = "/run/udev/data"
-
 _MEMORY = re.compile(r"z?ram\d+")
 _EMMC_BOOT_AREA = re.compile(r"(mmcblk\d+)boot\d+")
 
@@ -405,11 +403,17 @@ def refusals(
 # The devices of this machine
 
 
-def _run(run: Run, command: Sequence[str], package: str) -> str:
+def _call(run: Run, command: Sequence[str]) -> tuple[int, str, str]:
     try:
-        code, output, errors = run(command)
+        return run(command)
     except FileNotFoundError as error:
-        raise BlockDeviceError(f"there is no command {command[0]}; install the package {package}.") from error
+        raise BlockDeviceError(
+            f"there is no command {command[0]}; install the package util-linux."
+        ) from error
+
+
+def _run(run: Run, command: Sequence[str]) -> str:
+    code, output, errors = _call(run, command)
     # lsblk fails with 32 for a device that went away meanwhile, and prints the others.
     if code and not output.strip():
         raise BlockDeviceError(
@@ -437,8 +441,8 @@ def _sequence(name: str) -> str:
 
 
 def _probe(device: BlockDevice, run: Run) -> BlockDevice:
-    """Look what lies on a device."""
-    _code, output, _errors = run(["blkid", "-p", "-o", "value", "-s", "TYPE", device.path])
+    """Look what lies on a device; lsblk has it from udev, which may be late, or missing as in containers."""
+    _code, output, _errors = _call(run, ["blkid", "-p", "-o", "value", "-s", "TYPE", device.path])
     children = tuple(_probe(child, run) for child in device.children)
     return device._replace(fstype=device.fstype or output.strip(), children=children)
 
@@ -448,8 +452,7 @@ def _ask_kernel(device: BlockDevice, run: Run) -> BlockDevice:
     if sys.platform == "darwin":
         return device
     writable = device.size > 0 and (device.by_card_reader or device.type == "loop")
-    if writable and not os.path.exists(_UDEV):
-        # lsblk knows it from udev alone, which containers do not have.
+    if writable:
         device = _probe(device, run)
     return device._replace(
         busy=writable and _is_busy(device.path), id=f"{device.path}{_sequence(device.name)}"
@@ -458,15 +461,14 @@ def _ask_kernel(device: BlockDevice, run: Run) -> BlockDevice:
 
 def _disks(run: Run) -> list[BlockDevice]:
     if sys.platform == "darwin":
-        listing = _run(run, _DISKUTIL, "macOS")
+        listing = _run(run, _DISKUTIL)
         infos = {
-            name: _run(run, ["diskutil", "info", "-plist", name], "macOS")
-            for name in whole_disks(listing=listing)
+            name: _run(run, ["diskutil", "info", "-plist", name]) for name in whole_disks(listing=listing)
         }
         return parse_diskutil(listing=listing, infos=infos)
     return [
         device
-        for device in parse_lsblk(text=_run(run, _LSBLK, "util-linux"))
+        for device in parse_lsblk(text=_run(run, _LSBLK))
         # Neither memory disks nor loop devices without a file.
         if not _MEMORY.fullmatch(device.name) and (device.size or device.type != "loop")
     ]
