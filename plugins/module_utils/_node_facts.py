@@ -17,6 +17,7 @@ PACKAGES = (
     "containerd",
     "containerd.io",
     "cri-dockerd",
+    "dnsmasq",
     "docker-ce",
     "docker.io",
     "iptables",

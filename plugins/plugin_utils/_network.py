@@ -55,3 +55,34 @@ def nth_address(*, cidr: str, n: int) -> str:
         return str(network[n])
     except IndexError:
         raise ValueError(f"{cidr} has {network.size} addresses, and no number {n} among them") from None
+
+
+def with_prefix(*, address: str, network: str) -> str:
+    """Write an address with the prefix of its network; ValueError says what was wrong."""
+    try:
+        its_network, its_address = parse_network(network), parse_address(address)
+    except ValueError as error:
+        raise ValueError(f"{address!r} in {network!r}: one of them {error}") from None
+    if its_address not in its_network:
+        raise ValueError(f"{address} is not in the network {network}")
+    return f"{its_address}/{its_network.prefixlen}"
+
+
+def reverse_name(*, address: str) -> str:
+    """Name an address as the domain name system asks for its name; ValueError says what was wrong."""
+    try:
+        return str(netaddr.IPAddress(address).reverse_dns).rstrip(".")
+    except (netaddr.AddrFormatError, TypeError, ValueError):
+        raise ValueError(f"{address!r} is not an address: it has to be like '192.168.1.101'") from None
+
+
+def reverse_zones(*, network: str) -> list[str]:
+    """Name the zones that hold the reverse names of a network, which are cut at whole bytes."""
+    try:
+        parsed = parse_network(network)
+    except ValueError as error:
+        raise ValueError(f"{network!r} {error}") from None
+    # A network within the last byte has no zone of its own, and shares the one around it.
+    labels = min(3, max(1, -(-parsed.prefixlen // 8)))
+    zones = parsed.subnet(labels * 8) if parsed.prefixlen <= labels * 8 else parsed.supernet(labels * 8)[:1]
+    return [".".join(reverse_name(address=str(zone.network)).split(".")[4 - labels :]) for zone in zones]

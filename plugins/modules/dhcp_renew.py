@@ -1,0 +1,99 @@
+#!/usr/bin/python
+# Copyright: bramble.pi contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Ansible module ``bramble.pi.dhcp_renew``."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: dhcp_renew
+short_description: Have a node ask for its address anew
+version_added: '0.1.0'
+description:
+  - Has the interface with a given address renew its lease, through systemd-networkd, NetworkManager, dhcpcd
+    or ifupdown, whichever manages it.
+  - This happens a moment after the module has ended, as the connection may not outlive it.
+author:
+  - bramble.pi contributors (@bramble-pi)
+extends_documentation_fragment:
+  - bramble.pi.attributes
+attributes:
+  check_mode:
+    support: full
+  diff_mode:
+    support: none
+  idempotent:
+    support: none
+    details: Every run renews the lease.
+options:
+  address:
+    description: The address that the interface has now.
+    type: str
+    required: true
+  delay:
+    description: How many seconds to wait before.
+    type: int
+    default: 3
+"""
+
+EXAMPLES = r"""
+- name: Ask for an address anew
+  bramble.pi.dhcp_renew:
+    address: 10.0.0.17
+"""
+
+RETURN = r"""
+interface:
+  description: The interface.
+  returned: success
+  type: str
+  sample: eth0
+command:
+  description: What renews its lease.
+  returned: success
+  type: list
+  elements: str
+  sample: [networkctl, renew, eth0]
+"""
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.bramble.pi.plugins.module_utils import _dhcp_renew as core
+
+
+def main() -> None:
+    """Run the module."""
+    module = AnsibleModule(
+        argument_spec={
+            "address": {"type": "str", "required": True},
+            "delay": {"type": "int", "default": 3},
+        },
+        supports_check_mode=True,
+    )
+    # What is parsed is in English.
+    module.run_command_environ_update = {"LC_ALL": "C.UTF-8"}
+
+    def run(command: list[str]) -> tuple[int, str]:
+        path = module.get_bin_path(command[0], opt_dirs=["/usr/sbin", "/sbin"])
+        if path is None:
+            return 127, ""
+        status, stdout, _stderr = module.run_command([path, *command[1:]])
+        return status, stdout
+
+    try:
+        interface = core.interface_of(
+            address=module.params["address"], ip_json=run(["ip", "-json", "-4", "address", "show"])[1]
+        )
+        command = core.renew_command(interface=interface, run=run)
+    except ValueError as error:
+        module.fail_json(msg=str(error))
+    if not module.check_mode:
+        module.run_command(
+            ["systemd-run", "--collect", f"--on-active={module.params['delay']}", "--", *command],
+            check_rc=True,
+        )
+    module.exit_json(changed=True, interface=interface, command=command)
+
+
+if __name__ == "__main__":
+    main()
