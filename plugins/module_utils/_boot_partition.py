@@ -275,13 +275,16 @@ def _shown(data: bytes | None) -> str:
 
 def apply_seed(*, boot: Boot, seed: Seed, dry_run: bool) -> SeedResult:
     """Make a boot partition hold what it is to hold, in one go; or only say what that would change."""
-    boot.load([*seed.files, *seed.absent, _CONFIG])
+    has_cmdline = bool(seed.cmdline_path or any(seed.cmdline))
+    # The command line is most often there; finding it out would take one more call.
+    usual = [_CONFIG, "cmdline.txt"] if has_cmdline else [_CONFIG] if seed.config_txt else []
+    boot.load([*seed.files, *seed.absent, *usual])
     wish = _Wish(boot=boot, files=seed.files)
     cmdline_path = cmdline = None
     try:
         if seed.config_txt:
             _edit_config(wish=wish, settings=seed.config_txt)
-        if seed.cmdline_path or any(seed.cmdline):
+        if has_cmdline:
             cmdline_path, cmdline = _edit_cmdline(wish=wish, seed=seed)
     except (BootLayoutError, ConfigTxtError, _kernel_cmdline.CmdlineError) as error:
         raise BootPartitionError(f"the boot partition of {boot.where}: {error}") from error
