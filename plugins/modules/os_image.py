@@ -43,7 +43,7 @@ options:
     required: true
   checksum:
     description:
-      - The SHA-256 of the file at RV(image.source), as it is published. One of the following.
+      - The SHA-256 of the file at O(src), as it is published. One of the following.
       - The checksum itself, with or without C(sha256:) before it.
       - The URL or path of a file with checksums, as C(sha256sum) writes it. The line is found by the name of
         the image.
@@ -248,9 +248,10 @@ class OsImage:
         given = self.given(checksum)
         self.check_source()
         if self.module.check_mode:
-            found = self.cache.find_request(request=self.request, stat=self.stat)
-            if found is None and given.verifies:
-                found = self.cache.find(request=self.request, stat=self.stat, expected=given)
+            if self.asks_nobody(checksum, given):
+                found = self.search(self.expect(checksum, given))
+            else:
+                found = self.cache.find_request(request=self.request, stat=self.stat)
             if found is None:
                 self.changes.append(f"{'Download' if is_url(self.src) else 'Read'} {self.source}")
                 self.changes.append("Keep it in the cache")
@@ -265,6 +266,17 @@ class OsImage:
             archive_sha256=checksum.value if checksum.kind == "literal" else None,
             sha256=core.literal_sha256(text=extract, option="extract_checksum") if extract else None,
         )
+
+    def asks_nobody(self, checksum: core.Checksum, given: core.Expected) -> bool:
+        """Tell whether all that is to be known of the image is on this machine."""
+        if is_url(checksum.value) or is_url(self.request.image_list):
+            return False
+        return checksum.kind != "beside" or given.verifies or not is_url(self.src)
+
+    def search(self, expected: core.Expected) -> Found | None:
+        """Look for the image in the cache."""
+        found = self.cache.find(request=self.request, stat=self.stat, expected=expected)
+        return found and found._replace(init_format=expected.init_format or found.init_format)
 
     def check_source(self) -> None:
         """Refuse what can be no source, and note by what a file is known again."""
@@ -288,13 +300,11 @@ class OsImage:
                 raise
             self.module.warn(f"{error}. The image that is in the cache from an earlier run is taken.")
             return known
-        found = self.cache.find(request=self.request, stat=self.stat, expected=expected)
+        found = self.search(expected)
         if found is None or not self.cache.remembers(request=self.request, stat=self.stat, found=found):
             with self.cache.lock():
                 # Another run may have put it there while this one waited.
-                found = self.cache.find(request=self.request, stat=self.stat, expected=expected)
-                found = self.make(expected) if found is None else found
-                found = found._replace(init_format=expected.init_format or found.init_format)
+                found = self.search(expected) or self.make(expected)
                 self.cache.remember(request=self.request, stat=self.stat, found=found)
                 if is_url(self.src):
                     discard_download(path=self.cache.download_path(self.src))
@@ -335,7 +345,13 @@ class OsImage:
         found = self.look_in(looked, core.file_name(self.src))
         if found or not is_url(self.src):
             return found
-        final = final_url(url=self.src)
+        try:
+            final = final_url(url=self.src)
+        except DownloadError as error:
+            if error.status in (None, 404, 410):
+                raise
+            # A server that tells this only to those who fetch the file.
+            final = self.src
         if final != self.src:
             # Links such as "latest" lead to a file of another name.
             more = core.beside(final)

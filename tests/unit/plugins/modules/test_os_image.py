@@ -259,6 +259,7 @@ def test_checksums_beside_the_image(
     cache: Cache, server: ImageServer, packed_image: bytes, image: bytes
 ) -> None:
     url, right, wrong = f"{server.url}/pi.img.xz", sha256(packed_image), "0" * 64
+    assert "pi.img.xy cannot be fetched: HTTP Error 404" in cache.refuse(src=f"{server.url}/pi.img.xy")
     message = cache.refuse(src=url)
     assert f"no checksum for {url} (looked for {url}.sha256 and {server.url}/SHA256SUMS)" in message
     assert "flash_image_checksum" in message
@@ -363,6 +364,10 @@ def test_image_list(cache: Cache, server: ImageServer, tmp_path: Path, image: by
     assert result["image"]["init_format"] == "systemd"
     assert result["image"]["verified"]
     server.files["/list"] = listed().read_bytes()
+    for check in (False, True):
+        result = cache.run(check=check, src=url, image_list=listed(init_format="cloudinit-rpi"))
+        assert not result["changed"]
+        assert result["image"]["init_format"] == "cloudinit-rpi"
     result = cache.run(src=url, image_list=f"{server.url}/list", init_format="cloudinit")
     assert not result["changed"]
     assert result["image"]["init_format"] == "cloudinit"
@@ -449,6 +454,8 @@ def test_refuses_by_name(
 )
 def test_refuses_bad_options(cache: Cache, options: dict[str, str], message: str) -> None:
     assert message in cache.refuse(**options)
+    if "127.0.0.1" not in message:
+        assert message in cache.end(cache.start(check=True, **options))["msg"]
     assert not cache.folder.exists()
 
 
