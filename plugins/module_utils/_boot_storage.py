@@ -27,7 +27,6 @@ Runner = Callable[..., tuple[int, bytes, bytes]]
 #: Where new files wait until all of them are complete.
 STAGING = "bramble.new"
 
-_PACKAGE = "mtools"
 _ENVIRONMENT = {
     # Settings of the user who runs this would change names and sizes.
     "MTOOLSRC": os.devnull,
@@ -46,7 +45,7 @@ _LONG_NAME_PART = 13
 #: FAT has code pages for other letters; mtools has patterns, replaces some characters, and takes '-' for its
 #: standard input.
 _NAME_PART = re.compile(r"[A-Za-z0-9._]([A-Za-z0-9 ._+@=,#()-]{0,253}[A-Za-z0-9_+@=,#()-])?")
-_SHORT_NAME = re.compile(r"[A-Z0-9!#$%&'()@^_`{}~-]{1,8}(\.[A-Z0-9!#$%&'()@^_`{}~-]{1,3})?")
+_SHORT_NAME = re.compile(r"[A-Z0-9_@#()-]{1,8}(\.[A-Z0-9_@#()-]{1,3})?")
 
 
 class BootPartitionError(Exception):
@@ -155,16 +154,19 @@ class _Plan(NamedTuple):
 
 def _plan(names: _Names, write: Mapping[str, bytes], remove: Sequence[str], where: str) -> _Plan:
     groups: dict[str, dict[str, bytes]] = {}
-    new_folders: dict[str, None] = {}
+    new_folders: dict[str, str] = {}
     for name, data in write.items():
         check_name(name)
-        folder, base = _split(names.place(name, where))
-        for parent in _folders(folder):
-            if not names.find(parent):
-                new_folders[parent] = None
+        path, base = _split(names.place(name, where))
+        folder = ""
+        for part in path.split("/")[:-1]:
+            folder += f"{part}/"
+            if not names.find(folder):
+                # Two files may have it in different cases.
+                folder = new_folders.setdefault(folder.casefold(), folder)
         groups.setdefault(folder, {})[base] = data
     there = [names.file(name, where) for name in remove]
-    return _Plan(tuple(new_folders), tuple(groups.items()), tuple(name for name in there if name))
+    return _Plan(tuple(new_folders.values()), tuple(groups.items()), tuple(name for name in there if name))
 
 
 def _stage(folder: str, plan: _Plan, *, flush: bool) -> None:
@@ -216,8 +218,8 @@ class FatBoot:
     def __init__(self, *, path: str, offset: int, run: Runner) -> None:
         if not shutil.which("mcopy"):
             raise BootPartitionError(
-                f"there is no command 'mcopy'; wanted: the package {_PACKAGE}, by which files of a boot "
-                f"partition are changed without mounting it. Install {_PACKAGE} where this runs."
+                "there is no command 'mcopy'; wanted: the package mtools, by which files of a boot partition "
+                "are changed without mounting it. Install mtools where this runs."
             )
         self.where = path
         self._offset = offset
@@ -448,7 +450,8 @@ class FolderBoot:
             )
 
     def _settle(self, staged: str, path: str) -> None:
-        """Put a file in its place, with owner and mode of the one that is there."""
+        """Put a file in its place, with owner and mode of the one that is there, and follow links."""
+        path = os.path.realpath(path)
         if os.path.exists(path):
             old, new = os.stat(path), os.stat(staged)
             # On FAT every file has the owner and mode of the mount, and neither can be changed.
@@ -475,8 +478,9 @@ class FolderBoot:
         if dry_run:
             return
         self._listing = None
-        # A run that was killed may have left one.
-        shutil.rmtree(staging, ignore_errors=True)
+        if os.path.isdir(staging):
+            # Left by a run that was killed.
+            shutil.rmtree(staging)
         try:
             _stage(staging, plan, flush=True)
             for folder in plan.new_folders:
@@ -489,4 +493,5 @@ class FolderBoot:
                 os.unlink(self._path(name))
                 self._flush(self._path(_split(name)[0]))
         finally:
-            shutil.rmtree(staging, ignore_errors=True)
+            if os.path.isdir(staging):
+                shutil.rmtree(staging)

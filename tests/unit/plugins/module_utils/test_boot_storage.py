@@ -239,6 +239,43 @@ def test_a_failed_write_leaves_every_file(small: Card) -> None:
     small.check()
 
 
+@pytest.mark.parametrize("calls", range(1, 7))
+def test_cut_off_after_any_call_nothing_is_lost(small: Card, calls: int) -> None:
+    """After each call of mtools a file has its old or its new content, and the next run ends the work."""
+    old = {"user-data": FILES["user-data"], "current/cmdline.txt": FILES["current/cmdline.txt"]}
+    new = {"user-data": b"new\n" * 999, "current/cmdline.txt": b"root=new\n", "added/ssh": b""}
+    left = [calls]
+
+    def cut(line: list[str], **keywords: object) -> tuple[int, bytes, bytes]:
+        if not left[0]:
+            raise KeyboardInterrupt
+        left[0] -= 1
+        return run(line, **keywords)  # type: ignore[arg-type]  # the keywords are passed through
+
+    with pytest.raises(KeyboardInterrupt):
+        FatBoot(path=str(small.path), offset=OFFSET, run=cut).change(write=new)
+    cut_off = small.files()
+    assert all(cut_off.get(name) in (old.get(name), data) for name, data in new.items())
+    assert {name: cut_off[name] for name in FILES if name not in new} == {
+        name: data for name, data in FILES.items() if name not in new
+    }
+    small.check()
+    fat(small).change(write=new)
+    assert small.files() == {**FILES, **new}
+    small.check()
+
+
+def test_one_new_folder_in_two_cases(small: Card, tmp_path: Path) -> None:
+    folder = write_tree(tmp_path / "folder", FILES)
+    wish = {"New/a": b"a", "new/Sub/b": b"b", "NEW/sub/c": b"c", "CURRENT/sub/d": b"d"}
+    for boot in (fat(small), FolderBoot(path=str(folder))):
+        boot.change(write=wish)
+        assert all(boot.read(name) == data for name, data in wish.items())
+    new = {"New/a": b"a", "New/Sub/b": b"b", "New/Sub/c": b"c", "current/sub/d": b"d"}
+    assert small.files() == read_tree(folder) == {**FILES, **new}
+    small.check()
+
+
 def test_what_is_no_boot_partition_is_refused(small: Card, tmp_path: Path) -> None:
     with pytest.raises(BootPartitionError, match="no FAT file system at byte 512"):
         FatBoot(path=str(small.path), offset=512, run=run).change(write={"a": b""})
@@ -284,6 +321,14 @@ def test_a_read_only_folder_is_named(tmp_path: Path) -> None:
         assert read_tree(folder) == {"ssh": b""}
     finally:
         os.system(f"umount {folder}")
+
+
+def test_a_link_in_a_folder_is_followed(tmp_path: Path) -> None:
+    folder = write_tree(tmp_path / "boot", {"real": b"old"})
+    (folder / "user-data").symlink_to("real")
+    FolderBoot(path=str(folder)).change(write={"user-data": b"new"})
+    assert (folder / "user-data").is_symlink()
+    assert (folder / "real").read_bytes() == b"new"
 
 
 def test_a_file_in_a_folder_keeps_owner_and_mode(tmp_path: Path) -> None:
