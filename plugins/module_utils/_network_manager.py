@@ -80,7 +80,7 @@ def networkd(*, status: str) -> Manager | None:
 
 
 def dhcpcd(*, interface: str, configuration: str) -> Manager | None:
-    """Read the configuration of the dhcpcd that runs for all interfaces; it takes each that it is not denied."""
+    """Read the configuration of the dhcpcd for all interfaces; it takes each that it is not denied."""
     denied = False
     allowed: list[str] = []
     for line in configuration.splitlines():

@@ -50,6 +50,7 @@ def script(
     *,
     identifier: str,
     timeout: int,
+    session: int,
     before: Sequence[str],
     after: Sequence[str],
     restore_before: Sequence[str],
@@ -106,9 +107,14 @@ revert() {{
 
 case $1 in
 try)
-  deadline=$(($(now) + {timeout}))
-  # The answer that the change is being tried goes out over the old path.
+  # The answer that the change is being tried goes out over the old path; this process ends after it.
+  waited=0
+  while [ -e /proc/{session} ] && [ "$waited" -lt 50 ]; do
+    sleep 0.2
+    waited=$((waited + 1))
+  done
   sleep 1
+  deadline=$(($(now) + {timeout}))
   before
   put new
   after

@@ -438,23 +438,22 @@ class NodeNetwork:
         return read_text(self._root + file.path) != file.text
 
 
-def _session_address() -> str:
-    """Return the address of this node that the controller's ssh session came to; empty without one.
+def _ssh_session() -> tuple[str, int]:
+    """Return the address of this node that the controller's ssh session came to, and the session's command.
 
-    sudo takes the variable away; the shell that it was called from still has it.
+    The address is empty without one. sudo takes the variable away; the shell that called it still has it.
     """
-    process = os.getpid()
-    while process > 1:
+    address, process = "", os.getpid()
+    while True:
         with contextlib.suppress(OSError), open(f"/proc/{process}/environ", "rb") as file:
             for variable in file.read().split(b"\0"):
                 if variable.startswith(b"SSH_CONNECTION="):
-                    return variable.decode(errors="replace").split()[2]
-        try:
-            with open(f"/proc/{process}/stat", encoding="utf-8", errors="replace") as status:
-                process = int(status.read().rpartition(")")[2].split()[1])
-        except OSError:
-            return ""
-    return ""
+                    address = address or variable.decode(errors="replace").split()[2]
+        # The name, in brackets, may have blanks; the parent is the second field after it.
+        parent = int((read_text(f"/proc/{process}/stat") or ") ? 0").rpartition(")")[2].split()[1])
+        if parent <= 1 or (read_text(f"/proc/{parent}/comm") or "").startswith("sshd"):
+            return address, process
+        process = parent
 
 
 def _gateway_answers(run: Run, *, interface: str, gateway: str) -> bool:
@@ -481,6 +480,7 @@ def _start_trial(
     files: Sequence[File],
     commands: Commands,
     timeout: int,
+    session: int,
     parameters: dict[str, Any],
 ) -> None:
     """Lay everything ready, so that a restart of the node finds it, and let the node go on alone."""
@@ -502,6 +502,7 @@ def _start_trial(
         trial.script(
             identifier=identifier,
             timeout=timeout,
+            session=session,
             before=commands.before,
             after=commands.after,
             restore_before=commands.before,
@@ -566,7 +567,7 @@ def _check_no_trial(run: Run) -> None:
     )
 
 
-def _report(run: Run, identifier: str) -> dict[str, Any]:
+def _report(identifier: str) -> dict[str, Any]:
     """Say what became of a trial."""
     reason = _taken_back(identifier)
     if reason is not None:
@@ -581,7 +582,7 @@ def _confirm(network: NodeNetwork, run: Run, identifier: str) -> dict[str, Any]:
     pending = f"{trial.DIRECTORY}/pending"
     parameters = json.loads(read_text(pending) or "{}")
     if parameters.get("identifier") != identifier:
-        return _report(run, identifier)
+        return _report(identifier)
     wanted = _settings(network, parameters)
     # Where the address stays the same, the controller may be here before anything has happened.
     while os.path.exists(pending) and not os.path.exists(f"{trial.DIRECTORY}/applied"):
@@ -605,7 +606,7 @@ def _confirm(network: NodeNetwork, run: Run, identifier: str) -> dict[str, Any]:
             return {"state": "rejected", "reason": "; ".join(reasons)}
         os.rename(pending, f"{trial.DIRECTORY}/confirmed")
     except FileNotFoundError:
-        return _report(run, identifier)
+        return _report(identifier)
     run(["systemctl", "stop", trial.UNIT])
     _forget()
     return {"state": "confirmed", "reason": ""}
@@ -691,6 +692,7 @@ def _try(network: NodeNetwork, run: Run, module: AnsibleModule) -> dict[str, Any
     parameters = {
         key: module.params[key] for key in ("interface", "address", "gateway", "resolvers", "search")
     }
+    came_to, session = _ssh_session()
     identifier = hashlib.sha256(f"{time.time_ns()} {parameters}".encode()).hexdigest()[:16]
     _start_trial(
         run,
@@ -702,12 +704,12 @@ def _try(network: NodeNetwork, run: Run, module: AnsibleModule) -> dict[str, Any
         ],
         commands=commands,
         timeout=module.params["confirm_timeout"],
+        session=session,
         parameters={**parameters, "identifier": identifier},
     )
-    session = _session_address()
-    through = any(address.partition("/")[0] == session for address in before.addresses)
+    through = any(address.partition("/")[0] == came_to for address in before.addresses)
     result["trial"] = identifier
-    if through and session != str(wanted.address.ip):
+    if through and came_to != str(wanted.address.ip):
         result["reach_at"] = str(wanted.address.ip)
     return result
 
@@ -742,7 +744,10 @@ def main() -> None:
         if module.params["step"] == "confirm":
             result = _confirm(network, run, module.params["trial"])
         elif module.params["step"] == "report":
-            result = _report(run, module.params["trial"])
+            result = _report(module.params["trial"])
+            if result["state"] == "taken_back":
+                # Who reads this is told; the next run need not be.
+                os.unlink(trial.RECORD)
         else:
             result = _try(network, run, module)
     except NetworkError as error:
