@@ -29,8 +29,8 @@ _CLEAR_TO_END_OF_LINE = "\x1b[K"
 def _terminal_width() -> int:
     """Return how wide the terminal is, 0 if there is none.
 
-    Tasks run in processes that are cut off from the terminal. What starts them loads this file before, and can
-    tell.
+    Tasks run in processes that are cut off from the terminal. What starts them loads this file before, and
+    can tell.
     """
     if multiprocessing.parent_process() or not sys.stderr.isatty() or os.environ.get("TERM") == "dumb":
         return 0

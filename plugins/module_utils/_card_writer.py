@@ -51,7 +51,9 @@ CHUNK = 4 << 20
 _ZEROS = bytes(PIECE)
 #: Buffers that the image is unpacked into. Two would do if all cards were equally fast at any moment.
 _SLOTS = 4
-_LOOK_SECONDS = 0.25
+#: How many pieces of a card are looked at to tell whether it is a used one.
+_SAMPLES = 32
+_LOOK_SECONDS = 0.1
 
 
 class Image(NamedTuple):
@@ -60,11 +62,24 @@ class Image(NamedTuple):
     path: str
     size: int
     sha256: str
-    #: How much of it is not zeros, as far as that is known; for the progress.
-    data_bytes: int
+    #: Offset and length of what is not zeros.
+    data: Sequence[tuple[int, int]]
     #: Its beginning, up to the end of the boot partition, as the seeds were applied to it.
     boot_size: int
     boot_sha256: str
+
+    @property
+    def data_bytes(self) -> int:
+        """Return how much of it is not zeros."""
+        return sum(length for _offset, length in self.data)
+
+    def zeros(self) -> Iterator[tuple[int, int]]:
+        """Return offset and length of what is zeros."""
+        end = HEAD
+        for offset, length in (*self.data, (self.size, 0)):
+            if offset > end:
+                yield end, offset - end
+            end = max(end, offset + length)
 
 
 class Overlay(Protocol):
@@ -112,7 +127,7 @@ def _zeros_until(buffer: memoryview, begin: int, end: int) -> int:
     return end
 
 
-def _data_runs(buffer: memoryview, length: int) -> tuple[tuple[int, int], ...]:
+def data_runs(buffer: memoryview, length: int) -> tuple[tuple[int, int], ...]:
     """Return begin and end of everything that is not zeros, in whole pieces."""
     runs: list[tuple[int, int]] = []
     for begin in range(0, length, PIECE):
@@ -222,7 +237,7 @@ class _Stream:
             )
 
     def _add(self, buffer: memoryview, offset: int, length: int) -> None:
-        data = _data_runs(buffer, length)
+        data = data_runs(buffer, length)
         chunk = Chunk(offset, length, data, hashlib.sha256(buffer[:length]).digest() if data else None)
         with self._changed:
             self.chunks.append(chunk)
@@ -278,10 +293,10 @@ class _Stream:
                     skipped += reader.readinto(aligned_buffer(length))
                     length = CHUNK
                 reader.readinto(wanted)
-        return chunk.offset + _first_difference(wanted, buffer[: chunk.length])
+        return chunk.offset + first_difference(wanted, buffer[: chunk.length])
 
 
-def _first_difference(one: memoryview, other: memoryview) -> int:
+def first_difference(one: memoryview, other: memoryview) -> int:
     for begin in range(0, len(one), BLOCK):
         ours, theirs = bytes(one[begin : begin + BLOCK]), bytes(other[begin : begin + BLOCK])
         if ours != theirs:
@@ -299,9 +314,10 @@ def _reads_back_different(offset: int) -> CardError:
 class _Writer:
     """Does what is to be done with one card."""
 
-    def __init__(self, *, card: Card, stream: _Stream, skip_zeros: bool) -> None:
+    def __init__(self, *, card: Card, image: Image, stream: _Stream, skip_zeros: bool) -> None:
         self._card = card
         self._device = card.device
+        self._image = image
         self._stream = stream
         self._skip_zeros = skip_zeros
 
@@ -335,6 +351,9 @@ class _Writer:
         self._wipe()
         if backup := self._device.backup_gpt():
             self._card.write(aligned_buffer(backup[1]), backup[0])
+        self._skip_zeros = self._skip_zeros and self._has_zeros()
+        self._card.meter.total = self._image.size
+        self._card.meter.total += self._image.data_bytes if self._skip_zeros else self._image.size
         self._card.meter.begin("writing")
         for chunk, content in self._stream.follow(self._card):
             for begin, end in chunk.data if self._skip_zeros else ((0, chunk.length),):
@@ -365,6 +384,25 @@ class _Writer:
             self._card.write(aligned_buffer(end - begin), begin)
             self._device.sync()
 
+    def _has_zeros(self) -> bool:
+        """Tell by samples whether the card has zeros where the image has them.
+
+        Where it has not, as on most used cards, it is quicker to write the zeros at once than to find that
+        out when reading back, and to read them again.
+        """
+        places = [
+            (offset + begin, min(PIECE, length - begin))
+            for offset, length in self._image.zeros()
+            for begin in range(0, length, PIECE)
+        ]
+        samples = places[:: max(1, len(places) // _SAMPLES)]
+        buffer = aligned_buffer(PIECE)
+        used = 0
+        for offset, length in samples:
+            self._device.read(buffer[: round_up(length)], offset)
+            used += _zeros_until(buffer, 0, length) != length
+        return used <= len(samples) // 2
+
     def _verify(self, buffer: memoryview) -> None:
         chunks = self._stream.chunks
         unsettled = [
@@ -382,7 +420,7 @@ class _Writer:
             self._card.bytes_verified += chunk.length
             self._card.meter.add(chunk.length)
             return True
-        dirty = [run for zeros in chunk.zeros() for run in _dirty(buffer, *zeros)] if settle else []
+        dirty = [run for zeros in chunk.zeros() for run in dirty_pieces(buffer, *zeros)] if settle else []
         if not dirty:
             raise _reads_back_different(self._stream.first_difference(chunk, buffer))
         for begin, end in dirty:
@@ -405,7 +443,7 @@ class _Writer:
     def _compare(self, wanted: memoryview, into: memoryview, offset: int) -> None:
         self._device.read(into, offset)
         if bytes(into[: len(wanted)]) != bytes(wanted):
-            raise _reads_back_different(offset + _first_difference(wanted, into))
+            raise _reads_back_different(offset + first_difference(wanted, into))
         self._card.bytes_verified += len(wanted)
 
     def _write_head(self, head: memoryview) -> None:
@@ -423,7 +461,7 @@ class _Writer:
         self._device.reread_table()
 
 
-def _dirty(buffer: memoryview, begin: int, end: int) -> Iterator[tuple[int, int]]:
+def dirty_pieces(buffer: memoryview, begin: int, end: int) -> Iterator[tuple[int, int]]:
     """Return begin and end of what is not zeros in a part of a buffer."""
     for piece, piece_end in ((offset, min(offset + PIECE, end)) for offset in range(begin, end, PIECE)):
         if _zeros_until(buffer, piece, piece_end) != piece_end:
@@ -451,12 +489,10 @@ def write_cards(
     """
     written = [card for card in cards if card.overlay]
     stream = _Stream(image=image, cards=written)
-    for card in written:
-        card.meter.total = (image.data_bytes if skip_zeros else image.size) + image.size
     if written:
         threading.Thread(target=stream.fill, daemon=True).start()
     for card in cards:
-        writer = _Writer(card=card, stream=stream, skip_zeros=skip_zeros)
+        writer = _Writer(card=card, image=image, stream=stream, skip_zeros=skip_zeros)
         threading.Thread(target=writer.run, daemon=True).start()
     look = True
     while look:

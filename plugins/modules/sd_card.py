@@ -75,7 +75,8 @@ options:
   skip_zeros:
     description:
       - Do not write what is zeros in the image where the card has zeros already, as reading it back proves.
-      - With V(false), all of the image is written.
+      - A card that has other data in most of those places gets all of the image, which is quicker then.
+      - With V(false), all of the image is written to every card.
     type: bool
     default: true
   stall_timeout:
@@ -408,7 +409,7 @@ class _Cards:
                 path=prepared.path,
                 size=prepared.image_map.size,
                 sha256=prepared.image_map.sha256,
-                data_bytes=prepared.image_map.data_bytes,
+                data=prepared.image_map.data,
                 boot_size=seeder.size,
                 boot_sha256=seeder.sha256,
             )
