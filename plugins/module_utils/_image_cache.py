@@ -314,10 +314,10 @@ class ImageCache:
             if archive_sha256 is None:
                 archive_sha256 = image_map.sha256
                 _require(source, "the sha256", archive_sha256, expected.archive_sha256, "checksum")
-            _require(source, "in it an image of bytes:", image_map.size, expected.size, "image_list")
+            _require(source, "unpacked the size", image_map.size, expected.size, "image_list")
             _require(
                 source,
-                "in it an image with the sha256",
+                "unpacked the sha256",
                 image_map.sha256,
                 expected.sha256,
                 "extract_checksum",

@@ -10,6 +10,7 @@ import io
 import json
 import os
 import random
+import shutil
 import signal
 import stat
 import subprocess
@@ -356,9 +357,9 @@ def test_image_list(cache: Cache, server: ImageServer, tmp_path: Path, image: by
         return path
 
     message = cache.refuse(src=url, image_list=listed(extract_size=5))
-    assert f"an image of bytes: {len(image)}, wanted 5" in message
+    assert f"has unpacked the size {len(image)}, wanted 5" in message
     message = cache.refuse(src=url, image_list=listed(extract_sha256="0" * 64))
-    assert f"image with the sha256 {sha256(image)}, wanted 0000" in message
+    assert f"has unpacked the sha256 {sha256(image)}, wanted 0000" in message
     result = cache.run(src=url, image_list=listed())
     cache.assert_holds(result, image)
     assert result["image"]["init_format"] == "systemd"
@@ -379,7 +380,7 @@ def test_extract_checksum(cache: Cache, tmp_path: Path, image: bytes, packed_ima
     path = tmp_path / "pi.img.xz"
     path.write_bytes(packed_image)
     message = cache.refuse(src=path, extract_checksum="0" * 64)
-    assert f"{path} has in it an image with the sha256 {sha256(image)}, wanted 0000" in message
+    assert f"{path} has unpacked the sha256 {sha256(image)}, wanted 0000" in message
     assert "'extract_checksum'" in message
     result = cache.run(src=path, extract_checksum=sha256(image))
     assert result["image"]["verified"]
@@ -561,19 +562,18 @@ def test_two_at_once(cache: Cache, server: ImageServer, image: bytes, packed_ima
 
 
 def test_old_downloads_are_removed(cache: Cache, server: ImageServer, packed_image: bytes) -> None:
-    server.files["/old.img.xz"] = server.files["/young.img.xz"] = packed_image
-    for name in ("old", "young"):
-        server.cuts = [100_000, 0, 0]
-        message = cache.end(cache.start(src=f"{server.url}/{name}.img.xz", checksum="none"))["msg"]
-        assert "100000 bytes are kept in" in message
-    (old,) = cache.images.glob("downloads/*/old.img.xz.part")
-    for path in old.parent.iterdir():
+    server.files["/young.img.xz"] = packed_image
+    server.cuts = [100_000, 0, 0]
+    failed = cache.end(cache.start(src=f"{server.url}/young.img.xz", checksum="none"))
+    assert "100000 bytes are kept in" in failed["msg"]
+    (young,) = cache.images.glob("downloads/*")
+    old = young.with_name("0123456789abcdef")
+    shutil.copytree(young, old)
+    for path in old.iterdir():
         os.utime(path, (1, 1))
     cache.run(src=f"{server.url}/pi.img.xz", checksum="none")
-    assert {path.name for path in cache.images.glob("downloads/*/*")} == {
-        "young.img.xz.part",
-        "young.img.xz.part.json",
-    }
+    assert not old.exists()
+    assert {path.name for path in young.iterdir()} == {"young.img.xz.part", "young.img.xz.part.json"}
 
 
 @pytest.fixture
