@@ -37,8 +37,8 @@ _GROUPS = {
 #: a boot that finds no such note makes cloud-init do everything of this instance again. After some vain tries
 #: it is left alone, lest commands of the user's own run at each boot for ever.
 #:
-#: The host name is set here as well: cloud-init up to 22.4 notes it down in a file that it cannot read when it
-#: is empty, and then does nothing at all at any later boot, not even this.
+#: The host name is set here as well: cloud-init up to 22.4 notes it down in a file that it cannot read when
+#: it is empty, and then does nothing at all at any later boot, not even this.
 _GUARD = """\
 state=/var/lib/bramble/first-boot
 cloud=/var/lib/cloud
