@@ -120,6 +120,13 @@ class Node:
         return Machine(card=self.card, folder=self.folder, address=ADDRESS, port=self.port, board=board)
 
 
+def pytest_exception_interact(node: pytest.Item | pytest.Collector) -> None:
+    """Show the end of the serial console with a failure."""
+    machine = getattr(node, "funcargs", {}).get("machine")
+    if machine is not None:
+        print(machine.console(), flush=True)
+
+
 @contextmanager
 def loop_device(path: Path) -> Iterator[str]:
     """Let a file be a block device, which stands for a card in a reader."""

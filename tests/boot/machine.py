@@ -38,7 +38,7 @@ VIRT = Board(
         "-netdev", "user,id=net,{network}", "-device", "virtio-net-pci,netdev=net,romfile=",
     ),
     device_tree="",
-    patience=400,
+    patience=600,
 )  # fmt: skip
 
 RASPI3B = Board(
@@ -48,7 +48,7 @@ RASPI3B = Board(
         "-netdev", "user,id=net,{network}", "-device", "usb-net,netdev=net",
     ),
     device_tree="bcm2837-rpi-3-b.dtb",
-    patience=800,
+    patience=1200,
 )  # fmt: skip
 
 #: What the firmware adds to the command line, as far as QEMU's boards need it: their first serial port.

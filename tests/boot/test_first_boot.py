@@ -38,24 +38,34 @@ def os_prep(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_the_node_is_the_one_of_the_inventory(node: Node, machine: Machine) -> None:
     # That anything answers proves the user, the key, the address and the key of the host.
-    status = json.loads(node.shell("cloud-init status --wait --format json"))
+    status = json.loads(node.shell("cloud-init status --wait --format json || [ $? -eq 2 ]"))
     assert (status["status"], status["errors"]) == ("done", [])
-    assert node.shell("hostname") == node.name
-    assert node.shell("stat --format %U:%a /home/bramble/.ssh/authorized_keys") == "bramble:600"
-    # Unique, which a copied card is not.
-    assert len(node.shell("cat /etc/machine-id")) == 32
-    keys = node.shell("cat /etc/ssh/ssh_host_*_key.pub")
-    assert keys.split()[:2] == node.known_hosts.read_text().split()[1:3]
+    # Debian's cloud-init does not know enable_ssh, which Raspberry Pi OS needs; hence exit code 2.
+    complaints = {text.partition("!")[0] for texts in status["recoverable_errors"].values() for text in texts}
+    assert complaints == {"cloud-config failed schema validation"}
+    keys = "/etc/ssh/ssh_host_*_key.pub"
+    shown = node.shell(
+        f"hostname; stat -c %U:%a ~bramble/.ssh/authorized_keys; wc -c </etc/machine-id; cat {keys}"
+    )
+    name, mode, machine_id, *host_keys = shown.splitlines()
+    assert (name, mode) == (node.name, "bramble:600")
+    # It is made at the first boot, so no two cards have the same.
+    assert machine_id == "33"
+    # The one key, which the system has not made anew.
+    assert [key.split()[:2] for key in host_keys] == [node.known_hosts.read_text().split()[1:3]]
 
 
 def test_control_groups_are_on_without_a_reboot(node: Node, machine: Machine, os_prep: Path) -> None:
-    running = node.shell("cat /proc/cmdline").split()
+    cmdline, controllers = node.shell("cat /proc/cmdline /sys/fs/cgroup/cgroup.controllers").splitlines()
+    running = cmdline.split()
     assert [running.count(token) for token in CGROUP_TOKENS] == [1, 1, 1, 1]
     # The image has it on the line, as the firmware of a Pi does.
     assert "cgroup_disable=memory" not in running
-    assert {"cpuset", "memory"} <= set(node.shell("cat /sys/fs/cgroup/cgroup.controllers").split())
+    assert {"cpuset", "memory"} <= set(controllers.split())
     result = node.module("bramble.pi.kernel_cmdline", {"present": CGROUP_TOKENS})
-    assert (result["changed"], result["reboot_required"]) == (False, False)
+    assert not result["reboot_required"]
+    # Debian makes cmdline.txt out of this one, which lies beyond the reach of a seed.
+    assert result["changed_files"] == ["/etc/default/raspi-extra-cmdline"]
     node.playbook(os_prep)
     assert machine.boots == 1
 
@@ -86,7 +96,7 @@ def test_a_card_is_seeded_again_without_writing_the_image(node: Node, machine: M
     node.variables["ansible_ssh_private_key_file"] = str(key)
     machine.power_on()
     machine.wait_for_ssh()
-    assert node.shell("cat /run/cloud-init/instance-id") == receipt["seed"]
-    assert node.shell("ls /var/lib/kept") == "/var/lib/kept"
+    # What is on the root file system is still there.
+    assert node.shell("ls /var/lib/kept; cat /run/cloud-init/instance-id").split()[1:] == [receipt["seed"]]
     # The edit of the line that was made on the node is the node's own.
     assert "bramble.test=1" in machine.cmdline.split()
