@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from ansible_collections.bramble.pi.plugins.module_utils._config_txt import ConfigTxtError, parse_settings
 from ansible_collections.bramble.pi.plugins.module_utils._kernel_cmdline import CmdlineError, wanted
 from ansible_collections.bramble.pi.plugins.plugin_utils._network import parse_address, parse_interface
 from ansible_collections.bramble.pi.plugins.plugin_utils._preflight import HOST_NAME, HOST_NAME_LENGTH
@@ -155,12 +156,10 @@ def _node_problems(node: CardNode) -> Iterator[str]:
                 f"flash_files has {name!r}: wanted is the path of a file on the boot partition, such as "
                 "'notes.txt' or 'overlays/my.dtbo'"
             )
-    for item in node.config_txt:
-        if not item.get("setting") or "value" not in item:
-            yield (
-                f"flash_config_txt has {dict(item)!r}: wanted is such as "
-                "{section: all, setting: dtparam=audio, value: 'off'}"
-            )
+    try:
+        parse_settings(data=node.config_txt)
+    except ConfigTxtError as error:
+        yield f"flash_config_txt: {error}"
 
 
 def _user_problems(node: CardNode) -> Iterator[str]:

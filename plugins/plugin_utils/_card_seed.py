@@ -56,10 +56,7 @@ def seed(*, node: CardNode, init_format: str, host_key: HostKey) -> dict[str, An
         "node": node.name,
         "files": {**files, **node.files},
         "absent": [],
-        "config_txt": [
-            {"section": item.get("section", "all"), "setting": item["setting"], "value": item["value"]}
-            for item in node.config_txt
-        ],
+        "config_txt": [dict(item) for item in node.config_txt],
         "cmdline": cmdline,
     }
     identity = _identity(document, host_key)
