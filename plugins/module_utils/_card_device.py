@@ -71,7 +71,8 @@ class CardDevice:
     Every call to the kernel is noted in ``busy`` while it lasts: a card that hangs lets none of them return.
     """
 
-    def __init__(self, *, path: str, size: int) -> None:
+    def __init__(self, *, path: str, write_path: str, size: int) -> None:
+        #: What other programs read and write; on macOS the device itself is another one, without a cache.
         self.path = path
         self.size = size
         self.busy: Busy | None = None
@@ -82,12 +83,18 @@ class CardDevice:
             # On a block device, O_EXCL refuses what is mounted or used otherwise, and keeps mounts away.
             flags |= os.O_EXCL | os.O_DIRECT
         try:
-            self._descriptor = os.open(path, flags)
+            self._descriptor = os.open(write_path, flags)
         except OSError as error:
             reason = _REASONS_TO_OPEN.get(error.errno or 0, "see the kernel's log ('dmesg')")
             raise CardError(f"cannot be opened ({error.strerror}): {reason}") from error
         if sys.platform == "darwin":
             fcntl.fcntl(self._descriptor, fcntl.F_NOCACHE, 1)
+        if sys.platform == "linux":
+            seen = os.lseek(self._descriptor, 0, os.SEEK_END)
+            if seen != size:
+                raise CardError(
+                    f"has {seen} bytes now, wanted the {size} that it had: another card was put in; run again"
+                )
 
     @contextlib.contextmanager
     def watched(self, doing: str, offset: int | None = None) -> Iterator[None]:

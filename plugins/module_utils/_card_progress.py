@@ -83,9 +83,9 @@ def bars(*, cards: Sequence[Mapping[str, Any]], width: int) -> list[str]:
     lines = []
     for card in cards:
         full = int(_fraction(card) * _BAR_WIDTH)
-        bar = f"[{'#' * full}{'.' * (_BAR_WIDTH - full)}]"
+        drawn = f"[{'#' * full}{'.' * (_BAR_WIDTH - full)}]"
         what = f"{card['node']:<{node}}  {card['device']:<{device}}  {card['phase']:<{_PHASE_WIDTH}}"
-        lines.append("  ".join([f"{what}  {bar} {int(_fraction(card) * 100):>3} %", *_speed(card)])[:width])
+        lines.append("  ".join([f"{what}  {drawn} {int(_fraction(card) * 100):>3} %", *_speed(card)])[:width])
     return lines
 
 

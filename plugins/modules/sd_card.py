@@ -318,7 +318,7 @@ class _Cards:
         for order in self._orders:
             found = _needed(order.found)
             with self._noting(order):
-                order.device = CardDevice(path=found.write_path, size=found.size)
+                order.device = CardDevice(path=found.path, write_path=found.write_path, size=found.size)
         self._refuse()
         for order, seen in self._ask_cards(self._look):
             order.state, order.boot_offset, order.receipt = seen
@@ -561,9 +561,9 @@ def main() -> None:
     failures = cards.failures()
     if failures:
         count = len(result["cards"])
+        others = "none is complete" if len(failures) == count else "the others are complete"
         module.fail_json(
-            msg="\n".join([f"{len(failures)} of {count} cards failed, the others are complete.", *failures]),
-            **result,
+            msg="\n".join([f"{len(failures)} of {count} cards failed, {others}.", *failures]), **result
         )
     module.exit_json(**result)
 
