@@ -30,7 +30,8 @@ def _networkd(interface: str, run: Runner) -> list[str] | None:
     state = re.search(r"^\s*State: .*\((\w+)\)\s*$", stdout, re.MULTILINE)
     if status != 0 or state is None or state.group(1) == "unmanaged":
         return None
-    return ["networkctl", "renew", interface]
+    # Not "renew": a refusal is broadcast, and does not reach the socket that a lease is renewed by.
+    return ["networkctl", "reconfigure", interface]
 
 
 def _network_manager(interface: str, run: Runner) -> list[str] | None:

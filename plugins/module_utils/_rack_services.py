@@ -12,8 +12,16 @@ from typing import NamedTuple
 MANAGED = "# Written by the collection bramble.pi; changes are overwritten.\n"
 
 DNSMASQ = "/etc/dnsmasq.d/bramble.conf"
+DNSMASQ_UNIT = "/etc/systemd/system/dnsmasq.service.d/bramble.conf"
 CHRONY = "/etc/chrony/conf.d/bramble.conf"
 LEASES = "/var/lib/misc/dnsmasq.leases"
+
+
+#: Debian's unit makes the node ask its own dnsmasq, at an interface where this one does not listen.
+UNIT_SETTINGS = f"""{MANAGED}[Service]
+ExecStartPost=
+ExecStop=
+"""
 
 
 class RackServicesError(ValueError):

@@ -54,7 +54,7 @@ command:
   returned: success
   type: list
   elements: str
-  sample: [networkctl, renew, eth0]
+  sample: [networkctl, reconfigure, eth0]
 """
 
 from ansible.module_utils.basic import AnsibleModule
@@ -89,7 +89,10 @@ def main() -> None:
         module.fail_json(msg=str(error))
     if not module.check_mode:
         module.run_command(
-            ["systemd-run", "--collect", f"--on-active={module.params['delay']}", "--", *command],
+            [
+                *("systemd-run", "--collect", f"--on-active={module.params['delay']}"),
+                *("--timer-property=AccuracySec=100ms", "--", *command),
+            ],
             check_rc=True,
         )
     module.exit_json(changed=True, interface=interface, command=command)

@@ -260,6 +260,10 @@ class RackServices:
         before = read_text(core.LEASES) or ""
         leases, moves = core.stale_leases(text=before, hosts=services.hosts)
         changed = self._write(core.DNSMASQ, configuration)
+        if self._write(core.DNSMASQ_UNIT, core.UNIT_SETTINGS):
+            changed = True
+            if not self.module.check_mode:
+                self._run("systemctl", "daemon-reload")
         if moves:
             self.changes.append("move " + ", ".join(f"{move.name} to {move.new}" for move in moves))
         stale = leases != before and (release or not moves)
@@ -335,7 +339,7 @@ def main() -> None:
     work = RackServices(module)
     try:
         moves = work.ensure(services, release=module.params["release"])
-        if work.changes and not module.check_mode and (module.params["release"] or not moves):
+        if work.changes and not module.check_mode and not moves:
             work.wait(services, timeout=module.params["timeout"])
     except PermissionError as error:
         module.fail_json(msg=f"{error}; wanted are the rights of root: set become to true")

@@ -21,13 +21,13 @@ def open_ports(address: str, ports: range) -> list[int]:
             waiting[probe.fileno()] = (port, probe)
         else:
             probe.close()
-    poll = select.poll()
+    poll = select.epoll()
     for descriptor in waiting:
-        poll.register(descriptor, select.POLLOUT)
+        poll.register(descriptor, select.EPOLLOUT)
     found = []
     deadline = time.monotonic() + PATIENCE
     while waiting and (rest := deadline - time.monotonic()) > 0:
-        for descriptor, _events in poll.poll(rest * 1000):
+        for descriptor, _events in poll.poll(rest, AT_ONCE):
             poll.unregister(descriptor)
             port, probe = waiting.pop(descriptor)
             if probe.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) == 0:

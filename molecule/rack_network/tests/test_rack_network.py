@@ -1,0 +1,200 @@
+"""A rack behind its head: addresses, names, time and the way out, and what is seen of it from outside.
+
+The nodes have no other network than the rack's own; what is done on them goes through podman.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+RACK = "molecule-rack_network"
+SCENARIO = Path(__file__).resolve().parents[1]
+HEAD_OUTSIDE, OUTSIDE = "10.89.77.11", "10.89.77.14"
+HEAD_INSIDE = "10.77.0.1"
+NODES = {"pi-2": "10.77.0.2", "pi-3": "10.77.0.3"}
+NTP_QUERY = """
+import socket
+with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as query:
+    query.settimeout(2)
+    query.sendto(bytes([0x23]) + bytes(47), ("ADDRESS", 123))
+    answer = query.recv(48)
+print(answer[0] & 7, answer[1])
+"""
+
+
+def on(node: str, *command: str) -> subprocess.CompletedProcess[str]:
+    """Run a command on a node."""
+    return subprocess.run(
+        ["podman", "exec", f"{RACK}-{node}", *command], capture_output=True, text=True, check=False
+    )
+
+
+def shell(node: str, script: str) -> str:
+    """Run a script on a node, and return what it wrote."""
+    result = on(node, "sh", "-c", script)
+    assert result.returncode == 0, result.stderr
+    return result.stdout.strip()
+
+
+def eventually(check: Callable[[], object], seconds: float = 60) -> None:
+    """Wait until a check holds, as services and leases take their time after a boot."""
+    deadline = time.monotonic() + seconds
+    while True:
+        try:
+            check()
+        except AssertionError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(1)
+        else:
+            return
+
+
+def addresses(node: str) -> list[str]:
+    """Return the IPv4 addresses of a node's interface to the rack."""
+    return shell(node, "ip -4 -brief address show dev eth1").split()[2:3]
+
+
+def check_address(node: str, address: str) -> None:
+    """Check that the node has this address and no other, and the head as its way out."""
+    assert addresses(node) == [f"{address}/24"]
+    assert f"default via {HEAD_INSIDE} dev eth1" in shell(node, "ip route")
+    assert "eth0" not in shell(node, "ip -brief link"), "another way out"
+
+
+def check_way_out(node: str) -> None:
+    """Check that the node gets a page from outside, and is seen there as the head."""
+    assert shell(node, "curl --silent --show-error --max-time 3 http://page.example.org/") == HEAD_OUTSIDE
+
+
+def check_names(node: str) -> None:
+    """Check names of the rack forwards and backwards."""
+    for name, address in {"head": HEAD_INSIDE, **NODES, "printer": "10.77.0.50"}.items():
+        full_name = f"{name}.rack.internal"
+        assert shell(node, f"getent hosts {full_name}").split() == [address, full_name]
+        assert shell(node, f"getent hosts {address}").split() == [address, full_name]
+
+
+def check_time(node: str) -> None:
+    """Check that the head gives the time, and is a server (mode 4) of a stratum that counts."""
+    mode, stratum = shell(node, f"python3 -c '{NTP_QUERY.replace('ADDRESS', HEAD_INSIDE)}'").split()
+    assert mode == "4"
+    assert 0 < int(stratum) < 16
+
+
+def check_all() -> None:
+    """Check what the rack has of its head."""
+    for node, address in NODES.items():
+        eventually(lambda node=node, address=address: check_address(node, address))
+        eventually(lambda node=node: check_way_out(node))
+        check_names(node)
+        eventually(lambda node=node: check_time(node))
+
+
+def check_outside(*, head: str = "22") -> None:
+    """Check that from outside only the head's sshd is found, though the rack's network is known there."""
+    found = shell("outside", f"python3 /usr/local/sbin/scan {HEAD_OUTSIDE} {HEAD_INSIDE} {NODES['pi-2']}")
+    assert found.splitlines() == [f"{HEAD_OUTSIDE} {head}", HEAD_INSIDE, NODES["pi-2"]]
+    for address in (HEAD_OUTSIDE, HEAD_INSIDE):
+        query = on("outside", "python3", "-c", NTP_QUERY.replace("ADDRESS", address))
+        assert "TimeoutError" in query.stderr or "ConnectionRefusedError" in query.stderr, query.stdout
+        names = on("outside", "getent", "ahosts", "pi-2.rack.internal")
+        assert names.returncode != 0
+
+
+def converge(*arguments: str) -> str:
+    """Run the scenario's playbook once more."""
+    inventory = Path(os.environ["MOLECULE_EPHEMERAL_DIRECTORY"]) / "inventory"
+    result = subprocess.run(
+        ["ansible-playbook", "-i", str(inventory), *arguments, str(SCENARIO / "converge.yml")],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=SCENARIO.parents[1],
+    )
+    assert result.returncode == 0, result.stdout
+    return result.stdout
+
+
+def reboot_head() -> None:
+    """Reboot the head, and lay hands on nothing."""
+    before = shell("head", "cat /proc/sys/kernel/random/boot_id")
+    on("head", "systemctl", "reboot")
+
+    def is_back() -> None:
+        assert shell("head", "cat /proc/sys/kernel/random/boot_id") != before
+
+    eventually(is_back)
+
+
+def test_all() -> None:
+    check_all()
+
+
+def test_outside() -> None:
+    check_outside()
+
+
+def test_node_takes_its_time_from_the_head() -> None:
+    def is_selected() -> None:
+        assert f"^* {HEAD_INSIDE}" in shell("pi-3", "chronyc -n sources")
+
+    eventually(is_selected)
+    assert f"NTP={HEAD_INSIDE}" in shell("pi-2", "systemd-analyze cat-config systemd/timesyncd.conf")
+
+
+def test_other_resolvers_are_left_alone() -> None:
+    assert "127.0.0.53" in shell("head", "ss --listening --numeric --udp --no-header")
+    assert shell("head", "resolvectl query page.example.org --legend=no; true") is not None
+    assert "10.77.0.1" not in shell("head", "resolvectl dns")
+
+
+def test_nodes_change_places(tmp_path: Path) -> None:
+    bootptab = tmp_path / "bootptab"
+    text = (SCENARIO / "files/bootptab").read_text(encoding="utf-8")
+    bootptab.write_text(text.replace(NODES["pi-3"], NODES["pi-2"]), encoding="utf-8")
+    converge(
+        *("-e", f"rack_services_bootptab={bootptab}"),
+        *("-e", f"address_of_pi_2={NODES['pi-3']}", "-e", f"address_of_pi_3={NODES['pi-2']}"),
+    )
+    check_address("pi-2", NODES["pi-3"])
+    check_address("pi-3", NODES["pi-2"])
+    converge()
+    check_all()
+    leases = shell("head", "cut -d ' ' -f 3 /var/lib/misc/dnsmasq.leases").split()
+    assert sorted(leases) == sorted(NODES.values()), "old leases are released"
+
+
+def test_all_is_there_after_a_reboot_of_the_head() -> None:
+    reboot_head()
+    check_all()
+    check_outside()
+
+
+def test_all_is_there_with_docker_on_the_head() -> None:
+    shell("head", "DEBIAN_FRONTEND=noninteractive apt-get install -qq --no-install-recommends docker.io")
+    # As on a Pi where Docker has to switch forwarding on itself; then it drops what is forwarded.
+    shell("head", "systemctl stop docker.service docker.socket; sysctl -q -w net.ipv4.ip_forward=0")
+    shell("head", "systemctl start docker.service")
+    assert "-P FORWARD DROP" in shell("head", "iptables -S FORWARD")
+    check_all()
+    # What kube-proxy drops by, and the kubelet.
+    shell("head", "iptables -N KUBE-FORWARD && iptables -I FORWARD 1 -j KUBE-FORWARD")
+    shell("head", "iptables -A KUBE-FORWARD -m conntrack --ctstate INVALID -j DROP")
+    check_all()
+    reboot_head()
+    eventually(lambda: shell("head", "systemctl is-active docker.service"))
+    check_all()
+    check_outside()
+
+
+@pytest.mark.parametrize("argument", ["rack_services_dhcp_range=10.77.0.2-10.77.0.9"])
+def test_what_cannot_work_is_refused_before_any_host_is_touched(argument: str) -> None:
+    with pytest.raises(AssertionError, match="no host was touched"):
+        converge("-e", argument)
