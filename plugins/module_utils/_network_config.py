@@ -148,11 +148,11 @@ def ifupdown_files(*, settings: Settings, present: Mapping[str, str]) -> list[Fi
     for other, text in present.items():
         if other == path:
             continue
-        after = without_interface(text=text, interface=name) if name in text else text
+        after = without_interface(text=text, interface=name)
         if other == INTERFACES and not is_sourced(text=text, path=path):
             after += f"source {path}\n"
-        if after != text:
-            files.append(File(other, after, 0o600))
+        if after.rstrip("\n") != text.rstrip("\n"):
+            files.append(File(other, after))
     return files
 
 

@@ -1,0 +1,247 @@
+"""Changes that cut a node off take themselves back; those that do not stay.
+
+Each node is reached by the very interface that is changed. What a node has is asked through podman, so that
+it can be asked of a node that nobody reaches.
+"""
+
+import contextlib
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+testinfra_hosts = ["local://"]
+
+INVENTORY = Path(os.environ["MOLECULE_INVENTORY_FILE"]).parent
+SCENARIO = Path(__file__).parents[1]
+NODES = ["ifupdown", "netplan-networkd", "netplan-networkmanager", "networkmanager", "dhcpcd", "networkd"]
+NETWORK = "10.89.83"
+OLD = {node: f"{NETWORK}.{11 + number}/24" for number, node in enumerate(NODES)}
+NEW = {node: f"{NETWORK}.{51 + number}/24" for number, node in enumerate(NODES)}
+GATEWAY = f"{NETWORK}.1"
+TRIAL = "/var/lib/bramble/network-trial"
+
+
+def in_node(node, *command):
+    arguments = ["podman", "exec", f"molecule-node_network-{node}", *command]
+    return subprocess.run(arguments, capture_output=True, text=True, check=False).stdout
+
+
+def address(node):
+    links = json.loads(in_node(node, "ip", "-j", "-4", "address", "show", "dev", "eth0") or "[]")
+    return " ".join(f"{entry['local']}/{entry['prefixlen']}" for link in links for entry in link["addr_info"])
+
+
+def gateway(node):
+    return " ".join(re.findall(r"default via (\S+)", in_node(node, "ip", "route")))
+
+
+def has_trial(node, what=""):
+    return bool(in_node(node, "find", f"{TRIAL}/{what}", "-maxdepth", "0"))
+
+
+def command(inventory=(), nodes="all", **variables):
+    options = [f"--inventory={file}" for file in (INVENTORY, *inventory)] + [f"--limit={nodes}"]
+    settings = [f"--extra-vars={json.dumps(variables)}"]
+    return ["ansible-playbook", *options, *settings, str(SCENARIO / "change.yml")]
+
+
+def change(inventory=(), nodes="all", **variables):
+    result = subprocess.run(
+        command(inventory, nodes, **variables), capture_output=True, text=True, check=False
+    )
+    return result.returncode, result.stdout + result.stderr
+
+
+def wait_until(condition, seconds, message):
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, message
+        time.sleep(0.3)
+
+
+def check_all_is_as_before():
+    for node, expected in OLD.items():
+        assert (address(node), gateway(node)) == (expected, GATEWAY), node
+        assert not has_trial(node), node
+        assert "bramble" not in in_node(node, "ls", "/etc/systemd/system"), node
+    # With what they had before a further run finds nothing to do.
+    status, output = change()
+    assert status == 0
+    assert output.count("changed=0") == len(NODES), output
+
+
+def descendants(process):
+    """Return the processes that Ansible runs each node's task in, which are in sessions of their own, and ssh."""
+    output = subprocess.run(
+        ["ps", "-o", "pid=", "--ppid", str(process)], capture_output=True, text=True, check=False
+    )
+    children = [int(child) for child in output.stdout.split()]
+    return children + [pid for child in children for pid in descendants(child)]
+
+
+@contextlib.contextmanager
+def applied_and_then_controller_killed(timeout):
+    """Let all nodes move, keep the controller from coming back for as long, and kill it."""
+    # Without a way to the new addresses the controller goes on trying until it is killed.
+    new_addresses = f"{NETWORK}.48/28"
+    subprocess.run(["ip", "route", "add", "blackhole", new_addresses], check=True)
+    try:
+        controller = subprocess.Popen(
+            command(change_offset=40, node_network_confirm_timeout=timeout),
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        wait_until(lambda: all(has_trial(node, "applied") for node in NODES), 40, "the change was not tried")
+        for process in (controller.pid, *descendants(controller.pid)):
+            os.kill(process, signal.SIGKILL)
+        controller.wait()
+    finally:
+        subprocess.run(["ip", "route", "del", "blackhole", new_addresses], check=True)
+    # Now that nothing is in the way, every node could be reached: only the confirmation is missing.
+    assert {node: address(node) for node in NODES} == NEW
+    for expected in NEW.values():
+        socket.create_connection((expected.partition("/")[0], 22), timeout=5).close()
+    yield
+
+
+def test_nodes_are_managed_as_they_seem():
+    expected = {
+        "ifupdown": ("cat /run/network/ifstate", "eth0=eth0"),
+        "netplan-networkd": ("networkctl status eth0", "/run/systemd/network/10-netplan-eth0.network"),
+        "netplan-networkmanager": ("nmcli -f GENERAL device show eth0", "100 (connected)\n"),
+        "networkmanager": ("nmcli -f GENERAL device show eth0", "bramble eth0"),
+        "dhcpcd": ("ip route show proto dhcp", "10.89.83.0/24 dev eth0"),
+        "networkd": ("networkctl status eth0", "/etc/systemd/network/00-bramble-eth0.network"),
+    }
+    for node, (question, answer) in expected.items():
+        assert answer in in_node(node, "sh", "-c", question), node
+        assert "192.0.2.53" in in_node(node, "sh", "-c", "cat /etc/resolv.conf; resolvectl dns 2>&1"), node
+        assert in_node(node, "systemctl", "is-system-running") == "running\n", node
+
+
+def test_wrong_prefix():
+    # The controller is not in such a small network, and there is no gateway to it.
+    started = time.monotonic()
+    status, output = change(
+        change_offset=190, change_prefix=29, change_gateway=0, node_network_confirm_timeout=12
+    )
+    print(f"taken back by all within {time.monotonic() - started:.0f} s")
+    assert status == 2
+    errors = re.findall(r"\[ERROR\]: .*", output)
+    assert len(errors) == len(NODES), output
+    for error in errors:
+        assert "could not be reached at 10.89.83.20" in error
+        assert "within 12 s" in error
+        assert "set node_network_address and node_network_gateway" in error
+        assert error.endswith("/24 again")
+    check_all_is_as_before()
+
+
+def test_wrong_gateway():
+    status, output = change(change_gateway=254, node_network_confirm_timeout=30)
+    assert status == 2
+    message = f"the gateway {NETWORK}.254 does not answer on eth0; wanted is a machine there that does"
+    assert len(re.findall(rf"\[ERROR\]: .*{re.escape(message)}.*/24 again", output)) == len(NODES), output
+    check_all_is_as_before()
+
+
+def test_controller_killed():
+    with applied_and_then_controller_killed(timeout=20):
+        wait_until(lambda: not any(map(has_trial, NODES)), 30, "the change was not taken back")
+    for node in NODES:
+        assert "it was not confirmed within 20 s" in in_node(
+            node, "cat", "/var/lib/bramble/network-taken-back"
+        )
+    status, output = change()
+    assert status == 0
+    assert "an earlier change of the network was taken back: it was not confirmed within 20 s" in output
+    check_all_is_as_before()
+
+
+def boot_all():
+    boots = {node: in_node(node, "cat", "/proc/sys/kernel/random/boot_id") for node in NODES}
+
+    def is_back(node):
+        boot = in_node(node, "cat", "/proc/sys/kernel/random/boot_id")
+        return boot not in ("", boots[node]) and "running" in in_node(node, "systemctl", "is-system-running")
+
+    for node in NODES:
+        in_node(node, "systemctl", "reboot")
+    wait_until(lambda: all(map(is_back, NODES)), 60, "the nodes did not come back")
+
+
+def test_node_restarted_in_between():
+    with applied_and_then_controller_killed(timeout=600):
+        boot_all()
+    check_all_is_as_before()
+
+
+def test_moved_and_kept_over_a_reboot(tmp_path):
+    status, output = change(change_offset=40)
+    assert status == 0, output
+    for node, expected in NEW.items():
+        assert f"{node} is at {expected.partition('/')[0]} now" in output
+    boot_all()
+    assert {node: (address(node), gateway(node)) for node in NODES} == {
+        node: (NEW[node], GATEWAY) for node in NODES
+    }
+    # Their keys are known there already.
+    moved = tmp_path / "moved.json"
+    hosts = {node: {"ansible_host": NEW[node].partition("/")[0]} for node in NODES}
+    moved.write_text(json.dumps({"rack": {"hosts": hosts}}))
+    status, output = change([moved], change_offset=40)
+    assert (status, output.count("changed=0")) == (0, len(NODES)), output
+    status, output = change([moved])
+    assert status == 0, output
+    check_all_is_as_before()
+
+
+def test_other_resolvers_do_not_interrupt():
+    for node in NODES:
+        source = OLD[node].partition("/")[0]
+        in_node(node, "sh", "-c", f"ping -i 0.2 -I {source} {GATEWAY} >/run/pings 2>&1 &")
+    status, output = change(change_resolver="192.0.2.54")
+    lost = {}
+    for node in NODES:
+        pings = in_node(node, "sh", "-c", "pkill -INT ping; sleep 0.5; cat /run/pings")
+        summary = re.search(r"(\d+) packets transmitted, (\d+) received", pings)
+        assert int(summary[1]) > 10, pings
+        lost[node] = int(summary[1]) - int(summary[2])
+    print(f"of a packet each 0.2 s were lost: {lost}")
+    assert status == 0, output
+    assert max(lost.values()) <= 1
+    for node in NODES:
+        resolvers = in_node(node, "sh", "-c", "cat /etc/resolv.conf; resolvectl dns 2>&1")
+        assert "192.0.2.54" in resolvers, node
+        assert "192.0.2.53" not in resolvers, node
+    assert change()[0] == 0
+
+
+@pytest.mark.parametrize(
+    ("files", "remedy"),
+    [
+        (["kubelet.conf", "pki/ca.crt"], "and join it again with site.yml"),
+        (["kubelet.conf", "pki/ca.crt", "admin.conf"], "rebuild the control plane"),
+    ],
+)
+def test_node_of_a_cluster_is_not_moved(files, remedy):
+    in_node(
+        "networkd",
+        "sh",
+        "-c",
+        "mkdir -p /etc/kubernetes/pki && cd /etc/kubernetes && touch " + " ".join(files),
+    )
+    try:
+        status, output = change(nodes="networkd", change_offset=40)
+        assert status == 2
+    finally:
+        in_node("networkd", "rm", "-r", "/etc/kubernetes")
+    assert f"eth0 has {OLD['networkd']}, wanted is {NEW['networkd']}" in output
+    assert remedy in output
