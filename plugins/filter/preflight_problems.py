@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Callable
@@ -104,6 +105,16 @@ def _variables(hostvars: Mapping[str, Any], judged: Collection[str]) -> dict[str
     return variables
 
 
+def _named_files(hosts: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
+    """Read the files that the inventory names."""
+    texts = {}
+    for variables in hosts.values():
+        path = variables.get("rack_services_bootptab")
+        if isinstance(path, str) and path and path not in texts and os.path.isfile(os.path.expanduser(path)):
+            texts[path] = Path(path).expanduser().read_text(encoding="utf-8", errors="replace")
+    return texts
+
+
 def preflight_problems(
     hostvars: Mapping[str, Mapping[str, Any]],
     groups: Mapping[str, Sequence[str]],
@@ -119,11 +130,8 @@ def preflight_problems(
         ]
     specs = _role_options()
     judged = CONNECTION.union(*specs.values())
-    rack = _preflight.Rack(
-        groups=groups,
-        hosts={host: _variables(hostvars[host], judged) for host in hostvars},
-        specs=specs,
-    )
+    hosts = {host: _variables(hostvars[host], judged) for host in hostvars}
+    rack = _preflight.Rack(groups=groups, hosts=hosts, specs=specs, files=_named_files(hosts))
     problems, warnings = _preflight.judge(
         rack=rack, node_network=node_network, known_variables=known_variables
     )

@@ -15,6 +15,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
+from ansible_collections.bramble.pi.plugins.module_utils._bootptab import BootptabError, parse_bootptab
 from ansible_collections.bramble.pi.plugins.module_utils._compatibility import (
     CompatibilityError,
     Version,
@@ -22,6 +23,8 @@ from ansible_collections.bramble.pi.plugins.module_utils._compatibility import (
     parse_version,
     version_warning,
 )
+from ansible_collections.bramble.pi.plugins.module_utils._rack_services import RackServicesError, parse_range
+from ansible_collections.bramble.pi.plugins.plugin_utils import _leases
 from ansible_collections.bramble.pi.plugins.plugin_utils._network import (
     parse_address,
     parse_interface,
@@ -35,6 +38,9 @@ if TYPE_CHECKING:
 UNKNOWN = object()
 
 HEAD_GROUP = "nat_headnode"
+SERVICES_GROUP = "rack_services"
+#: Hosts whose interface the role node_network configures.
+FIXED_GROUP = "node_network"
 #: Where to set what holds for the whole rack.
 ALL = "in group_vars/all.yml"
 #: What kube-controller-manager cuts from the pod CIDR for each node.
@@ -72,14 +78,19 @@ class Rack:
         groups: Mapping[str, Sequence[str]],
         hosts: Mapping[str, Mapping[str, Any]],
         specs: Mapping[str, Mapping[str, Mapping[str, Any]]],
+        files: Mapping[str, str] | None = None,
     ) -> None:
         self.groups = groups
+        #: The text of files on the controller that the inventory names, by path, as far as they are there.
+        self.files = files or {}
         self.hosts = hosts
         self.specs = specs
         self.options = {name: option for options in specs.values() for name, option in options.items()}
         self.control_plane = list(groups.get("control_plane", ()))
         self.workers = list(groups.get("workers", ()))
         self.nodes = list(dict.fromkeys(self.control_plane + self.workers))
+        self.heads = list(groups.get(HEAD_GROUP, ()))
+        self.servers = list(groups.get(SERVICES_GROUP, self.heads))
 
     def value(self, host: str, name: str) -> Any:
         """Give the host's value, else the role's default; None if it cannot be known yet."""
@@ -129,13 +140,18 @@ def check_groups(rack: Rack) -> Iterator[Finding]:
     for host in rack.control_plane:
         if host in rack.workers:
             yield Finding("is in both groups control_plane and workers: take it out of one of them", host)
-    heads = list(rack.groups.get(HEAD_GROUP, ()))
-    if len(heads) > 1:
-        yield Finding(
-            f"group '{HEAD_GROUP}' has {len(heads)} hosts ({', '.join(heads)}): a rack has one head"
-        )
+    for group, hosts, what in (
+        (HEAD_GROUP, rack.heads, "a rack has one head"),
+        (SERVICES_GROUP, rack.servers, "one host gives a rack its addresses, names and time"),
+    ):
+        if len(hosts) > 1 and group in rack.groups:
+            yield Finding(f"group '{group}' has {len(hosts)} hosts ({', '.join(hosts)}): {what}")
     for host in rack.hosts:
-        if host in rack.nodes or host in heads or rack.value(host, "ansible_connection") == "local":
+        if (
+            host in [*rack.nodes, *rack.heads, *rack.servers]
+            or rack.value(host, "rack_services_mac")
+            or rack.value(host, "ansible_connection") == "local"
+        ):
             continue
         if host != "localhost":
             yield Finding(
@@ -294,7 +310,9 @@ def _check_docker_bridge(rack: Rack, networks: Mapping[str, netaddr.IPNetwork]) 
 
 def _check_addresses(rack: Rack, networks: Mapping[str, netaddr.IPNetwork]) -> Iterator[Finding]:
     seen: dict[str, str] = {}
-    for host in rack.nodes:
+    # A head whose address inside is not told is known by the one outside, which check_head looks at.
+    heads = [host for host in rack.heads if rack.value(host, "os_prep_address")]
+    for host in dict.fromkeys([*rack.nodes, *heads]):
         text = rack.address(host)
         if re.fullmatch(r"[0-9.]+|.*:.*", str(text)) is None:
             continue  # A name; what it stands for is known only to the resolver.
@@ -350,7 +368,7 @@ def check_host_names(rack: Rack) -> Iterator[Finding]:
 
 def check_head(rack: Rack, node_network: str) -> Iterator[Finding]:
     """Check that the head node has two sides: two interfaces, in two networks."""
-    for host in rack.groups.get(HEAD_GROUP, ()):
+    for host in rack.heads:
         outer = rack.value(host, "nat_headnode_outer_interface")
         if outer and outer == rack.value(host, "nat_headnode_inner_interface"):
             yield Finding(
@@ -358,6 +376,16 @@ def check_head(rack: Rack, node_network: str) -> Iterator[Finding]:
                 f"in group_vars/{HEAD_GROUP}.yml to the interface of the rack and the one to the outside",
                 host,
             )
+        for name in ("control_plane_pod_cidr", "control_plane_service_cidr"):
+            try:
+                if parse_address(rack.value(host, "ansible_host")) in parse_network(rack.cluster_value(name)):
+                    yield Finding(
+                        f"{name} {rack.cluster_value(name)} takes in the head's address "
+                        f"{rack.value(host, 'ansible_host')}: set another network {ALL}",
+                        host,
+                    )
+            except ValueError:
+                continue  # A name, or check_networks has a word on it.
         # With only one address told, nothing is known of the other side.
         try:
             inside = parse_network(node_network)
@@ -371,6 +399,141 @@ def check_head(rack: Rack, node_network: str) -> Iterator[Finding]:
                 f"preflight_node_network {ALL} and the nodes' addresses to one of its own",
                 host,
             )
+
+
+def check_fixed_addresses(rack: Rack, node_network: str) -> Iterator[Finding]:
+    """Check the address and gateway that an interface is to have: the mistake that cuts a node off."""
+    fixed = rack.groups.get(FIXED_GROUP, ())
+    for host in rack.hosts:
+        text = rack.value(host, "node_network_address")
+        if not text:
+            if host in fixed and text is not None:
+                yield Finding(
+                    f"is in the group {FIXED_GROUP} and has no node_network_address: set it, such as "
+                    "'192.168.1.11/24', or take the host out of the group",
+                    host,
+                )
+            continue
+        try:
+            interface = parse_interface(text)
+            parse_address(str(interface.ip))
+        except ValueError as error:
+            yield Finding(
+                f"node_network_address is {text!r}, which {error}; it has to be like '192.168.1.11/24'", host
+            )
+            continue
+        yield from _check_interface(rack, host, interface, node_network)
+
+
+def _check_interface(
+    rack: Rack, host: str, interface: netaddr.IPNetwork, node_network: str
+) -> Iterator[Finding]:
+    if interface.prefixlen < 31 and interface.ip in (interface.network, interface.broadcast):
+        yield Finding(
+            f"node_network_address is '{interface}', the network's own or its broadcast address: set one "
+            "between them",
+            host,
+        )
+    try:
+        network = parse_network(node_network)
+    except ValueError:
+        pass  # Not told, or check_networks has a word on it.
+    else:
+        if interface.cidr != network:
+            yield Finding(
+                f"node_network_address is '{interface}', in {interface.cidr}, and preflight_node_network is "
+                f"{network}: set the address with the prefix /{network.prefixlen}, or the network {ALL}",
+                host,
+            )
+    gateway = rack.value(host, "node_network_gateway")
+    if not gateway:
+        return
+    try:
+        address = parse_address(gateway)
+    except ValueError as error:
+        yield Finding(f"node_network_gateway is {gateway!r}, which {error}", host)
+        return
+    if address not in interface.cidr:
+        yield Finding(
+            f"node_network_gateway is {address}, which is not reached from {interface} without another "
+            f"gateway: set one in {interface.cidr}",
+            host,
+        )
+    elif address == interface.ip:
+        yield Finding(f"node_network_gateway is {address}, the node's own address: set the router's", host)
+
+
+def check_services(rack: Rack, node_network: str) -> Iterator[Finding]:
+    """Check who gets which address, and that nobody else is given it."""
+    for server in rack.servers:
+        entries = []
+        path = rack.value(server, "rack_services_bootptab")
+        if path:
+            if path not in rack.files:
+                yield Finding(
+                    f"rack_services_bootptab is {path!r}, and there is no such file on the controller: set "
+                    'it to the file\'s whole path, such as "{{ inventory_dir }}/bootptab"',
+                    server,
+                )
+            else:
+                try:
+                    entries = parse_bootptab(text=rack.files[path])
+                except BootptabError as error:
+                    yield Finding(f"rack_services_bootptab {path}: {error}", server)
+        inventory = [
+            _leases.Host(
+                name=str(rack.hostname(host)),
+                address=str(rack.address(host)),
+                mac=str(rack.value(host, "rack_services_mac") or ""),
+            )
+            for host in rack.hosts
+            if host in [*rack.nodes, *rack.heads] or rack.value(host, "rack_services_mac")
+        ]
+        hosts, problems = _leases.merge(hosts=inventory, bootptab=entries)
+        yield from (Finding(problem) for problem in problems)
+        try:
+            network = parse_network(node_network)
+        except ValueError:
+            if not node_network and not rack.value(server, "rack_services_network"):
+                yield Finding(
+                    f"gives the rack its addresses, and preflight_node_network is not told: set it {ALL} to "
+                    "the rack's own network, such as 10.0.0.0/24"
+                )
+            continue
+        yield from _check_leases(rack, server, network, hosts)
+
+
+def _check_leases(
+    rack: Rack, server: str, network: netaddr.IPNetwork, hosts: Sequence[_leases.Host]
+) -> Iterator[Finding]:
+    for host in hosts:
+        if host.mac and parse_address(host.address) not in network:
+            yield Finding(
+                f"{host.name}: has the address {host.address}, which is not in the rack's network {network}: "
+                "set ansible_host or os_prep_address, or mend rack_services_bootptab"
+            )
+    text = rack.value(server, "rack_services_dhcp_range")
+    if not text:
+        return
+    try:
+        first, last = (parse_address(str(address)) for address in parse_range(text=str(text)))
+    except (RackServicesError, ValueError) as error:
+        yield Finding(f"rack_services_dhcp_range: {error}", server)
+        return
+    if first not in network or last not in network:
+        yield Finding(
+            f"rack_services_dhcp_range is {text!r}, which is not in the rack's network {network}: set one "
+            "that is",
+            server,
+        )
+    taken = [host for host in hosts if first <= parse_address(host.address) <= last]
+    if taken:
+        names = ", ".join(f"{host.name} ({host.address})" for host in taken)
+        yield Finding(
+            f"rack_services_dhcp_range is {text!r}, which takes in addresses that are fixed: {names}; set a "
+            "range apart from them",
+            server,
+        )
 
 
 def check_variables(rack: Rack, known_variables: Sequence[str]) -> Iterator[Finding]:
@@ -417,6 +580,8 @@ def judge(
         check_networks(rack, node_network),
         check_host_names(rack),
         check_head(rack, node_network),
+        check_fixed_addresses(rack, node_network),
+        check_services(rack, node_network),
         check_variables(rack, known_variables),
     ):
         hosts = seen.setdefault(finding._replace(host=None), [])

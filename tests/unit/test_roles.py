@@ -91,7 +91,8 @@ def test_preflight_looks_at_inputs_that_there_are() -> None:
     source = (ROOT / "plugins/plugin_utils/_preflight.py").read_text(encoding="utf-8")
     roles = "|".join(ROLES)
     used = set(re.findall(rf"\b(?:{roles})_[a-z_]+\b", source))
-    assert used - known == set()
+    # A role's own name is that of a group.
+    assert used - known - set(ROLES) == set()
 
 
 @pytest.mark.parametrize("role", ROLES)
