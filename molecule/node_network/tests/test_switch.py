@@ -78,7 +78,7 @@ def check_all_is_as_before():
 
 
 def descendants(process):
-    """Return the processes that Ansible runs each node's task in, which are in sessions of their own, and ssh."""
+    """Return what Ansible runs each node's task in, which are sessions of their own, and ssh."""
     output = subprocess.run(
         ["ps", "-o", "pid=", "--ppid", str(process)], capture_output=True, text=True, check=False
     )

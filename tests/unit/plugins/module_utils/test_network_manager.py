@@ -127,7 +127,7 @@ def test_choose() -> None:
         ),
         (
             [IFUPDOWN, DHCPCD],
-            r"claimed by ifupdown \(ifup has .*\); dhcpcd \(dhcpcd runs\); wanted is one: .*node_network_manager",
+            r"by ifupdown \(ifup has .*\); dhcpcd \(dhcpcd runs\); wanted is one: .*set node_network_manager",
         ),
     ],
 )
