@@ -1,7 +1,7 @@
 # Copyright: bramble.pi contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What seeds do at a first boot, and what is left of it by a power cut: in a copy of this machine's system."""
+"""What seeds do at a first boot, and what a power cut leaves of it: in a copy of this machine's system."""
 
 from __future__ import annotations
 
@@ -91,8 +91,8 @@ boot
 keep first
 boot
 keep second
-# All that the first boot wrote is empty, as is left of it by a power cut before it was on the card. The network
-# was made certain before anything else, and so was the note that a first boot began.
+# All that the first boot wrote is empty, as a power cut leaves it that comes before it is on the card. The
+# network was made certain before anything else, and so was the note that a first boot began.
 rm /var/lib/bramble/first-boot/done
 cd /changes
 find etc home var/lib -type f | while read -r file; do
