@@ -96,7 +96,8 @@ def test_a_card_is_seeded_again_without_writing_the_image(node: Node, machine: M
     node.variables["ansible_ssh_private_key_file"] = str(key)
     machine.power_on()
     machine.wait_for_ssh()
-    # What is on the root file system is still there.
-    assert node.shell("ls /var/lib/kept; cat /run/cloud-init/instance-id").split()[1:] == [receipt["seed"]]
+    kept, instance = node.shell("ls /var/lib/kept; cat /var/lib/cloud/data/instance-id").splitlines()
+    # The root file system is the one that was there.
+    assert (kept, instance) == ("/var/lib/kept", receipt["seed"])
     # The edit of the line that was made on the node is the node's own.
     assert "bramble.test=1" in machine.cmdline.split()

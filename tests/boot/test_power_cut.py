@@ -49,7 +49,7 @@ def test_the_node_comes_up_after_a_power_cut(node: Node, flashed: Path, moment: 
         machine.wait_for_ssh()
         node.shell("cloud-init status --wait || [ $? -eq 2 ]")
         name, instance, done, *said = node.shell(
-            "hostname; cat /run/cloud-init/instance-id /var/lib/bramble/first-boot/done;"
+            "hostname; cat /var/lib/cloud/data/instance-id /var/lib/bramble/first-boot/done;"
             "cat /var/log/cloud-init-output.log"
         ).splitlines()
         assert name == node.name
