@@ -201,6 +201,9 @@ class _Stream:
                 self._fill(reader)
         except (ImageFormatError, CardError, OSError) as error:
             self._error = str(error)
+        except Exception:
+            # The cards wait for the image, or for what became of it.
+            self._error = traceback.format_exc()
         with self._changed:
             self._complete = True
             self._changed.notify_all()
@@ -297,6 +300,7 @@ class _Stream:
 
 
 def first_difference(one: memoryview, other: memoryview) -> int:
+    """Return the index of the first byte in which two buffers differ, which they must."""
     for begin in range(0, len(one), BLOCK):
         ours, theirs = bytes(one[begin : begin + BLOCK]), bytes(other[begin : begin + BLOCK])
         if ours != theirs:
