@@ -80,7 +80,7 @@ class Rack:
 
     def rows(self, output: str) -> dict[str, list[str]]:
         """Return the table at the end: node, device, state and so on."""
-        lines = re.findall(r'"((?:NODE|pi-\d) .*)"', output)
+        lines = re.findall(r'^ +"((?:NODE|pi-\d)  .*?)",?\r?$', output, re.MULTILINE)
         assert lines[0].split() == ["NODE", "DEVICE", "STATE", "IMAGE", "WRITTEN", "SECONDS", "VERIFIED"]
         return {line.split()[0]: re.split(r"  +", line)[1:] for line in lines[1:]}
 
