@@ -167,5 +167,6 @@ class ActionModule(ActionBase):
             time.sleep(_POLL)
         return (
             f"{attempt}. It should have {seen} again, but does not answer there either: switch it off and "
-            "on, as it starts with its old configuration; docs/network.md says what else can be done"
+            "on, as it starts with its old configuration; roles/node_network/README.md says what else can be "
+            "done"
         )

@@ -15,6 +15,7 @@ description:
   - Finds out what that is by what runs, not by which files lie about, and says so.
   - An interface that two managers claim is refused, with their names.
   - Only what concerns IPv4 is changed; the rest of a configuration (IPv6, MTU ...) stays.
+  - An address that another machine on the link has is refused.
   - A change is tried first. The node makes it alone, detached from the connection that asked for it.
   - It takes the change back unless the controller has come back over the new path, with the same host key,
     within O(confirm_timeout), and the gateway answers on the link. A node that was switched off in between
@@ -159,6 +160,7 @@ reason:
 """
 
 import contextlib
+import errno
 import fnmatch
 import glob
 import hashlib
@@ -166,6 +168,7 @@ import json
 import os
 import shutil
 import socket
+import struct
 import tempfile
 import time
 from collections.abc import Sequence
@@ -206,6 +209,7 @@ _PROGRAMS = {
 }
 _GATEWAY_TIMEOUT = 4.0
 _SETTLE_TIMEOUT = 10.0
+_PROBE_TIMEOUT = 1.2
 
 # Takes a command, returns its exit status, standard output and standard error.
 Run = Callable[[list[str]], "tuple[int, str, str]"]
@@ -456,6 +460,48 @@ def _ssh_session() -> tuple[str, int]:
         process = parent
 
 
+def _holder(*, interface: str, address: str) -> str | None:
+    """Ask on the link who has an address (RFC 5227); return the MAC address of who answers."""
+    ethertype, wanted = 0x0806, socket.inet_aton(address)
+    with socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(ethertype)) as link:
+        link.bind((interface, ethertype))
+        own = link.getsockname()[4]
+        header = struct.pack("!6s6sH", b"\xff" * 6, own, ethertype)
+        # Ethernet, IPv4, request; without an address of our own, so that nobody notes it down.
+        probe = struct.pack("!HHBBH6s4s6s4s", 1, 0x0800, 6, 4, 1, own, bytes(4), bytes(6), wanted)
+        deadline = time.monotonic() + _PROBE_TIMEOUT
+        while time.monotonic() < deadline:
+            try:
+                link.send(header + probe)
+            except OSError as error:
+                if error.errno == errno.ENETDOWN:
+                    return None
+                raise
+            again = min(time.monotonic() + _PROBE_TIMEOUT / 4, deadline)
+            while (left := again - time.monotonic()) > 0:
+                link.settimeout(left)
+                try:
+                    answer = link.recv(128)[14:42]
+                except socket.timeout:
+                    break
+                if len(answer) == 28 and answer[14:18] == wanted and answer[8:14] != own:
+                    return ":".join(f"{byte:02x}" for byte in answer[8:14])
+    return None
+
+
+def _check_free(wanted: Settings, before: State) -> None:
+    """Refuse an address that another machine has."""
+    address = str(wanted.address.ip)
+    if address in (present.partition("/")[0] for present in before.addresses):
+        return
+    holder = _holder(interface=wanted.interface, address=address)
+    if holder is not None:
+        raise NetworkError(
+            f"{address} is the address of another machine on {wanted.interface}, {holder}, and nothing was "
+            "changed; wanted is one that is free: set node_network_address, or take it from that machine"
+        )
+
+
 def _gateway_answers(run: Run, *, interface: str, gateway: str) -> bool:
     """Have the kernel look for the gateway's MAC address, forgetting what it knew of it."""
     run(["ip", "neighbour", "del", gateway, "dev", interface])
@@ -655,6 +701,8 @@ def _try(network: NodeNetwork, run: Run, module: AnsibleModule) -> dict[str, Any
                 after=(*commands.after, *reload), restore_after=(*commands.restore_after, *reload)
             )
             changes.append(file)
+    if changes or missing:
+        _check_free(wanted, before)
     if manager.name == managers.NETPLAN and changes:
         network.check_netplan(changes)
 
@@ -755,7 +803,7 @@ def main() -> None:
     except PermissionError as error:
         module.fail_json(msg=f"{error}; wanted are the rights of root: set become to true")
     except OSError as error:
-        module.fail_json(msg=f"{error}; wanted is a file system with room that can be written to")
+        module.fail_json(msg=f"{error}; wanted is to read and change the node's configuration as root")
     for warning in network.warnings:
         module.warn(warning)
     module.exit_json(**result)

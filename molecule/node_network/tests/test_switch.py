@@ -224,6 +224,15 @@ def test_other_resolvers_do_not_interrupt():
     assert change()[0] == 0
 
 
+def test_address_of_another_is_refused():
+    # The last one is to get the address of the first one.
+    status, output = change(nodes="networkd", change_offset=-5)
+    assert status == 2
+    assert f"{NETWORK}.11 is the address of another machine on eth0" in output
+    assert in_node("ifupdown", "cat", "/sys/class/net/eth0/address").strip() in output
+    assert address("networkd") == OLD["networkd"]
+
+
 @pytest.mark.parametrize(
     ("files", "remedy"),
     [
