@@ -116,10 +116,11 @@ def _cells(row: Mapping[str, Any], check_mode: bool) -> list[str]:
 
 def table(*, rows: Sequence[Mapping[str, Any]], nodes: Sequence[str], check_mode: bool) -> list[str]:
     """Make the table, a line for each node; in check mode some have no card that could be looked at yet."""
+    none = _WOULD["written"] if check_mode else "not written"
     cells = {row["node"]: _cells(row, check_mode) for row in rows}
     lines = [
         list(_COLUMNS),
-        *(cells.get(name, [name, "?", "would be written", "", "", "", ""]) for name in nodes),
+        *(cells.get(name, [name, "?", none, "", "", "", ""]) for name in nodes),
     ]
     widths = [max(len(line[column]) for line in lines) for column in range(len(_COLUMNS))]
     return ["  ".join(cell.ljust(width) for cell, width in zip(line, widths)).rstrip() for line in lines]
