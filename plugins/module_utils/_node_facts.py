@@ -27,6 +27,7 @@ PACKAGES = (
     "kubernetes-cni",
     "nftables",
     "systemd-timesyncd",
+    "wpasupplicant",
 )
 
 PACKAGE_FORMAT = r"${Package}\t${Version}\t${Architecture}\t${db:Status-Status}\n"

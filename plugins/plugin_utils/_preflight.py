@@ -376,6 +376,14 @@ def check_head(rack: Rack, node_network: str) -> Iterator[Finding]:
                 f"in group_vars/{HEAD_GROUP}.yml to the interface of the rack and the one to the outside",
                 host,
             )
+        if rack.value(host, "nat_headnode_uplink") == "wifi" and not rack.value(
+            host, "nat_headnode_wifi_ssid"
+        ):
+            yield Finding(
+                "nat_headnode_uplink is 'wifi', and nat_headnode_wifi_ssid is not told: set it to the name "
+                f"of the network in group_vars/{HEAD_GROUP}.yml, or nat_headnode_uplink to keep",
+                host,
+            )
         for name in ("control_plane_pod_cidr", "control_plane_service_cidr"):
             try:
                 if parse_address(rack.value(host, "ansible_host")) in parse_network(rack.cluster_value(name)):
@@ -468,7 +476,7 @@ def check_services(rack: Rack, node_network: str) -> Iterator[Finding]:
     for server in rack.servers:
         entries = []
         path = rack.value(server, "rack_services_bootptab")
-        if path:
+        if path and isinstance(path, str):
             if path not in rack.files:
                 yield Finding(
                     f"rack_services_bootptab is {path!r}, and there is no such file on the controller: set "
