@@ -88,7 +88,7 @@ def test_cards_with_the_same_image_are_written_together(cards_dir: str) -> None:
     assert batch["cards"][0]["device"] == "/dev/sdx"
 
 
-WRITTEN = {
+WRITTEN: dict[str, Any] = {
     "node": "pi-1",
     "device": "/dev/sda",
     "state": "written",
@@ -100,7 +100,7 @@ WRITTEN = {
 
 
 def test_rows_also_of_cards_that_were_refused() -> None:
-    results = [
+    results: list[dict[str, Any]] = [
         {"cards": [WRITTEN], "item": {}},
         {"msg": "No card was touched.", "item": {"cards": [{"node": "pi-2", "device": "/dev/sdb"}]}},
     ]
@@ -112,7 +112,7 @@ def test_rows_also_of_cards_that_were_refused() -> None:
 
 
 def test_table() -> None:
-    rows = [
+    rows: list[dict[str, Any]] = [
         {**WRITTEN, "node": "pi-2", "device": "/dev/sdb", "state": "unchanged"},
         WRITTEN,
         {"node": "pi-3", "device": "/dev/sdc", "state": "failed", "error": "worn out"},
