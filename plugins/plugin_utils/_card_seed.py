@@ -15,10 +15,13 @@ from collections.abc import Mapping
 from typing import Any
 
 import yaml
+from ansible_collections.bramble.pi.plugins.module_utils._boot_partition import RECEIPT
 from ansible_collections.bramble.pi.plugins.plugin_utils import _card_cloudinit, _card_firstrun
 from ansible_collections.bramble.pi.plugins.plugin_utils._card_node import CardNode, HostKey
 
 _ID_DIGITS = 12
+#: What comes to the card by another way than the files of the seed.
+_OTHERS = ("meta-data", "cmdline.txt", "current/cmdline.txt", RECEIPT)
 
 
 class SeedError(Exception):
@@ -47,7 +50,7 @@ def seed(*, node: CardNode, init_format: str, host_key: HostKey) -> dict[str, An
             f"{', '.join([*_card_cloudinit.FORMATS, _card_firstrun.FORMAT])}: set flash_init_format"
         )
     for name in node.files:
-        if name.lower() in {taken.lower() for taken in [*files, "meta-data"]}:
+        if name.lower() in {taken.lower() for taken in [*files, *_OTHERS]}:
             raise SeedError(
                 f"flash_files has {name!r}, which the role writes itself: take it out, and say "
                 "what it should hold by flash_user_data, flash_config_txt or flash_cmdline_present"

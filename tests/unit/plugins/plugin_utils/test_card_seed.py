@@ -274,6 +274,7 @@ def test_what_does_not_go_with_the_image() -> None:
         (replace(PLAIN, user_data={"packages": ["htop"]}), "systemd", "are for images with cloud-init"),
         (PLAIN, "ignition", "wanted is one of cloudinit, cloudinit-rpi, cloudinit-legacy, systemd"),
         (replace(PLAIN, files={"User-Data": "x"}), "cloudinit", "flash_files has 'User-Data'"),
+        (replace(PLAIN, files={"CMDLINE.TXT": "x"}), "cloudinit", "flash_files has 'CMDLINE.TXT'"),
         (replace(PLAIN, files={"firstrun.sh": "x"}), "systemd", "flash_files has 'firstrun.sh'"),
     ]:
         (problem,) = _card_seed.problems(node=node, init_format=init_format, host_key=HOST_KEY)
