@@ -42,10 +42,10 @@ _COMMENTED_OUT = "# bramble.pi: "
 
 
 class File(NamedTuple):
-    """A file as it is to be; without text there is to be none."""
+    """A file as it is to be."""
 
     path: str
-    text: str | None
+    text: str
     mode: int = 0o644
 
 

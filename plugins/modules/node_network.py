@@ -414,7 +414,7 @@ class NodeNetwork:
                 for path in self._glob(f"{source}/*.yaml"):
                     write_text(folder + path, self._read(path), mode=0o600)
             for file in files:
-                if file.path.startswith(config.NETPLAN_FOLDER) and file.text is not None:
+                if file.path.startswith(config.NETPLAN_FOLDER):
                     write_text(folder + file.path, file.text, mode=0o600)
             status, stdout, stderr = self._run(["netplan", "generate", "--root-dir", folder])
         if status != 0:
@@ -534,13 +534,15 @@ def _start_trial(
     shutil.rmtree(part, ignore_errors=True)
     os.makedirs(part, mode=0o700)
     for file in files:
-        if file.text is not None:
-            write_text(f"{part}/new{file.path}", file.text, mode=file.mode)
+        new, old = f"{part}/new{file.path}", f"{part}/old{file.path}"
+        write_text(new, file.text, mode=file.mode)
         if os.path.exists(file.path):
-            os.makedirs(os.path.dirname(f"{part}/old{file.path}"), exist_ok=True)
-            shutil.copy2(file.path, f"{part}/old{file.path}")
-            if file.text is not None:
-                shutil.copystat(file.path, f"{part}/new{file.path}")
+            os.makedirs(os.path.dirname(old), exist_ok=True)
+            shutil.copyfile(file.path, old)
+            owner = os.stat(file.path)
+            for copy in (new, old):
+                os.chown(copy, owner.st_uid, owner.st_gid)
+                shutil.copystat(file.path, copy)
     write_text(f"{part}/files", "".join(f"{file.path}\n" for file in files))
     write_text(f"{part}/pending", json.dumps(parameters))
     write_text(
@@ -718,7 +720,7 @@ def _try(network: NodeNetwork, run: Run, module: AnsibleModule) -> dict[str, Any
                 "before_header": file.path,
                 "after_header": file.path,
                 "before": config.shown(text=read_text(file.path) or ""),
-                "after": config.shown(text=file.text or ""),
+                "after": config.shown(text=file.text),
             }
             for file in changes
         ],

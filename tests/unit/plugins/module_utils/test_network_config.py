@@ -30,7 +30,7 @@ def text(name: str) -> str:
 
 
 def by_path(files: list[core.File]) -> dict[str, str]:
-    return {file.path: file.text or "" for file in files}
+    return {file.path: file.text for file in files}
 
 
 OWN = """# Written by the collection bramble.pi; changes are overwritten.
@@ -210,14 +210,13 @@ def test_networkmanager_from_nothing() -> None:
         "/etc/NetworkManager/system-connections/bramble-eth0.nmconnection",
         0o600,
     )
-    assert file.text is not None
     assert "type=ethernet\ninterface-name=eth0\nautoconnect-priority=100\n" in file.text
     assert file.text.endswith(
         "\n[ipv4]\nmethod=manual\naddress1=192.168.1.11/24,192.168.1.1\ndns=192.168.1.1;8.8.8.8;\n"
         "dns-search=rack.example.org;\n"
     )
     assert core.networkmanager_file(settings=SETTINGS, present=file.text) == file
-    assert "address1=10.0.0.1/8\n" in (core.networkmanager_file(settings=BARE, present="").text or "")
+    assert "address1=10.0.0.1/8\n" in core.networkmanager_file(settings=BARE, present="").text
 
 
 def test_networkmanager_keeps_the_rest_of_a_profile() -> None:
@@ -244,7 +243,6 @@ method=auto
 [proxy]
 """
     file = core.networkmanager_file(settings=SETTINGS, present=present)
-    assert file.text is not None
     for kept in (
         "[ethernet]\nmtu=1400\n",
         "[ipv6]\naddr-gen-mode=default\nmethod=auto\n",

@@ -116,11 +116,11 @@ def test_netplan(node: Node) -> None:
     assert commands.regenerate == ("timeout 30 netplan generate",)
     assert "timeout 30 networkctl reconfigure eth0" in commands.after
     for file in files:
-        node.write(file.path, file.text or "")
+        node.write(file.path, file.text)
     again, _commands = node.network.files(SETTINGS, NETWORKD)
     assert [file.path for file in again] == [config.NETPLAN_FILE]
     assert not node.network.differs(again[0])
-    documents = {file.path: yaml.safe_load(file.text or "") for file in files}
+    documents = {file.path: yaml.safe_load(file.text) for file in files}
     assert "eth0" not in str(documents[CLOUD_INIT])
 
 
