@@ -11,8 +11,8 @@ module: rack_scan
 short_description: Find the Raspberry Pis on a network
 version_added: '0.1.0'
 description:
-  - Lists all devices with the MAC of a Raspberry Pi, as dnsmasq's leases, the neighbour table and requests for
-    an address show them, and writes hosts for an inventory.
+  - Lists all devices with the MAC of a Raspberry Pi, as dnsmasq's leases, the neighbour table and requests
+    for an address show them, and writes hosts for an inventory.
   - Runs on the controller or on the head, whichever is in the network of the Pis. Sends nothing but an empty
     datagram to each address of O(network), so that the kernel asks for its MAC.
   - Requests are heard while the module listens; a Pi asks when it is switched on. One that boots from the
