@@ -283,6 +283,7 @@ def on_a_terminal(line: Sequence[str], answers: Sequence[Answer], seconds: int =
         os.chdir(ROOT)
         os.execvpe(line[0], list(line), ENVIRONMENT)
     output, left, seen, end = "", list(answers), time.monotonic(), time.monotonic() + seconds
+    answered = 0
     while time.monotonic() < end:
         if select.select([terminal], [], [], 0.5)[0]:
             try:
@@ -290,11 +291,18 @@ def on_a_terminal(line: Sequence[str], answers: Sequence[Answer], seconds: int =
             except OSError:  # The other end is closed.
                 break
             output, seen = output + text, time.monotonic()
-        # What is typed before the question is thrown away, so that it is asked for a while.
-        elif left and time.monotonic() - seen > 2 and left[0][0] in output[-400:]:
-            _question, answer, act = left.pop(0)
+        if not left:
+            continue
+        question, answer, act = left[0]
+        at = output.find(question, answered)
+        if at >= 0 and "TASK [" in output[at:]:
+            left.pop(0)
+            answered = at + len(question)
+        # What is typed before Ansible listens is thrown away, so it is typed until something happens.
+        elif at >= 0 and time.monotonic() - seen > 2:
             if act:
                 act()
+                left[0] = (question, answer, None)
             os.write(terminal, f"{answer}\r".encode())
             seen = time.monotonic()
     else:
