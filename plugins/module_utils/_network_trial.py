@@ -16,7 +16,8 @@ from collections.abc import Sequence
 DIRECTORY = "/var/lib/bramble/network-trial"
 # What was taken back: the trial's identifier, and why.
 RECORD = "/var/lib/bramble/network-taken-back"
-UNIT = "bramble-network-trial.service"
+# Each trial has a unit of its own: the last one stays known to systemd while a DHCP client lives in it.
+UNITS = "bramble-network-trial-*.service"
 BOOT_UNIT = "/etc/systemd/system/bramble-network-restore.service"
 BOOT_LINK = "/etc/systemd/system/sysinit.target.wants/bramble-network-restore.service"
 

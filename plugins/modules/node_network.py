@@ -564,19 +564,26 @@ def _start_trial(
     if not os.path.islink(trial.BOOT_LINK):
         os.symlink(trial.BOOT_UNIT, trial.BOOT_LINK)
     os.sync()
-    _detach(run, "try")
+    try:
+        _detach(run, "try", identifier)
+    except NetworkError:
+        _forget()
+        raise
 
 
-def _detach(run: Run, verb: str) -> None:
-    command = ["systemd-run", "--quiet", "--collect", f"--unit={trial.UNIT}"]
+def _unit(identifier: str) -> str:
+    return trial.UNITS.replace("*", identifier)
+
+
+def _detach(run: Run, verb: str, identifier: str) -> None:
+    command = ["systemd-run", "--quiet", "--collect", f"--unit={_unit(identifier)}"]
     # DHCP clients that ifup starts live on after the trial.
     command += ["--property=KillMode=process", "--description=Try a change of the network"]
     status, _stdout, stderr = run([*command, "/bin/sh", f"{trial.DIRECTORY}/switch", verb])
     if status != 0:
-        _forget()
         raise NetworkError(
-            f"the change could not be tried, and nothing was changed: systemd-run says {stderr.strip()!r}; "
-            "wanted is a node that was booted with systemd"
+            "the unit for a change of the network could not be started, and nothing was changed: "
+            f"systemd-run says {stderr.strip()!r}; wanted is a node that was booted with systemd"
         )
 
 
@@ -597,7 +604,7 @@ def _taken_back(identifier: str | None) -> str | None:
 
 
 def _is_running(run: Run) -> bool:
-    return run(["systemctl", "is-active", "--quiet", trial.UNIT])[0] == 0
+    return run(["systemctl", "is-active", "--quiet", trial.UNITS])[0] == 0
 
 
 def _check_no_trial(run: Run) -> None:
@@ -608,7 +615,7 @@ def _check_no_trial(run: Run) -> None:
         _forget()
         return
     if not _is_running(run):
-        _detach(run, "revert")
+        _detach(run, "revert", str(time.time_ns()))
     raise NetworkError(
         "an earlier change of the network that was not confirmed is just being taken back; wanted is the "
         "node as it was: run this again in node_network_confirm_timeout seconds"
@@ -655,7 +662,7 @@ def _confirm(network: NodeNetwork, run: Run, identifier: str) -> dict[str, Any]:
         os.rename(pending, f"{trial.DIRECTORY}/confirmed")
     except FileNotFoundError:
         return _report(identifier)
-    run(["systemctl", "stop", trial.UNIT])
+    run(["systemctl", "stop", _unit(identifier)])
     _forget()
     return {"state": "confirmed", "reason": ""}
 
