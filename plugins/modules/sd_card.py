@@ -160,7 +160,16 @@ cards:
     carries:
       description: The receipt that the card carried before, V(none) if it had none.
       type: dict
-      sample: null
+      sample:
+        schema: 1
+        node: pi-7
+        image:
+          name: 2025-12-04-raspios-trixie-arm64-lite.img
+          sha256: 3e4b1a9d42c9a0a1e6b4d7d34a6f7e0bd7b2e2a2a2bdbf1d0c6f8f1f7c9a5b21
+          size: 2914000896
+        seed: pi-7-0a1b2c3d4e5f
+        written: '2025-12-24T08:00:00Z'
+        collection: 0.1.0
     image:
       description: The name of the image.
       type: str
@@ -321,7 +330,8 @@ class _Cards:
                 order.device = CardDevice(path=found.path, write_path=found.write_path, size=found.size)
         self._refuse()
         for order, seen in self._ask_cards(self._look):
-            order.state, order.boot_offset, order.receipt = seen
+            order.state, order.boot_offset, order.carries = seen
+            order.receipt = order.carries
         self._refuse()
         self._apply_seeds()
         self._refuse()

@@ -150,6 +150,8 @@ def test_seeds_again_without_the_image(lab: Lab) -> None:
     assert digest(card) == before
     done = lab.flash(cards=[new])
     assert states(done) == ["seeded"]
+    assert done["cards"][0]["carries"]["seed"] == "pi-1-0123456789ab"
+    assert done["cards"][0]["receipt"]["seed"] == "pi-1-ba9876543210"
     assert done["cards"][0]["bytes_written"] < 3 * MEBIBYTE
     assert b"grown by" in card.backing.read_bytes()[IMAGE_SIZE - 100 :]
     assert boot_file(card.backing, "meta-data") == b"instance-id: pi-1-ba9876543210\n"
