@@ -198,3 +198,45 @@ def test_all_is_there_with_docker_on_the_head() -> None:
 def test_what_cannot_work_is_refused_before_any_host_is_touched(argument: str) -> None:
     with pytest.raises(AssertionError, match="no host was touched"):
         converge("-e", argument)
+
+
+def parses(script: str) -> bool:
+    """Tell whether a network manager's own parser takes what is on the node."""
+    return on("outside", "sh", "-c", script).returncode == 0
+
+
+WPA_FILE = "/etc/wpa_supplicant/wpa_supplicant-wlan9.conf"
+# With a driver that needs no radio it runs until it is stopped, unless its file is refused.
+WPA_PARSES = f"timeout 2 wpa_supplicant -i lo -D wired -c {WPA_FILE} >/dev/null; test $? = 124"
+KEYFILE = "/etc/NetworkManager/system-connections/bramble-uplink.nmconnection"
+PARSERS = {
+    "networkmanager": f"nmcli --offline connection modify autoconnect yes < {KEYFILE} | grep -q wpa-psk",
+    "netplan": "netplan generate --root-dir / && grep -q 'psk=' /run/netplan/wpa-wlan9.conf",
+    "dhcpcd": WPA_PARSES,
+    "ifupdown": f"ifquery wlan9 | grep -q 'wpa-conf: {WPA_FILE}' && {WPA_PARSES}",
+    "networkd": WPA_PARSES,
+}
+
+
+def test_wifi_is_configured_as_the_managers_themselves_read_it() -> None:
+    packages = "wpasupplicant network-manager netplan.io ifupdown"
+    shell("outside", f"DEBIAN_FRONTEND=noninteractive apt-get install -qq --no-install-recommends {packages}")
+    inventory = Path(os.environ["MOLECULE_EPHEMERAL_DIRECTORY"]) / "inventory"
+    for manager, script in PARSERS.items():
+        arguments = (
+            f"interface=wlan9 ssid='Café \"7\"' psk='with blanks, # and $' country=DE manager={manager}"
+        )
+        ansible = ["ansible", "-i", str(inventory), "outside", "-m", "bramble.pi.uplink", "-a", arguments]
+        # Bringing the interface up may cut the connection, and then Ansible tries again.
+        for _run in range(2):
+            result = subprocess.run(
+                ansible, capture_output=True, text=True, check=False, cwd=SCENARIO.parents[1]
+            )
+            assert result.returncode == 0, result.stdout
+            assert "with blanks" not in result.stdout
+        assert "SUCCESS" in result.stdout, "the second run changes nothing"
+        assert parses(script), manager
+    # The same parsers find a mistake.
+    shell("outside", f"echo 'nonsense' >> {WPA_FILE}; echo nonsense > /etc/netplan/90-bramble-uplink.yaml")
+    assert not parses(PARSERS["networkd"])
+    assert not parses(PARSERS["netplan"])

@@ -99,3 +99,49 @@ def test_every_address_of_a_network_is_in_it(prefix: str, data: st.DataObject) -
     n = data.draw(st.integers(0, network.size - 1))
     assert core.nth_address(cidr=str(network), n=n) in network
     assert core.nth_address(cidr=str(network), n=n - network.size) == core.nth_address(cidr=str(network), n=n)
+
+
+def test_with_prefix() -> None:
+    assert core.with_prefix(address="10.0.0.2", network="10.0.0.0/24") == "10.0.0.2/24"
+
+
+@pytest.mark.parametrize(
+    ("address", "network", "why"),
+    [
+        ("10.0.1.2", "10.0.0.0/24", "10.0.1.2 is not in the network 10.0.0.0/24"),
+        ("pi-2", "10.0.0.0/24", "'pi-2' in '10.0.0.0/24': one of them is not an IPv4 address"),
+        ("10.0.0.2", "10.0.0.1/24", "one of them has host bits set"),
+    ],
+)
+def test_with_prefix_refuses(address: str, network: str, why: str) -> None:
+    with pytest.raises(ValueError, match=why):
+        core.with_prefix(address=address, network=network)
+
+
+@pytest.mark.parametrize(
+    ("address", "name"),
+    [("10.0.0.2", "2.0.0.10.in-addr.arpa"), ("::1", f"1.{'0.' * 31}ip6.arpa")],
+)
+def test_reverse_name(address: str, name: str) -> None:
+    assert core.reverse_name(address=address) == name
+
+
+@pytest.mark.parametrize(
+    ("network", "zones"),
+    [
+        ("10.0.0.0/8", ["10.in-addr.arpa"]),
+        ("10.0.0.0/24", ["0.0.10.in-addr.arpa"]),
+        ("10.0.2.0/23", ["2.0.10.in-addr.arpa", "3.0.10.in-addr.arpa"]),
+        ("10.0.0.128/25", ["0.0.10.in-addr.arpa"]),
+        ("10.0.0.4/32", ["0.0.10.in-addr.arpa"]),
+    ],
+)
+def test_reverse_zones(network: str, zones: list[str]) -> None:
+    assert core.reverse_zones(network=network) == zones
+
+
+@given(value=st.integers(0, 2**32 - 1), prefix=st.integers(16, 32))
+def test_the_reverse_name_of_each_address_is_in_a_zone_of_its_network(value: int, prefix: int) -> None:
+    network = netaddr.IPNetwork((value, prefix)).cidr
+    name = core.reverse_name(address=str(netaddr.IPAddress(value)))
+    assert any(name.endswith(f".{zone}") for zone in core.reverse_zones(network=str(network)))
