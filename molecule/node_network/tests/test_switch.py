@@ -52,7 +52,11 @@ def command(inventory=(), nodes="all", **variables):
 
 def change(inventory=(), nodes="all", **variables):
     result = subprocess.run(
-        command(inventory, nodes, **variables), capture_output=True, text=True, check=False
+        command(inventory, nodes, **variables),
+        env={**os.environ, "ANSIBLE_FORCE_COLOR": "false"},  # molecule sets it
+        capture_output=True,
+        text=True,
+        check=False,
     )
     return result.returncode, result.stdout + result.stderr
 
