@@ -74,6 +74,10 @@ options:
     description: Seconds to wait for a card that is not among O(known). V(0) lists what is there and ends.
     type: int
     default: 0
+  stall_timeout:
+    description: After how many seconds without an answer, those of O(timeout) aside, a disk counts as hung.
+    type: float
+    default: 60
 seealso:
   - module: bramble.pi.sd_card
 """
@@ -173,6 +177,7 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.bramble.pi.plugins.module_utils import _block_devices as core
+from ansible_collections.bramble.pi.plugins.module_utils._apart import Apart, ApartError
 
 #: Seconds between two looks. A desktop needs about one to mount a card that is put in.
 _INTERVAL = 1.5
@@ -248,13 +253,31 @@ def main() -> None:
             "devices": {"type": "list", "elements": "path", "default": []},
             "known": {"type": "list", "elements": "str"},
             "timeout": {"type": "int", "default": 0},
+            "stall_timeout": {"type": "float", "default": 60},
         },
         supports_check_mode=True,
     )
+
+    def look(_alive: int) -> dict[str, Any]:
+        try:
+            return _run(module)
+        except core.BlockDeviceError as error:
+            return {"msg": str(error)}
+
+    stall_timeout = module.params["stall_timeout"]
+    apart = Apart(look)
     try:
-        result = _run(module)
-    except core.BlockDeviceError as error:
-        module.fail_json(msg=str(error))
+        result = apart.result(timeout=module.params["timeout"] + stall_timeout)
+    except TimeoutError:
+        result = {
+            "msg": f"looking at the disks did not come back for {stall_timeout:g} s: a card or its reader "
+            f"hangs; take it out, or name those to look at in 'devices' (flash_readers of the role flash)"
+        }
+    except ApartError as error:
+        result = {"msg": str(error)}
+    apart.close()
+    if "msg" in result:
+        module.fail_json(**result)
     module.exit_json(**result)
 
 

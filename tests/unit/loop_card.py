@@ -97,6 +97,18 @@ class LoopCard:
         return path
 
 
+def wait_until_free(card: LoopCard) -> None:
+    """Wait until what still held the device has ended."""
+    for _attempt in range(100):
+        try:
+            os.close(os.open(card.device, os.O_RDONLY | os.O_EXCL))
+        except OSError:
+            time.sleep(0.1)
+        else:
+            return
+    raise AssertionError(f"{card.device} is still held")
+
+
 def has_table(path: Path) -> bool:
     """Tell whether a card would be taken for one with partitions."""
     with path.open("rb") as file:

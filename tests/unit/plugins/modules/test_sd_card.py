@@ -28,6 +28,7 @@ from tests.unit.loop_card import (
     keep_image,
     make_image,
     needs_throttle,
+    wait_until_free,
     write_seed,
 )
 
@@ -308,18 +309,6 @@ def writing(cards: list[dict[str, Any]]) -> bool:
 
 def verifying(cards: list[dict[str, Any]]) -> bool:
     return any(card["phase"] == "verifying" for card in cards)
-
-
-def wait_until_free(card: LoopCard) -> None:
-    """Wait until what still held the device has ended."""
-    for _attempt in range(100):
-        try:
-            os.close(os.open(card.device, os.O_RDONLY | os.O_EXCL))
-        except OSError:
-            time.sleep(0.1)
-        else:
-            return
-    raise AssertionError(f"{card.device} is still held")
 
 
 @needs_throttle

@@ -16,6 +16,8 @@ from typing import Any
 
 import pytest
 
+from tests.unit.loop_card import LoopCard, needs_throttle, wait_until_free
+
 REPOSITORY = Path(__file__).parents[4]
 MODULE = REPOSITORY / "plugins/modules/sd_card_info.py"
 ENVIRONMENT = {**os.environ, "PYTHONPATH": str(REPOSITORY / ".collections")}
@@ -158,3 +160,16 @@ def test_a_missing_command_is_named(tmp_path: Path) -> None:
         check=False,
     )
     assert "no command lsblk; install the package util-linux" in json.loads(done.stdout)["msg"]
+
+
+@needs_throttle
+def test_a_card_that_hangs_is_not_waited_for(tmp_path: Path) -> None:
+    card = LoopCard(tmp_path / "hung.img", 64 * MIB)
+    card.throttle(read=1)
+    began = time.monotonic()
+    result = run(devices=[card.device], allow_loop=True, stall_timeout=2)
+    assert time.monotonic() - began < 15
+    assert "did not come back for 2 s: a card or its reader hangs; take it out" in result["msg"]
+    card.throttle()
+    wait_until_free(card)
+    card.detach()
