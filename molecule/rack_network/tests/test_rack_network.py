@@ -12,6 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from ansible_collections.bramble.pi.plugins.module_utils import _uplink
 
 RACK = "molecule-rack_network"
 SCENARIO = Path(__file__).resolve().parents[1]
@@ -219,22 +220,18 @@ PARSERS = {
 
 
 def test_wifi_is_configured_as_the_managers_themselves_read_it() -> None:
+    # They are to read, and not to take the node's interface over.
+    shell(
+        "outside", "printf '#!/bin/sh\\nexit 101\\n' > /usr/sbin/policy-rc.d; chmod +x /usr/sbin/policy-rc.d"
+    )
     packages = "wpasupplicant network-manager netplan.io ifupdown"
     shell("outside", f"DEBIAN_FRONTEND=noninteractive apt-get install -qq --no-install-recommends {packages}")
-    inventory = Path(os.environ["MOLECULE_EPHEMERAL_DIRECTORY"]) / "inventory"
+    wifi = _uplink.Wifi(ssid='Café "7"', psk="with blanks, # and $", country="DE", hidden=True)
     for manager, script in PARSERS.items():
-        arguments = (
-            f"interface=wlan9 ssid='Café \"7\"' psk='with blanks, # and $' country=DE manager={manager}"
-        )
-        ansible = ["ansible", "-i", str(inventory), "outside", "-m", "bramble.pi.uplink", "-a", arguments]
-        # Bringing the interface up may cut the connection, and then Ansible tries again.
-        for _run in range(2):
-            result = subprocess.run(
-                ansible, capture_output=True, text=True, check=False, cwd=SCENARIO.parents[1]
-            )
-            assert result.returncode == 0, result.stdout
-            assert "with blanks" not in result.stdout
-        assert "SUCCESS" in result.stdout, "the second run changes nothing"
+        for file in _uplink.files(manager=manager, interface="wlan9", wifi=wifi):
+            place = f"mkdir -p $(dirname {file.path}); cat > {file.path}; chmod {file.mode:o} {file.path}"
+            command = ["podman", "exec", "--interactive", f"{RACK}-outside", "sh", "-c", place]
+            subprocess.run(command, input=file.text, text=True, check=True)
         assert parses(script), manager
     # The same parsers find a mistake.
     shell("outside", f"echo 'nonsense' >> {WPA_FILE}; echo nonsense > /etc/netplan/90-bramble-uplink.yaml")
