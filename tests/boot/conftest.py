@@ -98,7 +98,8 @@ class Node:
 
     def module(self, name: str, arguments: dict[str, Any]) -> dict[str, Any]:
         """Run one module on this node, as root, and return its result."""
-        output = self.ansible("ansible", "all", "--become", "-m", name, "-a", json.dumps(arguments))
+        words = ["-a", json.dumps(arguments)] if arguments else []
+        output = self.ansible("ansible", "all", "--become", "-m", name, *words)
         result: dict[str, Any] = json.JSONDecoder().raw_decode(output.partition(" => ")[2])[0]
         return result
 
