@@ -132,6 +132,14 @@ def describe(device: BlockDevice) -> str:
     return f"{device.path} ({', '.join(filter(None, (name, size, device.transport)))})"
 
 
+def contents(device: BlockDevice) -> str:
+    """Say in a few words what lies on a device."""
+    if not device.children:
+        return f"a file system ({device.fstype})" if device.fstype else "no partitions"
+    parts = [f"{human_size(part.size)} {part.fstype or 'unknown'}" for part in device.children]
+    return f"{len(parts)} partition{'s' if len(parts) > 1 else ''} ({', '.join(parts)})"
+
+
 # Linux
 
 

@@ -157,6 +157,10 @@ cards:
       description: What the device is, with its size.
       type: str
       sample: /dev/sdb (Generic SD Reader, 31.9 GB, usb)
+    contents:
+      description: What lay on it before.
+      type: str
+      sample: 2 partitions (536.9 MB vfat, 31.3 GB ext4)
     carries:
       description: The receipt that the card carried before, V(none) if it had none.
       type: dict
@@ -228,6 +232,7 @@ from ansible_collections.bramble.pi.plugins.module_utils._apart import Apart, Ap
 from ansible_collections.bramble.pi.plugins.module_utils._block_devices import (
     MAXIMUM_SIZE,
     BlockDeviceError,
+    contents,
     describe,
     find_device,
     refusals,
@@ -254,6 +259,7 @@ class _Found(NamedTuple):
     write_path: str
     size: int
     model: str
+    contents: str
 
 
 class _Order:
@@ -361,7 +367,7 @@ class _Cards:
             else:
                 yield order, result
 
-    def _find(self, order: _Order) -> tuple[str, str, int, str, list[str]]:
+    def _find(self, order: _Order) -> tuple[str, str, int, str, str, list[str]]:
         device = find_device(run=self._module.run_command, path=order.path)
         against = refusals(
             device=device,
@@ -370,7 +376,8 @@ class _Cards:
             allow_loop=self._options["allow_loop"],
             allow_fixed=self._options["allow_fixed"],
         )
-        return device.path, device.write_path, device.size, describe(device), [str(why) for why in against]
+        found = _Found(device.path, device.write_path, device.size, describe(device), contents(device))
+        return *found, [str(why) for why in against]
 
     def _refuse_doubles(self) -> None:
         nodes: dict[str, str] = {}
@@ -493,6 +500,7 @@ class _Cards:
                     "node": order.node,
                     "device": _needed(order.found).path,
                     "model": _needed(order.found).model,
+                    "contents": _needed(order.found).contents,
                     "carries": order.carries,
                     "image": _needed(self._prepared).name,
                     "state": order.state,

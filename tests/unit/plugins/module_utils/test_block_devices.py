@@ -15,6 +15,7 @@ from ansible_collections.bramble.pi.plugins.module_utils._block_devices import (
     BlockDevice,
     BlockDeviceError,
     Refusal,
+    contents,
     describe,
     find_device,
     human_size,
@@ -121,6 +122,20 @@ def check(devices: dict[str, BlockDevice], expected: dict[str, list[str]]) -> No
             assert refusal.remedy.endswith(".")
             if refusal.variable:
                 assert refusal.variable in refusal.remedy
+
+
+@pytest.mark.parametrize(
+    ("name", "disk", "text"),
+    [
+        ("laptop", "sda", "2 partitions (268.4 MB vfat, 31.6 GB ext4)"),
+        ("laptop", "loop0", "a file system (squashfs)"),
+        ("raspberry-pi", "sda", "1 partition (63.9 GB exfat)"),
+        ("usb-system", "mmcblk0", "1 partition (15.9 GB vfat)"),
+        ("emmc", "mmcblk1", "no partitions"),
+    ],
+)
+def test_contents(name: str, disk: str, text: str) -> None:
+    assert contents(machine(name)[disk]) == text
 
 
 @pytest.mark.parametrize("name", LINUX)
