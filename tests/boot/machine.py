@@ -51,8 +51,11 @@ RASPI3B = Board(
     patience=1200,
 )  # fmt: skip
 
-#: What the firmware adds to the command line, as far as QEMU's boards need it: their first serial port.
-FIRMWARE_TOKENS = "console=ttyAMA0,115200"
+#: What the firmware adds to the command line, as far as QEMU's boards need it: their first serial port, and
+#: more patience than the 90 s after which systemd gives up a disk, as such a board is slow on a busy machine.
+FIRMWARE_TOKENS = (
+    "console=ttyAMA0,115200 systemd.default_device_timeout_sec=600 systemd.default_timeout_start_sec=600"
+)
 
 #: Where slirp's network has its gateway, and the only address that is let in.
 GATEWAY = "10.0.2.2"
