@@ -63,12 +63,14 @@ NEIGHBOURS = """[{"dst":"10.0.0.7","dev":"eth0","lladdr":"DC:A6:32:01:36:C2","st
 
 
 def test_an_inventory_from_what_was_seen() -> None:
+    heard = core.dhcp_request(frame=request(PI_4))
+    assert heard
     found = core.merge(
         [
             *core.leases(text=LEASES),
             *core.neighbours(ip_json=NEIGHBOURS),
             core.Sighting("88:a2:9e:05:50:21", "DHCP request"),
-            core.dhcp_request(frame=request(PI_4)),
+            heard,
         ]
     )
     assert [(pi.mac, pi.address, pi.serial, pi.seen) for pi in found] == [

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
 from ansible_collections.bramble.pi.plugins.module_utils import _rack_services as core
@@ -94,7 +95,7 @@ def test_chrony() -> None:
     ],
 )
 def test_what_would_not_work_here_is_refused(
-    change: dict[str, str], addresses: dict[str, list[str]], why: str
+    change: dict[str, Any], addresses: dict[str, list[str]], why: str
 ) -> None:
     with pytest.raises(core.RackServicesError, match=why):
         core.check(SERVICES._replace(**change), addresses=addresses)

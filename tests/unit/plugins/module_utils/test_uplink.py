@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import configparser
+from typing import Any
 
 import pytest
 import yaml
@@ -33,7 +34,7 @@ def test_the_key_is_derived_as_the_standard_says() -> None:
         ({"country": "de"}, "country is 'de'"),
     ],
 )
-def test_what_no_network_can_have_is_refused(change: dict[str, str], why: str) -> None:
+def test_what_no_network_can_have_is_refused(change: dict[str, Any], why: str) -> None:
     with pytest.raises(core.UplinkError, match=why) as error:
         core.check_wifi(HOME._replace(**change))
     assert "psk" not in change or change["psk"] not in str(error.value)
