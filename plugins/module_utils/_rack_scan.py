@@ -8,7 +8,9 @@ from __future__ import annotations
 import json
 import re
 import struct
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from itertools import count
 from typing import NamedTuple
 
 #: What the first three bytes of the MAC tell of the model, for all that are registered for Raspberry Pis.
@@ -43,6 +45,9 @@ _BOOTREQUEST = 1
 _MAGIC = bytes([99, 130, 83, 99])
 _PAD, _END = 0, 255
 _HOST_NAME, _CLIENT_MACHINE = 12, 97
+
+#: A host name that somebody gave; those of images, such as raspberrypi, have no number.
+_NUMBERED = re.compile(r"[a-z][a-z0-9-]{0,61}[0-9]")
 
 
 class Sighting(NamedTuple):
@@ -172,10 +177,20 @@ def merge(sightings: Iterable[Sighting]) -> list[Found]:
     )
 
 
-def inventory(found: Iterable[Found]) -> str:
+def _names(found: Sequence[Found]) -> list[str]:
+    """Name each Raspberry Pi as it calls itself, if that is a name of its own, and number the rest."""
+    own = Counter(pi.hostname for pi in found)
+    free = (name for number in count(1) if (name := f"pi-{number}") not in own)
+    return [
+        pi.hostname if own[pi.hostname] == 1 and _NUMBERED.fullmatch(pi.hostname) else next(free)
+        for pi in found
+    ]
+
+
+def inventory(found: Sequence[Found]) -> str:
     """Write hosts for an inventory, to be sorted into groups by hand."""
     lines = ["all:", "  hosts:"]
-    for number, pi in enumerate(found, 1):
+    for name, pi in zip(_names(found), found):
         told = [
             pi.model,
             f"serial {pi.serial}" if pi.serial else "",
@@ -183,7 +198,7 @@ def inventory(found: Iterable[Found]) -> str:
         ]
         lines += [
             f"    # {', '.join(part for part in [*told, 'seen by ' + ' and '.join(pi.seen)] if part)}",
-            f"    pi-{number}:",
+            f"    {name}:",
             f"      ansible_host: {pi.address}" if pi.address else "      # ansible_host: has no address yet",
             f'      rack_services_mac: "{pi.mac}"',
         ]

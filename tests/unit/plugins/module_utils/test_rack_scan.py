@@ -85,3 +85,15 @@ def test_an_inventory_from_what_was_seen() -> None:
         "pi-2": {"ansible_host": "10.0.0.7", "rack_services_mac": MAC},
         "pi-3": {"rack_services_mac": "88:a2:9e:05:50:21"},
     }
+
+
+def test_names_of_their_own_are_kept_and_no_name_is_given_twice() -> None:
+    names = ["raspberrypi", "pi-2", "node-7", "node-7", "Pi-9", "", "12"]
+    found = [
+        core.Found(f"b8:27:eb:00:00:{number:02}", "", name, "", "", []) for number, name in enumerate(names)
+    ]
+    hosts = yaml.safe_load(core.inventory(found))["all"]["hosts"]
+    assert list(hosts) == ["pi-1", "pi-2", "pi-3", "pi-4", "pi-5", "pi-6", "pi-7"]
+    assert hosts["pi-2"]["rack_services_mac"] == "b8:27:eb:00:00:01"
+    hosts = yaml.safe_load(core.inventory([found[1], found[2]]))["all"]["hosts"]
+    assert list(hosts) == ["pi-2", "node-7"]
