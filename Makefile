@@ -35,4 +35,4 @@ bench: ## count what a converge that changes nothing costs (needs the demonstrat
 
 bench-cards: ## measure the writing of cards on throttled loop devices (needs root)
 	@scripts/setup.sh cards
-	@.venv/bin/python tests/bench/flash_cards.py
+	@PYTHONPATH=.collections .venv/bin/python -m tests.bench.flash_cards

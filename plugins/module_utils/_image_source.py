@@ -53,6 +53,11 @@ class Checksum(NamedTuple):
     value: str = ""
 
 
+def own_path(text: str) -> str:
+    """Fill in the home folder; an option that takes URLs as well cannot have the type path."""
+    return os.path.abspath(os.path.expanduser(text))
+
+
 def file_name(source: str) -> str:
     """Return the name of the file at the end of a URL or path."""
     path = unquote(urlsplit(source).path) if is_url(source) else source

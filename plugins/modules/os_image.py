@@ -229,11 +229,11 @@ class OsImage:
         options = module.params
         self.src: str = options["src"]
         if "://" not in self.src:
-            self.src = os.path.abspath(os.path.expanduser(self.src))
+            self.src = core.own_path(self.src)
         self.request = Request(
             self.src, options["checksum"], options["extract_checksum"], options["image_list"]
         )
-        self.cache = ImageCache(folder=os.path.expanduser(options["cache_dir"]), detect=self.judge)
+        self.cache = ImageCache(folder=options["cache_dir"], detect=self.judge)
         self.changes: list[str] = []
         self.stat: list[int] | None = None
 
@@ -332,7 +332,7 @@ class OsImage:
         """Read a small file from a URL or a path."""
         if is_url(place):
             return fetch_text(url=place)
-        text = read_text(os.path.expanduser(place))
+        text = read_text(core.own_path(place))
         if text is None:
             raise core.ImageSourceError(
                 f"{option} is {place!r}, and there is no such file: correct '{option}'"

@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Measure what writing cards costs, each figure against the tool that a user would take instead.
 
-    PYTHONPATH=.collections .venv/bin/python -m tests.bench.flash_cards
+    make bench-cards
 
 Cards are loop devices that the kernel slows down to the speed of a good card. It needs root, dd, cmp,
 bmaptool, mtools, xz and zstd, and some five minutes in which the machine has nothing else to do.
