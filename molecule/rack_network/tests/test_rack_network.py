@@ -5,13 +5,16 @@ The nodes have no other network than the rack's own; what is done on them goes t
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import time
 from collections.abc import Callable
 from pathlib import Path
+from subprocess import PIPE
 
 import pytest
+import yaml
 from ansible_collections.bramble.pi.plugins.module_utils import _uplink
 
 RACK = "molecule-rack_network"
@@ -19,6 +22,8 @@ SCENARIO = Path(__file__).resolve().parents[1]
 HEAD_OUTSIDE, OUTSIDE = "10.89.77.11", "10.89.77.14"
 HEAD_INSIDE = "10.77.0.1"
 NODES = {"pi-2": "10.77.0.2", "pi-3": "10.77.0.3"}
+# ssh, names, the web, rpcbind, NFS, Docker, etcd, Kubernetes with its kubelets, proxies and first NodePort.
+COMMON_PORTS = "--ports=22,53,80,111,443,2049,2375,2376,2379,2380,6443,10250,10256,30000"
 NTP_QUERY = """
 import socket
 with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as query:
@@ -98,22 +103,24 @@ def check_all() -> None:
         eventually(lambda node=node: check_time(node))
 
 
-def check_outside(*, head: str = "22") -> None:
+def scan(node: str, *arguments: str) -> list[str]:
+    """Return the open ports of addresses as a node finds them, a line for each address."""
+    command = ["podman", "exec", "--interactive", f"{RACK}-{node}", "python3", "-", *arguments]
+    program = (SCENARIO / "files/scan.py").read_text(encoding="utf-8")
+    return subprocess.run(command, input=program, stdout=PIPE, text=True, check=True).stdout.splitlines()
+
+
+def check_outside(*options: str) -> None:
     """Check that from outside only the head's sshd is found, though the rack's network is known there."""
-    found = shell("outside", f"python3 /usr/local/sbin/scan {HEAD_OUTSIDE} {HEAD_INSIDE} {NODES['pi-2']}")
-    assert found.splitlines() == [f"{HEAD_OUTSIDE} {head}", HEAD_INSIDE, NODES["pi-2"]]
-    for address in (HEAD_OUTSIDE, HEAD_INSIDE):
-        query = on("outside", "python3", "-c", NTP_QUERY.replace("ADDRESS", address))
-        assert "TimeoutError" in query.stderr or "ConnectionRefusedError" in query.stderr, query.stdout
-        names = on("outside", "getent", "ahosts", "pi-2.rack.internal")
-        assert names.returncode != 0
+    found = scan("outside", *options, HEAD_OUTSIDE, HEAD_INSIDE, NODES["pi-2"])
+    assert found == [f"{HEAD_OUTSIDE} 22", HEAD_INSIDE, NODES["pi-2"]]
 
 
-def converge(*arguments: str) -> str:
-    """Run the scenario's playbook once more."""
+def play(playbook: Path, *arguments: str) -> str:
+    """Run a playbook with the scenario's inventory."""
     inventory = Path(os.environ["MOLECULE_EPHEMERAL_DIRECTORY"]) / "inventory"
     result = subprocess.run(
-        ["ansible-playbook", "-i", str(inventory), *arguments, str(SCENARIO / "converge.yml")],
+        ["ansible-playbook", "-i", str(inventory), *arguments, str(playbook)],
         capture_output=True,
         text=True,
         check=False,
@@ -121,6 +128,11 @@ def converge(*arguments: str) -> str:
     )
     assert result.returncode == 0, result.stdout
     return result.stdout
+
+
+def converge(*arguments: str) -> str:
+    """Run the scenario's playbook once more."""
+    return play(SCENARIO / "converge.yml", *arguments)
 
 
 def reboot_head() -> None:
@@ -140,6 +152,9 @@ def test_all() -> None:
 
 def test_outside() -> None:
     check_outside()
+    assert shell("head", "ss -ulnH sport = 67 | awk '{print $4}'") == "0.0.0.0%eth1:67"
+    # What is closed there is open inside, so that the same scan finds it.
+    assert scan("pi-2", COMMON_PORTS, HEAD_INSIDE) == [f"{HEAD_INSIDE} 22 53 udp/53 udp/123"]
 
 
 def test_node_takes_its_time_from_the_head() -> None:
@@ -156,6 +171,16 @@ def test_other_resolvers_are_left_alone() -> None:
     assert "nameserver" in upstream
     assert HEAD_INSIDE not in upstream
     assert "nameserver 127." not in upstream
+
+
+def test_nodes_are_found(tmp_path: Path) -> None:
+    found = tmp_path / "found.yml"
+    settings = {"scan_from": "head", "scan_network": "10.77.0.0/24", "scan_file": str(found)}
+    play(SCENARIO.parents[1] / "playbooks/scan.yml", "-e", json.dumps(settings))
+    assert yaml.safe_load(found.read_text(encoding="utf-8"))["all"]["hosts"] == {
+        name: {"ansible_host": address, "rack_services_mac": f"b8:27:eb:00:00:0{address[-1]}"}
+        for name, address in NODES.items()
+    }
 
 
 def test_nodes_change_places(tmp_path: Path) -> None:
@@ -177,7 +202,7 @@ def test_nodes_change_places(tmp_path: Path) -> None:
 def test_all_is_there_after_a_reboot_of_the_head() -> None:
     reboot_head()
     check_all()
-    check_outside()
+    check_outside(COMMON_PORTS)
 
 
 def test_all_is_there_with_docker_on_the_head() -> None:
@@ -194,7 +219,7 @@ def test_all_is_there_with_docker_on_the_head() -> None:
     reboot_head()
     eventually(lambda: shell("head", "systemctl is-active docker.service"))
     check_all()
-    check_outside()
+    check_outside(COMMON_PORTS)
 
 
 @pytest.mark.parametrize("argument", ["rack_services_dhcp_range=10.77.0.2-10.77.0.9"])
