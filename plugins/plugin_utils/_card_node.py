@@ -108,8 +108,11 @@ def card_node(values: Mapping[str, Any]) -> CardNode:
 
 def problems(nodes: Sequence[CardNode]) -> list[str]:
     """Name all that is wrong with the nodes' inputs: value seen, value wanted, and the variable to set."""
-    found = [f"{node.name}: {problem}" for node in nodes for problem in _node_problems(node)]
-    return found + list(_shared(nodes))
+    found: dict[str, list[str]] = {}
+    for node in nodes:
+        for problem in _node_problems(node):
+            found.setdefault(problem, []).append(node.name)
+    return [f"{', '.join(names)}: {problem}" for problem, names in found.items()] + list(_shared(nodes))
 
 
 def _shared(nodes: Sequence[CardNode]) -> Iterator[str]:
