@@ -31,13 +31,16 @@ def in_node(node, *command):
     return subprocess.run(arguments, capture_output=True, text=True, check=False).stdout
 
 
+def state(node):
+    """Return the node's address, its gateway, and what is left of trials."""
+    script = f"ip -brief -4 address show dev eth0; ip route; ls -d {TRIAL} /etc/systemd/system/*bramble*"
+    output = in_node(node, "sh", "-c", script)
+    wanted = (r"^eth0\S* +\S+ +(.*\S)", r"^default via (\S+)", r"^/.*")
+    return tuple(" ".join(re.findall(pattern, output, re.MULTILINE)) for pattern in wanted)
+
+
 def address(node):
-    links = json.loads(in_node(node, "ip", "-j", "-4", "address", "show", "dev", "eth0") or "[]")
-    return " ".join(f"{entry['local']}/{entry['prefixlen']}" for link in links for entry in link["addr_info"])
-
-
-def gateway(node):
-    return " ".join(re.findall(r"default via (\S+)", in_node(node, "ip", "route")))
+    return state(node)[0]
 
 
 def has_trial(node, what=""):
@@ -68,11 +71,8 @@ def wait_until(condition, seconds, message):
         time.sleep(0.3)
 
 
-def check_all_is_as_before():
-    for node, expected in OLD.items():
-        assert (address(node), gateway(node)) == (expected, GATEWAY), node
-        assert not has_trial(node), node
-        assert "bramble" not in in_node(node, "ls", "/etc/systemd/system"), node
+def check_all_have(addresses):
+    assert {node: state(node) for node in NODES} == {node: (addresses[node], GATEWAY, "") for node in NODES}
 
 
 def descendants(process):
@@ -139,7 +139,7 @@ def test_wrong_prefix():
         assert "within 12 s" in error
         assert "set node_network_address and node_network_gateway" in error
         assert error.endswith("/24 again")
-    check_all_is_as_before()
+    check_all_have(OLD)
 
 
 def test_wrong_gateway():
@@ -147,7 +147,7 @@ def test_wrong_gateway():
     assert status == 2
     message = f"the gateway {NETWORK}.254 does not answer on eth0; wanted is a machine there that does"
     assert len(re.findall(rf"\[ERROR\]: .*{re.escape(message)}.*/24 again", output)) == len(NODES), output
-    check_all_is_as_before()
+    check_all_have(OLD)
 
 
 def test_controller_killed():
@@ -161,7 +161,7 @@ def test_controller_killed():
     status, output = change()
     assert (status, output.count("changed=0")) == (0, len(NODES)), output
     assert "an earlier change of the network was taken back: it was not confirmed within 20 s" in output
-    check_all_is_as_before()
+    check_all_have(OLD)
 
 
 def boot_all():
@@ -179,48 +179,7 @@ def boot_all():
 def test_node_restarted_in_between():
     with applied_and_then_controller_killed(timeout=600):
         boot_all()
-    check_all_is_as_before()
-
-
-def test_moved_and_kept_over_a_reboot(tmp_path):
-    status, output = change(change_offset=40)
-    assert status == 0, output
-    for node, expected in NEW.items():
-        assert f"{node} is at {expected.partition('/')[0]} now" in output
-    boot_all()
-    assert {node: (address(node), gateway(node)) for node in NODES} == {
-        node: (NEW[node], GATEWAY) for node in NODES
-    }
-    # Their keys are known there already.
-    moved = tmp_path / "moved.json"
-    hosts = {node: {"ansible_host": NEW[node].partition("/")[0]} for node in NODES}
-    moved.write_text(json.dumps({"rack": {"hosts": hosts}}))
-    status, output = change([moved], change_offset=40)
-    assert (status, output.count("changed=0")) == (0, len(NODES)), output
-    status, output = change([moved])
-    assert status == 0, output
-    check_all_is_as_before()
-
-
-def test_other_resolvers_do_not_interrupt():
-    for node in NODES:
-        source = OLD[node].partition("/")[0]
-        in_node(node, "sh", "-c", f"ping -i 0.2 -I {source} {GATEWAY} >/run/pings 2>&1 &")
-    status, output = change(change_resolver="192.0.2.54")
-    lost = {}
-    for node in NODES:
-        pings = in_node(node, "sh", "-c", "pkill -INT ping; sleep 0.5; cat /run/pings")
-        summary = re.search(r"(\d+) packets transmitted, (\d+) received", pings)
-        assert int(summary[1]) > 10, pings
-        lost[node] = int(summary[1]) - int(summary[2])
-    print(f"of a packet each 0.2 s were lost: {lost}")
-    assert status == 0, output
-    assert max(lost.values()) <= 1
-    for node in NODES:
-        resolvers = in_node(node, "sh", "-c", "cat /etc/resolv.conf; resolvectl dns 2>&1")
-        assert "192.0.2.54" in resolvers, node
-        assert "192.0.2.53" not in resolvers, node
-    assert change()[0] == 0
+    check_all_have(OLD)
 
 
 def test_address_of_another_is_refused():
@@ -253,3 +212,42 @@ def test_node_of_a_cluster_is_not_moved():
     for node in files:
         assert f"eth0 has {OLD[node]}, wanted is {NEW[node]}" in output
         assert address(node) == OLD[node]
+
+
+def test_other_resolvers_do_not_interrupt():
+    for node in NODES:
+        source = OLD[node].partition("/")[0]
+        in_node(node, "sh", "-c", f"ping -i 0.2 -I {source} {GATEWAY} >/run/pings 2>&1 &")
+    status, output = change(change_resolver="192.0.2.54")
+    lost = {}
+    for node in NODES:
+        pings = in_node(node, "sh", "-c", "pkill -INT ping; sleep 0.5; cat /run/pings")
+        summary = re.search(r"(\d+) packets transmitted, (\d+) received", pings)
+        assert int(summary[1]) > 10, pings
+        lost[node] = int(summary[1]) - int(summary[2])
+    print(f"of a packet each 0.2 s were lost: {lost}")
+    assert status == 0, output
+    assert max(lost.values()) <= 1
+    for node in NODES:
+        resolvers = in_node(node, "sh", "-c", "cat /etc/resolv.conf; resolvectl dns 2>&1")
+        assert "192.0.2.54" in resolvers, node
+        assert "192.0.2.53" not in resolvers, node
+
+
+def test_moved_and_kept_over_a_reboot(tmp_path):
+    # With the resolvers that they had before the last test.
+    status, output = change(change_offset=40)
+    assert status == 0, output
+    for node, expected in NEW.items():
+        assert f"{node} is at {expected.partition('/')[0]} now" in output
+    boot_all()
+    check_all_have(NEW)
+    # Their keys are known there already.
+    moved = tmp_path / "moved.json"
+    hosts = {node: {"ansible_host": NEW[node].partition("/")[0]} for node in NODES}
+    moved.write_text(json.dumps({"rack": {"hosts": hosts}}))
+    status, output = change([moved], change_offset=40)
+    assert (status, output.count("changed=0")) == (0, len(NODES)), output
+    status, output = change([moved])
+    assert status == 0, output
+    check_all_have(OLD)
