@@ -251,10 +251,14 @@ def test_a_mounted_device_or_image_is_refused(image: Card, tmp_path: Path) -> No
 
 def test_a_write_protected_device_is_refused(device: str, image: Card) -> None:
     command("blockdev", "--setro", device)
-    with pytest.raises(BootPartitionError, match="is read-only; wanted: a device that can be"):
-        open_boot(path=device, run=run, writable=True).__enter__()
-    with open_boot(path=device, run=run, writable=False) as boot:
-        assert boot.names() == ()
+    try:
+        with pytest.raises(BootPartitionError, match="is read-only; wanted: a device that can be"):
+            open_boot(path=device, run=run, writable=True).__enter__()
+        with open_boot(path=device, run=run, writable=False) as boot:
+            assert boot.names() == ()
+    finally:
+        # The loop device would keep it for whoever has it next.
+        command("blockdev", "--setrw", device)
 
 
 def test_what_is_no_card_is_refused(tmp_path: Path) -> None:
