@@ -141,7 +141,7 @@ def is_shell_script(name: str) -> bool:
 def unit(outcome: Outcome) -> None:
     """Run what needs no container: pure logic, modules on files and loop devices, the built collection."""
     # Without root some tests cannot run, which they say; the others do.
-    outcome.check("tools for cards", ["scripts/setup.sh", "cards"])
+    outcome.check("tools for cards and network", ["scripts/setup.sh", "cards", "network"])
     outcome.pytest("tests/unit")
 
 

@@ -2,7 +2,7 @@
 # Install what the demonstration and the tests need: the Python tools into .venv, and for each
 # GROUP also its Debian packages. Does nothing where all is there.
 #
-# usage: scripts/setup.sh [GROUP...]      GROUP: rack, cards, boot
+# usage: scripts/setup.sh [GROUP...]      GROUP: rack, cards, boot, network
 set -eu
 cd "$(dirname "$0")/.."
 
@@ -12,6 +12,8 @@ rack_packages="podman runc netavark aardvark-dns iptables nftables mmdebstrap gp
 cards_packages="mtools dosfstools fdisk e2fsprogs zstd xz-utils zip bmap-tools cloud-init openssh-client"
 # What makes an arm64 system and boots it.
 boot_packages="qemu-system-arm qemu-user-static binfmt-support arch-test mmdebstrap"
+# What reads the network's configurations in tests.
+network_packages="dnsmasq-base iproute2 iptables"
 
 say() { printf '%s\n' "$*" >&2; }
 
@@ -71,7 +73,8 @@ for group in "$@"; do
         rack) packages="$packages $rack_packages" ;;
         cards) packages="$packages $cards_packages" ;;
         boot) packages="$packages $boot_packages" ;;
-        *) say "unknown group $group; the groups are rack, cards and boot"; exit 2 ;;
+        network) packages="$packages $network_packages" ;;
+        *) say "unknown group $group; the groups are rack, cards, boot and network"; exit 2 ;;
     esac
 done
 # shellcheck disable=SC2086 # a list of names
