@@ -118,7 +118,7 @@ options:
   timeout:
     description:
       - How many seconds to wait for expected hosts after a change; a warning names those that were not seen.
-      - There is no waiting where hosts have to move yet.
+      - Where hosts have to move yet, there is waiting only with O(release), and then for their new leases.
     type: int
     default: 0
 """
@@ -272,13 +272,17 @@ class RackServices:
         self._have_started("chrony", changed=changed)
         return moves
 
-    def wait(self, services: core.Services, *, timeout: float) -> None:
+    def wait(self, services: core.Services, *, moves: list[core.Move], timeout: float) -> None:
         """Wait until each host that gets its address from here has it."""
         deadline = time.monotonic() + timeout
         missing = [host for host in services.leases if host.expected]
+        # Until one that moves has its new lease, another may have that address, and answer in its place.
+        moving = {move.name for move in moves}
         while missing:
             leases = core.leased_addresses(text=read_text(core.LEASES) or "")
-            missing = [host for host in missing if not self._has_come(host, leases)]
+            missing = [
+                host for host in missing if not self._has_come(host, leases, by_lease=host.name in moving)
+            ]
             if not missing or time.monotonic() > deadline:
                 break
             time.sleep(1)
@@ -289,9 +293,9 @@ class RackServices:
                 "address by DHCP: switch it off and on, or see rack_services_mac"
             )
 
-    def _has_come(self, host: core.Host, leases: Mapping[str, str]) -> bool:
-        if host.mac in leases:
-            return leases[host.mac] == host.address
+    def _has_come(self, host: core.Host, leases: Mapping[str, str], *, by_lease: bool) -> bool:
+        if host.mac in leases or by_lease:
+            return leases.get(host.mac) == host.address
         # One with the same address set for good needs no lease.
         return self.module.run_command(["ping", "-c", "1", "-W", "1", host.address])[0] == 0
 
@@ -339,8 +343,8 @@ def main() -> None:
     work = RackServices(module)
     try:
         moves = work.ensure(services, release=module.params["release"])
-        if work.changes and not module.check_mode and not moves:
-            work.wait(services, timeout=module.params["timeout"])
+        if work.changes and not module.check_mode and (module.params["release"] or not moves):
+            work.wait(services, moves=moves, timeout=module.params["timeout"])
     except PermissionError as error:
         module.fail_json(msg=f"{error}; wanted are the rights of root: set become to true")
     except (ValueError, OSError) as error:

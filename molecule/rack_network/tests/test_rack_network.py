@@ -191,8 +191,9 @@ def test_nodes_change_places(tmp_path: Path) -> None:
         *("-e", f"rack_services_bootptab={bootptab}"),
         *("-e", f"address_of_pi_2={NODES['pi-3']}", "-e", f"address_of_pi_3={NODES['pi-2']}"),
     )
-    check_address("pi-2", NODES["pi-3"])
-    check_address("pi-3", NODES["pi-2"])
+    # The run waits for the leases; a node has the address of its lease a moment later.
+    eventually(lambda: check_address("pi-2", NODES["pi-3"]), seconds=5)
+    eventually(lambda: check_address("pi-3", NODES["pi-2"]), seconds=5)
     converge()
     check_all()
     leases = shell("head", "cut -d ' ' -f 3 /var/lib/misc/dnsmasq.leases").split()
