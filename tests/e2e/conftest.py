@@ -21,7 +21,9 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 BIN = Path(sys.executable).parent
-RACK_NAME = "e2e"
+# Two runs on one machine need different ones; with E2E_KEEP=yes the rack is left for the next run.
+RACK_NAME = os.environ.get("E2E_RACK", "e2e")
+RACK_SUBNET = os.environ.get("E2E_SUBNET", "10.89.90.0/24")
 # Not the default, so that it is seen to be followed.
 POD_CIDR = "10.200.0.0/16"
 ENVIRONMENT = {**os.environ, "LC_ALL": "C.UTF-8", "ANSIBLE_FORCE_COLOR": "0"}
@@ -119,7 +121,7 @@ def rack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rack]:
     text = hosts.read_text()
     changes = {
         "rack_name: demo": f"rack_name: {RACK_NAME}\n    control_plane_pod_cidr: {POD_CIDR}",
-        "10.89.60.0/24": "10.89.90.0/24",
+        "10.89.60.0/24": RACK_SUBNET,
     }
     for ours, theirs in changes.items():
         assert text.count(ours) == 1
@@ -127,4 +129,12 @@ def rack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rack]:
     hosts.write_text(text)
     rack = Rack(inventory)
     yield rack
-    rack.playbook("playbooks/rack_destroy.yml")
+    if os.environ.get("E2E_KEEP") != "yes":
+        rack.playbook("playbooks/rack_destroy.yml")
+
+
+@pytest.fixture(scope="session")
+def cluster(rack: Rack) -> Rack:
+    """Return the rack with a cluster on it, which its tests leave as they found it."""
+    rack.run("make", "demo", f"INVENTORY={rack.inventory}")
+    return rack
