@@ -62,8 +62,6 @@ class NetbootTreeError(ValueError):
 class NfsBoot(NamedTuple):
     """How a kernel of the image comes to a root over NFS."""
 
-    #: ``4.1`` or ``3``.
-    version: str
     #: Whether an initramfs mounts it; else the kernel does so by itself.
     initramfs: bool
     why: str
@@ -111,25 +109,28 @@ def judge_nfs(*, kernels: Mapping[str, str], initramfs_files: Sequence[str] | No
     names, None if there is none.
     """
     if mount_nfs(kernels=kernels):
-        return NfsBoot("4.1", False, "the kernel mounts it by itself")
+        return NfsBoot(False, "the kernel mounts it by itself")
     if initramfs_files is None:
         raise NetbootTreeError(
             "the image boots without an initramfs, and NFS is not built into its kernels "
-            f"({', '.join(sorted(kernels)) or 'there are none in /lib/modules'}); wanted is one of both: "
-            "set flash_image "
-            "to an image such as Raspberry Pi OS or Debian"
+            f"({', '.join(sorted(kernels)) or 'there are none in /lib/modules'}); wanted is one of both: set "
+            "flash_image to an image such as Raspberry Pi OS or Debian"
         )
     names = {name.rsplit("/", 1)[-1] for name in initramfs_files}
     modules = {re.sub(r"\.ko(\.[a-z0-9]+)?$", "", name) for name in names}
-    if "nfs" not in modules:
-        raise NetbootTreeError(
-            "the image's initramfs has no module nfs; wanted is one made with MODULES=most, or with nfs in "
-            "/etc/initramfs-tools/modules: set flash_image to such an image"
-        )
-    missing = sorted({"nfsv4"} - modules) + sorted({"busybox"} - names)
+    missing = [
+        *([] if "scripts/nfs" in initramfs_files else ["script nfs of initramfs-tools"]),
+        *([] if "nfsv4" in modules else ["module nfsv4"]),
+        *([] if "busybox" in names else ["busybox"]),
+    ]
     if missing:
-        return NfsBoot("3", True, f"the initramfs has no {' and no '.join(missing)}, which NFS 4 takes")
-    return NfsBoot("4.1", True, "the initramfs mounts it by busybox")
+        raise NetbootTreeError(
+            f"the image's initramfs has no {' and no '.join(missing)}, which a root over NFS takes; "
+            "wanted is one of "
+            "initramfs-tools, made with MODULES=most and with the package busybox: set flash_image to "
+            "such an image"
+        )
+    return NfsBoot(True, "the initramfs mounts it by busybox")
 
 
 def initramfs_names(*, config: str) -> tuple[list[str], bool]:
@@ -161,23 +162,18 @@ def cmdline_wanted(
     *, line: str, server: str, path: str, boot: NfsBoot, present: Sequence[str]
 ) -> tuple[Wanted, str]:
     """Say what the command line is to have, and how the line reads without what is of a card."""
-    root = f"nfsroot={server}:{path},vers={boot.version},proto=tcp,port=2049"
-    if boot.version == "3":
-        # klibc's nfsmount knows neither of both names, and takes TCP and the port by itself.
-        root = f"nfsroot={server}:{path},vers=3"
+    root = f"nfsroot={server}:{path},vers=4.1,proto=tcp,port=2049"
     ours = ["root=/dev/nfs", root, "rw", "ip=dhcp", "rootwait"]
-    if boot.version != "3" and boot.initramfs:
+    if boot.initramfs:
         ours.append(f"boot={NFS4_BOOT}")
     kept = [token for token in split(line=line) if key_of(token) not in _CARD_KEYS]
     return Wanted(present=(*ours, *present)), " ".join(kept)
 
 
-def fstab(*, text: str, server: str, path: str, mount_point: str, version: str) -> str:
+def fstab(*, text: str, server: str, path: str, mount_point: str) -> str:
     """Take the card's file systems out of an fstab, and have the boot partition over NFS."""
     # With addr= the kernel mounts it as well where there is no mount.nfs.
     ours = f"{server}:{path} {mount_point} nfs4 vers=4.1,proto=tcp,addr={server} 0 0"
-    if version == "3":
-        ours = f"{server}:{path} {mount_point} nfs vers=3,proto=tcp,mountproto=tcp,nolock,addr={server} 0 0"
     kept = []
     for line in text.splitlines():
         fields = line.split()

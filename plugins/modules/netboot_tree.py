@@ -154,13 +154,8 @@ boot:
   returned: success
   type: str
   sample: /srv/netboot/tftp/6a1b9c04
-nfs_version:
-  description: The version of NFS that the tree boots with, C(4.1) or C(3); empty if there is no tree yet.
-  returned: success
-  type: str
-  sample: "4.1"
 why:
-  description: Why this version; empty if there is no tree yet.
+  description: How the node comes to its root over NFS 4.1; empty if there is no tree yet.
   returned: success
   type: str
   sample: the kernel mounts it by itself
@@ -243,7 +238,7 @@ class NetbootTree:
         self._state_path = f"{top}/state/{node}.json"
         self.root = f"{top}/nfs/{node}"
         self.boot = f"{top}/tftp/{self._options['serial']}"
-        self.nfs = core.NfsBoot("", False, "")
+        self.nfs = core.NfsBoot(False, "")
         self.host_key = ""
 
     # What is there
@@ -383,7 +378,6 @@ class NetbootTree:
             "node": self._options["node"],
             "serial": self._options["serial"],
             "image": {"name": prepared.name, "sha256": prepared.image_map.sha256},
-            "nfs_version": nfs.version,
             "initramfs": nfs.initramfs,
             "why": nfs.why,
         }
@@ -469,7 +463,6 @@ class NetbootTree:
                 server=options["server"],
                 path=self.boot,
                 mount_point=mount_point,
-                version=nfs.version,
             ),
         )
         root.write("etc/hostname", f"{options['node']}\n")
@@ -478,7 +471,7 @@ class NetbootTree:
             root.write("etc/resolv.conf", core.resolv_conf(resolvers=options["resolvers"]), mode=0o644)
         if options["timezone"]:
             root.link("etc/localtime", f"/usr/share/zoneinfo/{options['timezone']}")
-        if nfs.initramfs and nfs.version != "3":
+        if nfs.initramfs:
             root.write(core.NFS4_SCRIPT_PATH, core.NFS4_SCRIPT)
         self._put_services_right(root)
         self._put_user_right(root)
@@ -509,43 +502,22 @@ class NetbootTree:
         for path in filter(None, (layout.path, layout.pending)):
             name = path.lstrip("/")
             line = read_line(data=boot.read(name) or b"", path=path)
-            having, kept = core.cmdline_wanted(
-                line=line,
-                server=options["server"],
-                path=self.root,
-                boot=nfs,
-                present=options["cmdline_present"],
-            )
-            new = edit_line(line=kept, wanted=having)
-            # What the node itself has put in another order is left so.
-            if sorted(split(line=new)) != sorted(split(line=line)):
+            new = self._line(line, nfs)
+            if new != line:
                 files[name] = f"{new}\n".encode()
         if RASPI_FIRMWARE_EXTRA in (root.read(RASPI_FIRMWARE_HOOK.lstrip("/")) or ""):
             # Debian makes cmdline.txt anew out of these at each update of its kernel.
             extra, settings = RASPI_FIRMWARE_EXTRA.lstrip("/"), RASPI_FIRMWARE_SETTINGS.lstrip("/")
-            having, kept = core.cmdline_wanted(
-                line=" ".join((root.read(extra) or "").split()),
-                server=options["server"],
-                path=self.root,
-                boot=nfs,
-                present=options["cmdline_present"],
-            )
-            having = having._replace(
-                present=tuple(
-                    token for token in having.present if token not in ("root=/dev/nfs", "rw", "rootwait")
-                )
-            )
-            root.write(extra, f"{edit_line(line=kept, wanted=having)}\n")
-            lines = [
-                line for line in (root.read(settings) or "").splitlines() if not line.startswith("ROOTPART=")
-            ]
+            line = " ".join((root.read(extra) or "").split())
+            root.write(extra, f"{self._line(line, nfs, without=('root=/dev/nfs', 'rw', 'rootwait'))}\n")
+            lines = [line for line in (root.read(settings) or "").splitlines() if "ROOTPART=" not in line[:9]]
             root.write(settings, "\n".join([*lines, "ROOTPART=/dev/nfs"]) + "\n")
         config = list(options["config_txt"])
         if not nfs.initramfs:
             config.append({"section": "all", "setting": "auto_initramfs", "value": "0"})
         result = apply_seed(boot=boot, seed=make_seed(files=files, config_txt=config), dry_run=self._dry_run)
         self.changes += [f"{name} on the boot partition" for name in result.changed]
-        if fresh and nfs.initramfs and nfs.version != "3":
+        if fresh and nfs.initramfs:
             archive = core.initramfs_archive(files={f"scripts/{core.NFS4_BOOT}": core.NFS4_SCRIPT})
             for name in self._initramfs(boot):
                 with open(f"{boot.where}/{name}", "rb") as file:
@@ -553,6 +525,20 @@ class NetbootTree:
                 with open(f"{boot.where}/{name}.new", "wb") as file:
                     file.write(archive + data)
                 os.replace(f"{boot.where}/{name}.new", f"{boot.where}/{name}")
+
+    def _line(self, line: str, nfs: core.NfsBoot, *, without: tuple[str, ...] = ()) -> str:
+        """Return a command line with what the boot over the network takes."""
+        having, kept = core.cmdline_wanted(
+            line=line,
+            server=self._options["server"],
+            path=self.root,
+            boot=nfs,
+            present=self._options["cmdline_present"],
+        )
+        having = having._replace(present=tuple(token for token in having.present if token not in without))
+        new = edit_line(line=kept, wanted=having)
+        # What the node itself has put in another order is left so.
+        return line if sorted(split(line=new)) == sorted(split(line=line)) else new
 
     def _put_services_right(self, root: TreeFiles) -> None:
         units = "etc/systemd/system"
@@ -650,14 +636,14 @@ class NetbootTree:
                 self._take_place()
                 state = self._state(self._state_path)
             else:
-                nfs = core.NfsBoot(state["nfs_version"], state["initramfs"], state["why"])
+                nfs = core.NfsBoot(state["initramfs"], state["why"])
                 root = TreeFiles(root=self.root, dry_run=self._dry_run)
                 self._put_right(root, self.boot, nfs, fresh=False)
                 if os.path.isdir(self._before) and root.exists(core.BOOTED):
                     self.changes.append(f"remove {self._before}")
                     if not self._dry_run:
                         shutil.rmtree(self._before)
-            self.nfs = core.NfsBoot(state["nfs_version"], state["initramfs"], state["why"])
+            self.nfs = core.NfsBoot(state["initramfs"], state["why"])
             self.host_key = (TreeFiles(root=self.root, dry_run=True).read(f"{_HOST_KEY}.pub") or "").strip()
 
     def _follow_serial(self, state: dict[str, Any]) -> None:
@@ -758,7 +744,6 @@ def main() -> None:
         changes=tree.changes,
         root=tree.root,
         boot=tree.boot,
-        nfs_version=tree.nfs.version,
         why=tree.nfs.why,
         host_key=tree.host_key,
     )
