@@ -12,7 +12,7 @@ from typing import NamedTuple
 from ansible_collections.bramble.pi.plugins.module_utils._kernel_cmdline import Wanted, key_of, split
 
 #: The last eight hex digits of the serial number, which the firmware asks the TFTP server for.
-_SERIAL = re.compile(r"[0-9a-f]{8}")
+SERIAL = re.compile(r"[0-9a-f]{8}")
 
 #: The name in ``boot=``, by which initramfs-tools finds the script.
 NFS4_BOOT = "nfs4"
@@ -77,7 +77,7 @@ class User(NamedTuple):
 
 def check_serial(*, serial: str, node: str) -> str:
     """Return the serial number, or refuse what the firmware would not ask for."""
-    if _SERIAL.fullmatch(serial) is None:
+    if SERIAL.fullmatch(serial) is None:
         raise NetbootTreeError(
             f"the serial number of {node} is {serial!r}; wanted are the last eight digits of the line "
             "Serial in "
@@ -149,7 +149,13 @@ def initramfs_archive(*, files: Mapping[str, str]) -> bytes:
     https://docs.kernel.org/driver-api/early-userspace/buffer-format.html
     """
     archive = b""
-    entries = [*((name, text.encode(), 0o100644) for name, text in files.items()), ("TRAILER!!!", b"", 0)]
+    # The kernel makes no folder that is not in it.
+    folders = dict.fromkeys(name.rpartition("/")[0] for name in files)
+    entries = [
+        *((name, b"", 0o040755) for name in folders if name),
+        *((name, text.encode(), 0o100644) for name, text in files.items()),
+        ("TRAILER!!!", b"", 0),
+    ]
     for number, (name, data, mode) in enumerate(entries, start=1):
         fields = (number, mode, 0, 0, 1, 0, len(data), 0, 0, 0, 0, len(name) + 1, 0)
         archive += b"070701" + b"".join(b"%08x" % field for field in fields) + name.encode() + b"\0"
