@@ -27,7 +27,7 @@ class CaCertError(ValueError):
     """The text is not a CA certificate in PEM form."""
 
 
-def _element(*, der: bytes, offset: int, end: int, tag: int, field: str) -> tuple[int, int]:
+def element(*, der: bytes, offset: int, end: int, tag: int, field: str) -> tuple[int, int]:
     """Return where the content of the DER element at offset begins and ends."""
     if offset + 2 > end:
         raise CaCertError(f"the certificate ends before its {field}")
@@ -50,11 +50,11 @@ def _element(*, der: bytes, offset: int, end: int, tag: int, field: str) -> tupl
 
 def _subject_public_key_info(der: bytes) -> bytes:
     """Return the encoded SubjectPublicKeyInfo of a DER certificate (RFC 5280, section 4.1)."""
-    offset, end = _element(der=der, offset=0, end=len(der), tag=_SEQUENCE, field="outer sequence")
-    offset, end = _element(der=der, offset=offset, end=end, tag=_SEQUENCE, field="TBSCertificate")
+    offset, end = element(der=der, offset=0, end=len(der), tag=_SEQUENCE, field="outer sequence")
+    offset, end = element(der=der, offset=offset, end=end, tag=_SEQUENCE, field="TBSCertificate")
     # Version 1 certificates leave the version out.
     if der[offset : offset + 1] == bytes([_EXPLICIT_VERSION]):
-        _start, offset = _element(der=der, offset=offset, end=end, tag=_EXPLICIT_VERSION, field="version")
+        _start, offset = element(der=der, offset=offset, end=end, tag=_EXPLICIT_VERSION, field="version")
     for tag, field in (
         (_INTEGER, "serial number"),
         (_SEQUENCE, "signature algorithm"),
@@ -62,8 +62,8 @@ def _subject_public_key_info(der: bytes) -> bytes:
         (_SEQUENCE, "validity"),
         (_SEQUENCE, "subject"),
     ):
-        _start, offset = _element(der=der, offset=offset, end=end, tag=tag, field=field)
-    _start, after = _element(der=der, offset=offset, end=end, tag=_SEQUENCE, field="SubjectPublicKeyInfo")
+        _start, offset = element(der=der, offset=offset, end=end, tag=tag, field=field)
+    _start, after = element(der=der, offset=offset, end=end, tag=_SEQUENCE, field="SubjectPublicKeyInfo")
     return der[offset:after]
 
 
