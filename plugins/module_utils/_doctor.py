@@ -57,16 +57,6 @@ KINDS = {
         "the node cannot be reached or examined",
         "see that it is switched on and at its address: ssh to it by hand, docs/network.md",
     ),
-    "node_not_ready": Kind(
-        (ERROR,),
-        "the cluster says that the node is not Ready",
-        "mend what else is told of this node, else: kubectl describe node {node}",
-    ),
-    "not_in_cluster": Kind(
-        (INFO,),
-        "the node is not part of a cluster (yet)",
-        "ansible-playbook -i INVENTORY bramble.pi.site --limit {host}",
-    ),
     "kubelet": Kind(
         (ERROR, WARNING),
         "the kubelet of a node of the cluster is down, with the cause; or it does not start at boot",
@@ -76,6 +66,16 @@ KINDS = {
         (ERROR, WARNING),
         "containerd, docker or cri-docker is down, with the cause; or it does not start at boot",
         "{mend}",
+    ),
+    "node_not_ready": Kind(
+        (ERROR,),
+        "the cluster says that the node is not Ready",
+        "mend what else is told of this node, else: kubectl describe node {node}",
+    ),
+    "not_in_cluster": Kind(
+        (INFO,),
+        "the node is not part of a cluster (yet)",
+        "ansible-playbook -i INVENTORY bramble.pi.site --limit {host}",
     ),
     "read_only": Kind(
         (ERROR,),
@@ -123,7 +123,7 @@ KINDS = {
     ),
     "certificate": Kind(
         (ERROR, WARNING),
-        "a certificate of Kubernetes has expired (error), or will within doctor_certificate_days, or cannot be"
+        "a certificate of Kubernetes has expired (error) or will within doctor_certificate_days, or cannot be"
         " read",
         "{mend}",
     ),
@@ -232,7 +232,8 @@ def _unit_state(unit: Mapping[str, str]) -> str:
     if unit.get("Result", "success") != "success":
         return f"{state}, {unit['Result']} {unit.get('ExecMainStatus', '')}".rstrip()
     if unit.get("ActiveState") == "inactive":
-        return f"{state}: it was stopped, or never started"
+        since = unit.get("InactiveEnterTimestamp")
+        return f"{state}: it was {f'stopped at {since}' if since else 'never started'}"
     return (
         state if unit.get("ExecMainStatus", "0") == "0" else f"{state}, exit status {unit['ExecMainStatus']}"
     )
@@ -314,7 +315,7 @@ def _certificate_mend(path: str) -> str:
     name = path.rpartition("/")[2]
     if name == "kubelet-client-current.pem":
         return (
-            "the kubelet renews it by itself: sudo systemctl restart kubelet; if it has expired, take the node"
+            "the kubelet renews it: sudo systemctl restart kubelet; if it has expired, take the node"
             " out with bramble.pi.reset --limit and bring it in again with bramble.pi.site"
         )
     if name.endswith("ca.crt"):

@@ -18,6 +18,7 @@ SYSTEMCTL_PROPERTIES = (
     "UnitFileState",
     "Result",
     "ExecMainStatus",
+    "InactiveEnterTimestamp",
 )
 
 

@@ -12,7 +12,7 @@ short_description: Say what is wrong with a node, and what mends it
 version_added: '0.1.0'
 description:
   - Looks at what makes clusters of Raspberry Pis fail - power, heat, card, memory, clock, kernel, container
-    runtime, kubelet, certificates - and names each fault with what was seen, what is wanted and what mends it.
+    runtime, kubelet, certificates - and names each fault with what was seen, what is wanted, what mends it.
   - Works before and after a node is part of a cluster.
   - Changes nothing. With O(fsync) it writes to a file without a name, which is gone when the module ends,
     however it ends; not in check mode.
