@@ -60,12 +60,12 @@ KINDS = {
     "kubelet": Kind(
         (ERROR, WARNING),
         "the kubelet of a node of the cluster is down, with the cause; or it does not start at boot",
-        "{mend}",
+        "sudo systemctl start kubelet (or unmask, enable), or what the cause told asks for",
     ),
     "runtime": Kind(
         (ERROR, WARNING),
         "containerd, docker or cri-docker is down, with the cause; or it does not start at boot",
-        "{mend}",
+        "sudo systemctl start containerd (or docker; unmask, enable), or what the cause told asks for",
     ),
     "node_not_ready": Kind(
         (ERROR,),
@@ -125,7 +125,8 @@ KINDS = {
         (ERROR, WARNING),
         "a certificate of Kubernetes has expired (error) or will within doctor_certificate_days, or cannot be"
         " read",
-        "{mend}",
+        "sudo kubeadm certs renew all, then restart the control plane's pods; for the kubelet's own:"
+        " sudo systemctl restart kubelet",
     ),
     "machine_id": Kind(
         (ERROR,),
@@ -196,12 +197,14 @@ class Wanted(NamedTuple):
     now: datetime | None = None
 
 
-def finding(check: str, severity: str, *, evidence: str, wanted: str, **values: str) -> Finding:
-    """Make a finding of its kind; the values are those of the kind's remedy."""
+def finding(
+    check: str, severity: str, *, evidence: str, wanted: str, remedy: str | None = None, **values: str
+) -> Finding:
+    """Make a finding of its kind; the values are those of the kind's remedy, unless there is a closer one."""
     kind = KINDS[check]
     if severity not in kind.severities:
         raise ValueError(f"{check} is never {severity}")
-    return Finding(check, severity, evidence, wanted, kind.mend.format(**values))
+    return Finding(check, severity, evidence, wanted, remedy or kind.mend.format(**values))
 
 
 # Units
@@ -242,13 +245,13 @@ def _unit_state(unit: Mapping[str, str]) -> str:
 def _judge_unit(name: str, *, unit: dict[str, str], down: bool, journal: str, host: str) -> Iterator[Finding]:
     check = "kubelet" if name == "kubelet" else "runtime"
     if not down:
-        if is_active(unit) and unit.get("UnitFileState") == "disabled":
+        if is_active(unit) and unit.get("UnitFileState") in ("disabled", "masked"):
             yield finding(
                 check,
                 WARNING,
-                evidence=f"{name} runs, but is disabled",
+                evidence=f"{name} runs, but is {unit['UnitFileState']}",
                 wanted="enabled, so that it starts at boot",
-                mend=f"sudo systemctl enable {name}",
+                remedy=f"sudo systemctl unmask {name} && sudo systemctl enable {name}",
             )
         return
     evidence = f"{name} {_unit_state(unit)}"
@@ -263,7 +266,7 @@ def _judge_unit(name: str, *, unit: dict[str, str], down: bool, journal: str, ho
             line, meaning = cause
             evidence = f"{evidence}: {line}"
             mend = f"{meaning}; then: sudo systemctl restart {name}" if meaning else mend
-    yield finding(check, ERROR, evidence=evidence, wanted="active (running)", mend=mend)
+    yield finding(check, ERROR, evidence=evidence, wanted="active (running)", remedy=mend)
 
 
 # Files and devices
@@ -337,20 +340,21 @@ def _judge_certificates(
                 WARNING,
                 evidence=f"{path}: {certificate['error']}",
                 wanted="a certificate in PEM form",
-                mend=_certificate_mend(path),
+                remedy=_certificate_mend(path),
             )
             continue
         left = parse_time(certificate["expires"]) - now
         if left < timedelta(days=days):
             expired = left < timedelta(0)
-            span = f"{abs(left) // timedelta(days=1)} days"
+            number = abs(left) // timedelta(days=1)
+            span = f"{number} day{'' if number == 1 else 's'}"
             evidence = f"{path} has expired {span} ago" if expired else f"{path} expires in {span}"
             yield finding(
                 "certificate",
                 ERROR if expired else WARNING,
                 evidence=f"{evidence}, at {certificate['expires']}",
                 wanted=f"{days} days or more",
-                mend=_certificate_mend(path),
+                remedy=_certificate_mend(path),
             )
 
 

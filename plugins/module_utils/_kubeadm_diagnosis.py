@@ -148,6 +148,10 @@ _KUBELET_SAYINGS = (
         "an image cannot be had; kube_packages_image_archives",
     ),
     (r"no space left on device", "the disk is full"),
+    (
+        r"failed to load [Kk]ubelet config file .*",
+        "the kubelet's configuration cannot be read; mend what it names",
+    ),
 )
 
 # What the container runtimes write when they give up, and what it means.
@@ -344,7 +348,11 @@ def unit_cause(*, journal: str) -> tuple[str, str | None] | None:
         text="\n".join(own), sayings=_RUNTIME_SAYINGS
     )
     if known:
-        return _ANY_JOURNAL_PREFIX.sub("", known[0]), known[1]
+        return _without_prefix(known[0]), known[1]
     fatal = [line for line in own if _GIVES_UP.search(line)]
     lines = fatal or errors or [line for line in own if line.strip()]
-    return (_shortened(text=_ANY_JOURNAL_PREFIX.sub("", lines[-1])), None) if lines else None
+    return (_shortened(text=_without_prefix(lines[-1])), None) if lines else None
+
+
+def _without_prefix(line: str) -> str:
+    return _KLOG_ERROR.sub("", _ANY_JOURNAL_PREFIX.sub("", line))

@@ -153,7 +153,7 @@ _CERTIFICATES = (
 )
 _KUBECONFIGS = ("admin.conf", "super-admin.conf", "controller-manager.conf", "scheduler.conf")
 _THROTTLED = "/sys/devices/platform/soc/soc:firmware/get_throttled"
-_JOURNAL_LINES = 200
+_JOURNAL_LINES = 400
 # As etcd's own advice measures it: https://etcd.io/docs/latest/op-guide/hardware/#disks
 _BLOCK = b"\0" * 2300
 _WRITES = 200

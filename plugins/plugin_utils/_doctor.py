@@ -50,7 +50,8 @@ def _cluster_nodes(nodes: Mapping[str, Any] | None) -> dict[str, dict[str, Any]]
     found = {}
     for item in (nodes or {}).get("items", []):
         status = item.get("status", {})
-        ready = next((each for each in status.get("conditions", []) if each["type"] == "Ready"), {})
+        conditions = {each["type"]: each for each in status.get("conditions", [])}
+        ready = conditions.get("Ready", {})
         found[item["metadata"]["name"]] = {
             "ready": ready.get("status") == "True",
             "message": ready.get("message") or "it has not reported yet",

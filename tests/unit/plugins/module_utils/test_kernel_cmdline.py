@@ -435,3 +435,15 @@ def test_reboot_is_required_for_what_the_kernel_lacks(
 
 def test_nothing_in_common_counts_for_nothing() -> None:
     assert prepended_length(line="root=a", running="BOOT_IMAGE=/vmlinuz ro quiet") == 0
+
+
+@pytest.mark.parametrize(
+    ("line", "running", "missing"),
+    [
+        ("console=serial0,115200 rootwait", "vc_mem.mem_size=1 console=ttyAMA0,115200 rootwait", []),
+        ("rootwait cgroup_memory=1 quiet", "cgroup_disable=memory rootwait", ["cgroup_memory=1", "quiet"]),
+        ("", "rootwait", []),
+    ],
+)
+def test_not_running(line: str, running: str, missing: list[str]) -> None:
+    assert core.not_running(tokens=core.split(line=line), running=running) == missing
