@@ -10,7 +10,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Callable
 
-from ansible_collections.bramble.pi.plugins.filter.node_names import node_names
 from ansible_collections.bramble.pi.plugins.plugin_utils import _doctor
 from ansible_collections.bramble.pi.plugins.plugin_utils._os_prep import RACK_GROUPS
 
@@ -20,8 +19,8 @@ short_description: Say what is wrong with a rack
 version_added: '0.1.0'
 author: bramble.pi contributors (@bramble-pi)
 description:
-  - Brings together what M(bramble.pi.doctor#module) said of each host and what the cluster says of its nodes,
-    and judges what no node can see alone, such as a machine-id that two nodes have.
+  - Brings together what M(bramble.pi.doctor#module) said of each host, and judges what no node can see alone,
+    such as a machine-id that two nodes have.
 positional: _input, groups, hosts
 options:
   _input:
@@ -37,10 +36,6 @@ options:
     type: list
     elements: str
     required: true
-  nodes:
-    description: What C(kubectl get nodes -o json) printed; empty without an answer.
-    type: str
-    default: ''
   fail_on:
     description: From which severity on a finding counts as a failure; V(never) for none.
     type: str
@@ -111,20 +106,11 @@ def _role(host: str, groups: Mapping[str, Sequence[str]]) -> str:
     return "worker" if host in groups.get("workers", ()) else _doctor.HEAD
 
 
-def _nodes(text: str) -> dict[str, Any] | None:
-    try:
-        nodes = json.loads(text)
-    except ValueError:
-        return None
-    return nodes if isinstance(nodes, dict) and "items" in nodes else None
-
-
 def doctor_report(
     hostvars: Mapping[str, Mapping[str, Any]],
     groups: Mapping[str, Sequence[str]],
     hosts: Sequence[str],
     *,
-    nodes: str = "",
     fail_on: str = "error",
     receipts: str = "",
     inventory: str = "my-rack",
@@ -135,9 +121,7 @@ def doctor_report(
     report = _doctor.judge(
         results={host: hostvars[host].get("__doctor_seen", {}) for host in ordered},
         roles={host: _role(host, groups) for host in ordered},
-        names=node_names(hostvars, groups),
         addresses={host: str(hostvars[host].get("ansible_host", host)) for host in ordered},
-        nodes=_nodes(nodes),
         receipts=_receipts(folder=receipts, hosts=ordered) if receipts else {},
         inventory=inventory,
     )

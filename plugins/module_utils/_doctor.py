@@ -67,6 +67,11 @@ KINDS = {
         "containerd, docker or cri-docker is down, with the cause; or it does not start at boot",
         "sudo systemctl start containerd (or docker; unmask, enable), or what the cause told asks for",
     ),
+    "api": Kind(
+        (ERROR,),
+        "the cluster's API server does not answer to the node, or refuses it",
+        "mend the control plane first; if others reach it, the network between (port 6443), or the clock",
+    ),
     "node_not_ready": Kind(
         (ERROR,),
         "the cluster says that the node is not Ready",
@@ -447,18 +452,29 @@ def parse_time(text: str) -> datetime:
     return datetime.strptime(text, "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=timezone.utc)
 
 
+def _judge_member(node: Mapping[str, Any], wanted: Wanted) -> Iterator[Finding]:
+    state, member = node["kubernetes"]["state"], node["member"]
+    if state not in IN_CLUSTER:
+        seen = "kubeadm was cut short here" if state == "partial" else "not part of a cluster"
+        yield finding("not_in_cluster", INFO, evidence=seen, wanted="part of it", host=wanted.host)
+    elif member and member["state"] == "missing":
+        seen = f"the cluster does not know it: {member['message']}"
+        yield finding("not_in_cluster", INFO, evidence=seen, wanted="part of it", host=wanted.host)
+    elif member and member["state"] == "silent":
+        evidence = f"{node['kubernetes']['server']}: {member['message']}"
+        yield finding("api", ERROR, evidence=evidence, wanted="an answer")
+    elif member and member["state"] == "not ready":
+        evidence = f"not Ready: {member['message']}"
+        yield finding(
+            "node_not_ready", ERROR, evidence=evidence, wanted="Ready", node=node["hostname"].lower()
+        )
+
+
 def judge(
     *, node: Mapping[str, Any], wanted: Wanted, journals: Mapping[str, str] | None = None
 ) -> list[Finding]:
     """List what is wrong with a node, the worst first. ``journals`` are those of the units that are down."""
-    findings: list[Finding] = []
-    if node["kubernetes"]["state"] not in IN_CLUSTER:
-        seen = (
-            "kubeadm was cut short here"
-            if node["kubernetes"]["state"] == "partial"
-            else "not part of a cluster"
-        )
-        findings.append(finding("not_in_cluster", INFO, evidence=seen, wanted="part of it", host=wanted.host))
+    findings = list(_judge_member(node, wanted))
     down = down_units(node=node)
     for name, unit in node["units"].items():
         journal = (journals or {}).get(name, "")

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import re
 from collections.abc import Sequence
@@ -89,3 +90,27 @@ def latency(*, seconds: Sequence[float]) -> dict[str, Any] | None:
         return round(ranked[max(0, math.ceil(part * len(ranked)) - 1)] * 1000, 2)
 
     return {"writes": len(ranked), "p50_ms": percentile(0.5), "p99_ms": percentile(0.99)}
+
+
+def membership(*, code: int, output: str, errors: str) -> dict[str, Any]:
+    """Say how a node is to its cluster, from what the API server answered to ``kubectl get --raw``."""
+    member: dict[str, Any] = dict.fromkeys(("address", "kubelet", "runtime"))
+    if code != 0:
+        lines = [line.strip() for line in errors.splitlines() if line.strip()]
+        message = lines[-1] if lines else "no answer within the time"
+        return {**member, "state": "missing" if "(NotFound)" in message else "silent", "message": message}
+    try:
+        status = json.loads(output)["status"]
+        conditions = {each["type"]: each for each in status.get("conditions", [])}
+        addresses = {each["type"]: each["address"] for each in status.get("addresses", [])}
+        info = status.get("nodeInfo", {})
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return {**member, "state": "silent", "message": "its answer is not that of an API server"}
+    ready = conditions.get("Ready", {})
+    return {
+        "address": addresses.get("InternalIP"),
+        "kubelet": info.get("kubeletVersion"),
+        "runtime": info.get("containerRuntimeVersion"),
+        "state": "ready" if ready.get("status") == "True" else "not ready",
+        "message": ready.get("message") or "it has not reported yet",
+    }

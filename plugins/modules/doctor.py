@@ -13,7 +13,7 @@ version_added: '0.1.0'
 description:
   - Looks at what makes clusters of Raspberry Pis fail - power, heat, card, memory, clock, kernel, container
     runtime, kubelet, certificates - and names each fault with what was seen, what is wanted, what mends it.
-  - Works before and after a node is part of a cluster.
+  - Works before and after a node is part of a cluster; of a cluster it asks how it sees the node.
   - Changes nothing. With O(fsync) it writes to a file without a name, which is gone when the module ends,
     however it ends; not in check mode.
 author:
@@ -114,7 +114,7 @@ node:
   description:
     - What was seen - the facts of M(bramble.pi.node_facts#module) and, beside them, C(model), C(uptime),
       C(temperature), C(throttled), C(page_size), C(vxlan), C(memory), C(disks), C(certificates), C(units),
-      C(cmdline) and C(fsync).
+      C(cmdline), C(member) (how the cluster sees it) and C(fsync).
   returned: success
   type: dict
   sample: {hostname: pi-2, temperature: 48.3, throttled: 0}
@@ -154,6 +154,8 @@ _CERTIFICATES = (
 _KUBECONFIGS = ("admin.conf", "super-admin.conf", "controller-manager.conf", "scheduler.conf")
 _THROTTLED = "/sys/devices/platform/soc/soc:firmware/get_throttled"
 _JOURNAL_LINES = 400
+# One request, so that kubectl keeps no cache of what the API has; with the kubelet's own rights.
+_KUBECTL = ["timeout", "20", "kubectl", "--kubeconfig=/etc/kubernetes/kubelet.conf", "--request-timeout=10s"]
 # As etcd's own advice measures it: https://etcd.io/docs/latest/op-guide/hardware/#disks
 _BLOCK = b"\0" * 2300
 _WRITES = 200
@@ -239,6 +241,15 @@ def _vxlan(kernel: str) -> bool | None:
     )
 
 
+def _member(module: AnsibleModule, facts: dict[str, Any]) -> dict[str, Any] | None:
+    """Ask the cluster how it sees this node."""
+    if facts["kubernetes"]["state"] not in _doctor.IN_CLUSTER or not module.get_bin_path("kubectl"):
+        return None
+    path = f"/api/v1/nodes/{facts['hostname'].lower()}"
+    code, output, errors = module.run_command([*_KUBECTL, "get", f"--raw={path}"])
+    return health.membership(code=code, output=output, errors=errors)
+
+
 def _read(module: AnsibleModule) -> dict[str, Any]:
     facts = read_facts(module)
     show = ["systemctl", "show", *_doctor.UNITS, f"--property={','.join(health.SYSTEMCTL_PROPERTIES)}"]
@@ -257,6 +268,7 @@ def _read(module: AnsibleModule) -> dict[str, Any]:
         "certificates": list(_certificates_of()),
         "units": health.units(text=output_of(module, show)),
         "cmdline": _cmdline(facts),
+        "member": _member(module, facts),
         "fsync": _fsync() if module.params["fsync"] and not module.check_mode else None,
     }
 

@@ -45,34 +45,7 @@ def _shared(seen: Mapping[str, Mapping[str, Any]], key: str) -> dict[str, list[s
     return {value: hosts for value, hosts in owners.items() if value and len(hosts) > 1}
 
 
-def _cluster_nodes(nodes: Mapping[str, Any] | None) -> dict[str, dict[str, Any]]:
-    """Return what the cluster says of each of its nodes, by name."""
-    found = {}
-    for item in (nodes or {}).get("items", []):
-        status = item.get("status", {})
-        conditions = {each["type"]: each for each in status.get("conditions", [])}
-        ready = conditions.get("Ready", {})
-        found[item["metadata"]["name"]] = {
-            "ready": ready.get("status") == "True",
-            "message": ready.get("message") or "it has not reported yet",
-            "info": status.get("nodeInfo", {}),
-            "address": next(
-                (each["address"] for each in status.get("addresses", []) if each["type"] == "InternalIP"),
-                None,
-            ),
-        }
-    return found
-
-
-def _of_host(
-    *,
-    result: Mapping[str, Any],
-    name: str,
-    member: Mapping[str, Any] | None,
-    host: str,
-    role: str,
-    known: bool,
-) -> Iterator[Finding]:
+def _of_host(*, result: Mapping[str, Any], role: str) -> Iterator[Finding]:
     if "node" not in result:
         yield finding(
             "unreachable",
@@ -84,22 +57,14 @@ def _of_host(
         # A head need not be part of the cluster.
         if not (each["check"] == "not_in_cluster" and role == HEAD):
             yield Finding(**each)
-    if member and not member["ready"]:
-        yield finding(
-            "node_not_ready", ERROR, evidence=f"not Ready: {member['message']}", wanted="Ready", node=name
-        )
-    joined = result.get("node", {}).get("kubernetes", {}).get("state") in IN_CLUSTER
-    if known and joined and member is None:
-        yield finding(
-            "not_in_cluster", "info", evidence="the cluster does not list it", wanted="part of it", host=host
-        )
 
 
-def _state(*, result: Mapping[str, Any], member: Mapping[str, Any] | None, role: str) -> str:
+def _state(*, result: Mapping[str, Any], role: str) -> str:
     if "node" not in result:
         return "unreachable"
+    member = result["node"]["member"]
     if member:
-        return "ready" if member["ready"] else "not ready"
+        return {"missing": "no cluster", "silent": "unknown"}.get(member["state"], member["state"])
     if role == HEAD:
         return "up"
     return "unknown" if result["node"]["kubernetes"]["state"] in IN_CLUSTER else "no cluster"
@@ -113,35 +78,19 @@ def judge(
     *,
     results: Mapping[str, Mapping[str, Any]],
     roles: Mapping[str, str],
-    names: Mapping[str, str],
     addresses: Mapping[str, str],
-    nodes: Mapping[str, Any] | None,
     receipts: Mapping[str, Mapping[str, Any]],
     inventory: str,
 ) -> dict[str, Any]:
     """Return the hosts in their order, each with what was seen and what is wrong there.
 
-    ``results`` are those of the module by host, ``nodes`` what ``kubectl get nodes -o json`` printed, None
-    without an answer.
+    ``results`` are those of the module by host.
     """
-    members = _cluster_nodes(nodes)
     seen = {host: result["node"] for host, result in results.items() if "node" in result}
-    twins = {
-        check: _shared(seen, key) for check, key in (("machine_id", "machine_id"), ("hostname", "hostname"))
-    }
+    twins = {key: _shared(seen, key) for key in ("machine_id", "hostname")}
     hosts = []
     for host, result in results.items():
-        member = members.get(names.get(host, host))
-        findings = list(
-            _of_host(
-                result=result,
-                name=names.get(host, host),
-                member=member,
-                host=host,
-                role=roles[host],
-                known=nodes is not None,
-            )
-        )
+        findings = list(_of_host(result=result, role=roles[host]))
         findings += [
             finding(
                 check,
@@ -154,18 +103,17 @@ def judge(
             if host in owners
         ]
         node = seen.get(host, {})
-        packages = node.get("packages", {})
-        info = member["info"] if member else {}
+        packages, member = node.get("packages", {}), node.get("member") or {}
         hosts.append(
             {
                 "host": host,
                 "role": roles[host],
-                "state": _state(result=result, member=member, role=roles[host]),
+                "state": _state(result=result, role=roles[host]),
                 "examined": host in seen,
-                "address": (member or {}).get("address") or node.get("default_address") or addresses[host],
-                "os": node.get("distribution", {}).get("name") or info.get("osImage"),
-                "kubelet": info.get("kubeletVersion") or packages.get("kubelet"),
-                "runtime": info.get("containerRuntimeVersion")
+                "address": member.get("address") or node.get("default_address") or addresses[host],
+                "os": node.get("distribution", {}).get("name"),
+                "kubelet": member.get("kubelet") or packages.get("kubelet"),
+                "runtime": member.get("runtime")
                 or _version(packages, "docker.io", "docker-ce", "containerd.io", "containerd"),
                 **{key: node.get(key) for key in _SHOWN},
                 "clock": node.get("clock", {}).get("synchronized"),

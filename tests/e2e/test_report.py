@@ -96,10 +96,8 @@ def test_a_healthy_cluster_has_no_errors(cluster: Rack, tmp_path: Path) -> None:
     ends = {each["path"]: each["expires"] for each in data["nodes"][0]["certificates"]}
     assert {"/etc/kubernetes/pki/apiserver.crt", "/etc/kubernetes/admin.conf"} <= set(ends)
     for path in (path for path in ends if path.endswith(".crt")):
-        said = cluster.shell(
-            "pi-1", f'date -u -d "$(openssl x509 -noout -enddate -in {path} | cut -d= -f2)" +%FT%TZ'
-        )
-        assert said.strip() == ends[path]
+        end = f"$(openssl x509 -noout -enddate -in {path} | cut -d= -f2)"
+        assert cluster.shell("pi-1", f'date -u -d "{end}" +%FT%TZ').strip() == ends[path]
     assert data["nodes"][0]["fsync"]["writes"] > 0
     assert data["nodes"][1]["fsync"] is None
     assert cluster.shell("pi-1", "find /etc /var/lib/etcd -maxdepth 1 | sort | md5sum") == before
@@ -158,8 +156,8 @@ def test_a_kubelet_that_crashes_is_told_with_its_cause(cluster: Rack) -> None:
     with broken(
         cluster,
         "pi-2",
-        f"cp -a {configuration} {configuration}.kept; sed -i 's/^cgroupDriver:.*/cgroupDriver: [/' {configuration};"
-        " systemctl restart kubelet",
+        f"cp -a {configuration} {configuration}.kept;"
+        f" sed -i 's/^cgroupDriver:.*/cgroupDriver: [/' {configuration}; systemctl restart kubelet",
         f"mv {configuration}.kept {configuration}; systemctl reset-failed kubelet; systemctl restart kubelet",
     ):
         wait_until(
@@ -177,8 +175,8 @@ def test_a_certificate_that_expires(cluster: Rack, tmp_path: Path) -> None:
     plant = f"""
         cp -a {pki}/front-proxy-client.crt /root/kept.crt
         openssl req -new -key {pki}/front-proxy-client.key -subj /CN=front-proxy-client |
-        openssl x509 -req -CA {pki}/front-proxy-ca.crt -CAkey {pki}/front-proxy-ca.key -set_serial 7 -days 10 \
-            -out {pki}/front-proxy-client.crt
+        openssl x509 -req -CA {pki}/front-proxy-ca.crt -CAkey {pki}/front-proxy-ca.key -set_serial 7 \
+            -days 10 -out {pki}/front-proxy-client.crt
     """
     with broken(cluster, "pi-1", plant, f"mv /root/kept.crt {pki}/front-proxy-client.crt"):
         # A warning does not fail unless it is to.
@@ -199,7 +197,9 @@ def test_a_control_plane_that_does_not_answer(cluster: Rack, tmp_path: Path) -> 
     try:
         done = cluster.playbook("playbooks/doctor.yml", code=2)
         assert "ERROR pi-1 unreachable" in told(done)
-        # The workers are examined all the same.
+        # The workers are examined all the same, and say what they miss.
+        for worker in ("pi-2", "pi-3"):
+            assert f"ERROR {worker} api https://" in told(done)
         page, data = report(cluster, tmp_path)
         assert [node["state"] for node in data["nodes"]] == ["unreachable", "unknown", "unknown"]
         assert [node["examined"] for node in data["nodes"]] == [False, True, True]

@@ -36,6 +36,7 @@ def node(**changes: Any) -> dict[str, Any]:
         "model": "Raspberry Pi 4 Model B Rev 1.4",
         "packages": {"kubelet": "1.36.1-1.1", "containerd": "1.7.24"},
         "kubernetes": {"state": "worker"},
+        "member": None,
         "clock": {"synchronized": True},
         "default_address": "192.168.1.11",
         "uptime": 90000,
@@ -52,13 +53,10 @@ def node(**changes: Any) -> dict[str, Any]:
 
 def page(folder: Path, results: dict[str, Any], receipts: dict[str, Any] | None = None) -> str:
     """Fill the template with what the modules returned, by host."""
-    names = {host: host for host in results}
     report = rack.judge(
         results=results,
         roles=dict.fromkeys(results, "worker"),
-        names=names,
-        addresses=names,
-        nodes=None,
+        addresses={host: host for host in results},
         receipts=receipts or {},
         inventory="my-rack",
     )

@@ -18,7 +18,7 @@ SAMPLES = FIXTURES / "node_health"
 NOW = datetime(2026, 10, 1, 12, 0, 0, tzinfo=timezone.utc)
 GIGABYTE = 1024**3
 #: What the controller alone can see; see tests/unit/plugins/plugin_utils/test_doctor.py.
-OF_THE_RACK = {"unreachable", "node_not_ready", "machine_id", "hostname"}
+OF_THE_RACK = {"unreachable", "machine_id", "hostname"}
 
 
 def units(name: str) -> dict[str, dict[str, str]]:
@@ -33,7 +33,8 @@ def healthy() -> dict[str, Any]:
         "cgroup": {"version": 2, "controllers": ["cpuset", "cpu", "io", "memory", "pids"]},
         "swap": {"active": []},
         "packages": {"kubelet": "1.36.1-1.1", "containerd": "1.7.24", "docker.io": "26.1.5"},
-        "kubernetes": {"state": "worker"},
+        "kubernetes": {"state": "worker", "server": "https://192.168.1.11:6443"},
+        "member": {"state": "ready", "message": "kubelet is posting ready status"},
         "temperature": 48.3,
         "throttled": 0,
         "page_size": 4096,
@@ -82,7 +83,7 @@ def test_a_healthy_node() -> None:
 
 
 def test_a_node_that_is_no_pi_and_was_not_measured() -> None:
-    assert found(changed(temperature=None, throttled=None, vxlan=None, fsync=None)) == []
+    assert found(changed(temperature=None, throttled=None, vxlan=None, fsync=None, member=None)) == []
 
 
 CLUSTER_UNITS = {
@@ -317,6 +318,31 @@ FOUND = [
         ("runtime", "error"),
         "docker is failed (failed), exit-code 1",
         "journalctl -u docker",
+    ),
+]
+
+# How the cluster sees the node.
+FOUND += [
+    (
+        changed(member={"state": "not ready", "message": "Kubelet stopped posting node status."}),
+        {},
+        ("node_not_ready", "error"),
+        "not Ready: Kubelet stopped posting",
+        "kubectl describe node pi-2",
+    ),
+    (
+        changed(member={"state": "missing", "message": 'nodes "pi-2" not found'}),
+        {},
+        ("not_in_cluster", "info"),
+        'does not know it: nodes "pi-2" not found',
+        "bramble.pi.site --limit pi-2",
+    ),
+    (
+        changed(member={"state": "silent", "message": "dial tcp: connection refused"}),
+        {},
+        ("api", "error"),
+        "https://192.168.1.11:6443: dial tcp: connection refused",
+        "control plane",
     ),
 ]
 

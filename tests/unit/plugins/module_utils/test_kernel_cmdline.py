@@ -14,6 +14,7 @@ from ansible_collections.bramble.pi.plugins.module_utils._kernel_cmdline import 
     edit,
     edit_line,
     lost_edits,
+    not_running,
     prepended_length,
     read_line,
     reboot_required,
@@ -446,4 +447,4 @@ def test_nothing_in_common_counts_for_nothing() -> None:
     ],
 )
 def test_not_running(line: str, running: str, missing: list[str]) -> None:
-    assert core.not_running(tokens=core.split(line=line), running=running) == missing
+    assert not_running(tokens=split(line=line), running=running) == missing

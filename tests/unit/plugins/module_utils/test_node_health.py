@@ -114,3 +114,49 @@ def test_latency_is_one_of_those_measured(seconds: list[float]) -> None:
     ranks = [round(each * 1000, 2) for each in sorted(seconds)]
     assert ranks[0] <= measured["p50_ms"] <= measured["p99_ms"] <= ranks[-1]
     assert measured["p99_ms"] in ranks
+
+
+NODE = (FIXTURES / "node.json").read_text()
+
+
+def test_membership() -> None:
+    member = core.membership(code=0, output=NODE, errors="")
+    assert member == {
+        "address": "10.89.118.12",
+        "kubelet": "v1.20.2",
+        "runtime": "docker://20.10.24+dfsg1",
+        "state": "ready",
+        "message": "kubelet is posting ready status",
+    }
+    stopped = NODE.replace('"type":"Ready","status":"True"', '"type":"Ready","status":"Unknown"')
+    assert stopped != NODE
+    assert core.membership(code=0, output=stopped, errors="")["state"] == "not ready"
+
+
+@pytest.mark.parametrize(
+    ("code", "output", "errors", "expected"),
+    [
+        (1, "", 'Error from server (NotFound): nodes "pi-9" not found\n', ("missing", "pi-9")),
+        (
+            1,
+            "",
+            "Unable to connect to the server: dial tcp 10.0.0.1:6443: connect: no route to host\n",
+            ("silent", "no route"),
+        ),
+        (1, "", "error: You must be logged in to the server (Unauthorized)\n", ("silent", "Unauthorized")),
+        # What the command timeout says when it ends a command: nothing.
+        (124, "", "", ("silent", "no answer within the time")),
+        (0, "<html>a proxy</html>", "", ("silent", "not that of an API server")),
+        (0, "[]", "", ("silent", "not that of an API server")),
+        (0, '{"status": {}}', "", ("not ready", "not reported yet")),
+    ],
+)
+def test_membership_without_an_answer(code: int, output: str, errors: str, expected: tuple[str, str]) -> None:
+    member = core.membership(code=code, output=output, errors=errors)
+    assert member["state"] == expected[0]
+    assert expected[1] in member["message"]
+
+
+@given(st.integers(), st.text(), st.text())
+def test_membership_of_any_text(code: int, output: str, errors: str) -> None:
+    assert core.membership(code=code, output=output, errors=errors)["state"] in ("missing", "silent")

@@ -24,6 +24,15 @@ SWAP = {
 HOT = {**SWAP, "check": "temperature", "severity": "warning", "evidence": "81 degrees", "remedy": "a fan"}
 
 
+READY = {
+    "state": "ready",
+    "address": "10.9.9.9",
+    "kubelet": "v1.36.1",
+    "runtime": "containerd://1.7.24",
+    "message": "kubelet is posting ready status",
+}
+
+
 def node(number: int, **changes: Any) -> dict[str, Any]:
     return {
         "hostname": f"pi-{number}",
@@ -33,6 +42,7 @@ def node(number: int, **changes: Any) -> dict[str, Any]:
         "default_address": f"192.168.1.1{number}",
         "distribution": {"name": "Debian GNU/Linux 13 (trixie)"},
         "clock": {"synchronized": True},
+        "member": {**READY},
         "journal": "not to be shown",
         **changes,
     }
@@ -46,35 +56,8 @@ def hostvars(**results: dict[str, Any]) -> dict[str, dict[str, Any]]:
     return {name: {"ansible_host": f"10.0.0.{name[-1]}", "__doctor_seen": seen[name]} for name in seen}
 
 
-def kubectl(**ready: str) -> str:
-    return json.dumps(
-        {
-            "items": [
-                {
-                    "metadata": {"name": name.replace("_", "-")},
-                    "status": {
-                        "conditions": [
-                            {"type": "MemoryPressure", "status": "False"},
-                            {"type": "Ready", "status": status, "message": "Kubelet stopped posting"},
-                        ],
-                        "addresses": [{"type": "InternalIP", "address": "10.9.9.9"}],
-                        "nodeInfo": {
-                            "kubeletVersion": "v1.36.1",
-                            "containerRuntimeVersion": "containerd://1.7.24",
-                        },
-                    },
-                }
-                for name, status in ready.items()
-            ]
-        }
-    )
-
-
-ALL_READY = kubectl(pi_1="True", pi_2="True", pi_3="True")
-
-
-def report(variables: dict[str, Any], nodes: str = ALL_READY, **settings: Any) -> dict[str, Any]:
-    return doctor_report(variables, GROUPS, ["pi-1", "pi-2", "pi-3"], nodes=nodes, **settings)
+def report(variables: dict[str, Any], **settings: Any) -> dict[str, Any]:
+    return doctor_report(variables, GROUPS, ["pi-1", "pi-2", "pi-3"], **settings)
 
 
 def told(made: dict[str, Any]) -> list[tuple[str, str, str]]:
@@ -106,12 +89,25 @@ def test_all_is_well() -> None:
 
 
 def test_before_there_is_a_cluster() -> None:
-    absent = {"state": "absent"}
-    made = report(hostvars(pi_1={"node": node(1, kubernetes=absent), "findings": []}), nodes="")
-    assert [each["state"] for each in made["nodes"]] == ["no cluster", "unknown", "unknown"]
+    absent = node(1, kubernetes={"state": "absent"}, member=None)
+    # Without kubectl nobody can ask.
+    made = report(
+        hostvars(pi_1={"node": absent, "findings": []}, pi_2={"node": node(2, member=None), "findings": []})
+    )
+    assert [each["state"] for each in made["nodes"]] == ["no cluster", "unknown", "ready"]
     assert made["nodes"][1]["kubelet"] == "1.36.1-1.1"
     assert made["nodes"][1]["runtime"] == "containerd 1.7.24"
     assert made["nodes"][1]["address"] == "192.168.1.12"
+
+
+@pytest.mark.parametrize(
+    ("said", "state"),
+    [("ready", "ready"), ("not ready", "not ready"), ("missing", "no cluster"), ("silent", "unknown")],
+)
+def test_how_the_cluster_sees_a_node(said: str, state: str) -> None:
+    member = {**READY, "state": said}
+    made = report(hostvars(pi_2={"node": node(2, member=member), "findings": []}))
+    assert made["nodes"][1]["state"] == state
 
 
 def test_errors_come_first_then_by_node() -> None:
@@ -146,28 +142,18 @@ def test_what_fails(fail_on: str, failing: int) -> None:
 
 
 def test_a_node_that_does_not_answer() -> None:
-    made = report(
-        hostvars(pi_3={"unreachable": True, "msg": "Failed to connect:\n No route to host"}),
-        nodes=kubectl(pi_1="True", pi_2="True", pi_3="Unknown"),
-    )
-    assert told(made) == [("pi-3", "error", "unreachable"), ("pi-3", "error", "node_not_ready")]
+    made = report(hostvars(pi_3={"unreachable": True, "msg": "Failed to connect:\n No route to host"}))
+    assert told(made) == [("pi-3", "error", "unreachable")]
     last = made["nodes"][2]
-    assert (last["state"], last["examined"], last["kubelet"]) == ("unreachable", False, "v1.36.1")
+    assert (last["state"], last["examined"], last["address"]) == ("unreachable", False, "10.0.0.3")
     assert "Failed to connect: No route to host" in str(last["findings"])
+    assert last["kubelet"] is None
 
 
-def test_a_node_that_is_not_ready() -> None:
-    made = report(hostvars(), nodes=kubectl(pi_1="True", pi_2="False", pi_3="True"))
-    assert told(made) == [("pi-2", "error", "node_not_ready")]
-    (finding,) = made["nodes"][1]["findings"]
-    assert finding["evidence"] == "not Ready: Kubelet stopped posting"
-    assert finding["remedy"].endswith("kubectl describe node pi-2")
-    assert made["nodes"][1]["state"] == "not ready"
-
-
-def test_a_node_that_the_cluster_does_not_list() -> None:
-    made = report(hostvars(), nodes=kubectl(pi_1="True", pi_2="True"))
-    assert told(made) == [("pi-3", "info", "not_in_cluster")]
+def test_a_node_that_was_never_asked() -> None:
+    made = doctor_report({"pi-2": {}}, GROUPS, ["pi-2"])
+    assert told(made) == [("pi-2", "error", "unreachable")]
+    assert made["nodes"][0]["address"] == "pi-2"
 
 
 @pytest.mark.parametrize(("key", "check"), [("machine_id", "machine_id"), ("hostname", "hostname")])
@@ -184,9 +170,10 @@ def test_a_machine_id_that_is_not_there_is_not_shared() -> None:
 
 def test_a_head_need_not_be_part_of_the_cluster() -> None:
     note = {**SWAP, "check": "not_in_cluster", "severity": "info"}
-    variables = hostvars(pi_1={"node": node(1, kubernetes={"state": "absent"}), "findings": [note]})
+    head = node(1, kubernetes={"state": "absent"}, member=None)
+    variables = hostvars(pi_1={"node": head, "findings": [note]})
     groups = {"all": ["pi-1", "pi-2"], "nat_headnode": ["pi-1"], "control_plane": ["pi-2"]}
-    made = doctor_report(variables, groups, ["pi-2", "pi-1"], nodes=kubectl(pi_2="True"))
+    made = doctor_report(variables, groups, ["pi-2", "pi-1"])
     assert [(each["host"], each["role"], each["state"]) for each in made["nodes"]] == [
         ("pi-1", "head", "up"),
         ("pi-2", "control plane", "ready"),
@@ -205,12 +192,6 @@ def test_receipts_of_cards(tmp_path: Path) -> None:
     (tmp_path / "pi-3.json").write_text("half a rece")
     made = report(hostvars(), receipts=str(tmp_path))
     assert [each["receipt"] for each in made["nodes"]] == [None, receipt, None]
-
-
-@given(st.text())
-def test_whatever_kubectl_prints(text: str) -> None:
-    if text.strip() not in ("{}",):
-        assert [each["state"] for each in report(hostvars(), nodes=text)["nodes"]] == ["unknown"] * 3
 
 
 @given(st.text(), st.text(min_size=1, max_size=300))
