@@ -19,7 +19,7 @@ short_description: Say what is wrong with a rack
 version_added: '0.1.0'
 author: bramble.pi contributors (@bramble-pi)
 description:
-  - Brings together what M(bramble.pi.doctor#module) said of each host, and judges what no node can see alone,
+  - Brings together what M(bramble.pi.doctor) said of each host, and judges what no node can see alone,
     such as a machine-id that two nodes have.
 positional: _input, groups, hosts
 options:

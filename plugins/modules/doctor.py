@@ -112,7 +112,7 @@ findings:
       sample: ansible-playbook -i INVENTORY bramble.pi.site --tags os_prep --limit pi-2
 node:
   description:
-    - What was seen - the facts of M(bramble.pi.node_facts#module) and, beside them, C(model), C(uptime),
+    - What was seen - the facts of M(bramble.pi.node_facts) and, beside them, C(model), C(uptime),
       C(temperature), C(throttled), C(page_size), C(vxlan), C(memory), C(disks), C(certificates), C(units),
       C(cmdline), C(member) (how the cluster sees it) and C(fsync).
   returned: success

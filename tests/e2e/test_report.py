@@ -191,6 +191,17 @@ def test_a_certificate_that_expires(cluster: Rack, tmp_path: Path) -> None:
     assert "pi-1 certificate" not in told(done)
 
 
+def test_a_name_that_is_a_script(cluster: Rack, tmp_path: Path) -> None:
+    name = "<script>alert(1)<&{{ 7 * 7 }}.crt"
+    path = f"/etc/kubernetes/pki/{name}"
+    with broken(cluster, "pi-2", f"echo none >'{path}'", f"rm '{path}'"):
+        page, data = report(cluster, tmp_path)
+    # The page is read strictly: an element named script would not have passed.
+    (finding,) = data["nodes"][1]["findings"]
+    assert finding["evidence"].startswith(f"{path}: there is no -----BEGIN CERTIFICATE-----")
+    assert f"Warning pi-2 certificate {path}: there is no" in page.text
+
+
 def test_a_control_plane_that_does_not_answer(cluster: Rack, tmp_path: Path) -> None:
     container = cluster.container("pi-1")
     subprocess.run(["podman", "stop", container], check=True, capture_output=True)

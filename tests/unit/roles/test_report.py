@@ -95,7 +95,10 @@ def test_values_are_escaped_wherever_they_stand(tmp_path: Path) -> None:
         packages={"kubelet": HOSTILE, "containerd": HOSTILE},
         default_address=HOSTILE,
         disks=[{"path": HOSTILE, "size": GIGABYTE, "available": GIGABYTE}],
-        certificates=[{"path": HOSTILE, "expires": "2026-10-11T12:00:00Z"}],
+        certificates=[
+            {"path": HOSTILE, "expires": "2026-10-11T12:00:00Z"},
+            {"path": "/no.crt", "error": HOSTILE},
+        ],
     )
     receipt = {"image": {"name": HOSTILE}, "written": HOSTILE, "collection": HOSTILE}
     text = page(
