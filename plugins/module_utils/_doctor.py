@@ -112,7 +112,7 @@ KINDS = {
     ),
     "cmdline": Kind(
         (WARNING,),
-        "the kernel was not started with what cmdline.txt says",
+        "the kernel was not started with what cmdline.txt says, or that cannot be read",
         "sudo reboot; if it stays, that is not the file that counts: set os_prep_kernel_cmdline_path",
     ),
     "swap": Kind(
@@ -415,6 +415,14 @@ def _judge_system(node: Mapping[str, Any], wanted: Wanted) -> Iterator[Finding]:
             f" {' '.join(node['cgroup']['controllers']) or 'none'} (cgroup v{node['cgroup']['version']})",
             wanted=" and ".join(CONTROLLERS),
             host=wanted.host,
+        )
+    if node["cmdline"]["error"]:
+        yield finding(
+            "cmdline",
+            WARNING,
+            evidence=node["cmdline"]["error"],
+            wanted="one line that can be read",
+            remedy="put the one line right by hand, or set os_prep_kernel_cmdline_path to another file",
         )
     if node["cmdline"]["pending"]:
         yield finding(

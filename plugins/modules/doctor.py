@@ -223,13 +223,13 @@ def _cmdline(facts: dict[str, Any]) -> dict[str, Any]:
         try:
             path = find_cmdline(files=NodeFiles()).path
             line = _kernel_cmdline.read_line(data=(read_text(path) or "").encode(), path=path)
-        except (BootLayoutError, _kernel_cmdline.CmdlineError):
-            pass
-        else:
-            tokens = _kernel_cmdline.split(line=line)
-            running = read_text("/proc/cmdline") or ""
-            return {"path": path, "pending": _kernel_cmdline.not_running(tokens=tokens, running=running)}
-    return {"path": None, "pending": []}
+        except (BootLayoutError, _kernel_cmdline.CmdlineError) as error:
+            return {"path": None, "pending": [], "error": str(error)}
+        tokens = _kernel_cmdline.split(line=line)
+        running = read_text("/proc/cmdline") or ""
+        pending = _kernel_cmdline.not_running(tokens=tokens, running=running)
+        return {"path": path, "pending": pending, "error": None}
+    return {"path": None, "pending": [], "error": None}
 
 
 def _vxlan(kernel: str) -> bool | None:

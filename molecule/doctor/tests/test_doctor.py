@@ -60,10 +60,17 @@ def test_both_runtimes_with_their_causes(report):
     assert remedy.endswith("sudo systemctl restart containerd")
 
 
+def test_a_command_line_of_two_lines(report):
+    finding = found(report, "clone")["cmdline", "warning"]
+    assert "/boot/firmware/cmdline.txt" in finding["evidence"]
+    assert "lines" in finding["evidence"]
+
+
 def test_nothing_else_is_found(report):
     assert {check for check, _severity in found(report, "clone")} == {
         "machine_id",
         "hostname",
+        "cmdline",
         "not_in_cluster",
     }
 

@@ -52,7 +52,7 @@ def healthy() -> dict[str, Any]:
         ],
         "certificates": [{"path": "/etc/kubernetes/pki/ca.crt", "expires": "2036-10-01T12:00:00Z"}],
         "units": units("healthy"),
-        "cmdline": {"path": "/boot/firmware/cmdline.txt", "pending": []},
+        "cmdline": {"path": "/boot/firmware/cmdline.txt", "pending": [], "error": None},
         "fsync": {"path": "/var/lib/etcd", "writes": 200, "p50_ms": 1.0, "p99_ms": 9.9},
     }
 
@@ -243,7 +243,9 @@ FOUND = [
         "Pi with more",
     ),
     (
-        changed(cmdline={"path": "/boot/firmware/cmdline.txt", "pending": ["cgroup_memory=1"]}),
+        changed(
+            cmdline={"path": "/boot/firmware/cmdline.txt", "pending": ["cgroup_memory=1"], "error": None}
+        ),
         {},
         ("cmdline", "warning"),
         "lacks cgroup_memory=1",
@@ -321,8 +323,15 @@ FOUND = [
     ),
 ]
 
-# How the cluster sees the node.
+# How the cluster sees the node, and a command line that is none.
 FOUND += [
+    (
+        changed(cmdline={"path": None, "pending": [], "error": "cmdline.txt has 2 lines"}),
+        {},
+        ("cmdline", "warning"),
+        "cmdline.txt has 2 lines",
+        "put the one line right by hand",
+    ),
     (
         changed(member={"state": "not ready", "message": "Kubelet stopped posting node status."}),
         {},
