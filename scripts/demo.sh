@@ -54,7 +54,6 @@ The cluster is up after $(($(date +%s) - began)) s:
 $(podman exec "$container" kubectl --kubeconfig /etc/kubernetes/admin.conf get nodes)
 
   kubeconfig   $(value control_plane_kubeconfig)
-  report       file://$(value report_file)
   look around  podman exec -it $container su - pi, then: kubectl get pods -A -o wide
   run again    $make demo    finds that all is there
   start over   .venv/bin/ansible-playbook -i $inventory playbooks/reset.yml, then $make demo
