@@ -27,7 +27,7 @@ class CaCertError(ValueError):
     """The text is not a CA certificate in PEM form."""
 
 
-def _element(*, der: bytes, offset: int, end: int, tag: int, field: str) -> tuple[int, int]:
+def element(*, der: bytes, offset: int, end: int, tag: int, field: str) -> tuple[int, int]:
     """Return where the content of the DER element at offset begins and ends."""
     if offset + 2 > end:
         raise CaCertError(f"the certificate ends before its {field}")
@@ -48,13 +48,14 @@ def _element(*, der: bytes, offset: int, end: int, tag: int, field: str) -> tupl
     return start, start + length
 
 
-def _subject_public_key_info(der: bytes) -> bytes:
-    """Return the encoded SubjectPublicKeyInfo of a DER certificate (RFC 5280, section 4.1)."""
-    offset, end = _element(der=der, offset=0, end=len(der), tag=_SEQUENCE, field="outer sequence")
-    offset, end = _element(der=der, offset=offset, end=end, tag=_SEQUENCE, field="TBSCertificate")
+def _fields(der: bytes) -> dict[str, tuple[int, int]]:
+    """Return where the content of the fields in front of the key is, and by "key" where the key may begin."""
+    fields = {}
+    offset, end = element(der=der, offset=0, end=len(der), tag=_SEQUENCE, field="outer sequence")
+    offset, end = element(der=der, offset=offset, end=end, tag=_SEQUENCE, field="TBSCertificate")
     # Version 1 certificates leave the version out.
     if der[offset : offset + 1] == bytes([_EXPLICIT_VERSION]):
-        _start, offset = _element(der=der, offset=offset, end=end, tag=_EXPLICIT_VERSION, field="version")
+        _start, offset = element(der=der, offset=offset, end=end, tag=_EXPLICIT_VERSION, field="version")
     for tag, field in (
         (_INTEGER, "serial number"),
         (_SEQUENCE, "signature algorithm"),
@@ -62,23 +63,42 @@ def _subject_public_key_info(der: bytes) -> bytes:
         (_SEQUENCE, "validity"),
         (_SEQUENCE, "subject"),
     ):
-        _start, offset = _element(der=der, offset=offset, end=end, tag=tag, field=field)
-    _start, after = _element(der=der, offset=offset, end=end, tag=_SEQUENCE, field="SubjectPublicKeyInfo")
+        start, offset = element(der=der, offset=offset, end=end, tag=tag, field=field)
+        fields[field] = (start, offset)
+    fields["key"] = (offset, end)
+    return fields
+
+
+def validity(der: bytes) -> tuple[int, int]:
+    """Return where in a DER certificate the content of its validity is."""
+    return _fields(der)["validity"]
+
+
+def _subject_public_key_info(der: bytes) -> bytes:
+    """Return the encoded SubjectPublicKeyInfo of a DER certificate (RFC 5280, section 4.1)."""
+    offset, end = _fields(der)["key"]
+    _start, after = element(der=der, offset=offset, end=end, tag=_SEQUENCE, field="SubjectPublicKeyInfo")
     return der[offset:after]
 
 
-def ca_cert_hashes(pem: str) -> list[str]:
-    """Return the hash of every certificate in the text, in order; other PEM blocks are passed over."""
-    hashes = []
+def certificates(pem: str) -> list[bytes]:
+    """Return every certificate in the text in DER, in order; other PEM blocks are passed over."""
+    found = []
     for block in _PEM_CERTIFICATE.finditer(pem):
         try:
-            der = base64.b64decode("".join(block["body"].split()), validate=True)
+            found.append(base64.b64decode("".join(block["body"].split()), validate=True))
         except binascii.Error as error:
             raise CaCertError(f"the certificate's base64 cannot be decoded: {error}") from error
-        hashes.append("sha256:" + hashlib.sha256(_subject_public_key_info(der)).hexdigest())
-    if not hashes:
+    if not found:
         raise CaCertError("there is no -----BEGIN CERTIFICATE----- block in the text")
-    return hashes
+    return found
+
+
+def ca_cert_hashes(pem: str) -> list[str]:
+    """Return the hash of every certificate in the text, in order."""
+    return [
+        "sha256:" + hashlib.sha256(_subject_public_key_info(der)).hexdigest() for der in certificates(pem)
+    ]
 
 
 def ca_cert_hash(pem: str) -> str:

@@ -58,3 +58,19 @@ def write_text(path: str, text: str, *, mode: int = 0o644) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+class NodeFiles:
+    """The files of the node, by which the layout of its boot partition is judged."""
+
+    def read(self, path: str) -> str | None:
+        """Return the text of a file, or None if there is no such file."""
+        try:
+            with open(path, encoding="utf-8", errors="replace") as file:
+                return file.read()
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+
+    def exists(self, path: str) -> bool:
+        """Tell whether there is anything of that name, be it a link to nowhere."""
+        return os.path.lexists(path)

@@ -315,3 +315,9 @@ def reboot_required(*, tokens: Sequence[str], running: str, wanted: Wanted) -> b
         or any(_same(token, seen) for token in wanted.absent for seen in own if seen not in tokens)
         or _controllers_off(current, set(_names(wanted.tokens(), "cgroup_enable")))
     )
+
+
+def not_running(*, tokens: Sequence[str], running: str) -> list[str]:
+    """Return the tokens that the running kernel was started without."""
+    current = [match.group() for match in _running_tokens(running)]
+    return [token for token in tokens if not any(_same(token, seen) for seen in current)]

@@ -148,6 +148,21 @@ _KUBELET_SAYINGS = (
         "an image cannot be had; kube_packages_image_archives",
     ),
     (r"no space left on device", "the disk is full"),
+    (
+        r"failed to load [Kk]ubelet config file .*",
+        "the kubelet's configuration cannot be read; mend what it names",
+    ),
+)
+
+# What the container runtimes write when they give up, and what it means.
+_RUNTIME_SAYINGS = (
+    (
+        r"unable to configure the Docker daemon with file .*|invalid character .* (looking for|after) .*|"
+        r"(failed to load TOML|unable to load config|toml: ).*",
+        "its configuration cannot be read: correct it, or remove it and run the role docker",
+    ),
+    (r"no space left on device", "the disk is full"),
+    (r"read-only file system", "the file system is read-only, as after errors of a card"),
 )
 
 # The phases that wait for the kubelet and for what it starts; other phases say their causes themselves.
@@ -157,6 +172,13 @@ _TOKEN = re.compile(r"\b([a-z0-9]{6})\.[a-z0-9]{16}\b")
 _KEY = re.compile(r"(?<!sha256:)(?<![0-9a-f])[0-9a-f]{64}(?![0-9a-f])")
 _JOURNAL_PREFIX = re.compile(
     r"^(?:\w{3} [ \d]\d [\d:]{8}|\d{4}-\d\d-\d\dT\S+) \S+ (?:kubelet|systemd)(?:\[\d+\])?: "
+)
+_ANY_JOURNAL_PREFIX = re.compile(
+    r"^(?:\w{3} [ \d]\d [\d:]{8}|\d{4}-\d\d-\d\dT\S+) \S+ [^\s\[:]+(?:\[\d+\])?: "
+)
+_SYSTEMD_LINE = re.compile(r"^-- |^\S+(?: [ \d]\d [\d:]{8})? \S+ systemd(?:\[1\])?: ")
+_GIVES_UP = re.compile(
+    r"level=fatal|failed to (start|load|create)|^\S.*\bF\d{4} |panic: |[Ff]ailed to run [Kk]ubelet"
 )
 _KLOG_ERROR = re.compile(r"^[EF]\d{4} [\d:.]+ +\d+ ")
 _FATAL = re.compile(
@@ -316,3 +338,21 @@ def ends_fatally(*, log: str) -> bool:
         )
         is not None
     )
+
+
+def unit_cause(*, journal: str) -> tuple[str, str | None] | None:
+    """Return the line in which the kubelet or a runtime says why it ended, and what mends that, if known."""
+    own = [line for line in redacted(text=journal).splitlines() if not _SYSTEMD_LINE.search(line)]
+    errors = kubelet_errors(journal="\n".join(own))
+    known = _saying(text="\n".join(errors), sayings=_KUBELET_SAYINGS) or _saying(
+        text="\n".join(own), sayings=_RUNTIME_SAYINGS
+    )
+    if known:
+        return _without_prefix(known[0]), known[1]
+    fatal = [line for line in own if _GIVES_UP.search(line)]
+    lines = fatal or errors or [line for line in own if line.strip()]
+    return (_shortened(text=_without_prefix(lines[-1])), None) if lines else None
+
+
+def _without_prefix(line: str) -> str:
+    return _KLOG_ERROR.sub("", _ANY_JOURNAL_PREFIX.sub("", line))

@@ -179,20 +179,7 @@ from ansible_collections.bramble.pi.plugins.module_utils._file_edit import (
     read_file,
     require_writable,
 )
-
-
-class _Node:
-    """The files by which the layout is judged."""
-
-    def read(self, path: str) -> str | None:
-        try:
-            with open(path, encoding="utf-8", errors="replace") as file:
-                return file.read()
-        except (FileNotFoundError, NotADirectoryError):
-            return None
-
-    def exists(self, path: str) -> bool:
-        return os.path.lexists(path)
+from ansible_collections.bramble.pi.plugins.module_utils._files import NodeFiles
 
 
 class _Edit(NamedTuple):
@@ -240,7 +227,7 @@ def _run(module: AnsibleModule) -> dict[str, Any]:
     if options["path"]:
         layout = BootLayout("path", options["path"], "it was given as 'path'")
     else:
-        layout = find_cmdline(files=_Node())
+        layout = find_cmdline(files=NodeFiles())
     edit = _plan(layout.path, wanted)
     edits = [edit]
     if layout.pending:

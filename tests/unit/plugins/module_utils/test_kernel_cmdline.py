@@ -14,6 +14,7 @@ from ansible_collections.bramble.pi.plugins.module_utils._kernel_cmdline import 
     edit,
     edit_line,
     lost_edits,
+    not_running,
     prepended_length,
     read_line,
     reboot_required,
@@ -435,3 +436,15 @@ def test_reboot_is_required_for_what_the_kernel_lacks(
 
 def test_nothing_in_common_counts_for_nothing() -> None:
     assert prepended_length(line="root=a", running="BOOT_IMAGE=/vmlinuz ro quiet") == 0
+
+
+@pytest.mark.parametrize(
+    ("line", "running", "missing"),
+    [
+        ("console=serial0,115200 rootwait", "vc_mem.mem_size=1 console=ttyAMA0,115200 rootwait", []),
+        ("rootwait cgroup_memory=1 quiet", "cgroup_disable=memory rootwait", ["cgroup_memory=1", "quiet"]),
+        ("", "rootwait", []),
+    ],
+)
+def test_not_running(line: str, running: str, missing: list[str]) -> None:
+    assert not_running(tokens=split(line=line), running=running) == missing

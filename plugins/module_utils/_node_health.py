@@ -1,0 +1,116 @@
+# Copyright: bramble.pi contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What can be said of a node's health from the text of its files and commands."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Sequence
+from typing import Any
+
+SYSTEMCTL_PROPERTIES = (
+    "Id",
+    "LoadState",
+    "ActiveState",
+    "SubState",
+    "UnitFileState",
+    "Result",
+    "ExecMainStatus",
+    "InactiveEnterTimestamp",
+)
+
+
+def throttled(*, vcgencmd: str, sysfs: str) -> int | None:
+    """Return the firmware's bits from ``vcgencmd get_throttled`` or the kernel's file; None without both.
+
+    https://www.raspberrypi.com/documentation/computers/os.html#get_throttled
+    """
+    match = re.fullmatch(r"\s*throttled=0x([0-9a-fA-F]{1,8})\s*", vcgencmd) or re.fullmatch(
+        r"\s*(?:0x)?([0-9a-fA-F]{1,8})\s*", sysfs
+    )
+    return int(match[1], 16) if match else None
+
+
+def temperature(*, text: str) -> float | None:
+    """Return the degrees Celsius of a thermal zone, which has thousandths of them."""
+    match = re.fullmatch(r"\s*(-?[0-9]{1,9})\s*", text, re.ASCII)
+    return round(int(match[1]) / 1000, 1) if match else None
+
+
+def memory(*, meminfo: str) -> dict[str, int | None]:
+    """Return the bytes of memory that there are, and that programs can still have."""
+    values = dict(re.findall(r"^(MemTotal|MemAvailable):\s+([0-9]+) kB$", meminfo, re.MULTILINE | re.ASCII))
+    return {
+        name: int(values[key]) * 1024 if key in values else None
+        for name, key in (("total", "MemTotal"), ("available", "MemAvailable"))
+    }
+
+
+def uptime(*, text: str) -> int | None:
+    """Return the seconds since boot."""
+    match = re.match(r"([0-9]+)\.[0-9]+ ", text, re.ASCII)
+    return int(match[1]) if match else None
+
+
+def has_vxlan(*, in_kernel: bool, modules_dep: str | None, modules_builtin: str | None) -> bool | None:
+    """Tell whether the running kernel has vxlan or can load it; None where its modules are not known."""
+    if in_kernel:
+        return True
+    if modules_dep is None and modules_builtin is None:
+        return None
+    listed = f"{modules_dep or ''}\n{modules_builtin or ''}"
+    return re.search(r"(^|/)vxlan\.ko(\.[a-z0-9]+)?(:|$)", listed, re.MULTILINE) is not None
+
+
+def units(*, text: str) -> dict[str, dict[str, str]]:
+    """Return the properties of each unit in what ``systemctl show`` printed, by the unit's name."""
+    found = {}
+    for block in re.split(r"\n\s*\n", text):
+        values = dict(line.split("=", 1) for line in block.splitlines() if "=" in line)
+        if values.get("Id"):
+            found[values["Id"].removesuffix(".service")] = values
+    return found
+
+
+def is_active(unit: dict[str, str]) -> bool:
+    """Tell whether a unit runs."""
+    return unit.get("ActiveState") in ("active", "reloading")
+
+
+def latency(*, seconds: Sequence[float]) -> dict[str, Any] | None:
+    """Return how many synchronous writes were measured, and their median and 99th percentile in ms."""
+    if not seconds:
+        return None
+    ranked = sorted(seconds)
+
+    def percentile(part: float) -> float:
+        return round(ranked[max(0, math.ceil(part * len(ranked)) - 1)] * 1000, 2)
+
+    return {"writes": len(ranked), "p50_ms": percentile(0.5), "p99_ms": percentile(0.99)}
+
+
+def membership(*, code: int, output: str, errors: str) -> dict[str, Any]:
+    """Say how a node is to its cluster, from what the API server answered to ``kubectl get --raw``."""
+    member: dict[str, Any] = dict.fromkeys(("address", "kubelet", "runtime"))
+    if code != 0:
+        lines = [line.strip() for line in errors.splitlines() if line.strip()]
+        message = lines[-1] if lines else "no answer within the time"
+        return {**member, "state": "missing" if "(NotFound)" in message else "silent", "message": message}
+    try:
+        status = json.loads(output)["status"]
+        conditions = {each["type"]: each for each in status.get("conditions", [])}
+        addresses = {each["type"]: each["address"] for each in status.get("addresses", [])}
+        info = status.get("nodeInfo", {})
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return {**member, "state": "silent", "message": "its answer is not that of an API server"}
+    ready = conditions.get("Ready", {})
+    return {
+        "address": addresses.get("InternalIP"),
+        "kubelet": info.get("kubeletVersion"),
+        "runtime": info.get("containerRuntimeVersion"),
+        "state": "ready" if ready.get("status") == "True" else "not ready",
+        "message": ready.get("message") or "it has not reported yet",
+    }

@@ -1,0 +1,104 @@
+# Copyright: bramble.pi contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The module reads only, so it runs for real, on the machine that runs the tests."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ansible.module_utils.testing import patch_module_args
+from ansible_collections.bramble.pi.plugins.module_utils import _doctor
+from ansible_collections.bramble.pi.plugins.modules import doctor
+
+
+def run(capsys: pytest.CaptureFixture[str], **arguments: Any) -> dict[str, Any]:
+    with patch_module_args(arguments), pytest.raises(SystemExit) as exit_info:
+        doctor.main()
+    result: dict[str, Any] = json.loads(capsys.readouterr().out)
+    assert exit_info.value.code == 0
+    assert result["changed"] is False
+    return result
+
+
+def test_this_machine(capsys: pytest.CaptureFixture[str]) -> None:
+    result = run(capsys, controller_time=time.time(), time_sync=False)
+    node = result["node"]
+    assert node["hostname"] == os.uname().nodename
+    assert node["page_size"] == os.sysconf("SC_PAGE_SIZE")
+    assert node["memory"]["total"] > node["memory"]["available"] > 0
+    assert node["disks"][0]["path"] == "/"
+    assert 0 < node["disks"][0]["available"] <= node["disks"][0]["size"]
+    assert node["fsync"] is None
+    assert {finding["check"] for finding in result["findings"]} <= set(_doctor.KINDS)
+    # The clock of this machine is the controller's.
+    assert "clock" not in {finding["check"] for finding in result["findings"]}
+
+
+def test_a_clock_that_differs(capsys: pytest.CaptureFixture[str]) -> None:
+    result = run(capsys, controller_time=time.time() - 7200, time_sync=False)
+    (finding,) = (each for each in result["findings"] if each["check"] == "clock")
+    assert finding["evidence"].endswith("s ahead of the controller's clock")
+
+
+def test_the_disk_is_measured_and_nothing_stays(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    etcd = tmp_path / "etcd"
+    monkeypatch.setattr(doctor, "_ETCD", str(etcd))
+    # Before there is a cluster, where etcd's data will be.
+    assert run(capsys, fsync=True)["node"]["fsync"]["path"] == str(tmp_path)
+    etcd.mkdir()
+    measured = run(capsys, fsync=True)["node"]["fsync"]
+    assert measured["path"] == str(etcd)
+    assert 1 <= measured["writes"] <= 200
+    assert 0 < measured["p50_ms"] <= measured["p99_ms"]
+    assert list(etcd.iterdir()) == []
+    assert run(capsys, fsync=True, _ansible_check_mode=True)["node"]["fsync"] is None
+
+
+def test_a_slow_disk_is_not_measured_for_long(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(doctor, "_ETCD", str(tmp_path))
+    monkeypatch.setattr(doctor, "_SECONDS", 0.2)
+    monkeypatch.setattr(os, "fdatasync", lambda _descriptor: time.sleep(0.05))
+    result = run(capsys, fsync=True)
+    assert 1 <= result["node"]["fsync"]["writes"] < 10
+    (finding,) = (each for each in result["findings"] if each["check"] == "slow_disk")
+    assert finding["severity"] == "warning"
+
+
+def test_a_disk_that_cannot_be_written_is_told_of_elsewhere(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def refuse(_descriptor: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(doctor, "_ETCD", str(tmp_path))
+    monkeypatch.setattr(os, "fdatasync", refuse)
+    assert run(capsys, fsync=True)["node"]["fsync"] is None
+
+
+def test_certificates_that_are_there(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    sample = Path(__file__).parents[2] / "fixtures" / "ca_cert" / "rsa.crt"
+    (tmp_path / "ca.crt").write_text(sample.read_text())
+    (tmp_path / "etcd.crt").write_text("not a certificate")
+    monkeypatch.setattr(doctor, "_CERTIFICATES", (f"{tmp_path}/*.crt",))
+    result = run(capsys, certificate_days=36500)
+    assert result["node"]["certificates"] == [
+        {"path": f"{tmp_path}/ca.crt", "expires": "2036-11-18T05:39:01Z"},
+        {
+            "path": f"{tmp_path}/etcd.crt",
+            "error": "there is no -----BEGIN CERTIFICATE----- block in the text",
+        },
+    ]
+    found = [each for each in result["findings"] if each["check"] == "certificate"]
+    assert [each["severity"] for each in found] == ["warning", "warning"]
