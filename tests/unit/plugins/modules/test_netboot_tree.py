@@ -103,7 +103,7 @@ def make_image(path: Path, *, root: Path, boot: dict[str, bytes]) -> Path:
     subprocess.run(["mcopy", "-s", "-i", f"{path}@@1M", *sorted(folder.iterdir()), "::/"], check=True)
     shutil.rmtree(folder)
     offset = (fat + 1) << 20
-    command = [
+    command: list[str | Path] = [
         "mke2fs",
         "-q",
         "-t",
