@@ -102,20 +102,8 @@ def make_image(path: Path, *, root: Path, boot: dict[str, bytes]) -> Path:
         (folder / name).write_bytes(data)
     subprocess.run(["mcopy", "-s", "-i", f"{path}@@1M", *sorted(folder.iterdir()), "::/"], check=True)
     shutil.rmtree(folder)
-    offset = (fat + 1) << 20
-    command: list[str | Path] = [
-        "mke2fs",
-        "-q",
-        "-t",
-        "ext4",
-        "-E",
-        f"offset={offset}",
-        "-d",
-        root,
-        path,
-        f"{whole - fat - 1}M",
-    ]
-    subprocess.run(command, check=True)
+    made = f"mke2fs -q -t ext4 -E offset={(fat + 1) << 20} -d {root} {path} {whole - fat - 1}M"
+    subprocess.run(made.split(), check=True)
     return path
 
 
