@@ -183,16 +183,19 @@ def fstab(*, text: str, server: str, path: str, mount_point: str) -> str:
     kept = []
     for line in text.splitlines():
         fields = line.split()
-        if fields and not fields[0].startswith("#"):
+        if fields and not fields[0].startswith("#") and line != ours:
             on_card = "mmcblk" in fields[0] or fields[0].startswith("PARTUUID=")
             if on_card or fields[1:2] in (["/"], ["/boot"], ["/boot/firmware"]):
                 continue
         kept.append(line)
-    return "\n".join([*kept, ours]) + "\n"
+    return "\n".join(kept if ours in kept else [*kept, ours]) + "\n"
 
 
 def hosts(*, text: str, hostname: str) -> str:
-    """Name the node in its own /etc/hosts."""
+    """Name the node in its own /etc/hosts, unless that names it already."""
+    own = [line.split()[1:] for line in text.splitlines() if line.split()[:1] == ["127.0.1.1"]]
+    if any(hostname in names for names in own):
+        return text
     kept = [line for line in text.splitlines() if line.split()[:1] != ["127.0.1.1"]]
     if not any(line.split()[:1] == ["127.0.0.1"] for line in kept):
         kept.insert(0, "127.0.0.1 localhost")

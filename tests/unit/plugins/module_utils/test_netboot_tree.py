@@ -93,6 +93,7 @@ def test_fstab_names_no_card(lines: list[str]) -> None:
     used = [line for line in text.splitlines() if line and not line.startswith("#")]
     assert not [line for line in used if "mmcblk" in line or "PARTUUID" in line]
     assert len([line for line in used if line.split()[1] == "/boot/firmware"]) == 1
+    assert fstab(f"{text}UUID=1 /later ext4 defaults 0 0\n").endswith("/later ext4 defaults 0 0\n")
     assert fstab(text) == text
 
 
