@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import stat
@@ -314,7 +315,7 @@ def test_a_board_without_a_card_becomes_a_node(rack: Rack, port: Port) -> None:
         rack.run(*words, "-a", f'{{"present": ["{token}"]}}')
         assert token in (rack.trees() / "tftp" / SERIALS[node] / "cmdline.txt").read_text().split()
         # The node waits for a server that is restarted, and goes on.
-        rack.server("systemctl restart nfs-ganesha")
+        reboot_server(rack)
         rack.shell(node, "echo after >/root/after; sync")
         assert (tree / "root/after").read_text() == "after\n"
     # What the node wrote is its own, and is left as it is.
@@ -322,21 +323,72 @@ def test_a_board_without_a_card_becomes_a_node(rack: Rack, port: Port) -> None:
     assert rack.playbook("playbooks/netboot.yml") == []
 
 
-def test_all_is_there_after_a_reboot_of_the_server(rack: Rack, port: Port) -> None:
+def reboot_server(rack: Rack) -> None:
+    """Reboot the server, and wait until it serves again."""
     before = rack.server("cat /proc/sys/kernel/random/boot_id")
     subprocess.run(["podman", "exec", f"{RACK}-server", "systemctl", "reboot"], check=False)
     deadline = time.monotonic() + 180
     while True:
         try:
             if (
-                rack.server("cat /proc/sys/kernel/random/boot_id; systemctl is-active dnsmasq nfs-ganesha")
+                rack.server(
+                    "systemctl is-active --quiet dnsmasq nfs-ganesha; cat /proc/sys/kernel/random/boot_id"
+                )
                 != before
             ):
-                break
+                rack.server("systemctl is-active dnsmasq nfs-ganesha")
+                return
         except subprocess.CalledProcessError:
             pass
         assert time.monotonic() < deadline, "the server did not come back"
         time.sleep(1)
+
+
+def test_all_is_there_after_a_reboot_of_the_server(rack: Rack, port: Port) -> None:
+    reboot_server(rack)
     test_a_board_is_told_where_to_boot_from(rack, port)
     test_files_come_as_the_firmware_asks(rack, port)
     test_each_node_is_let_in_to_its_own_tree_alone(rack, port)
+
+
+def test_beside_another_dhcp_server(rack: Rack, port: Port) -> None:
+    # As on a server that gives no addresses; another one does, and knows nothing of boot files.
+    rack.server("rm /etc/dnsmasq.d/bramble.conf")
+    arguments = ("--tags", "netboot_server", "-e", "netboot_server_dhcp=proxy")
+    assert rack.playbook("playbooks/netboot.yml", *arguments)
+    assert rack.playbook("playbooks/netboot.yml", *arguments) == []
+    mac = MACS["pi-2"]
+    with Port(name="netboot-other", network=RACK, folder=rack.folder) as other:
+        other.plug_in(mac="02:00:00:00:00:50", address="10.89.91.50/24")
+        dnsmasq = [
+            *("ip", "netns", "exec", other.name, "dnsmasq", "--keep-in-foreground", "--conf-file=/dev/null"),
+            *("--port=0", "--interface=eth0", "--bind-interfaces", "--dhcp-authoritative", "--user=root"),
+            *("--dhcp-range=10.89.91.0,static,255.255.255.0,1h", f"--dhcp-host={mac},{ADDRESSES['pi-2']}"),
+            *(f"--dhcp-leasefile={rack.folder}/leases", f"--pid-file={rack.folder}/dnsmasq.pid"),
+        ]
+        with subprocess.Popen(dnsmasq) as server:
+            try:
+                offers = offers_to(port, mac)
+                unknown = offers_to(port, "b8:27:eb:00:00:99")
+            finally:
+                server.terminate()
+    (lease,) = [offer for offer in offers if offer["yiaddr"] != "0.0.0.0"]
+    assert lease["yiaddr"] == ADDRESSES["pi-2"]
+    assert "43" not in lease
+    (proxy,) = [offer for offer in offers if offer["yiaddr"] == "0.0.0.0"]
+    assert proxy["54"] == bytes(int(part) for part in SERVER.split(".")).hex()
+    assert b"Raspberry Pi Boot" in bytes.fromhex(proxy["43"])
+    assert unknown == [], "a board that the inventory does not know"
+
+
+def offers_to(port: Port, mac: str) -> list[dict[str, str]]:
+    """Return what each DHCP server offers a board; asked again, as one may not listen yet."""
+    port.plug_in(mac=mac)
+    offers: list[dict[str, str]] = []
+    for _attempt in range(3):
+        done = port.command(sys.executable, Path(__file__).with_name("dhcp_offers.py"), mac)
+        assert done.returncode == 0, done.stderr
+        offers = json.loads(done.stdout)
+        if len(offers) > 1:
+            break
+    return offers

@@ -358,6 +358,19 @@ def test_another_board_takes_the_tree_along(lab: Lab) -> None:
     assert not lab.run(serial="00ff00ff")["changed"]
 
 
+def test_two_nodes_have_trees_of_two_images(lab: Lab, image: Path, tmp_path: Path) -> None:
+    root = tmp_path / "root"
+    make_root(root)
+    (root / "etc/os-release").write_text("VERSION_CODENAME=bookworm\n")
+    other = make_image(tmp_path / "other.img", root=root, boot=system_files("raspios-bookworm"))
+    lab.run()
+    assert not lab.run(node="pi-3", serial="00000003", image=str(other)).get("failed")
+    assert (lab.top / "nfs/pi-3/etc/os-release").exists()
+    assert not (lab.root / "etc/os-release").exists()
+    assert len(list((lab.top / "images").iterdir())) == 2
+    assert not lab.run()["changed"]
+
+
 def test_two_nodes_have_nothing_in_common(lab: Lab) -> None:
     lab.run()
     lab.run(node="pi-3", serial="00000003")
