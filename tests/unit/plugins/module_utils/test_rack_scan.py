@@ -83,7 +83,7 @@ def test_an_inventory_from_what_was_seen() -> None:
     assert '      netboot_tree_serial: "6a1b9c04"' in text
     assert yaml.safe_load(text)["all"]["hosts"] == {
         "pi-1": {"ansible_host": "10.0.0.2", "rack_services_mac": "b8:27:eb:5b:0d:0f"},
-        "pi-2": {"ansible_host": "10.0.0.7", "rack_services_mac": MAC},
+        "pi-2": {"ansible_host": "10.0.0.7", "rack_services_mac": MAC, "netboot_tree_serial": "6a1b9c04"},
         "pi-3": {"rack_services_mac": "88:a2:9e:05:50:21"},
     }
 
