@@ -46,8 +46,8 @@ def boot_rom(*, model: str) -> str:
     if re.search(r"Raspberry Pi (3 Model B|Compute Module 3)\b", name):
         return "otp"
     raise EepromError(
-        f"this board is {name or 'no Raspberry Pi'!r}; wanted is one that boots over the network: a Pi "
-        "3B, 3B+, 4 or 5"
+        f"this board is {name or 'no Raspberry Pi'!r}; wanted is one that boots over the network: a Pi 3B, "
+        "3B+, 4 or 5"
     )
 
 
@@ -69,8 +69,8 @@ def boot_order(*, value: str) -> str:
     if _DIGITS.fullmatch(value) is None or unknown:
         raise EepromError(
             f"BOOT_ORDER is {value!r}; wanted are digits of "
-            f"{', '.join(f'{key} ({mode})' for key, mode in _MODES.items())}, "
-            "read from the right, such as '0xf12' for the network, then the SD card, then again"
+            f"{', '.join(f'{key} ({mode})' for key, mode in _MODES.items())}, read from the right, such as "
+            "'0xf12' for the network, then the SD card, then again"
         )
     return ", ".join(_MODES[digit] for digit in reversed(digits))
 

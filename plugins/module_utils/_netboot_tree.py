@@ -79,9 +79,8 @@ def check_serial(*, serial: str, node: str) -> str:
     """Return the serial number, or refuse what the firmware would not ask for."""
     if SERIAL.fullmatch(serial) is None:
         raise NetbootTreeError(
-            f"the serial number of {node} is {serial!r}; wanted are the last eight digits of the line "
-            "Serial in "
-            "/proc/cpuinfo, such as '6a1b9c04' (lower case, in quotes): set netboot_tree_serial"
+            f"the serial number of {node} is {serial!r}; wanted are the last eight digits of the line Serial "
+            "in /proc/cpuinfo, such as '6a1b9c04' (lower case, in quotes): set netboot_tree_serial"
         )
     return serial
 
@@ -125,10 +124,9 @@ def judge_nfs(*, kernels: Mapping[str, str], initramfs_files: Sequence[str] | No
     ]
     if missing:
         raise NetbootTreeError(
-            f"the image's initramfs has no {' and no '.join(missing)}, which a root over NFS takes; "
-            "wanted is one of "
-            "initramfs-tools, made with MODULES=most and with the package busybox: set flash_image to "
-            "such an image"
+            f"the image's initramfs has no {' and no '.join(missing)}, which a root over NFS takes; wanted "
+            "is one of initramfs-tools, made with MODULES=most and with the package busybox: set "
+            "flash_image to such an image"
         )
     return NfsBoot(True, "the initramfs mounts it by busybox")
 
@@ -275,9 +273,8 @@ def storage_units(*, device: str) -> dict[str, str]:
     name = STORAGE.strip("/").replace("/", "-")
     places = " ".join(f"{STORAGE}/{user}" for user in STORAGE_USERS)
     service = (
-        f"{_MANAGED}[Unit]\nDescription=Have room for containers beside the root over "
-        "NFS\nDefaultDependencies=no\n"
-        f"RequiresMountsFor={STORAGE}\nBefore=local-fs.target\n\n"
+        f"{_MANAGED}[Unit]\nDescription=Have room for containers beside the root over NFS\n"
+        f"DefaultDependencies=no\nRequiresMountsFor={STORAGE}\nBefore=local-fs.target\n\n"
         f"[Service]\nType=oneshot\nRemainAfterExit=yes\nExecStart=/bin/mkdir -p {places}\n"
     )
     units = {

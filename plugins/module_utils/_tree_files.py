@@ -28,9 +28,8 @@ class TreeFiles:
         real = os.path.realpath(os.path.join(self.root, folder))
         if real != self.root and not real.startswith(f"{self.root}/"):
             raise TreeError(
-                f"{self.root}/{folder} is a link that leads to {real}, out of the node's tree; wanted is "
-                "a folder "
-                "in it: look what the node has done there"
+                f"{self.root}/{folder} is a link that leads to {real}, out of the node's tree; wanted is a "
+                "folder in it: look what the node has done there"
             )
         return os.path.join(real, base)
 

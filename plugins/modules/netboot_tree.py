@@ -254,9 +254,8 @@ class NetbootTree:
         wanted(present=self._options["cmdline_present"], absent=(), settings={})
         if self._options["container_storage"] == "disk" and not self._options["container_storage_device"]:
             raise core.NetbootTreeError(
-                f"{node} is to have its containers on a disk of its own, and it is not told which; wanted "
-                "is one such "
-                "as LABEL=containers: set netboot_tree_container_device"
+                f"{node} is to have its containers on a disk of its own, and it is not told which; wanted is "
+                "one such as LABEL=containers: set netboot_tree_container_device"
             )
         for entry in self._entries(f"{self._top}/state"):
             state = self._state(entry.path)
@@ -264,8 +263,7 @@ class NetbootTree:
                 raise core.NetbootTreeError(
                     f"{node} has the serial number {serial}, as {state.get('node')} has, whose tree is "
                     f"{self._top}/nfs/{state.get('node')}; wanted is one for each: correct "
-                    "netboot_tree_serial, or "
-                    f"remove {entry.path} if that node is no more"
+                    f"netboot_tree_serial, or remove {entry.path} if that node is no more"
                 )
 
     @staticmethod
@@ -288,9 +286,8 @@ class NetbootTree:
         room = os.statvfs(self._top)
         return core.NetbootTreeError(
             f"there is no room in {self._top} ({room.f_bavail * room.f_frsize} bytes are free): {why}; "
-            "remove "
-            "something there, or set netboot_tree_dir to another file system. Nothing that is served was "
-            "changed"
+            "remove something there, or set netboot_tree_dir to another file system. Nothing that is served "
+            "was changed"
         )
 
     def _require_room(self, wanted: int) -> None:
@@ -357,8 +354,7 @@ class NetbootTree:
         if not others:
             raise core.NetbootTreeError(
                 f"{prepared.name} has no partition after the one that a Pi boots from; wanted is one with "
-                "the root "
-                "file system: set flash_image to the image of a whole card"
+                "the root file system: set flash_image to the image of a whole card"
             )
         return max(others, key=lambda partition: partition.size)
 
@@ -672,9 +668,8 @@ class NetbootTree:
             return False
         if not self._options["replace"]:
             self._module.warn(
-                f"{self._options['node']} has a tree of {state['image']['name']}, which stays as it is; "
-                "for a new one "
-                "of the image that is named now, set netboot_tree_replace to true"
+                f"{self._options['node']} has a tree of {state['image']['name']}, which stays as it is; for "
+                "a new one of the image that is named now, set netboot_tree_replace to true"
             )
         return bool(self._options["replace"])
 
@@ -736,8 +731,7 @@ def main() -> None:
         reason = "there is no room" if error.errno == errno.ENOSPC else error.strerror
         module.fail_json(
             msg=f"{module.params['node']}: {error.filename or module.params['dir']}: {reason}; look at "
-            "the file system of "
-            f"{module.params['dir']} (df), or set netboot_tree_dir to another"
+            f"the file system of {module.params['dir']} (df), or set netboot_tree_dir to another"
         )
     module.exit_json(
         changed=bool(tree.changes),
