@@ -20,3 +20,5 @@ losetup --detach "$device"
 binfmt=/proc/sys/fs/binfmt_misc
 [ -e "$binfmt/register" ] || mount -t binfmt_misc binfmt_misc "$binfmt" 2>/dev/null ||
     refuse "an arm64 system cannot be made here, as binfmt_misc is not allowed (mount failed)"
+# Boards without a card boot from a server in a virtual rack.
+"$(dirname "$0")/rack-possible.sh"

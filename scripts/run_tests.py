@@ -183,7 +183,7 @@ def cards(outcome: Outcome) -> None:
 
 
 def boot(outcome: Outcome) -> None:
-    """Flash the card of an arm64 system and boot it in QEMU."""
+    """Boot an arm64 system in QEMU, from a card that was flashed and from the network."""
     outcome.pytest("tests/boot", "-x", "-s", "-m", "not slow")
 
 
@@ -216,8 +216,8 @@ PARTS: dict[str, Callable[[Outcome], None]] = {
 #: What tells whether a part can be run here, and the groups of packages that it needs.
 NEEDS: dict[str, tuple[list[str], list[str]]] = {
     "cards": (["scripts/cards-possible.sh"], ["cards"]),
-    "boot": (["scripts/cards-possible.sh", "boot"], ["cards", "boot"]),
-    "boot-all": (["scripts/cards-possible.sh", "boot"], ["cards", "boot"]),
+    "boot": (["scripts/cards-possible.sh", "boot"], ["cards", "boot", "rack"]),
+    "boot-all": (["scripts/cards-possible.sh", "boot"], ["cards", "boot", "rack"]),
     "molecule": (["scripts/rack-possible.sh"], ["rack"]),
     "e2e": (["scripts/rack-possible.sh"], ["rack"]),
 }

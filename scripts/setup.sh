@@ -9,9 +9,9 @@ cd "$(dirname "$0")/.."
 # What `make demo` and the container tests need on top of Python.
 rack_packages="podman runc netavark aardvark-dns iptables nftables mmdebstrap gpg openssh-client"
 # What writes and looks into cards, and what their tests compare it with.
-cards_packages="mtools dosfstools fdisk e2fsprogs zstd xz-utils zip bmap-tools cloud-init openssh-client"
-# What makes an arm64 system and boots it.
-boot_packages="qemu-system-arm qemu-user-static binfmt-support arch-test mmdebstrap"
+cards_packages="mtools dosfstools fdisk e2fsprogs zstd xz-utils zip cpio bmap-tools cloud-init openssh-client"
+# What makes an arm64 system and boots it, and what asks a server as a board without a card does.
+boot_packages="qemu-system-arm qemu-user-static binfmt-support arch-test mmdebstrap busybox curl libnfs-utils iproute2"
 # What reads the network's configurations in tests.
 network_packages="dnsmasq-base iproute2 iptables"
 

@@ -308,6 +308,10 @@ class FatBoot:
         self.load([there])
         return self._content[there]
 
+    def extract(self, folder: str) -> None:
+        """Copy all that is on it into a folder."""
+        self._mtools("mcopy", "-s", "-n", "-m", "::*", folder)
+
     def _free_root_entries(self, geometry: Geometry) -> int:
         """Count the entries of a root folder of fixed size after the last one in use."""
         first_bytes = self._pread(geometry.root_entries * _SLOT, geometry.root)[::_SLOT]

@@ -193,7 +193,6 @@ def inventory(found: Sequence[Found]) -> str:
     for name, pi in zip(_names(found), found):
         told = [
             pi.model,
-            f"serial {pi.serial}" if pi.serial else "",
             pi.hostname and f"calls itself {pi.hostname}",
         ]
         lines += [
@@ -201,5 +200,6 @@ def inventory(found: Sequence[Found]) -> str:
             f"    {name}:",
             f"      ansible_host: {pi.address}" if pi.address else "      # ansible_host: has no address yet",
             f'      rack_services_mac: "{pi.mac}"',
+            *([f'      netboot_tree_serial: "{pi.serial}"'] if pi.serial else []),
         ]
     return "\n".join(lines) + "\n"

@@ -118,6 +118,7 @@ options:
   timeout:
     description:
       - How many seconds to wait for expected hosts after a change; a warning names those that were not seen.
+      - With V(0) there is no waiting.
       - Where hosts have to move yet, there is waiting only with O(release), and then for their new leases.
     type: int
     default: 0
@@ -343,7 +344,8 @@ def main() -> None:
     work = RackServices(module)
     try:
         moves = work.ensure(services, release=module.params["release"])
-        if work.changes and not module.check_mode and (module.params["release"] or not moves):
+        waits = module.params["timeout"] > 0 and (module.params["release"] or not moves)
+        if work.changes and not module.check_mode and waits:
             work.wait(services, moves=moves, timeout=module.params["timeout"])
     except PermissionError as error:
         module.fail_json(msg=f"{error}; wanted are the rights of root: set become to true")

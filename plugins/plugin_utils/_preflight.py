@@ -15,6 +15,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
+from ansible_collections.bramble.pi.plugins.module_utils import _failure_detection
 from ansible_collections.bramble.pi.plugins.module_utils._bootptab import BootptabError, parse_bootptab
 from ansible_collections.bramble.pi.plugins.module_utils._compatibility import (
     CompatibilityError,
@@ -23,6 +24,7 @@ from ansible_collections.bramble.pi.plugins.module_utils._compatibility import (
     parse_version,
     version_warning,
 )
+from ansible_collections.bramble.pi.plugins.module_utils._netboot_tree import SERIAL
 from ansible_collections.bramble.pi.plugins.module_utils._rack_services import RackServicesError, parse_range
 from ansible_collections.bramble.pi.plugins.plugin_utils import _leases
 from ansible_collections.bramble.pi.plugins.plugin_utils._network import (
@@ -41,6 +43,9 @@ HEAD_GROUP = "nat_headnode"
 SERVICES_GROUP = "rack_services"
 #: Hosts whose interface the role node_network configures.
 FIXED_GROUP = "node_network"
+#: Hosts that boot from the one host of the other group.
+NETBOOT_GROUP = "netboot"
+NETBOOT_SERVER_GROUP = "netboot_server"
 #: Where to set what holds for the whole rack.
 ALL = "in group_vars/all.yml"
 #: What kube-controller-manager cuts from the pod CIDR for each node.
@@ -544,6 +549,71 @@ def _check_leases(
         )
 
 
+def check_netboot(rack: Rack) -> Iterator[Finding]:
+    """Check who boots over the network, from where, and by which serial number."""
+    nodes = rack.groups.get(NETBOOT_GROUP, ())
+    servers = rack.groups.get(NETBOOT_SERVER_GROUP, ())
+    if nodes and len(servers) != 1:
+        yield Finding(
+            f"the group {NETBOOT_GROUP} has {', '.join(nodes)}, and the group {NETBOOT_SERVER_GROUP} "
+            f"{', '.join(servers) or 'no host'}: it has to have one host, which serves them"
+        )
+    seen: dict[str, str] = {}
+    for host in nodes:
+        serial = rack.value(host, "netboot_tree_serial")
+        if not isinstance(serial, str) or SERIAL.fullmatch(serial) is None:
+            yield Finding(
+                f"netboot_tree_serial is {serial!r}: it has to be the last eight digits of the board's "
+                "serial "
+                "number, in lower case and in quotes, such as '6a1b9c04'; grep Serial /proc/cpuinfo "
+                "shows it, and "
+                "the playbook scan with scan_listen",
+                host,
+            )
+        elif seen.setdefault(serial, host) != host:
+            yield Finding(
+                f"netboot_tree_serial is {serial!r}, as that of {seen[serial]}: set each to its own board's",
+                host,
+            )
+        if host in servers:
+            yield Finding(
+                f"is in both groups {NETBOOT_GROUP} and {NETBOOT_SERVER_GROUP}: it cannot boot from "
+                "itself; take "
+                "it out of one",
+                host,
+            )
+        if not rack.value(host, "rack_services_mac"):
+            yield Finding(
+                "boots over the network, and has no rack_services_mac: set it, such as "
+                "'b8:27:eb:5b:0d:0f' (in "
+                "quotes), as the board asks for its address by it",
+                host,
+            )
+        try:
+            parse_address(str(rack.address(host)))
+        except ValueError as error:
+            yield Finding(
+                f"boots over the network, and its address is {rack.address(host)!r}, which {error}: set "
+                "ansible_host or os_prep_address, as its tree is served to that address alone",
+                host,
+            )
+        if host in rack.groups.get(FIXED_GROUP, ()):
+            yield Finding(
+                f"is in both groups {NETBOOT_GROUP} and {FIXED_GROUP}: a root over the network does not "
+                "survive a "
+                f"change of address; take it out of {FIXED_GROUP}",
+                host,
+            )
+
+
+def check_failure_detection(rack: Rack) -> Iterator[Finding]:
+    """Check that nodes which are only busy do not count as lost."""
+    try:
+        _failure_detection.parse(rack.cluster_value("control_plane_failure_detection"))
+    except _failure_detection.FailureDetectionError as error:
+        yield Finding(f"{error}; set it in group_vars/control_plane.yml")
+
+
 def check_variables(rack: Rack, known_variables: Sequence[str]) -> Iterator[Finding]:
     """Check that the variables are known by their names, and that their values have the right form."""
     known = [*rack.options, *known_variables]
@@ -590,6 +660,8 @@ def judge(
         check_head(rack, node_network),
         check_fixed_addresses(rack, node_network),
         check_services(rack, node_network),
+        check_netboot(rack),
+        check_failure_detection(rack),
         check_variables(rack, known_variables),
     ):
         hosts = seen.setdefault(finding._replace(host=None), [])

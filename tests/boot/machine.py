@@ -187,7 +187,7 @@ class Machine:
             self._error = str(error)
 
     def _start(self) -> None:
-        config = dict(_settings(self.card.read("config.txt").decode()))
+        config = dict(settings(self.card.read("config.txt").decode()))
         self.cmdline = self.card.read("cmdline.txt").decode().strip()
         files = {"kernel": config["kernel"], "initrd": config["initramfs"]}
         if self.board.device_tree:
@@ -214,7 +214,7 @@ def free_port() -> int:
         return int(server.getsockname()[1])
 
 
-def _settings(text: str) -> list[tuple[str, str]]:
+def settings(text: str) -> list[tuple[str, str]]:
     """Return the settings of config.txt that name files: kernel=NAME and initramfs NAME ADDRESS."""
     words = [line.replace("=", " ", 1).split() for line in text.splitlines()]
     return [(word[0], word[1]) for word in words if word[:1] in (["kernel"], ["initramfs"])]

@@ -73,7 +73,7 @@ def test_archive_does_not_depend_on_other_collections() -> None:
     assert yaml.safe_load((ROOT / "galaxy.yml").read_text())["dependencies"] == {}
 
 
-@pytest.mark.parametrize("example", ["router", "nat"])
+@pytest.mark.parametrize("example", ["router", "nat", "netboot"])
 def test_installed_site_playbook_is_found(installed: Path, example: str) -> None:
     inventory = installed / "ansible_collections" / "bramble" / "pi" / "inventories" / example
     output = use(installed, "ansible-playbook", "bramble.pi.site", "-i", str(inventory), "--list-tags")

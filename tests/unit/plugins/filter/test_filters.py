@@ -55,7 +55,7 @@ def preflight(inventory: Path, *arguments: str, **environment: str) -> subproces
     )
 
 
-@pytest.mark.parametrize("name", ["router", "nat"])
+@pytest.mark.parametrize("name", ["router", "nat", "netboot"])
 def test_example_inventories_are_good(name: str) -> None:
     run = preflight(ROOT / "inventories" / name)
     assert run.returncode == 0, run.stdout

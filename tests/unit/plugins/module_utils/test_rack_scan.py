@@ -79,10 +79,11 @@ def test_an_inventory_from_what_was_seen() -> None:
         ("88:a2:9e:05:50:21", "", "", ["DHCP request"]),
     ]
     text = core.inventory(found)
-    assert "# Raspberry Pi 4B, serial 6a1b9c04, calls itself raspberrypi, seen by lease and neighbour" in text
+    assert "# Raspberry Pi 4B, calls itself raspberrypi, seen by lease and neighbour" in text
+    assert '      netboot_tree_serial: "6a1b9c04"' in text
     assert yaml.safe_load(text)["all"]["hosts"] == {
         "pi-1": {"ansible_host": "10.0.0.2", "rack_services_mac": "b8:27:eb:5b:0d:0f"},
-        "pi-2": {"ansible_host": "10.0.0.7", "rack_services_mac": MAC},
+        "pi-2": {"ansible_host": "10.0.0.7", "rack_services_mac": MAC, "netboot_tree_serial": "6a1b9c04"},
         "pi-3": {"rack_services_mac": "88:a2:9e:05:50:21"},
     }
 

@@ -47,6 +47,7 @@ SPECS: dict[str, dict[str, dict[str, Any]]] = {
         "rack_services_mac": {"type": "str", "default": ""},
         "rack_services_network": {"type": "str", "default": "{{ preflight_node_network | default('') }}"},
     },
+    "netboot_tree": {"netboot_tree_serial": {"type": "str", "required": True}},
     "os_prep": {"os_prep_address": {"type": "str"}, "os_prep_hostname": {"type": "str"}},
     "pod_network": {
         "pod_network_plugin": {"type": "str", "default": "flannel", "choices": ["flannel", "routed", "none"]}
@@ -439,6 +440,51 @@ def test_unknown_variables_with_a_role_s_prefix_are_a_warning_unless_they_are_kn
     assert problems == []
     assert "all nodes: variable docker_registry_of_mine begins like one of bramble.pi" in warnings[0]
     assert found(variables, known_variables=["docker_registry_of_mine"]) == ([], [])
+
+
+BOARD = {"netboot_tree_serial": "6a1b9c04", "rack_services_mac": "b8:27:eb:00:00:02"}
+
+
+@pytest.mark.parametrize(
+    ("values", "groups", "words"),
+    [
+        ({}, {"netboot_server": []}, ("netboot has pi-2", "netboot_server no host")),
+        ({}, {"netboot_server": ["pi-1", "pi-3"]}, ("netboot_server pi-1, pi-3", "one host")),
+        ({"netboot_tree_serial": "6A1B9C04"}, {}, ("pi-2: netboot_tree_serial is '6A1B9C04'", "lower case")),
+        ({"netboot_tree_serial": "100000006a1b9c04"}, {}, ("last eight digits",)),
+        ({"netboot_tree_serial": 12345678}, {}, ("netboot_tree_serial is 12345678", "in quotes")),
+        ({"rack_services_mac": ""}, {}, ("no rack_services_mac",)),
+        ({"ansible_host": "pi-2.lan"}, {}, ("'pi-2.lan'", "ansible_host")),
+        ({}, {"node_network": ["pi-2"]}, ("netboot and node_network",)),
+        ({}, {"netboot_server": ["pi-2"]}, ("cannot boot from itself",)),
+    ],
+)
+def test_boards_without_cards(
+    values: dict[str, Any], groups: dict[str, list[str]], words: tuple[str, ...]
+) -> None:
+    hosts = {**NODES, "pi-2": {**NODES["pi-2"], **BOARD}}
+    all_groups = {
+        "control_plane": ["pi-1"],
+        "workers": ["pi-2", "pi-3"],
+        "netboot": ["pi-2"],
+        "netboot_server": ["pi-1"],
+    }
+    assert not [line for line in found({}, hosts=hosts, groups=all_groups)[0] if "netboot" in line]
+    hosts["pi-2"] = {**hosts["pi-2"], **values}
+    problems = "\n".join(found({}, hosts=hosts, groups={**all_groups, **groups})[0])
+    for word in words:
+        assert word in problems
+
+
+def test_two_boards_with_one_serial_number() -> None:
+    hosts = {**NODES, "pi-2": {**NODES["pi-2"], **BOARD}, "pi-3": {**NODES["pi-3"], **BOARD}}
+    groups = {
+        "control_plane": ["pi-1"],
+        "workers": ["pi-2"],
+        "netboot": ["pi-2", "pi-3"],
+        "netboot_server": ["pi-1"],
+    }
+    assert any("'6a1b9c04', as that of pi-2" in line for line in found({}, hosts=hosts, groups=groups)[0])
 
 
 def test_a_newer_kubernetes_than_known_is_a_warning() -> None:

@@ -1,0 +1,219 @@
+#!/usr/bin/python
+# Copyright: bramble.pi contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Ansible module ``bramble.pi.eeprom``."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: eeprom
+short_description: Have a Raspberry Pi boot over the network
+version_added: '0.1.0'
+description:
+  - On a Pi 4 or 5, edits the configuration in the EEPROM through C(rpi-eeprom-config). It counts after a
+    reboot.
+  - On a Pi 3B, which has no EEPROM, sets the bit in its one-time memory by which it boots over the network,
+    if O(otp=true). A Pi 3B+ does so as it left the factory.
+  - The configuration that was there before is kept in C(/var/lib/bramble/bootconf.before).
+notes:
+  - Runs on the board, started from a card, as root. Needs the package rpi-eeprom (Pi 4 and 5), or vcgencmd
+    (Pi 3B).
+author:
+  - bramble.pi contributors (@bramble-pi)
+extends_documentation_fragment:
+  - bramble.pi.attributes
+attributes:
+  check_mode:
+    support: full
+  diff_mode:
+    support: full
+  idempotent:
+    support: full
+options:
+  settings:
+    description:
+      - Settings of the bootloader, for a Pi 4 or 5.
+      - C(BOOT_ORDER) is read from the right, 1 is the SD card, 2 the network, 4 a USB disk, f begins again.
+      - C(TFTP_PREFIX) is 0 for the folder named by the serial number, which the collection's trees have.
+    type: dict
+    default:
+      BOOT_ORDER: '0xf21'
+      TFTP_PREFIX: '0'
+  otp:
+    description:
+      - Whether to set the bit in the one-time memory of a Pi 3B.
+      - This cannot be undone. The board boots from a card as before, if there is one.
+    type: bool
+    default: false
+"""
+
+EXAMPLES = r"""
+- name: Have boards boot from their card, or else over the network
+  bramble.pi.eeprom:
+  become: true
+
+- name: Have boards boot over the network first
+  bramble.pi.eeprom:
+    settings:
+      BOOT_ORDER: "0xf12"
+      TFTP_PREFIX: "0"
+  become: true
+
+- name: Have a Pi 3B boot over the network, for good
+  bramble.pi.eeprom:
+    otp: true
+  become: true
+"""
+
+RETURN = r"""
+model:
+  description: The board.
+  returned: success
+  type: str
+  sample: Raspberry Pi 4 Model B Rev 1.5
+config:
+  description: The configuration of the bootloader as it is to be; empty for a Pi 3.
+  returned: success
+  type: str
+  sample: "[all]\nBOOT_ORDER=0xf21\nTFTP_PREFIX=0\n"
+boot_order:
+  description: What the board tries, first to last; empty for a Pi 3.
+  returned: success
+  type: str
+  sample: SD card, network, begin again
+reboot_required:
+  description: Whether the board has to be rebooted for it to count.
+  returned: success
+  type: bool
+  sample: true
+"""
+
+import os
+import tempfile
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.bramble.pi.plugins.module_utils import _eeprom as core
+from ansible_collections.bramble.pi.plugins.module_utils._boot_layout import PARTITIONS
+from ansible_collections.bramble.pi.plugins.module_utils._config_txt import (
+    ConfigTxtError,
+    edit_config_txt,
+    find_config_txt,
+    parse_settings,
+)
+from ansible_collections.bramble.pi.plugins.module_utils._files import read_text, write_text
+
+_MODEL = "/proc/device-tree/model"
+_KEPT = "/var/lib/bramble/bootconf.before"
+#: An update that the next boot takes.
+_PENDING = "pieeprom.upd"
+_OTP = "program_usb_boot_mode"
+
+
+class Rom:
+    """Reads and writes what a board boots by."""
+
+    def __init__(self, module: AnsibleModule) -> None:
+        self._module = module
+        self.changed = False
+        self.reboot_required = False
+        self.config = ""
+        self.diff: list[dict[str, str]] = []
+
+    def _run(self, command: str, package: str, *arguments: str) -> str:
+        path = self._module.get_bin_path(command)
+        if path is None:
+            raise core.EepromError(
+                f"there is no {command}; wanted is the package {package}: apt install {package}"
+            )
+        status, stdout, stderr = self._module.run_command([path, *arguments])
+        if status != 0:
+            raise core.EepromError(
+                f"{command} {' '.join(arguments)} ended with {status}: {stderr.strip() or stdout}"
+            )
+        return str(stdout)
+
+    def eeprom(self) -> None:
+        """Have the settings in the EEPROM."""
+        pending = next(
+            (path for folder in PARTITIONS if os.path.exists(path := f"{folder}/{_PENDING}")), None
+        )
+        before = self._run("rpi-eeprom-config", "rpi-eeprom", *([pending] if pending else []))
+        settings = {name: str(value) for name, value in self._module.params["settings"].items()}
+        self.config = core.edit(text=before, settings=settings)
+        self.reboot_required = pending is not None or self.config != before
+        if self.config == before:
+            return
+        self._note("the EEPROM", before, self.config)
+        if self._module.check_mode:
+            return
+        # The first one is what the board came with.
+        if read_text(_KEPT) is None:
+            write_text(_KEPT, before)
+        with tempfile.NamedTemporaryFile("w", prefix="bramble-", suffix=".conf", encoding="utf-8") as file:
+            file.write(self.config)
+            file.flush()
+            self._run("rpi-eeprom-config", "rpi-eeprom", "--apply", file.name)
+
+    def otp(self) -> None:
+        """Have the one-time bit set, or asked for at the next boot."""
+        if core.otp_is_set(otp_dump=self._run("vcgencmd", "raspi-utils", "otp_dump")):
+            return
+        if not self._module.params["otp"]:
+            raise core.EepromError(
+                "the one-time memory of this Pi 3B does not have the bit for booting over the network; "
+                "wanted is 17:3020000a in vcgencmd otp_dump. Setting it cannot be undone: set otp to true "
+                "(netboot_boards_otp) to have it set at the next boot"
+            )
+        path = find_config_txt(exists=os.path.exists)
+        before = read_text(path) or ""
+        after = edit_config_txt(
+            text=before, settings=parse_settings(data=[{"section": "all", "setting": _OTP, "value": "1"}])
+        )
+        self.reboot_required = True
+        if after == before:
+            return
+        self._note(path, before, after)
+        self._module.warn("the bit that the next boot sets in the one-time memory cannot be taken back")
+        if not self._module.check_mode:
+            write_text(path, after)
+
+    def _note(self, what: str, before: str, after: str) -> None:
+        self.changed = True
+        self.diff.append({"before_header": what, "after_header": what, "before": before, "after": after})
+
+
+def main() -> None:
+    """Run the module."""
+    module = AnsibleModule(
+        argument_spec={
+            "settings": {"type": "dict", "default": {"BOOT_ORDER": "0xf21", "TFTP_PREFIX": "0"}},
+            "otp": {"type": "bool", "default": False},
+        },
+        supports_check_mode=True,
+    )
+    rom = Rom(module)
+    model = (read_text(_MODEL) or "").rstrip("\0")
+    try:
+        kind = core.boot_rom(model=model)
+        if kind == "eeprom":
+            rom.eeprom()
+        elif kind == "otp":
+            rom.otp()
+    except PermissionError as error:
+        module.fail_json(msg=f"{error}; wanted are the rights of root: set become to true")
+    except (core.EepromError, ConfigTxtError, OSError) as error:
+        module.fail_json(msg=str(error))
+    order = str(module.params["settings"].get("BOOT_ORDER", ""))
+    module.exit_json(
+        changed=rom.changed,
+        model=model,
+        config=rom.config,
+        boot_order=core.boot_order(value=order) if rom.config and order else "",
+        reboot_required=rom.reboot_required,
+        diff=rom.diff,
+    )
+
+
+if __name__ == "__main__":
+    main()
