@@ -34,7 +34,10 @@ export function selects(service, pod) {
 }
 
 function readPod(pod) {
+  const system = pod.metadata.namespace.startsWith("kube-");
   return {
+    // Those of the system last, those of an app side by side.
+    place: `${Number(system)} ${appOf(pod)} ${pod.metadata.name}`,
     uid: pod.metadata.uid,
     name: pod.metadata.name,
     namespace: pod.metadata.namespace,
@@ -42,7 +45,7 @@ function readPod(pod) {
     app: appOf(pod),
     node: pod.spec.nodeName ?? "",
     state: podState(pod),
-    system: pod.metadata.namespace.startsWith("kube-"),
+    system,
   };
 }
 

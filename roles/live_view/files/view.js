@@ -30,6 +30,7 @@ export class View {
   #chosen = "";
   #hidden = false;
   #drawn = true;
+  #many = false;
 
   constructor(page, model) {
     this.page = page;
@@ -71,12 +72,12 @@ export class View {
     const rack = this.find("#rack");
     const shown = [...model.pods.values()].filter((pod) => !(this.#hidden && pod.system));
     const order = model.order();
-    mark(rack, "dense", String(order.length > 12 || shown.length > order.length * 14));
+    const many = this.#many = order.length > 12 || shown.length > order.length * 20;
+    mark(rack, "size", many ? "many" : order.length <= 4 ? "few" : "some");
 
     const wanted = new Map([...order, ""].map((name) => [name, []]));
     for (const pod of shown) (wanted.get(pod.node) ?? wanted.get("")).push(pod);
-    const by = (a, b) => a.system - b.system || a.app.localeCompare(b.app) || a.name.localeCompare(b.name);
-    for (const pods of wanted.values()) pods.sort(by);
+    for (const pods of wanted.values()) pods.sort((a, b) => (a.place < b.place ? -1 : 1));
 
     for (const [name, board] of this.#boards) {
       if (name && !wanted.has(name)) {
@@ -115,9 +116,10 @@ export class View {
     mark(board.root, "state", node.state);
     write(board.name, node.name);
     write(board.state, node.state);
-    const facts = [node.address, node.model || node.architecture, node.controlPlane ? "control plane" : "", node.version,
-      `${count} ${count === 1 ? "pod" : "pods"}`];
-    write(board.facts, facts.filter(Boolean).join(" · "));
+    const facts = [node.controlPlane ? "control plane" : "", node.address, node.model.replace("Raspberry ", "") || node.architecture,
+      node.version, `${count} ${count === 1 ? "pod" : "pods"}`];
+    // Lines break between facts, not within.
+    write(board.facts, (this.#many ? facts.slice(1, 2) : facts).filter(Boolean).map((fact) => fact.replaceAll(" ", "\u00a0")).join(" · "));
     board.pods.setAttribute("aria-label", `Pods on ${node.name}`);
   }
 
@@ -175,6 +177,8 @@ export class View {
 
   #fillChip(pod, service) {
     const chip = this.#chips.get(pod.uid);
+    if (chip.pod === pod && chip.service === service) return;
+    Object.assign(chip, { pod, service });
     const chosen = service !== undefined && selects(service, pod);
     mark(chip.root, "state", pod.state);
     mark(chip.root, "chosen", String(chosen));
@@ -182,7 +186,7 @@ export class View {
     write(chip.state, `, ${pod.state}${chosen ? `, behind ${service.name}` : ""}`);
   }
 
-  // Last, invert, play: each chip starts where it, or the one that it replaces, was.
+  // Each chip starts where it, or the one that it replaces, was.
   #animate(dirty, before, fresh) {
     const moves = [];
     for (const [name, pods] of dirty) {
@@ -199,6 +203,8 @@ export class View {
       }
       const [x, y] = [start.left - end.left, start.top - end.top];
       if (Math.abs(x) + Math.abs(y) < 1) continue;
+      // Hundreds that make room for one cost frames, and nobody sees them.
+      if (this.#many && !isFresh) continue;
       const from = `translate(${x}px, ${y}px)`;
       if (!isFresh) {
         root.animate([{ transform: from }, { transform: "none" }], MOVE);
