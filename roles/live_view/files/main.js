@@ -51,7 +51,7 @@ async function beat() {
   } catch {
     missed += 1;
     // A connection whose other end is gone says nothing by itself.
-    if (missed === 3) for (const follower of followers) follower.restart();
+    if (missed % 3 === 0) for (const follower of followers) follower.restart();
   }
   setTimeout(beat, PACE);
 }
