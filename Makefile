@@ -4,7 +4,7 @@ PARTS := lint unit sanity cards boot molecule e2e
 # The rack of containers that the demonstration brings up; a copy of the folder is another rack.
 INVENTORY ?= inventories/virtual
 
-.PHONY: help demo demo-down test boot-all bench bench-cards setup $(PARTS)
+.PHONY: help demo demo-down test boot-all bench bench-cards bench-live setup $(PARTS)
 
 help: ## show this list
 	@sed -n 's/^\([a-z0-9 $$()A-Z-]*\):.*## \(.*\)/\1	\2/p' Makefile | sed 's/$$(PARTS)/$(PARTS)/' | expand -t 44
@@ -36,3 +36,7 @@ bench: ## count what a converge that changes nothing costs (needs the demonstrat
 bench-cards: ## measure the writing of cards on throttled loop devices (needs root)
 	@scripts/setup.sh cards
 	@PYTHONPATH=.collections .venv/bin/python -m tests.bench.flash_cards
+
+bench-live: ## measure the frames of the live page with fifty nodes and a thousand pods
+	@scripts/setup.sh browser
+	@PYTHONPATH=. .venv/bin/python -m tests.bench.live_view

@@ -219,7 +219,7 @@ NEEDS: dict[str, tuple[list[str], list[str]]] = {
     "boot": (["scripts/cards-possible.sh", "boot"], ["cards", "boot", "rack"]),
     "boot-all": (["scripts/cards-possible.sh", "boot"], ["cards", "boot", "rack"]),
     "molecule": (["scripts/rack-possible.sh"], ["rack"]),
-    "e2e": (["scripts/rack-possible.sh"], ["rack"]),
+    "e2e": (["scripts/rack-possible.sh"], ["rack", "browser"]),
 }
 
 

@@ -2,7 +2,7 @@
 # Install what the demonstration and the tests need: the Python tools into .venv, and for each
 # GROUP also its Debian packages. Does nothing where all is there.
 #
-# usage: scripts/setup.sh [GROUP...]      GROUP: rack, cards, boot, network
+# usage: scripts/setup.sh [GROUP...]      GROUP: rack, cards, boot, network, browser
 set -eu
 cd "$(dirname "$0")/.."
 
@@ -14,6 +14,8 @@ cards_packages="mtools dosfstools fdisk e2fsprogs zstd xz-utils zip cpio bmap-to
 boot_packages="qemu-system-arm qemu-user-static binfmt-support arch-test mmdebstrap busybox curl libnfs-utils iproute2"
 # What reads the network's configurations in tests.
 network_packages="dnsmasq-base iproute2 iptables"
+# What shows the live page in tests; Playwright's own browsers would have to be downloaded.
+browser_packages="chromium fonts-dejavu-core"
 
 say() { printf '%s\n' "$*" >&2; }
 
@@ -74,7 +76,8 @@ for group in "$@"; do
         cards) packages="$packages $cards_packages" ;;
         boot) packages="$packages $boot_packages" ;;
         network) packages="$packages $network_packages" ;;
-        *) say "unknown group $group; the groups are rack, cards, boot and network"; exit 2 ;;
+        browser) packages="$packages $browser_packages" ;;
+        *) say "unknown group $group; the groups are rack, cards, boot, network and browser"; exit 2 ;;
     esac
 done
 # shellcheck disable=SC2086 # a list of names
