@@ -95,14 +95,6 @@ class Rack:
         """Return the name of the container that stands for a node."""
         return f"{RACK_NAME}-{node}"
 
-    def value(self, name: str, node: str = "pi-1") -> str:
-        """Return the value of a variable of a node."""
-        command = [str(BIN / "ansible"), "-i", str(self.inventory), node, "-m", "debug", "-a", f"var={name}"]
-        done = subprocess.run(command, cwd=ROOT, env=ENVIRONMENT, check=True, capture_output=True, text=True)
-        found = re.search(rf'"{name}": "(.*)"', done.stdout)
-        assert found is not None, done.stdout
-        return found.group(1)
-
     def kubectl(self, *arguments: str) -> Any:
         """Ask the cluster with the administrator's kubeconfig; return the answer as data."""
         script = " ".join(["kubectl --kubeconfig /etc/kubernetes/admin.conf", *arguments, "-o json"])

@@ -10,9 +10,6 @@ import datetime
 import json
 import subprocess
 import time
-from collections.abc import Callable
-
-import yaml
 
 from tests.bench import count_steps
 from tests.e2e.conftest import POD_CIDR, ROOT, Rack
@@ -151,7 +148,7 @@ def test_whole_cluster_is_reset(rack: Rack) -> None:
 
 
 def test_killed_init_is_recovered_with_the_other_runtime(rack: Rack) -> None:
-    runtime = ("-e", "docker_kubernetes_runtime=containerd", "-e", "control_plane_failure_detection=demo")
+    runtime = ("-e", "docker_kubernetes_runtime=containerd")
     with rack.start(*rack.playbook_command("site.yml", *runtime)) as first:
         deadline = time.monotonic() + 300
         # The moment after etcd has been told to start, and long before init is through.
@@ -171,50 +168,6 @@ def test_killed_init_is_recovered_with_the_other_runtime(rack: Rack) -> None:
     }
     assert runtimes == {"containerd"}
     assert_unchanged(rack.playbook("site.yml", *runtime).recap())
-
-
-def test_pods_of_a_lost_node_run_elsewhere_soon(rack: Rack) -> None:
-    kubectl = "kubectl --kubeconfig /etc/kubernetes/admin.conf"
-    # What control_plane_failure_detection=demo told the kubelets and the control plane.
-    for node in NODES:
-        told = yaml.safe_load(rack.shell(node, "cat /var/lib/kubelet/config.yaml"))
-        assert told["nodeStatusUpdateFrequency"] == "3s"
-    for name, flag in (
-        ("kube-controller-manager", "--node-monitor-grace-period=16s"),
-        ("kube-apiserver", "--default-unreachable-toleration-seconds=5"),
-    ):
-        assert flag in rack.shell("pi-1", f"cat /etc/kubernetes/manifests/{name}.yaml")
-    image = rack.value("verify_image")
-    rack.shell("pi-1", f"{kubectl} create deployment lost --image={image} --replicas=4")
-
-    def running() -> dict[str, str]:
-        pods = rack.kubectl("get", "pods", "--selector", "app=lost")["items"]
-        return {
-            pod["metadata"]["name"]: pod["spec"]["nodeName"]
-            for pod in pods
-            if pod["status"]["phase"] == "Running" and "deletionTimestamp" not in pod["metadata"]
-        }
-
-    def wait_until(what: str, condition: Callable[[], bool]) -> float:
-        began = time.monotonic()
-        while not condition():
-            assert time.monotonic() < began + 240, (what, running(), rack.ready())
-            time.sleep(0.5)
-        return time.monotonic() - began
-
-    wait_until("four pods run", lambda: len(running()) == 4)
-    lost = max(running().values(), key=list(running().values()).count)
-    subprocess.run(["podman", "pause", rack.container(lost)], check=True)
-    try:
-        noticed = wait_until("the node is not ready", lambda: rack.ready()[lost] != "True")
-        moved = wait_until(
-            "the pods run elsewhere", lambda: len(running()) == 4 and lost not in running().values()
-        )
-    finally:
-        subprocess.run(["podman", "unpause", rack.container(lost)], check=True)
-    print(f"{lost} was not ready after {noticed:.0f} s, and its pods ran elsewhere {moved:.0f} s later")
-    wait_until("the node is back", lambda: rack.ready() == ALL_READY)
-    rack.shell("pi-1", f"{kubectl} delete deployment lost --wait")
 
 
 def test_node_that_is_restarted_comes_back_by_itself(rack: Rack) -> None:
