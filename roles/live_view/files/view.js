@@ -191,12 +191,17 @@ export class View {
     const moves = [];
     for (const [name, pods] of dirty) {
       for (const pod of pods) {
-        const start = fresh.has(pod.uid) ? before.get(pod.from) ?? this.#places.get(pod.from) : before.get(pod.uid);
-        const { root } = this.#chips.get(pod.uid);
-        moves.push({ root, start, end: root.getBoundingClientRect(), board: this.#boards.get(name).root, fresh: fresh.has(pod.uid) });
+        const chip = this.#chips.get(pod.uid);
+        // A new pod waits for its node, which may be seen or not, before it lands there.
+        const lands = pod.node !== "" && !chip.landed;
+        chip.landed ||= lands;
+        const own = before.get(pod.uid);
+        const start = lands ? before.get(pod.from) ?? this.#places.get(pod.from) ?? own : own;
+        const { root } = chip;
+        moves.push({ root, start, lands, end: root.getBoundingClientRect(), board: this.#boards.get(name).root, fresh: fresh.has(pod.uid) });
       }
     }
-    for (const { root, start, end, board, fresh: isFresh } of moves) {
+    for (const { root, start, lands, end, board, fresh: isFresh } of moves) {
       if (!start) {
         if (isFresh && moves.length < 200) root.animate([{ opacity: 0, transform: "scale(.4)" }, { opacity: 1, transform: "none" }], MOVE);
         continue;
@@ -204,9 +209,9 @@ export class View {
       const [x, y] = [start.left - end.left, start.top - end.top];
       if (Math.abs(x) + Math.abs(y) < 1) continue;
       // Hundreds that make room for one cost frames, and nobody sees them.
-      if (this.#many && !isFresh) continue;
+      if (this.#many && !lands) continue;
       const from = `translate(${x}px, ${y}px)`;
-      if (!isFresh) {
+      if (!lands) {
         root.animate([{ transform: from }, { transform: "none" }], MOVE);
         continue;
       }
