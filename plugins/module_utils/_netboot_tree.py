@@ -24,12 +24,12 @@ NFS4_SCRIPT = """\
 
 nfs_mount_root_impl()
 {
-	configure_networking
-	nfs_premount
-	modprobe -q nfsv4
-	server=${NFSROOT%%:*}
-	path=${NFSROOT#*:}
-	busybox mount -t nfs4 -o "addr=$server,${path#*,}" "$server:${path%%,*}" "${rootmnt?}"
+    configure_networking
+    nfs_premount
+    modprobe -q nfsv4
+    server=${NFSROOT%%:*}
+    path=${NFSROOT#*:}
+    busybox mount -t nfs4 -o "addr=$server,${path#*,}" "$server:${path%%,*}" "${rootmnt?}"
 }
 """
 
