@@ -121,6 +121,24 @@ def dhcp_request(*, frame: bytes) -> Sighting | None:
     )
 
 
+def tftp_request(*, frame: bytes) -> Sighting | None:
+    """Read an Ethernet frame; None unless it is a boot ROM asking for a file under its serial number."""
+    if len(frame) < 34 or frame[12:14] != b"\x08\x00" or frame[23] != 17:
+        return None
+    udp = 14 + (frame[14] & 0x0F) * 4
+    packet = frame[udp + 8 :]
+    # A read request, whose name comes first.
+    name = re.match(rb"\x00\x01([0-9a-f]{8})/[^\x00]+\x00", packet)
+    if frame[udp + 2 : udp + 4] != struct.pack("!H", 69) or name is None:
+        return None
+    return Sighting(
+        mac=":".join(f"{byte:02x}" for byte in frame[6:12]),
+        seen="TFTP request",
+        address=".".join(str(byte) for byte in frame[26:30]),
+        serial=name.group(1).decode(),
+    )
+
+
 def _options(data: bytes) -> dict[int, bytes]:
     options: dict[int, bytes] = {}
     index = 0

@@ -16,7 +16,7 @@ description:
   - Runs on the controller or on the head, whichever is in the network of the Pis. Sends nothing but an empty
     datagram to each address of O(network), so that the kernel asks for its MAC.
   - Requests are heard while the module listens; a Pi asks when it is switched on. One that boots from the
-    network also tells its serial number and model.
+    network also tells its serial number, when it asks for an address or for a file by TFTP, and its model.
 author:
   - bramble.pi contributors (@bramble-pi)
 extends_documentation_fragment:
@@ -132,16 +132,17 @@ def _wake(network: str) -> None:
 
 
 def _listen(seconds: int) -> list[core.Sighting]:
-    """Hear who asks for an address."""
+    """Hear who asks for an address, or for what to boot."""
     sightings = []
     deadline = time.monotonic() + seconds
     with socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(_ALL_PROTOCOLS)) as ear:
         while (rest := deadline - time.monotonic()) > 0:
             ear.settimeout(rest)
             try:
-                sighting = core.dhcp_request(frame=ear.recv(2048))
+                frame = ear.recv(2048)
             except TimeoutError:
                 break
+            sighting = core.dhcp_request(frame=frame) or core.tftp_request(frame=frame)
             if sighting is not None:
                 sightings.append(sighting)
     return sightings

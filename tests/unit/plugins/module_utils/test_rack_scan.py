@@ -48,9 +48,39 @@ def test_a_request_is_read(frame: bytes, sighting: core.Sighting | None) -> None
     assert core.dhcp_request(frame=frame) == sighting
 
 
+def tftp(name: bytes, *, opcode: int = 1, port: int = 69) -> bytes:
+    """Return the frame by which a board at 10.0.0.7 asks for a file."""
+    data = struct.pack("!H", opcode) + name + b"\0octet\0tsize\x000\0"
+    ip = bytes([0x45, 0, 0, 28 + len(data), 0, 0, 0, 0, 64, 17, 0, 0, 10, 0, 0, 7, 10, 0, 0, 1])
+    udp = struct.pack("!4H", 49152, port, 8 + len(data), 0)
+    return bytes(6) + bytes.fromhex(MAC.replace(":", "")) + b"\x08\x00" + ip + udp + data
+
+
+@pytest.mark.parametrize(
+    ("frame", "serial"),
+    [
+        (tftp(b"6a1b9c04/start4.elf"), "6a1b9c04"),
+        (tftp(b"6a1b9c04/overlays/a.dtbo"), "6a1b9c04"),
+        # What a Pi 3 asks for first, a request to write, and somebody else.
+        (tftp(b"bootcode.bin"), None),
+        (tftp(b"6a1b9c04/start4.elf", opcode=2), None),
+        (tftp(b"6a1b9c04/start4.elf", port=53), None),
+        (tftp(b"6A1B9C04X/start4.elf"), None),
+        (b"", None),
+    ],
+)
+def test_a_request_for_what_to_boot_is_read(frame: bytes, serial: str | None) -> None:
+    wanted = core.Sighting(MAC, "TFTP request", "10.0.0.7", "", serial) if serial else None
+    assert core.tftp_request(frame=frame) == wanted
+    # One is not taken for the other.
+    assert core.dhcp_request(frame=frame) is None
+
+
 @given(frame=st.binary(max_size=400), cut=st.integers(0, 400))
 def test_whatever_is_heard_it_is_read_or_not(frame: bytes, cut: int) -> None:
     core.dhcp_request(frame=frame)
+    core.tftp_request(frame=frame)
+    core.tftp_request(frame=tftp(b"6a1b9c04/start.elf")[:cut])
     core.dhcp_request(frame=request(PI_4 + NAME)[:cut])
     core.dhcp_request(frame=request(frame))
 
