@@ -15,6 +15,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
+from ansible_collections.bramble.pi.plugins.module_utils import _failure_detection
 from ansible_collections.bramble.pi.plugins.module_utils._bootptab import BootptabError, parse_bootptab
 from ansible_collections.bramble.pi.plugins.module_utils._compatibility import (
     CompatibilityError,
@@ -605,6 +606,14 @@ def check_netboot(rack: Rack) -> Iterator[Finding]:
             )
 
 
+def check_failure_detection(rack: Rack) -> Iterator[Finding]:
+    """Check that nodes which are only busy do not count as lost."""
+    try:
+        _failure_detection.parse(rack.cluster_value("control_plane_failure_detection"))
+    except _failure_detection.FailureDetectionError as error:
+        yield Finding(f"{error}; set it in group_vars/control_plane.yml")
+
+
 def check_variables(rack: Rack, known_variables: Sequence[str]) -> Iterator[Finding]:
     """Check that the variables are known by their names, and that their values have the right form."""
     known = [*rack.options, *known_variables]
@@ -652,6 +661,7 @@ def judge(
         check_fixed_addresses(rack, node_network),
         check_services(rack, node_network),
         check_netboot(rack),
+        check_failure_detection(rack),
         check_variables(rack, known_variables),
     ):
         hosts = seen.setdefault(finding._replace(host=None), [])

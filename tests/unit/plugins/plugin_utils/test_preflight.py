@@ -16,6 +16,7 @@ SPECS: dict[str, dict[str, dict[str, Any]]] = {
         "control_plane_service_cidr": {"type": "str", "default": "10.96.0.0/12"},
         "control_plane_endpoint": {"type": "str"},
         "control_plane_advertise_address": {"type": "str", "default": "{{ os_prep_address }}"},
+        "control_plane_failure_detection": {"type": "raw", "default": "default"},
         "control_plane_token": {"type": "str", "no_log": True, "choices": ["not-the-secret"]},
     },
     "docker": {
@@ -174,6 +175,10 @@ ONE_PROBLEM = [
     (
         {"control_plane_pod_cidr": "10.244.0.1/16"},
         "has host bits set: the network is '10.244.0.0/16'; set it in",
+    ),
+    (
+        {"control_plane_failure_detection": "fast"},
+        "control_plane_failure_detection is 'fast'; wanted is default",
     ),
     ({"control_plane_pod_cidr": "pods"}, "control_plane_pod_cidr is 'pods', which is not an IPv4 network"),
     ({"control_plane_pod_cidr": "10.0.0.0/8"}, "10.0.0.0/8 overlaps control_plane_service_cidr 10.96.0.0/12"),
