@@ -55,7 +55,7 @@ class ActionModule(ActionBase):
             required_if=[("state", "present", ("server", "common_name"))],
         )
         # Plain values: Ansible's own kinds of text are none that YAML knows.
-        self._arguments = {
+        self._arguments: dict[str, Any] = {
             name: str(value) if isinstance(value, str) else value for name, value in arguments.items()
         }
         arguments = self._arguments
