@@ -115,7 +115,8 @@ def test_values_that_do_not_go_together_change_nothing(demo: Rack) -> None:
 
 def timeline(output: str) -> dict[str, float]:
     """Return the measured seconds of each event in the table that the playbook printed."""
-    found = re.findall(r'^\s+"(\S.*?)\s{2,}.*?(-?\d+\.\d) s",?$', output, re.MULTILINE)
+    lines = (re.match(r' *"(\S.*?) {2,}.*?(-?\d+\.\d) s",?$', line) for line in output.splitlines())
+    found = [line.groups() for line in lines if line]
     return {event: float(seconds) for event, seconds in found}
 
 
