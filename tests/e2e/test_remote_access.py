@@ -231,8 +231,10 @@ def test_access_is_taken_away_again(access: Outside) -> None:
     own = access.kubeconfig.read_text()
     away = ("-e", "remote_access_state=absent")
     other = access.kubeconfig.with_name("bob.conf")
-    bob = ("-e", "remote_access_person=bob", "-e", "remote_access_cluster_role=view")
-    bob = (*bob, "-e", f"remote_access_kubeconfig={other}")
+    bob = (
+        *("-e", "remote_access_person=bob", "-e", "remote_access_cluster_role=view"),
+        *("-e", f"remote_access_kubeconfig={other}"),
+    )
     access.run(*bob)
     assert access.changed("--check", *away) > 0
     assert access.changed(*away) > 0
