@@ -182,6 +182,8 @@ class ActionModule(ActionBase):
             if path.exists():
                 write_text(result["backup_file"], path.read_text(encoding="utf-8"), mode=0o600)
             write_text(dest, core.dump(after), mode=0o600)
+            # There is a private key in it now, whatever there was before.
+            path.chmod(0o600)
         return result
 
 
