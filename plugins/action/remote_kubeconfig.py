@@ -62,6 +62,7 @@ class ActionModule(ActionBase):
         self._names = core.Names(arguments["cluster"], arguments["context"], arguments["user"])
         dest = arguments["dest"]
         try:
+            core.require_library()
             before = core.load(read_text(dest) or "")
             if arguments["state"] == "absent":
                 after = core.without(before, names=self._names)

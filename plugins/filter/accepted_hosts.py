@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import Any, Callable
 
 from ansible.errors import AnsibleFilterError
-from ansible_collections.bramble.pi.plugins.plugin_utils import _remote_kubeconfig as core
+from ansible_collections.bramble.pi.plugins.plugin_utils import _accepted_hosts as core
 
 DOCUMENTATION = r"""
 name: accepted_hosts
@@ -45,7 +45,7 @@ def accepted_hosts(networks: Sequence[str]) -> str:
     """Make the expression."""
     try:
         return core.accepted_hosts(networks)
-    except core.RemoteKubeconfigError as error:
+    except core.AcceptedHostsError as error:
         raise AnsibleFilterError(f"remote_access_proxy_networks: {error}") from error
 
 

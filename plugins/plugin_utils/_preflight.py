@@ -27,14 +27,14 @@ from ansible_collections.bramble.pi.plugins.module_utils._compatibility import (
 from ansible_collections.bramble.pi.plugins.module_utils._netboot_tree import SERIAL
 from ansible_collections.bramble.pi.plugins.module_utils._rack_services import RackServicesError, parse_range
 from ansible_collections.bramble.pi.plugins.plugin_utils import _leases
+from ansible_collections.bramble.pi.plugins.plugin_utils._accepted_hosts import (
+    AcceptedHostsError,
+    accepted_hosts,
+)
 from ansible_collections.bramble.pi.plugins.plugin_utils._network import (
     parse_address,
     parse_interface,
     parse_network,
-)
-from ansible_collections.bramble.pi.plugins.plugin_utils._remote_kubeconfig import (
-    RemoteKubeconfigError,
-    accepted_hosts,
 )
 
 if TYPE_CHECKING:
@@ -646,7 +646,7 @@ def check_open_doors(rack: Rack) -> Iterator[Finding]:
         yield Finding(f"remote_access_proxy_networks is []; wanted are the networks that may use it: {where}")
     try:
         accepted_hosts(networks or ())
-    except RemoteKubeconfigError as error:
+    except AcceptedHostsError as error:
         yield Finding(f"remote_access_proxy_networks: {error}; {where}")
 
 

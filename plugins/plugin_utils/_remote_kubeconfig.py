@@ -7,16 +7,22 @@ from __future__ import annotations
 
 import base64
 import datetime
-import ipaddress
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import yaml
-from cryptography import x509
-from cryptography.exceptions import InvalidSignature
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
+
+try:
+    from cryptography import x509
+    from cryptography.exceptions import InvalidSignature
+    from cryptography.hazmat.primitives import hashes, serialization
+    from cryptography.hazmat.primitives.asymmetric import ec
+    from cryptography.x509.oid import NameOID
+
+    # The oldest in which a certificate says when it ends without a warning.
+    HAS_CRYPTOGRAPHY = hasattr(x509.Certificate, "not_valid_after_utc")
+except ImportError:
+    HAS_CRYPTOGRAPHY = False
 
 
 class RemoteKubeconfigError(ValueError):
@@ -36,6 +42,15 @@ class Credentials(NamedTuple):
 
     certificate: str
     key: str
+
+
+def require_library() -> None:
+    """Refuse to go without what reads certificates."""
+    if not HAS_CRYPTOGRAPHY:
+        raise RemoteKubeconfigError(
+            "the Python library cryptography is missing on the controller, or older than 42: run "
+            "pip install -r requirements.txt"
+        )
 
 
 def load(text: str) -> dict[str, Any]:
@@ -216,6 +231,7 @@ def signing_request(*, name: str, csr: str) -> dict[str, Any]:
 
 def certificate_names(pem: str) -> list[str]:
     """Return the names and addresses that a server's certificate is for."""
+    require_library()
     try:
         certificate = x509.load_pem_x509_certificate(pem.encode())
     except ValueError as error:
@@ -228,27 +244,3 @@ def certificate_names(pem: str) -> list[str]:
         *names.get_values_for_type(x509.DNSName),
         *(str(address) for address in names.get_values_for_type(x509.IPAddress)),
     ]
-
-
-def _octet(first: int, last: int) -> str:
-    if (first, last) == (0, 255):
-        return "(25[0-5]|2[0-4][0-9]|1[0-9][0-9]|[1-9]?[0-9])"
-    return f"({'|'.join(str(number) for number in range(first, last + 1))})" if first != last else str(first)
-
-
-def accepted_hosts(networks: Sequence[str]) -> str:
-    """Return the expression that matches the addresses of these networks, and nothing else.
-
-    C(kubectl proxy) takes commas for the end of an expression, so that there is none in it.
-    """
-    choices = []
-    for text in networks:
-        try:
-            network = ipaddress.IPv4Network(text)
-        except ValueError as error:
-            raise RemoteKubeconfigError(
-                f"{text!r} is no IPv4 network such as 192.168.1.0/24, or 192.168.1.7/32 ({error})"
-            ) from error
-        pairs = zip(network.network_address.packed, network.broadcast_address.packed)
-        choices.append("[.]".join(_octet(first, last) for first, last in pairs))
-    return f"^({'|'.join(choices)})$"
