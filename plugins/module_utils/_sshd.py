@@ -9,8 +9,11 @@ from collections.abc import Mapping
 
 #: The first value of an option counts for sshd: this is read before 50-cloud-init.conf.
 DROP_IN = "/etc/ssh/sshd_config.d/00-bramble-password-login.conf"
-#: What DROP_IN is a link to until it is proved: it does not outlive a reboot.
+#: What DROP_IN includes until it is proved. It does not outlive a reboot, and sshd does without what is not
+#: there; with a link to nowhere it would not start.
 TRIAL = "/run/bramble-password-login.conf"
+_WRITTEN = "# Written by the collection bramble.pi (ssh_access_password_login).\n"
+TRIAL_TEXT = f"{_WRITTEN}Include {TRIAL}\n"
 UNIT = "bramble-password-login"
 
 #: The options by which a password is asked for. The last is the name of the second before OpenSSH 8.7, which
@@ -30,7 +33,7 @@ def ways_in(effective: Mapping[str, str]) -> list[str]:
 def drop_in(effective: Mapping[str, str]) -> str:
     """Write the configuration without passwords, in the options that this sshd has."""
     lines = [f"{name} no\n" for key, name in _OPTIONS.items() if key in effective]
-    return "# Written by the collection bramble.pi (ssh_access_password_login).\n" + "".join(lines)
+    return _WRITTEN + "".join(lines)
 
 
 def effective_command(*, sshd: str, user: str) -> list[str]:

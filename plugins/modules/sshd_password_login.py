@@ -104,9 +104,13 @@ def _stop_timer(module: AnsibleModule) -> bool:
     return rc == 0
 
 
+def _is_trial() -> bool:
+    return read_text(core.DROP_IN) == core.TRIAL_TEXT
+
+
 def _take_back(module: AnsibleModule) -> None:
     """Have the configuration as it was; what has been proved stays."""
-    if os.path.islink(core.DROP_IN):
+    if _is_trial():
         os.unlink(core.DROP_IN)
         _reload(module)
     if os.path.lexists(core.TRIAL):
@@ -117,7 +121,7 @@ def _take_back(module: AnsibleModule) -> None:
 def look(module: AnsibleModule, sshd: str) -> dict[str, Any]:
     """Tell by which ways a password gets in."""
     # A trial that nobody came back to counts for nothing.
-    if os.path.islink(core.DROP_IN) and not module.check_mode:
+    if _is_trial() and not module.check_mode:
         _take_back(module)
     effective = _effective(module, sshd)
     ways = core.ways_in(effective)
@@ -142,11 +146,8 @@ def attempt(module: AnsibleModule, sshd: str) -> dict[str, Any]:
     # Left by a run that was killed.
     _stop_timer(module)
     module.run_command(core.trial_command(seconds=module.params["timeout"]), check_rc=True)
-    os.makedirs(os.path.dirname(core.DROP_IN), mode=0o755, exist_ok=True)
-    if os.path.lexists(core.DROP_IN):
-        os.unlink(core.DROP_IN)
     write_text(core.TRIAL, text)
-    os.symlink(core.TRIAL, core.DROP_IN)
+    write_text(core.DROP_IN, core.TRIAL_TEXT)
     ways = core.ways_in(_effective(module, sshd))
     if ways:
         _take_back(module)
@@ -163,18 +164,16 @@ def confirm(module: AnsibleModule) -> dict[str, Any]:
     """Keep what was tried."""
     in_time = _stop_timer(module)
     text = read_text(core.TRIAL)
-    if not in_time or text is None or not os.path.islink(core.DROP_IN):
-        _take_back(module)
-        module.fail_json(
-            msg=f"password login is on again, as the controller came back later than after "
-            f"{module.params['timeout']} s; run again, {_KEEP}"
-        )
-    # Not by way of the link, and in one step.
-    proved = f"{core.DROP_IN}.proved"
-    write_text(proved, text)
-    os.replace(proved, core.DROP_IN)
-    os.unlink(core.TRIAL)
-    return {"changed": True}
+    if in_time and text is not None and _is_trial():
+        write_text(core.DROP_IN, text)
+        os.unlink(core.TRIAL)
+        return {"changed": True}
+    _take_back(module)
+    return {
+        "failed": True,
+        "msg": f"password login is on again, as the controller came back after more than "
+        f"{module.params['timeout']} s; run again, {_KEEP}",
+    }
 
 
 def main() -> None:
