@@ -176,8 +176,16 @@ def test_a_configuration_that_does_not_read_the_folder_is_refused() -> None:
 
 def test_a_node_takes_it_back_when_nobody_comes() -> None:
     take_passwords("pi-3")
-    on("pi-3", f"echo PasswordAuthentication no > {_sshd.TRIAL}; ln -s {_sshd.TRIAL} {_sshd.DROP_IN}")
+    on(
+        "pi-3",
+        f"echo PasswordAuthentication no > {_sshd.TRIAL}; printf '{_sshd.TRIAL_TEXT}' > {_sshd.DROP_IN}",
+    )
     on("pi-3", "systemctl reload ssh")
+    assert not password_gets_in("pi-3")
+    # As after a power cut: /run is empty.
+    on("pi-3", f"mv {_sshd.TRIAL} /root/trial; sshd -t; systemctl reload ssh")
+    assert password_gets_in("pi-3")
+    on("pi-3", f"mv /root/trial {_sshd.TRIAL}; systemctl reload ssh")
     assert not password_gets_in("pi-3")
     on("pi-3", " ".join(f"'{word}'" for word in _sshd.trial_command(seconds=1)))
     deadline = time.monotonic() + 60
@@ -201,7 +209,8 @@ def test_a_changed_host_key_is_refused_until_it_is_expected() -> None:
 
 
 def test_the_key_that_ansible_uses_is_not_removed() -> None:
-    before = on("pi-3", f"cat {KEYS}")
+    take_passwords("pi-3")
+    before = on("pi-3", f"cp -p {KEYS} /root/; cat {KEYS}")
     said = converge("--limit=pi-3", "-e", "ssh_access_exclusive=true", fails=True)
     assert f"by the key {fingerprint(RACK_KEY.read_text().split()[1])}" in said
     assert on("pi-3", f"cat {KEYS}") == before
@@ -209,12 +218,14 @@ def test_the_key_that_ansible_uses_is_not_removed() -> None:
     public = (USER_SSH / "id_ed25519.pub").read_text()
     (USER_SSH / "id_ed25519.pub").unlink()
     only = {"ssh_access_exclusive": True, "ssh_access_authorized_keys": [RACK_KEY.read_text()]}
-    converge("--limit=pi-3", "-e", json.dumps(only))
+    converge("--limit=pi-3", "-e", json.dumps({**only, "ssh_access_password_login": "keep"}))
+    assert password_gets_in("pi-3")
     assert [line.split()[1] for line in on("pi-3", f"grep -v '^#' {KEYS}").splitlines()] == [
         RACK_KEY.read_text().split()[1],
         public.split()[1],
     ]
     assert (USER_SSH / "id_ed25519.pub").read_text().split()[:2] == public.split()[:2]
+    on("pi-3", f"cp -p /root/authorized_keys {KEYS}")
 
 
 @pytest.mark.parametrize(
