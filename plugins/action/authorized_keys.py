@@ -22,7 +22,7 @@ class ActionModule(ActionBase):
         """Look which key that is, and run the module."""
         result: dict[str, Any] = super().run(tmp, task_vars)
         arguments = self._task.args
-        if boolean(arguments.get("exclusive", False)) and self._connection.transport == "ssh":
+        if boolean(arguments.get("exclusive", False)) and self._is_own(arguments.get("user")):
             login = _ssh.log_in(self._connection, "true")
             keys = [key for line in arguments.get("keys", []) if (key := parse_key(str(line)))]
             if login.fingerprint and login.fingerprint not in [fingerprint(key.blob) for key in keys]:
@@ -36,3 +36,9 @@ class ActionModule(ActionBase):
                 }
         result.update(self._execute_module(task_vars=task_vars))
         return result
+
+    def _is_own(self, user: Any) -> bool:
+        """Tell whether that is the user whom Ansible logs in as."""
+        if self._connection.transport != "ssh":
+            return False
+        return self._connection.get_option("remote_user") in (None, user)

@@ -60,8 +60,8 @@ def entries(*, title: str, hosts: Sequence[Host], key_file: str, known_hosts: st
         lines.append(f"    HostName {quoted(host.address, 'ansible_host', tokens=True)}")
         if host.user:
             lines.append(f"    User {quoted(host.user, 'ansible_user')}")
-        if host.port != 22:
-            lines.append(f"    Port {host.port}")
+        # Also where it is the usual one, as the user may have set another for all hosts.
+        lines.append(f"    Port {host.port}")
         lines.append(f"    IdentityFile {quoted(key_file, 'ssh_access_key_file', tokens=True)}")
         if known_hosts:
             value = quoted(known_hosts, "ssh_access_known_hosts_file", tokens=True)

@@ -113,6 +113,11 @@ def _judge(module: AnsibleModule, path: str) -> tuple[list[str], list[str], list
     problems: list[str] = []
     for host in module.params["hosts"]:
         keys = [" ".join(key.split()[:2]) for key in host["keys"]]
+        if not keys:
+            problems.append(
+                f"{host['name']}: it has no host key in /etc/ssh; make some by `sudo ssh-keygen -A` there"
+            )
+            continue
         changed: dict[tuple[str, str], list[str]] = {}
         for name in host["known_as"]:
             found = ""

@@ -73,9 +73,8 @@ options:
     type: path
     required: true
   known_hosts:
-    description: The file with their host keys; empty for the one that ssh has by itself.
-    type: str
-    default: ''
+    description: The file with their host keys, if it is not the one that ssh has by itself.
+    type: path
 """
 
 EXAMPLES = r"""
@@ -190,7 +189,7 @@ def main() -> None:
                 },
             },
             "key_file": {"type": "path", "required": True, "no_log": False},
-            "known_hosts": {"type": "str", "default": ""},
+            "known_hosts": {"type": "path"},
         },
         supports_check_mode=True,
     )
@@ -207,7 +206,7 @@ def main() -> None:
             title=options["title"],
             hosts=hosts,
             key_file=options["key_file"],
-            known_hosts=os.path.expanduser(options["known_hosts"]),
+            known_hosts=options["known_hosts"] or "",
         )
         config = _read(path)
         after = core.with_include(config or b"", path=options["entries"], home=home)

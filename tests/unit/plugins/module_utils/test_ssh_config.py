@@ -27,7 +27,7 @@ def test_entries() -> None:
     text = entries(title="rack", hosts=[HEAD, NODE], key_file="/home/ada/my key%1", known_hosts="/k")
     assert text == (
         "# The nodes of rack, written by bramble.pi; changes are overwritten.\n\n"
-        "Host pi-1\n    HostName 192.168.1.50\n    User pi\n"
+        "Host pi-1\n    HostName 192.168.1.50\n    User pi\n    Port 22\n"
         '    IdentityFile "/home/ada/my key%%1"\n    UserKnownHostsFile /k\n\n'
         "Host pi-2 two\n    HostName 10.0.0.2\n    User pi\n    Port 2222\n"
         '    IdentityFile "/home/ada/my key%%1"\n    UserKnownHostsFile /k\n    ProxyJump pi-1\n'

@@ -64,6 +64,13 @@ def test_hashed_names_are_found(tmp_path: Path, keys: list[str]) -> None:
     assert run(path, keys[1])["failed"]
 
 
+def test_a_host_without_keys_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "known_hosts").write_text("10.0.0.2 ssh-ed25519 AAAA\n")
+    hosts = [{"name": "pi-2", "known_as": ["10.0.0.2"], "keys": []}]
+    result = run_module("known_hosts", path=str(tmp_path / "known_hosts"), hosts=hosts, replace=True)
+    assert "pi-2: it has no host key in /etc/ssh" in result["msg"]
+
+
 def test_a_revoked_key_is_refused(tmp_path: Path, keys: list[str]) -> None:
     path = tmp_path / "known_hosts"
     path.write_text(f"@revoked * {keys[0]}\n")

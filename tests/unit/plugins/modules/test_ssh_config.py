@@ -57,7 +57,7 @@ def test_nodes_are_found_by_name(tmp_path: Path) -> None:
 
 ODD = (
     b'\tHost=pi-2 # M\xfcnchen\r\n  hostname "10.9.9.9"\n'
-    b'Match host *.lan exec "true"\n  User=ada\nHost *\n  User nobody'
+    b'Match host *.lan exec "true"\n  User=ada\nHost *\n  User nobody\n  Port 2222'
 )
 
 
