@@ -92,7 +92,10 @@ from ansible_collections.bramble.pi.plugins.module_utils._ssh_keys import finger
 
 def _shown(key: str) -> str:
     kind, blob = key.split()
-    return f"{kind} {fingerprint(blob)}"
+    try:
+        return f"{kind} {fingerprint(blob)}"
+    except ValueError:
+        return f"{kind} {blob!r} (no key)"
 
 
 def _forget(module: AnsibleModule, text: str, names: list[str]) -> str:

@@ -64,6 +64,15 @@ def test_hashed_names_are_found(tmp_path: Path, keys: list[str]) -> None:
     assert run(path, keys[1])["failed"]
 
 
+def test_a_key_that_is_none_is_another_one(tmp_path: Path, keys: list[str]) -> None:
+    path = tmp_path / "known_hosts"
+    path.write_text("10.0.0.2 ssh-ed25519 AAAAC\n")
+    assert "10.0.0.2 is known with ssh-ed25519 'AAAAC' (no key), and" in run(path, keys[0])["msg"]
+    run(path, keys[0], replace=True)
+    assert "AAAAC " not in path.read_text()
+    assert run(path, keys[0])["changed"] is False
+
+
 def test_a_host_without_keys_is_refused(tmp_path: Path) -> None:
     (tmp_path / "known_hosts").write_text("10.0.0.2 ssh-ed25519 AAAA\n")
     hosts = [{"name": "pi-2", "known_as": ["10.0.0.2"], "keys": []}]
