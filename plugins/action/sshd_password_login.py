@@ -8,6 +8,7 @@ from __future__ import annotations
 import time
 from typing import Any
 
+from ansible.errors import AnsibleConnectionFailure
 from ansible.plugins.action import ActionBase
 from ansible_collections.bramble.pi.plugins.plugin_utils import _ssh
 
@@ -52,8 +53,7 @@ class ActionModule(ActionBase):
             if not problem:
                 break
         else:
-            self._module("revert")
-            return self._refused(result, f"Password login was off and is on again. {problem}; {_REMEDY}")
+            return self._refused(result, f"{self._take_back()}. {problem}; {_REMEDY}")
         kept = self._module("confirm")
         return kept if kept.get("failed") else result
 
@@ -61,6 +61,14 @@ class ActionModule(ActionBase):
         arguments = {**self._task.args, "step": step}
         result: dict[str, Any] = self._execute_module(module_args=arguments, task_vars=self._variables)
         return result
+
+    def _take_back(self) -> str:
+        """Have the node as it was; say so."""
+        try:
+            self._module("revert")
+        except AnsibleConnectionFailure:
+            return "Password login is off, and the node turns it on again by itself within minutes"
+        return "Password login was off and is on again"
 
     def _problem(self, boot_id: str, offered: bool = False) -> str:
         """Log in by a key alone; say what is wrong, also that passwords are offered to others."""
@@ -82,4 +90,4 @@ class ActionModule(ActionBase):
 
     @staticmethod
     def _refused(result: dict[str, Any], message: str) -> dict[str, Any]:
-        return {**result, "failed": True, "changed": False, "msg": message}
+        return {"failed": True, "changed": False, "msg": message, "ways_in": result["ways_in"]}
