@@ -9,13 +9,14 @@ All of this is one task, so that no node waits for its controller while that one
 from __future__ import annotations
 
 import shlex
-import subprocess
 import time
 from pathlib import Path
 from typing import Any
 
 from ansible.errors import AnsibleConnectionFailure
 from ansible.plugins.action import ActionBase
+from ansible_collections.bramble.pi.plugins.module_utils._known_hosts import known_name
+from ansible_collections.bramble.pi.plugins.plugin_utils import _ssh
 
 _POLL = 1.0
 # How long the node may take to put everything back: the commands of a manager have time limits of their own.
@@ -99,39 +100,25 @@ class ActionModule(ActionBase):
         # A shared connection to the old address hangs.
         self._connection.reset()
 
-    def _ssh_settings(self) -> dict[str, str]:
-        """Ask ssh what it makes of its options and of the user's configuration."""
-        option = self._connection.get_option
-        command = [option("ssh_executable")]
-        for name in ("ssh_args", "ssh_common_args", "ssh_extra_args"):
-            command += shlex.split(option(name) or "")
-        if option("port"):
-            command += ["-p", str(option("port"))]
-        output = subprocess.run(
-            [*command, "-G", option("host")], capture_output=True, text=True, check=False
-        ).stdout
-        pairs = (line.partition(" ") for line in output.splitlines())
-        return {key: value for key, _blank, value in pairs}
-
     def _known_as(self) -> str:
         """Return the name by which the node's host key is known."""
-        settings = self._ssh_settings()
+        settings = _ssh.settings(self._connection)
         alias = settings.get("hostkeyalias", "none")
         if alias != "none":
             return alias
         host = settings.get("hostname") or str(self._connection.get_option("host"))
         port = settings.get("port", "22")
-        return host if port == "22" else f"[{host}]:{port}"
+        return known_name(host=host, port=int(port))
 
     def _make_known(self, known_as: str, address: str, result: dict[str, Any]) -> None:
         """Enter the new address where the node's key is known, as the node has just shown that key there."""
-        port = self._ssh_settings().get("port", "22")
-        name = address if port == "22" else f"[{address}]:{port}"
-        for file in shlex.split(self._ssh_settings().get("userknownhostsfile", "")):
+        port = _ssh.settings(self._connection).get("port", "22")
+        name = known_name(host=address, port=int(port))
+        for file in shlex.split(_ssh.settings(self._connection).get("userknownhostsfile", "")):
             path = Path(file).expanduser()
-            if not path.is_file() or self._keys(path, name):
+            if not path.is_file() or _ssh.known_keys(path, name):
                 continue
-            keys = self._keys(path, known_as)
+            keys = _ssh.known_keys(path, known_as)
             try:
                 with path.open("a", encoding="utf-8") as known_hosts:
                     known_hosts.writelines(f"{name} {key}\n" for key in keys)
@@ -139,14 +126,6 @@ class ActionModule(ActionBase):
                 result.setdefault("warnings", []).append(
                     f"{error}: the host key of {address} could not be entered there; it is that of {known_as}"
                 )
-
-    @staticmethod
-    def _keys(path: Path, name: str) -> list[str]:
-        command = ["ssh-keygen", "-F", name, "-f", str(path)]
-        output = subprocess.run(command, capture_output=True, text=True, check=False).stdout
-        fields = (line.split() for line in output.splitlines() if not line.startswith("#"))
-        # A mark such as @revoked, which stands first, is not for copying.
-        return [" ".join(field[1:3]) for field in fields if not field[0].startswith("@")]
 
     def _explain(self, result: dict[str, Any], trial: str, reason: str) -> str:
         """Wait until the node is as it was, and say so."""

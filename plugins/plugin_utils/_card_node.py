@@ -5,10 +5,7 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
 import re
-import struct
 import zoneinfo
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -17,6 +14,7 @@ from typing import Any, NamedTuple
 
 from ansible_collections.bramble.pi.plugins.module_utils._config_txt import ConfigTxtError, parse_settings
 from ansible_collections.bramble.pi.plugins.module_utils._kernel_cmdline import CmdlineError, wanted
+from ansible_collections.bramble.pi.plugins.module_utils._ssh_keys import authorized_key_problem
 from ansible_collections.bramble.pi.plugins.plugin_utils._network import parse_address, parse_interface
 from ansible_collections.bramble.pi.plugins.plugin_utils._preflight import HOST_NAME, HOST_NAME_LENGTH
 
@@ -25,15 +23,6 @@ _USER = re.compile(r"[a-z][a-z0-9-]{0,31}")
 _PASSWORD_HASH = re.compile(r"\$(y|gy|7|2[abxy]|6|5)\$[^\s:!*]{8,}")
 _INTERFACE = re.compile(r"[a-zA-Z][a-zA-Z0-9._-]{0,14}")
 _COUNTRY = re.compile(r"[A-Z]{2}")
-_KEY_TYPES = (
-    "ssh-ed25519",
-    "ssh-rsa",
-    "ecdsa-sha2-nistp256",
-    "ecdsa-sha2-nistp384",
-    "ecdsa-sha2-nistp521",
-    "sk-ssh-ed25519@openssh.com",
-    "sk-ecdsa-sha2-nistp256@openssh.com",
-)
 _FILE_NAME = re.compile(r"[^\x00-\x1f\\:*?\"<>|]+")
 
 
@@ -191,24 +180,6 @@ def _user_problems(node: CardNode) -> Iterator[str]:
                 f"flash_authorized_keys, entry {number}, {problem}; wanted is a line of a .pub file, such as "
                 "'ssh-ed25519 AAAA… you@laptop'"
             )
-
-
-def authorized_key_problem(line: str) -> str | None:
-    """Say what is wrong with a line of authorized_keys, without showing it: it may be a private key."""
-    if "PRIVATE KEY" in line:
-        return "is a private key, which has to stay where it is"
-    if "\n" in line.strip():
-        return "is more than one line"
-    fields = line.split()
-    at = next((index for index, text in enumerate(fields) if text in _KEY_TYPES), None)
-    if at is None or len(fields) < at + 2:
-        return "is not a public key"
-    try:
-        blob = base64.b64decode(fields[at + 1], validate=True)
-        (length,) = struct.unpack_from(">I", blob)
-    except (binascii.Error, struct.error):
-        return "is not a whole public key"
-    return None if blob[4 : 4 + length] == fields[at].encode() else "is not a whole public key"
 
 
 def _network_problems(node: CardNode) -> Iterator[str]:

@@ -9,14 +9,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ansible_collections.bramble.pi.plugins.plugin_utils import _card_node, _card_seed
+from ansible_collections.bramble.pi.plugins.plugin_utils import _card_node, _card_seed, _ssh
 from ansible_collections.bramble.pi.plugins.plugin_utils._card_node import CardNode, HostKey
 
 _HOST_KEY = "ssh_host_ed25519_key"
 _COLUMNS = ("NODE", "DEVICE", "STATE", "IMAGE", "WRITTEN", "SECONDS", "VERIFIED")
 #: What check mode says of a card.
 _WOULD = {"written": "would be written", "seeded": "would be seeded"}
-_SSH_PORT = 22
 
 
 def _node(hostvars: Mapping[str, Any], name: str) -> CardNode:
@@ -131,9 +130,6 @@ def names(*, rows: Sequence[Mapping[str, Any]], hostvars: Mapping[str, Any]) -> 
     pairs = []
     for row in rows:
         variables = hostvars[row["node"]]
-        port = int(variables.get("ansible_port", _SSH_PORT))
-        found = dict.fromkeys(
-            [str(variables.get("ansible_host", row["node"])), variables["__flash_node"]["hostname"]]
-        )
-        pairs += [[row["node"], name if port == _SSH_PORT else f"[{name}]:{port}"] for name in found]
+        known_as = _ssh.known_as(variables, row["node"], variables["__flash_node"]["hostname"])
+        pairs += [[row["node"], name] for name in known_as]
     return pairs

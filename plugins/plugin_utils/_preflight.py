@@ -26,6 +26,7 @@ from ansible_collections.bramble.pi.plugins.module_utils._compatibility import (
 )
 from ansible_collections.bramble.pi.plugins.module_utils._netboot_tree import SERIAL
 from ansible_collections.bramble.pi.plugins.module_utils._rack_services import RackServicesError, parse_range
+from ansible_collections.bramble.pi.plugins.module_utils._ssh_keys import authorized_key_problem
 from ansible_collections.bramble.pi.plugins.plugin_utils import _leases
 from ansible_collections.bramble.pi.plugins.plugin_utils._accepted_hosts import (
     AcceptedHostsError,
@@ -611,6 +612,31 @@ def check_netboot(rack: Rack) -> Iterator[Finding]:
             )
 
 
+def check_ssh(rack: Rack) -> Iterator[Finding]:
+    """Check whose keys may log in, and through which hosts the nodes are reached."""
+    for host in rack.hosts:
+        keys = rack.value(host, "ssh_access_authorized_keys")
+        for number, key in enumerate(keys if isinstance(keys, list) else (), start=1):
+            problem = authorized_key_problem(str(key))
+            if problem:
+                yield Finding(
+                    f"ssh_access_authorized_keys, entry {number}, {problem}; wanted is a line of a .pub "
+                    "file, such as 'ssh-ed25519 AAAA… you@laptop'",
+                    host,
+                )
+        seen = [host]
+        while isinstance(jump := rack.value(seen[-1], "ssh_access_jump"), str) and jump:
+            if jump not in rack.hosts or jump in seen:
+                what = "which leads back to it" if jump in seen else "which is no host"
+                yield Finding(
+                    f"ssh_access_jump is {jump!r}, {what}: set it to the inventory's name of a host that is "
+                    "reached without this one, or to '' for none",
+                    host,
+                )
+                break
+            seen.append(jump)
+
+
 def check_failure_detection(rack: Rack) -> Iterator[Finding]:
     """Check that nodes which are only busy do not count as lost."""
     try:
@@ -697,6 +723,7 @@ def judge(
         check_fixed_addresses(rack, node_network),
         check_services(rack, node_network),
         check_netboot(rack),
+        check_ssh(rack),
         check_failure_detection(rack),
         check_open_doors(rack),
         check_variables(rack, known_variables),

@@ -59,6 +59,10 @@ SPECS: dict[str, dict[str, dict[str, Any]]] = {
         "rack_services_network": {"type": "str", "default": "{{ preflight_node_network | default('') }}"},
     },
     "netboot_tree": {"netboot_tree_serial": {"type": "str", "required": True}},
+    "ssh_access": {
+        "ssh_access_authorized_keys": {"type": "list", "elements": "str"},
+        "ssh_access_jump": {"type": "str", "default": "{{ groups['nat_headnode'] }}"},
+    },
     "os_prep": {"os_prep_address": {"type": "str"}, "os_prep_hostname": {"type": "str"}},
     "pod_network": {
         "pod_network_plugin": {"type": "str", "default": "flannel", "choices": ["flannel", "routed", "none"]}
@@ -292,6 +296,14 @@ ONE_HOST = [
         {"control_plane_pod_cidr": "10.245.0.0/16"},
         "pi-2: control_plane_pod_cidr is '10.245.0.0/16', and '10.244.0.0",
     ),
+    (
+        {"ssh_access_authorized_keys": ["ssh-ed25519 AAAA"]},
+        "pi-2: ssh_access_authorized_keys, entry 1, is not a whole public key; wanted is a line of",
+    ),
+    ({"ssh_access_jump": "pi-3"}, None),
+    ({"ssh_access_jump": ""}, None),
+    ({"ssh_access_jump": "pi-9"}, "pi-2: ssh_access_jump is 'pi-9', which is no host: set it to the"),
+    ({"ssh_access_jump": "pi-2"}, "pi-2: ssh_access_jump is 'pi-2', which leads back to it"),
 ]
 
 
