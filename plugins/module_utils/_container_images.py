@@ -29,8 +29,8 @@ _VARIANTS = {"arm": "arm/v7"}
 _CONTROL_PLANE = ("kube-apiserver", "kube-controller-manager", "kube-scheduler", "etcd")
 
 _NAMESPACE = "k8s.io"
-#: Where images of other architectures are for a moment, so that none takes the place of the node's own.
-_ELSEWHERE = "bramble-images"
+#: Where images are for a moment that are not to take the place of the node's own.
+_ASIDE = "bramble-images"
 #: Where containerd's own tools look for the registries' settings.
 _HOSTS = "/etc/containerd/certs.d"
 #: A line of ctr images check; the size has blanks in it.
@@ -173,9 +173,8 @@ def needs(*, nodes: Mapping[str, Mapping[str, Any]]) -> list[Need]:
 class Runtime:
     """A runtime and its images."""
 
-    #: The program, how it imports an archive, and how it takes away a name.
+    #: The program, and how it takes away a name.
     program = ""
-    load_command: Sequence[str] = ()
     remove_command: Sequence[str] = ()
 
     def __init__(self, *, run: Runner, architecture: str) -> None:
@@ -204,18 +203,21 @@ class Runtime:
         """Write an archive of an image of the node's own architecture."""
         raise NotImplementedError
 
-    def pull_and_save_other(self, name: str, architecture: str, path: str) -> None:
-        """Fetch an image of another architecture into an archive, and leave the node's images as they are."""
+    def fetch_aside(self, name: str, architecture: str, path: str) -> None:
+        """Fetch an image into an archive, and leave the node's images as they are."""
         raise NotImplementedError
 
     def load(self, path: str, *, names: Collection[str]) -> None:
         """Import an archive for the sake of these images; if it is broken, nothing of them stays."""
         try:
-            self.do([*self.load_command, path])
+            self._load(path)
         except ContainerImagesError:
             for name in set(names).difference(self.images(names=names)):
                 self._run([*self.remove_command, name])
             raise
+
+    def _load(self, path: str) -> None:
+        raise NotImplementedError
 
     def do(self, command: list[str]) -> str:
         """Run a command that has to succeed."""
@@ -230,7 +232,6 @@ class Docker(Runtime):
     """Docker, whose kubelet is served by dockershim or cri-dockerd."""
 
     program = "docker"
-    load_command = ("docker", "image", "load", "--input")
     remove_command = ("docker", "image", "rm")
 
     def images(self, *, names: Collection[str]) -> dict[str, Image]:
@@ -257,7 +258,7 @@ class Docker(Runtime):
     def save(self, name: str, path: str) -> None:
         self.do(["docker", "image", "save", "--output", path, name])
 
-    def pull_and_save_other(self, name: str, architecture: str, path: str) -> None:
+    def fetch_aside(self, name: str, architecture: str, path: str) -> None:
         # Docker gives the name to what was pulled last.
         own = self._id(name)
         try:
@@ -270,12 +271,14 @@ class Docker(Runtime):
             if other not in (own, None):
                 self.do(["docker", "image", "rm", str(other) if own else name])
 
+    def _load(self, path: str) -> None:
+        self.do(["docker", "image", "load", "--input", path])
+
 
 class Containerd(Runtime):
     """containerd, in the namespace that kubelet uses."""
 
     program = "ctr"
-    load_command = ("ctr", "--namespace", _NAMESPACE, "images", "import")
     remove_command = ("ctr", "--namespace", _NAMESPACE, "images", "rm")
 
     def images(self, *, names: Collection[str]) -> dict[str, Image]:
@@ -320,15 +323,24 @@ class Containerd(Runtime):
     def save(self, name: str, path: str) -> None:
         self._export(_NAMESPACE, name, self.architecture, path)
 
-    def pull_and_save_other(self, name: str, architecture: str, path: str) -> None:
-        ctr = ["ctr", "--namespace", _ELSEWHERE]
+    def fetch_aside(self, name: str, architecture: str, path: str) -> None:
+        ctr = ["ctr", "--namespace", _ASIDE]
         try:
             # What is fetched so is not unpacked.
             self.do([*ctr, "content", "fetch", *self._hosts(), "--platform", platform(architecture), name])
-            self._export(_ELSEWHERE, name, architecture, path)
+            self._export(_ASIDE, name, architecture, path)
         finally:
             self._run([*ctr, "images", "rm", "--sync", name])
-            self._run(["ctr", "namespaces", "rm", _ELSEWHERE])
+            self._run(["ctr", "namespaces", "rm", _ASIDE])
+
+    def _load(self, path: str) -> None:
+        # By itself it also wants what the node could run beside its own: 386 on amd64, arm on arm64.
+        self.do(
+            [
+                *("ctr", "--namespace", _NAMESPACE, "images", "import"),
+                *("--platform", platform(self.architecture), path),
+            ]
+        )
 
 
 RUNTIMES: Mapping[str, type[Runtime]] = {"containerd": Containerd, "docker": Docker}

@@ -155,6 +155,8 @@ class ContainerImagesFetch:
             run=module.run_command, architecture=architecture
         )
         self.needs = core.needs(nodes=self.nodes)
+        #: What the runtime has for its own architecture.
+        self.own: dict[str, core.Image] = {}
         self.offers: dict[core.Need, Offer] = {}
         #: Why an image cannot be had.
         self.reasons: dict[core.Need, str] = {}
@@ -231,28 +233,30 @@ class ContainerImagesFetch:
         """Take what the runtime has; an archive is made only if another node needs it."""
         if self.module.check_mode and self.module.get_bin_path(self.runtime.program) is None:
             return
-        images = self.runtime.images(
+        self.own = self.runtime.images(
             names={need.name for need in self.needs if need.architecture == self.runtime.architecture}
         )
         for need in self.missing():
-            image = images.get(need.name) if need.architecture == self.runtime.architecture else None
-            if image is not None:
-                self.offer_own(need, image)
+            if need.architecture == self.runtime.architecture and need.name in self.own:
+                self.offer_own(need)
 
-    def offer_own(self, need: core.Need, image: core.Image) -> None:
-        """Offer an image of the runtime."""
+    def offer_own(self, need: core.Need) -> None:
+        """Offer an image of the runtime, unless that has thrown away what the image was unpacked from."""
+        image = self.own[need.name]
         path = self.path(need)
-        self.offers[need] = Offer(path, image.id, own=True)
-        if self.module.check_mode or not self.lacking(need):
-            return
-        if not os.path.exists(path) or image not in self.images_in(path):
-            with core.part_of(path) as part:
-                self.runtime.save(need.name, part)
+        offer = Offer(path, image.id, own=True)
+        wanted = not self.module.check_mode and self.lacking(need, offer)
+        if wanted and not (os.path.exists(path) and image in self.images_in(path)):
+            try:
+                with core.part_of(path) as part:
+                    self.runtime.save(need.name, part)
+            except core.ContainerImagesError:
+                return
             self.changed = True
+        self.offers[need] = offer
 
-    def lacking(self, need: core.Need) -> list[str]:
+    def lacking(self, need: core.Need, offer: Offer) -> list[str]:
         """Return the nodes that have to load an image, as they have none with the id on offer."""
-        offer = self.offers[need]
         return [
             node
             for node in need.nodes
@@ -317,13 +321,16 @@ class ContainerImagesFetch:
             self.fetched.append(wish)
             return
         try:
-            if need.architecture == self.runtime.architecture:
+            if need.architecture == self.runtime.architecture and need.name not in self.own:
                 image = self.runtime.pull(need.name)
                 if image is not None:
-                    self.offer_own(need, image)
-            else:
+                    self.own[need.name] = image
+                    self.offer_own(need)
+            if need not in self.offers and (
+                need.architecture != self.runtime.architecture or need.name in self.own
+            ):
                 with core.part_of(self.path(need)) as part:
-                    self.runtime.pull_and_save_other(need.name, need.architecture, part)
+                    self.runtime.fetch_aside(need.name, need.architecture, part)
                 self.offer_from(self.path(need), [need])
                 if need not in self.offers:
                     os.unlink(self.path(need))
@@ -340,7 +347,7 @@ class ContainerImagesFetch:
         """Return what each node has to load, an archive once."""
         loads: dict[str, dict[str, Load]] = {}
         for need, offer in self.offers.items():
-            for node in self.lacking(need):
+            for node in self.lacking(need, offer):
                 load = loads.setdefault(node, {}).setdefault(offer.path, Load(offer.path, {}))
                 load.ids[need.name] = offer.id
         paths = {path for entries in loads.values() for path in entries}

@@ -78,7 +78,7 @@ def main(folder, *wishes):
     images = []
     for wish in wishes:
         name, _equals, architectures = wish.partition("=")
-        images.append(add_image(folder, name, (architectures or "amd64,arm64").split(",")))
+        images.append(add_image(folder, name, (architectures or "386,amd64,arm,arm64").split(",")))
     with open(os.path.join(folder, "oci-layout"), "w", encoding="utf-8") as file:
         json.dump({"imageLayoutVersion": "1.0.0"}, file)
     with open(os.path.join(folder, "index.json"), "w", encoding="utf-8") as file:

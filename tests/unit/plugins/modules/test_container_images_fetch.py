@@ -176,6 +176,18 @@ def test_the_source_s_version_counts(tmp_path: Path) -> None:
     assert ids(work.archives()) == {"pi-2": {HELLO: own}}
 
 
+def test_an_image_whose_layers_were_thrown_away_is_fetched_again(tmp_path: Path) -> None:
+    own = image_id(HELLO, "amd64")
+    module = Module(tmp_path, {"pi-1": node("amd64", hello=own), "pi-2": node("amd64", hello=None)})
+    module.images = {HELLO: "amd64"}
+    save = module.save
+    module.save = lambda *arguments: save(*arguments) if module.pulled else (1, "", "no reader")  # type: ignore[method-assign]
+    work = fetch(module)
+    assert module.pulled == [(HELLO, "amd64")]
+    assert module.images == {HELLO: "amd64"}
+    assert ids(work.archives()) == {"pi-2": {HELLO: own}}
+
+
 def test_no_archive_is_made_for_the_source_alone(tmp_path: Path) -> None:
     work = fetch(Module(tmp_path, {"pi-1": node("amd64", hello=None)}))
     assert work.fetched == [f"{HELLO} for amd64"]
