@@ -100,6 +100,13 @@ def _sandbox(version: int) -> _toml.Path:
     return ("plugins", "io.containerd.cri.v1.images", "pinned_images", "sandbox")
 
 
+def sandbox_image(*, dump: str) -> str | None:
+    """Read which image containerd makes pods' sandboxes of (containerd config dump)."""
+    values = _values(dump)
+    image = values.get(_sandbox(values.get(_CONFIG_VERSION, 1)))
+    return str(image) if image else None
+
+
 def _bin_dirs(values: dict[_toml.Path, Any]) -> list[str | None]:
     cni = _cni(values.get(_CONFIG_VERSION, 1))
     return values.get((*cni, "bin_dirs")) or [values.get((*cni, "bin_dir"))]

@@ -243,6 +243,26 @@ def upload_certs_documents(
     ]
 
 
+def images_documents(
+    *,
+    version: str,
+    kubernetes_version: str,
+    cri_socket: str | None,
+    cluster_configuration: Mapping[str, Any],
+) -> list[Document]:
+    """Return the documents for ``kubeadm config images list``; version and socket are given as above."""
+    registration = _given(nodeRegistration=_given(criSocket=cri_socket))
+    return [
+        _document(kind="InitConfiguration", version=version, built=registration, over={}),
+        _document(
+            kind="ClusterConfiguration",
+            version=version,
+            built={"kubernetesVersion": kubernetes_version},
+            over=cluster_configuration,
+        ),
+    ]
+
+
 def dumped(*, documents: Sequence[Document]) -> str:
     """Return the documents as text for kubeadm's ``--config``."""
     return "---\n".join(json.dumps(document, indent=2, sort_keys=True) + "\n" for document in documents)

@@ -11,7 +11,8 @@ module: image_archives
 short_description: Import container images from archives
 version_added: '0.1.0'
 description:
-  - Imports those archives of which the runtime lacks an image, for racks without a registry.
+  - Imports those archives of which the runtime lacks an image, for racks without a registry. An image of
+    another architecture than the node's counts as lacking.
   - Archives are as C(docker image save) and C(podman save) write them, or of the OCI image layout.
 author:
   - bramble.pi contributors (@bramble-pi)
@@ -49,6 +50,16 @@ options:
       sha256:
         description: Checksum of the archive.
         type: str
+      ids:
+        description:
+          - The ids of images in it, by the names in O(archives[].images). An image that is there with
+            another id counts as lacking.
+        type: dict
+        default: {}
+  variable:
+    description: The variable that the archives come from, for messages.
+    type: str
+    default: kube_packages_image_archives
 """
 
 EXAMPLES = r"""
@@ -75,6 +86,11 @@ import tempfile
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.bramble.pi.plugins.module_utils import _image_archive as core
+from ansible_collections.bramble.pi.plugins.module_utils._container_images import (
+    RUNTIMES,
+    ContainerImagesError,
+    node_architecture,
+)
 from ansible_collections.bramble.pi.plugins.module_utils._download import (
     DownloadError,
     check_sha256,
@@ -92,39 +108,41 @@ class ImageArchives:
 
     def __init__(self, module: AnsibleModule) -> None:
         self.module = module
-        self.runtime: str = module.params["runtime"]
+        self.variable: str = module.params["variable"]
+        runtime = RUNTIMES[module.params["runtime"]]
+        self.runtime = runtime(run=module.run_command, architecture=node_architecture(run=module.run_command))
 
     def ensure(self) -> list[str]:
         """Import what is missing, and return it."""
         archives = [
-            core.Archive(item["src"], item["images"], item["sha256"])
+            core.Archive(item["src"], item["images"], item["sha256"], item["ids"])
             for item in self.module.params["archives"]
         ]
-        present = self.present_images()
+        names = {
+            core.normalize(image, variable=self.variable) for archive in archives for image in archive.images
+        }
+        present = self.present_images(names)
         imported: list[str] = []
         for archive in archives:
             missing = core.missing_images(archive=archive, present=present)
             if missing and not self.module.check_mode:
                 self.import_archive(archive)
-                present = self.present_images()
+                present = self.present_images(names)
                 lacking = core.missing_images(archive=archive, present=present)
                 if lacking:
                     raise core.ImageArchiveError(
-                        f"{archive.source} was imported, and {', '.join(lacking)} is still missing: correct "
-                        "the archive, or its images in kube_packages_image_archives"
+                        f"{archive.source} was imported, and {', '.join(lacking)} for "
+                        f"{self.runtime.architecture} is still missing: correct the archive, or its images "
+                        f"in {self.variable}"
                     )
             imported += missing
         return imported
 
-    def present_images(self) -> set[str]:
-        """Ask the runtime for its images."""
-        command = core.LIST_COMMANDS[self.runtime]
-        if self.module.check_mode and self.module.get_bin_path(command[0]) is None:
-            return set()
-        code, output, error = self.module.run_command(command)
-        if code != 0:
-            raise core.ImageArchiveError(f"{' '.join(command)} failed: {error.strip()}")
-        return core.read_images(text=output)
+    def present_images(self, names: set[str]) -> dict[str, str]:
+        """Ask the runtime for the ids of images."""
+        if self.module.check_mode and self.module.get_bin_path(self.runtime.program) is None:
+            return {}
+        return {name: image.id for name, image in self.runtime.images(names=names).items()}
 
     def import_archive(self, archive: core.Archive) -> None:
         """Import an archive, downloading it before if it is elsewhere."""
@@ -132,7 +150,7 @@ class ImageArchives:
             if not os.path.exists(archive.source):
                 raise core.ImageArchiveError(
                     f"{archive.source} is not there, wanted for {', '.join(archive.images)}: put it on the "
-                    "node, or correct src in kube_packages_image_archives"
+                    f"node, or correct src in {self.variable}"
                 )
             if archive.sha256 is not None:
                 check_sha256(name=archive.source, seen=file_sha256(archive.source), wanted=archive.sha256)
@@ -145,12 +163,10 @@ class ImageArchives:
 
     def import_file(self, archive: core.Archive, path: str) -> None:
         """Have the runtime import a file."""
-        command = [*core.IMPORT_COMMANDS[self.runtime], path]
-        code, output, error = self.module.run_command(command)
-        if code != 0:
-            raise core.ImageArchiveError(
-                f"{archive.source} cannot be imported ({' '.join(command)}): {(error or output).strip()}"
-            )
+        try:
+            self.runtime.load(path, names={core.normalize(image) for image in archive.images})
+        except ContainerImagesError as error:
+            raise core.ImageArchiveError(f"{archive.source} cannot be imported: {error}") from error
 
 
 def main() -> None:
@@ -166,14 +182,16 @@ def main() -> None:
                     "src": {"type": "str", "required": True},
                     "images": {"type": "list", "elements": "str", "required": True},
                     "sha256": {"type": "str"},
+                    "ids": {"type": "dict", "default": {}},
                 },
             },
+            "variable": {"type": "str", "default": "kube_packages_image_archives"},
         },
         supports_check_mode=True,
     )
     try:
         imported = ImageArchives(module).ensure()
-    except (core.ImageArchiveError, DownloadError) as error:
+    except (core.ImageArchiveError, ContainerImagesError, DownloadError) as error:
         module.fail_json(msg=str(error))
     module.exit_json(changed=bool(imported), imported=imported)
 

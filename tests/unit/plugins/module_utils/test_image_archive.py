@@ -8,35 +8,6 @@ from __future__ import annotations
 import pytest
 from ansible_collections.bramble.pi.plugins.module_utils import _image_archive as core
 
-DOCKER = """\
-k8s.gcr.io/kube-proxy:v1.20.2
-busybox:latest
-me/app:1
-localhost/hello:1
-192.168.1.2:5000/hello:2
-<none>:<none>
-"""
-CONTAINERD = """\
-docker.io/library/busybox:latest
-docker.io/me/app:1
-k8s.gcr.io/kube-proxy:v1.20.2
-k8s.gcr.io/kube-proxy@sha256:6a0b0d3f2f5b5b4e4ed9ec4c2ed7b5f3a2c3d7a2f8f3b1b7d1a6f1c0b9a8d7e6
-localhost/hello:1
-192.168.1.2:5000/hello:2
-sha256:43154ddb57a83de3068fe603e9c7393e7d2b77cb18d9e0daf869f74b1b4079c0
-"""
-
-
-@pytest.mark.parametrize("text", [DOCKER, CONTAINERD], ids=["docker", "containerd"])
-def test_reads_images(text: str) -> None:
-    assert core.read_images(text=text) == {
-        "docker.io/library/busybox:latest",
-        "docker.io/me/app:1",
-        "k8s.gcr.io/kube-proxy:v1.20.2",
-        "localhost/hello:1",
-        "192.168.1.2:5000/hello:2",
-    }
-
 
 @pytest.mark.parametrize(
     ("reference", "spelled_out"),
@@ -63,8 +34,20 @@ def test_refuses_what_is_no_reference(reference: str) -> None:
         core.normalize(reference)
 
 
-def test_names_missing_images() -> None:
-    archive = core.Archive("x.tar", ["busybox", "k8s.gcr.io/pause:3.2"], None)
-    assert core.missing_images(archive=archive, present=core.read_images(text=DOCKER)) == [
-        "k8s.gcr.io/pause:3.2"
-    ]
+def test_names_the_variable_to_correct() -> None:
+    with pytest.raises(core.ImageArchiveError, match="Set it in image_cache_images"):
+        core.normalize("Hello World", variable="image_cache_images")
+
+
+@pytest.mark.parametrize(
+    ("ids", "missing"),
+    [
+        ({}, ["k8s.gcr.io/pause:3.2"]),
+        ({"busybox": "sha256:1"}, ["k8s.gcr.io/pause:3.2"]),
+        ({"busybox": "sha256:2"}, ["busybox", "k8s.gcr.io/pause:3.2"]),
+    ],
+)
+def test_names_missing_images(ids: dict[str, str], missing: list[str]) -> None:
+    archive = core.Archive("x.tar", ["busybox", "k8s.gcr.io/pause:3.2"], None, ids)
+    present = {"docker.io/library/busybox:latest": "sha256:1"}
+    assert core.missing_images(archive=archive, present=present) == missing

@@ -13,6 +13,7 @@ from ansible_collections.bramble.pi.plugins.module_utils._kubeadm_config import 
     api_version,
     digest,
     dumped,
+    images_documents,
     init_documents,
     join_documents,
     merged,
@@ -264,6 +265,22 @@ def test_upload_certs_asks_neither_the_internet_nor_for_a_socket() -> None:
     )
     assert init["nodeRegistration"] == {"criSocket": "unix:///run/containerd/containerd.sock"}
     assert cluster["kubernetesVersion"] == "v1.28.2"
+
+
+def test_documents_for_the_list_of_images() -> None:
+    init, cluster = images_documents(
+        version="v1beta2",
+        kubernetes_version="v1.20.2",
+        cri_socket="/var/run/dockershim.sock",
+        cluster_configuration={"imageRepository": "10.0.0.1:5000/k8s"},
+    )
+    assert init["nodeRegistration"] == {"criSocket": "/var/run/dockershim.sock"}
+    assert cluster == {
+        "apiVersion": "kubeadm.k8s.io/v1beta2",
+        "kind": "ClusterConfiguration",
+        "kubernetesVersion": "v1.20.2",
+        "imageRepository": "10.0.0.1:5000/k8s",
+    }
 
 
 TREES = st.recursive(

@@ -8,6 +8,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import http.server
+import json
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -29,7 +30,11 @@ class Module:
     def __init__(
         self, *archives: dict[str, Any], check_mode: bool = False, runtime: str | None = "docker"
     ) -> None:
-        self.params = {"runtime": "docker", "archives": [{"sha256": None, **archive} for archive in archives]}
+        self.params = {
+            "runtime": "docker",
+            "archives": [{"sha256": None, "ids": {}, **archive} for archive in archives],
+            "variable": "kube_packages_image_archives",
+        }
         self.check_mode = check_mode
         self.runtime = runtime
         self.images = ["k8s.gcr.io/pause:3.2"]
@@ -39,14 +44,28 @@ class Module:
         return self.runtime and f"/usr/bin/{name}"
 
     def run_command(self, command: list[str]) -> tuple[int, str, str]:
-        if "load" not in command:
-            return 0, "\n".join(self.images), ""
+        if command[0] == "dpkg":
+            return 0, "amd64\n", ""
+        if "ls" in command:
+            return 0, "\n".join(f"sha256:{name}" for name in self.images), ""
+        if "inspect" in command:
+            return 0, json.dumps([self.inspected(name) for name in self.images]), ""
+        if "rm" in command:
+            return 1, "", f"Error: No such image: {command[-1]}"
         content = Path(command[-1]).read_text()
         if content == "broken":
             return 1, "", "unexpected EOF"
         self.imports.append(command[-1])
         self.images += content.split()
         return 0, "", ""
+
+    def inspected(self, name: str) -> dict[str, Any]:
+        name, _equals, architecture = name.partition("=")
+        return {
+            "Id": f"sha256:{name}",
+            "RepoTags": [name.removeprefix("docker.io/library/")],
+            "Architecture": architecture or "amd64",
+        }
 
 
 def ensure(module: Module) -> list[str]:
@@ -103,7 +122,7 @@ def test_names_what_cannot_be_imported(tmp_path: Path, archive: str) -> None:
     cases = [
         (
             {"src": str(broken), "images": ["x"]},
-            r"broken\.tar cannot be imported \(docker .*: unexpected",
+            r"broken\.tar cannot be imported: docker image load .*failed: unexpected",
         ),
         (
             {"src": "/no/such.tar", "images": ["x"]},
@@ -111,13 +130,26 @@ def test_names_what_cannot_be_imported(tmp_path: Path, archive: str) -> None:
         ),
         (
             {"src": archive, "images": ["busybox", "y:1"]},
-            r"images\.tar was imported, and y:1 is still",
+            r"images\.tar was imported, and y:1 for amd64 is still .* in kube_packages_image_archives",
         ),
         ({"src": archive, "images": ["x@sha256:00"]}, "image 'x@sha256:00' is not understood"),
     ]
     for item, message in cases:
         with pytest.raises(ImageArchiveError, match=message):
             ensure(Module(item))
+
+
+def test_another_architecture_or_id_is_not_there(archive: str) -> None:
+    item = {"src": archive, "images": ["a.example/one:1"]}
+    module = Module(item)
+    module.images = ["a.example/one:1=arm64"]
+    assert ensure(module) == ["a.example/one:1"]
+    module = Module({**item, "ids": {"a.example/one:1": "sha256:a.example/one:1"}})
+    module.images = ["a.example/one:1"]
+    assert ensure(module) == []
+    module = Module({**item, "ids": {"a.example/one:1": "sha256:another"}}, check_mode=True)
+    module.images = ["a.example/one:1"]
+    assert ensure(module) == ["a.example/one:1"]
 
 
 def test_refuses_other_content(archive: str, server: str) -> None:

@@ -58,6 +58,14 @@ SPECS: dict[str, dict[str, dict[str, Any]]] = {
         "rack_services_mac": {"type": "str", "default": ""},
         "rack_services_network": {"type": "str", "default": "{{ preflight_node_network | default('') }}"},
     },
+    "image_cache": {
+        "image_cache_images": {"type": "list", "elements": "str", "default": []},
+        "image_cache_source": {"type": "str", "default": "{{ groups['control_plane'] | first }}"},
+        "image_cache_address": {"type": "str", "default": "{{ os_prep_address }}"},
+        "image_cache_port": {"type": "int", "default": 8470},
+        "image_cache_dir": {"type": "path", "default": "/var/cache"},
+        "image_cache_archives": {"type": "list", "elements": "dict", "default": []},
+    },
     "netboot_tree": {"netboot_tree_serial": {"type": "str", "required": True}},
     "ssh_access": {
         "ssh_access_authorized_keys": {"type": "list", "elements": "str"},
@@ -537,6 +545,54 @@ def test_two_boards_with_one_serial_number() -> None:
         "netboot_server": ["pi-1"],
     }
     assert any("'6a1b9c04', as that of pi-2" in line for line in found({}, hosts=hosts, groups=groups)[0])
+
+
+@pytest.mark.parametrize(
+    ("variables", "text"),
+    [
+        (
+            {"image_cache_images": ["busybox", "me/app@sha256:00"]},
+            "all nodes: image 'me/app@sha256:00' is not understood: it has to be a name with a tag, such as "
+            "registry.k8s.io/pause:3.10, and without a digest. Set it in image_cache_images",
+        ),
+        (
+            {"image_cache_source": "head"},
+            "image_cache_source is 'head', which is no node of the cluster: set it in group_vars/all.yml to "
+            "one of pi-1, pi-2, pi-3",
+        ),
+        ({"image_cache_address": "here"}, "all nodes: image_cache_address is 'here', which is not an IPv4"),
+        ({"image_cache_address": "0.0.0.0"}, "all nodes: image_cache_address is '0.0.0.0', which cannot be"),
+        ({"image_cache_port": 70000}, "all nodes: image_cache_port is 70000: set a port from 1 to 65535"),
+        (
+            {"image_cache_dir": "images"},
+            "all nodes: image_cache_dir is 'images': set a path from the root on",
+        ),
+        (
+            {"image_cache_archives": [{"src": "/srv/a.tar", "sha256": "12ab"}]},
+            "all nodes: sha256 of /srv/a.tar in image_cache_archives is '12ab': set the 64 digits",
+        ),
+    ],
+)
+def test_images(variables: dict[str, Any], text: str) -> None:
+    assert problem(variables).startswith(text)
+
+
+def test_images_have_one_source_in_the_rack() -> None:
+    assert (
+        problem(hosts={"pi-2": {"image_cache_source": "pi-2"}, "pi-3": {"image_cache_source": "pi-3"}})
+        == "image_cache_source is pi-2 here and pi-3 there: set it once, in group_vars/all.yml"
+    )
+    hosts = {"pi-1": {"image_cache_address": "203.0.113.7"}}
+    assert "set the node's own address in 192.168.1.0/24" in problem(
+        hosts=hosts, node_network="192.168.1.0/24"
+    )
+    good = {
+        "image_cache_images": ["ghcr.io/me/app:1", "busybox"],
+        "image_cache_source": "pi-1",
+        "image_cache_address": "192.168.1.101",
+        "image_cache_archives": [{"src": "/srv/a.tar", "sha256": "0" * 64}, {"src": "/srv/b.tar"}],
+    }
+    assert found(good, node_network="192.168.1.0/24") == ([], [])
 
 
 def test_a_newer_kubernetes_than_known_is_a_warning() -> None:
