@@ -15,6 +15,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
+from ansible_collections.bramble.pi.plugins.module_utils import _failure_detection
 from ansible_collections.bramble.pi.plugins.module_utils._bootptab import BootptabError, parse_bootptab
 from ansible_collections.bramble.pi.plugins.module_utils._compatibility import (
     CompatibilityError,
@@ -27,6 +28,10 @@ from ansible_collections.bramble.pi.plugins.module_utils._image_archive import I
 from ansible_collections.bramble.pi.plugins.module_utils._netboot_tree import SERIAL
 from ansible_collections.bramble.pi.plugins.module_utils._rack_services import RackServicesError, parse_range
 from ansible_collections.bramble.pi.plugins.plugin_utils import _leases
+from ansible_collections.bramble.pi.plugins.plugin_utils._accepted_hosts import (
+    AcceptedHostsError,
+    accepted_hosts,
+)
 from ansible_collections.bramble.pi.plugins.plugin_utils._network import (
     parse_address,
     parse_interface,
@@ -48,6 +53,7 @@ NETBOOT_GROUP = "netboot"
 NETBOOT_SERVER_GROUP = "netboot_server"
 #: Where to set what holds for the whole rack.
 ALL = "in group_vars/all.yml"
+EVERYWHERE = ("", "0.0.0.0", "::")  # noqa: S104 - to refuse it
 #: What kube-controller-manager cuts from the pod CIDR for each node.
 NODE_PREFIX = 24
 #: Docker's bridge, unless daemon.json says otherwise.
@@ -668,6 +674,45 @@ def _check_image_server(rack: Rack, host: str, node_network: str) -> Iterator[Fi
         )
 
 
+def check_failure_detection(rack: Rack) -> Iterator[Finding]:
+    """Check that nodes which are only busy do not count as lost."""
+    try:
+        _failure_detection.parse(rack.cluster_value("control_plane_failure_detection"))
+    except _failure_detection.FailureDetectionError as error:
+        yield Finding(f"{error}; set it in group_vars/control_plane.yml")
+
+
+def check_open_doors(rack: Rack) -> Iterator[Finding]:
+    """Check that what is served without a password is not open to everybody."""
+    where = "set it in group_vars/control_plane.yml"
+    address = rack.cluster_value("live_view_address")
+    if address in EVERYWHERE:
+        yield Finding(
+            f"live_view_address is {address!r}, which is open on every network; wanted is one address of the "
+            f"node: {where}"
+        )
+    for name in rack.cluster_value("live_view_hosts") or ():
+        if "{{" not in str(name) and not re.fullmatch(r"[A-Za-z0-9.:-]+", str(name)):
+            yield Finding(
+                f"live_view_hosts has {name!r}; wanted are names and addresses without a pattern: {where}"
+            )
+    if not rack.cluster_value("remote_access_proxy"):
+        return
+    address = rack.cluster_value("remote_access_proxy_address")
+    if address in EVERYWHERE and not rack.cluster_value("remote_access_proxy_everywhere"):
+        yield Finding(
+            f"remote_access_proxy_address is {address!r}, which is open on every network; wanted is one "
+            f"address of the node, or remote_access_proxy_everywhere as well: {where}"
+        )
+    networks = rack.cluster_value("remote_access_proxy_networks")
+    if networks == []:
+        yield Finding(f"remote_access_proxy_networks is []; wanted are the networks that may use it: {where}")
+    try:
+        accepted_hosts(networks or ())
+    except AcceptedHostsError as error:
+        yield Finding(f"remote_access_proxy_networks: {error}; {where}")
+
+
 def check_variables(rack: Rack, known_variables: Sequence[str]) -> Iterator[Finding]:
     """Check that the variables are known by their names, and that their values have the right form."""
     known = [*rack.options, *known_variables]
@@ -716,6 +761,8 @@ def judge(
         check_services(rack, node_network),
         check_netboot(rack),
         check_images(rack, node_network),
+        check_failure_detection(rack),
+        check_open_doors(rack),
         check_variables(rack, known_variables),
     ):
         hosts = seen.setdefault(finding._replace(host=None), [])

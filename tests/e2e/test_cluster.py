@@ -128,8 +128,11 @@ def test_flannel_gets_the_pod_network_of_the_cluster(rack: Rack) -> None:
 def test_one_worker_is_taken_out_and_added_again(rack: Rack) -> None:
     rack.playbook("playbooks/reset.yml", "--limit", "pi-3", "-e", "reset_confirm=yes")
     assert rack.ready() == dict.fromkeys(NODES - {"pi-3"}, "True")
-    added = rack.playbook("site.yml", "--limit", "pi-3")
+    tainted = ("-e", '{"workers_tainted_architectures": ["amd64"]}')
+    added = rack.playbook("site.yml", "--limit", "pi-3", *tainted)
     assert set(added.recap()) == {"pi-3"}
+    spec = rack.kubectl("get", "node", "pi-3")["spec"]
+    assert {"key": "kubernetes.io/arch", "value": "amd64", "effect": "NoSchedule"} in spec["taints"]
     rack.playbook("playbooks/verify.yml")
     assert rack.ready() == ALL_READY
 
@@ -148,7 +151,11 @@ def test_whole_cluster_is_reset(rack: Rack) -> None:
 
 
 def test_killed_init_is_recovered_with_the_other_runtime(rack: Rack) -> None:
-    runtime = ("-e", "docker_kubernetes_runtime=containerd")
+    detection = (
+        '{"control_plane_failure_detection": {"node_monitor_period": 4, "node_monitor_grace_period": 51,'
+        ' "node_status_update_frequency": 8, "eviction": 120}}'
+    )
+    runtime = ("-e", "docker_kubernetes_runtime=containerd", "-e", detection)
     with rack.start(*rack.playbook_command("site.yml", *runtime)) as first:
         deadline = time.monotonic() + 300
         # The moment after etcd has been told to start, and long before init is through.
@@ -168,6 +175,18 @@ def test_killed_init_is_recovered_with_the_other_runtime(rack: Rack) -> None:
     }
     assert runtimes == {"containerd"}
     assert_unchanged(rack.playbook("site.yml", *runtime).recap())
+    manifests = rack.shell("pi-1", "cat /etc/kubernetes/manifests/*.yaml")
+    for flag in (
+        "--node-monitor-period=4s",
+        "--node-monitor-grace-period=51s",
+        "--default-unreachable-toleration-seconds=120",
+        "--default-not-ready-toleration-seconds=120",
+    ):
+        assert flag in manifests
+    for node in NODES:
+        assert "nodeStatusUpdateFrequency: 8s" in rack.shell(node, "cat /var/lib/kubelet/config.yaml")
+    # The playbook finds nothing to change.
+    assert_unchanged(rack.playbook("playbooks/failure_detection.yml", *runtime).recap())
 
 
 def test_node_that_is_restarted_comes_back_by_itself(rack: Rack) -> None:

@@ -16,6 +16,7 @@ SPECS: dict[str, dict[str, dict[str, Any]]] = {
         "control_plane_service_cidr": {"type": "str", "default": "10.96.0.0/12"},
         "control_plane_endpoint": {"type": "str"},
         "control_plane_advertise_address": {"type": "str", "default": "{{ os_prep_address }}"},
+        "control_plane_failure_detection": {"type": "raw", "default": "default"},
         "control_plane_token": {"type": "str", "no_log": True, "choices": ["not-the-secret"]},
     },
     "docker": {
@@ -25,6 +26,16 @@ SPECS: dict[str, dict[str, dict[str, Any]]] = {
             "default": "auto",
             "choices": ["auto", "containerd", "cri_dockerd", "dockershim"],
         },
+    },
+    "live_view": {
+        "live_view_address": {"type": "str", "default": "{{ os_prep_address }}"},
+        "live_view_hosts": {"type": "list", "elements": "str", "default": ["{{ live_view_address }}"]},
+    },
+    "remote_access": {
+        "remote_access_proxy": {"type": "bool", "default": False},
+        "remote_access_proxy_address": {"type": "str", "default": "{{ os_prep_address }}"},
+        "remote_access_proxy_everywhere": {"type": "bool", "default": False},
+        "remote_access_proxy_networks": {"type": "list", "elements": "str", "default": []},
     },
     "kube_packages": {
         "kube_packages_version": {"type": "str", "default": "1.36"},
@@ -182,6 +193,35 @@ ONE_PROBLEM = [
     (
         {"control_plane_pod_cidr": "10.244.0.1/16"},
         "has host bits set: the network is '10.244.0.0/16'; set it in",
+    ),
+    (
+        {"control_plane_failure_detection": "fast"},
+        "control_plane_failure_detection is 'fast'; wanted is default",
+    ),
+    ({"live_view_address": "0.0.0.0"}, "live_view_address is '0.0.0.0', which is open on every network"),
+    ({"live_view_hosts": ["rack.lan", ".*"]}, "live_view_hosts has '.*'; wanted are names and addresses"),
+    ({"remote_access_proxy_address": "0.0.0.0"}, None),
+    ({"remote_access_proxy": True}, "remote_access_proxy_networks is []"),
+    (
+        {"remote_access_proxy": True, "remote_access_proxy_networks": ["192.168.1"]},
+        "remote_access_proxy_networks: '192.168.1' is no IPv4 network",
+    ),
+    (
+        {
+            "remote_access_proxy": True,
+            "remote_access_proxy_networks": ["192.168.1.0/24"],
+            "remote_access_proxy_address": "0.0.0.0",
+        },
+        "or remote_access_proxy_everywhere as well",
+    ),
+    (
+        {
+            "remote_access_proxy": True,
+            "remote_access_proxy_networks": ["192.168.1.0/24"],
+            "remote_access_proxy_address": "0.0.0.0",
+            "remote_access_proxy_everywhere": True,
+        },
+        None,
     ),
     ({"control_plane_pod_cidr": "pods"}, "control_plane_pod_cidr is 'pods', which is not an IPv4 network"),
     ({"control_plane_pod_cidr": "10.0.0.0/8"}, "10.0.0.0/8 overlaps control_plane_service_cidr 10.96.0.0/12"),

@@ -1,0 +1,195 @@
+# Copyright: bramble.pi contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Put a cluster into the kubeconfig of the person who runs Ansible.
+
+All of it runs on the controller, so that the private key never leaves it. A control plane signs the
+certificate.
+"""
+
+from __future__ import annotations
+
+import base64
+import datetime
+import http.client
+import json
+import os
+import secrets
+import ssl
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from ansible.plugins.action import ActionBase
+from ansible_collections.bramble.pi.plugins.module_utils._files import read_text, write_text
+from ansible_collections.bramble.pi.plugins.plugin_utils import _remote_kubeconfig as core
+
+_POLL = 2.0
+_CONNECT_TIMEOUT = 5.0
+_SIGNING_TIMEOUT = 60.0
+
+
+class ActionModule(ActionBase):
+    """What the controller does of the module."""
+
+    _supports_check_mode = True
+
+    def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
+        """Merge the cluster in, or take it out."""
+        result: dict[str, Any] = super().run(tmp, task_vars)
+        self._variables = task_vars or {}
+        _spec, arguments = self.validate_argument_spec(
+            argument_spec={
+                "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
+                "dest": {"type": "path", "default": "~/.kube/config"},
+                "server": {"type": "str"},
+                "cluster": {"type": "str", "default": "rpi-cluster"},
+                "context": {"type": "str", "default": "rpi"},
+                "user": {"type": "str", "default": "rpi-admin"},
+                "common_name": {"type": "str"},
+                "renew_days": {"type": "int", "default": 30},
+                "timeout": {"type": "int", "default": 120},
+            },
+            required_if=[("state", "present", ("server", "common_name"))],
+        )
+        # Plain values: Ansible's own kinds of text are none that YAML knows.
+        self._arguments: dict[str, Any] = {
+            name: str(value) if isinstance(value, str) else value for name, value in arguments.items()
+        }
+        arguments = self._arguments
+        self._names = core.Names(arguments["cluster"], arguments["context"], arguments["user"])
+        dest = arguments["dest"]
+        try:
+            core.require_library()
+            before = core.load(read_text(dest) or "")
+            if arguments["state"] == "absent":
+                after = core.without(before, names=self._names)
+            else:
+                after = self._with_cluster(before)
+            return {**result, **self._written(dest, before, after)}
+        except (core.RemoteKubeconfigError, OSError) as error:
+            return {**result, "failed": True, "msg": f"{dest}: {error}"}
+
+    def _with_cluster(self, before: dict[str, Any]) -> dict[str, Any]:
+        """Return the kubeconfig with the cluster in it, after the proof that it works."""
+        ca = self._ca()
+        if not ca:
+            # In check mode there may be no cluster yet.
+            return {**before, "clusters": [{"name": self._names.cluster}]}
+        server = self._arguments["server"]
+        common_name = self._arguments["common_name"]
+        core.require_room(before, names=self._names, server=server, ca=ca)
+        until = datetime.datetime.now(datetime.timezone.utc) + datetime.timedelta(
+            days=self._arguments["renew_days"]
+        )
+        credentials = core.usable(before, names=self._names, ca=ca, common_name=common_name, until=until)
+        if credentials is None and self._task.check_mode:
+            credentials = core.Credentials("", "")
+        elif credentials is None:
+            key, csr = core.request(common_name=common_name)
+            credentials = core.Credentials(self._signed(csr), key)
+        if not self._task.check_mode:
+            self._prove(server, ca, credentials)
+        return core.merged(before, names=self._names, server=server, ca=ca, credentials=credentials)
+
+    def _ca(self) -> str:
+        answer = self._execute_module(
+            "ansible.legacy.slurp", {"src": "/etc/kubernetes/pki/ca.crt"}, task_vars=self._variables
+        )
+        if answer.get("failed") and not self._task.check_mode:
+            raise core.RemoteKubeconfigError(
+                f"the certificate of the cluster's authority cannot be read: {answer.get('msg')}; wanted is "
+                "a control plane: run site.yml before"
+            )
+        return base64.b64decode(answer.get("content", "")).decode()
+
+    def _kubectl(self, *arguments: str, data: str | None = None) -> str:
+        command = ["kubectl", "--kubeconfig=/etc/kubernetes/admin.conf", *arguments]
+        given: dict[str, Any] = {"argv": command, "stdin": data} if data else {"argv": command}
+        answer = self._execute_module("ansible.legacy.command", given, task_vars=self._variables)
+        if answer.get("rc") != 0:
+            raise core.RemoteKubeconfigError(
+                f"{' '.join(command)} failed: {answer.get('stderr') or answer.get('msg')}"
+            )
+        return str(answer["stdout"])
+
+    def _signed(self, csr: str) -> str:
+        """Have the cluster sign, and return the certificate."""
+        name = f"bramble-{secrets.token_hex(8)}"
+        wanted = core.signing_request(name=name, csr=csr)
+        self._kubectl("create", "--filename=-", data=json.dumps(wanted))
+        try:
+            self._kubectl("certificate", "approve", name)
+            deadline = time.monotonic() + _SIGNING_TIMEOUT
+            while time.monotonic() < deadline:
+                status = json.loads(
+                    self._kubectl("get", "certificatesigningrequest", name, "--output=json")
+                ).get("status", {})
+                if status.get("certificate"):
+                    return base64.b64decode(status["certificate"]).decode()
+                time.sleep(_POLL)
+        finally:
+            self._kubectl("delete", "certificatesigningrequest", name)
+        raise core.RemoteKubeconfigError(
+            f"the cluster did not sign the certificate within {_SIGNING_TIMEOUT:.0f} s; wanted is a "
+            "kube-controller-manager that runs and has the key of the cluster's authority: see doctor.yml"
+        )
+
+    def _prove(self, server: str, ca: str, credentials: core.Credentials) -> None:
+        """Ask the API server from here, as kubectl will."""
+        context = ssl.create_default_context(cadata=ca)
+        # The library reads them from files only.
+        with tempfile.NamedTemporaryFile("w", encoding="ascii") as file:
+            file.write(credentials.certificate + credentials.key)
+            file.flush()
+            context.load_cert_chain(file.name)
+        url = urlsplit(server)
+        deadline = time.monotonic() + self._arguments["timeout"]
+        while True:
+            connection = http.client.HTTPSConnection(
+                url.hostname or "", url.port or 443, timeout=_CONNECT_TIMEOUT, context=context
+            )
+            try:
+                connection.request("GET", "/api/v1/nodes?limit=1")
+                status = connection.getresponse().status
+                # Which rights the name has is for the one to say who gave them.
+                if status in (http.client.OK, http.client.FORBIDDEN):
+                    return
+                problem = f"it answers {status}"
+            except (OSError, http.client.HTTPException) as error:
+                problem = str(error) or type(error).__name__
+            finally:
+                connection.close()
+            if time.monotonic() > deadline:
+                break
+            time.sleep(_POLL)
+        raise core.RemoteKubeconfigError(
+            f"the API server cannot be used at {server} from here, tried for {self._arguments['timeout']} s: "
+            f"{problem}. Wanted is an address that this machine reaches: set remote_access_address, and look "
+            "for a firewall between. The kubeconfig was left as it was"
+        )
+
+    def _written(self, dest: str, before: dict[str, Any], after: dict[str, Any]) -> dict[str, Any]:
+        if after == before:
+            return {"changed": False, "dest": dest}
+        result: dict[str, Any] = {"changed": True, "dest": dest}
+        path = Path(os.path.realpath(dest))
+        if path.exists():
+            result["backup_file"] = _free_name(dest)
+        if not self._task.check_mode:
+            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            if path.exists():
+                write_text(result["backup_file"], path.read_text(encoding="utf-8"), mode=0o600)
+            write_text(dest, core.dump(after), mode=0o600)
+            # There is a private key in it now, whatever there was before.
+            path.chmod(0o600)
+        return result
+
+
+def _free_name(path: str) -> str:
+    number = 1
+    while os.path.lexists(f"{path}.before-bramble.{number}"):
+        number += 1
+    return f"{path}.before-bramble.{number}"

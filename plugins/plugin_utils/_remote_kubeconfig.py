@@ -1,0 +1,246 @@
+# Copyright: bramble.pi contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A cluster's place in the kubeconfig of a person, beside the others that are there."""
+
+from __future__ import annotations
+
+import base64
+import datetime
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import yaml
+
+try:
+    from cryptography import x509
+    from cryptography.exceptions import InvalidSignature
+    from cryptography.hazmat.primitives import hashes, serialization
+    from cryptography.hazmat.primitives.asymmetric import ec
+    from cryptography.x509.oid import NameOID
+
+    # The oldest in which a certificate says when it ends without a warning.
+    HAS_CRYPTOGRAPHY = hasattr(x509.Certificate, "not_valid_after_utc")
+except ImportError:
+    HAS_CRYPTOGRAPHY = False
+
+
+class RemoteKubeconfigError(ValueError):
+    """The kubeconfig cannot take the cluster in."""
+
+
+class Names(NamedTuple):
+    """What the cluster is called in the kubeconfig."""
+
+    cluster: str
+    context: str
+    user: str
+
+
+class Credentials(NamedTuple):
+    """A client certificate and its key, as PEM."""
+
+    certificate: str
+    key: str
+
+
+def require_library() -> None:
+    """Refuse to go without what reads certificates."""
+    if not HAS_CRYPTOGRAPHY:
+        raise RemoteKubeconfigError(
+            "the Python library cryptography is missing on the controller, or older than 42: run "
+            "pip install -r requirements.txt"
+        )
+
+
+def load(text: str) -> dict[str, Any]:
+    """Read a kubeconfig; an empty one is as kubectl makes it."""
+    try:
+        config = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise RemoteKubeconfigError(f"it is not YAML: {' '.join(str(error).split())}") from error
+    if config is None:
+        config = {"apiVersion": "v1", "kind": "Config"}
+    if not isinstance(config, dict) or config.get("kind", "Config") != "Config":
+        raise RemoteKubeconfigError("it is no kubeconfig, which is a mapping with the kind Config")
+    for part in ("clusters", "contexts", "users"):
+        entries = config.get(part) or []
+        if not isinstance(entries, list) or not all(
+            isinstance(entry, dict) and isinstance(entry.get("name"), str) for entry in entries
+        ):
+            raise RemoteKubeconfigError(f"its {part} are no list of entries with names")
+    return config
+
+
+def dump(config: Mapping[str, Any]) -> str:
+    """Write a kubeconfig."""
+    return yaml.safe_dump(dict(config), sort_keys=False, default_flow_style=False)
+
+
+def _entry(config: Mapping[str, Any], part: str, name: str) -> dict[str, Any]:
+    """Return what an entry holds, without its name; empty if there is none."""
+    kind = part.rstrip("s")
+    for entry in config.get(part) or []:
+        if entry["name"] == name:
+            return dict(entry.get(kind) or {})
+    return {}
+
+
+def _encoded(pem: str) -> str:
+    return base64.b64encode(pem.encode()).decode()
+
+
+def _decoded(data: Any) -> str:
+    try:
+        return base64.b64decode(str(data or ""), validate=True).decode()
+    except ValueError:
+        return ""
+
+
+def require_room(config: Mapping[str, Any], *, names: Names, server: str, ca: str) -> None:
+    """Refuse names under which something else is there, or which other contexts use."""
+    cluster = _entry(config, "clusters", names.cluster)
+    if (
+        cluster
+        and cluster.get("server") != server
+        and cluster.get("certificate-authority-data") != _encoded(ca)
+    ):
+        raise RemoteKubeconfigError(
+            f"it has another cluster named {names.cluster}, at {cluster.get('server')}; wanted is a name "
+            "that is free: set remote_access_cluster_name, remote_access_context_name and "
+            f"remote_access_user_name, or remove it: kubectl config delete-cluster {names.cluster}"
+        )
+    context = _entry(config, "contexts", names.context)
+    if context and (context.get("cluster"), context.get("user")) != (names.cluster, names.user):
+        raise RemoteKubeconfigError(
+            f"its context {names.context} is for {context.get('cluster')} as {context.get('user')}; wanted "
+            "is a name that is free: set remote_access_context_name"
+        )
+    for entry in config.get("contexts") or []:
+        uses = dict(entry.get("context") or {})
+        if entry["name"] != names.context and uses.get("user") == names.user:
+            raise RemoteKubeconfigError(
+                f"its context {entry['name']} uses the user {names.user}; wanted is a name that is free: set "
+                "remote_access_user_name"
+            )
+
+
+def merged(
+    config: Mapping[str, Any], *, names: Names, server: str, ca: str, credentials: Credentials
+) -> dict[str, Any]:
+    """Return the kubeconfig with the cluster in it; all else stays, in its order."""
+    ours = {
+        "clusters": (
+            names.cluster,
+            {"cluster": {"certificate-authority-data": _encoded(ca), "server": server}},
+        ),
+        "contexts": (
+            names.context,
+            {
+                "context": {
+                    # A namespace that its user has chosen is kept.
+                    **_entry(config, "contexts", names.context),
+                    "cluster": names.cluster,
+                    "user": names.user,
+                }
+            },
+        ),
+        "users": (
+            names.user,
+            {
+                "user": {
+                    "client-certificate-data": _encoded(credentials.certificate),
+                    "client-key-data": _encoded(credentials.key),
+                }
+            },
+        ),
+    }
+    result = dict(config)
+    for part, (name, content) in ours.items():
+        entries = list(config.get(part) or [])
+        new = {"name": name, **content}
+        places = [number for number, entry in enumerate(entries) if entry["name"] == name]
+        if places:
+            entries[places[0]] = new
+        else:
+            entries.append(new)
+        result[part] = entries
+    # Which cluster its user speaks to is not changed.
+    if not result.get("current-context"):
+        result["current-context"] = names.context
+    return result
+
+
+def without(config: Mapping[str, Any], *, names: Names) -> dict[str, Any]:
+    """Return the kubeconfig without the cluster."""
+    result = dict(config)
+    for part, name in zip(("clusters", "contexts", "users"), (names.cluster, names.context, names.user)):
+        if part in config:
+            result[part] = [entry for entry in config[part] or [] if entry["name"] != name]
+    if result.get("current-context") == names.context:
+        result["current-context"] = ""
+    return result
+
+
+def usable(
+    config: Mapping[str, Any], *, names: Names, ca: str, common_name: str, until: datetime.datetime
+) -> Credentials | None:
+    """Return the certificate and key that are there, if the cluster takes them until then."""
+    user = _entry(config, "users", names.user)
+    found = Credentials(_decoded(user.get("client-certificate-data")), _decoded(user.get("client-key-data")))
+    try:
+        certificate = x509.load_pem_x509_certificate(found.certificate.encode())
+        key = serialization.load_pem_private_key(found.key.encode(), password=None)
+        certificate.verify_directly_issued_by(x509.load_pem_x509_certificate(ca.encode()))
+    except (ValueError, TypeError, InvalidSignature):
+        return None
+    name = certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)
+    if (
+        [attribute.value for attribute in name] != [common_name]
+        or certificate.public_key() != key.public_key()
+        or certificate.not_valid_after_utc < until
+    ):
+        return None
+    return found
+
+
+def request(*, common_name: str) -> tuple[str, str]:
+    """Make a key, and the request for its certificate; both as PEM."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common_name)])
+    csr = x509.CertificateSigningRequestBuilder().subject_name(subject).sign(key, hashes.SHA256())
+    pem = key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+    return pem.decode(), csr.public_bytes(serialization.Encoding.PEM).decode()
+
+
+def signing_request(*, name: str, csr: str) -> dict[str, Any]:
+    """Return the object that asks the cluster to sign."""
+    return {
+        "apiVersion": "certificates.k8s.io/v1",
+        "kind": "CertificateSigningRequest",
+        "metadata": {"name": name},
+        "spec": {
+            "request": _encoded(csr),
+            "signerName": "kubernetes.io/kube-apiserver-client",
+            "usages": ["client auth"],
+        },
+    }
+
+
+def certificate_names(pem: str) -> list[str]:
+    """Return the names and addresses that a server's certificate is for."""
+    require_library()
+    try:
+        certificate = x509.load_pem_x509_certificate(pem.encode())
+    except ValueError as error:
+        raise RemoteKubeconfigError(f"this is no certificate: {error}") from error
+    try:
+        names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    except x509.ExtensionNotFound:
+        return []
+    return [
+        *names.get_values_for_type(x509.DNSName),
+        *(str(address) for address in names.get_values_for_type(x509.IPAddress)),
+    ]
