@@ -317,7 +317,8 @@ class ContainerImagesFetch:
         """Fetch an image from its registry."""
         wish = f"{need.name} for {need.architecture}"
         if self.module.check_mode:
-            self.offers[need] = Offer(self.path(need), None)
+            own = need.architecture == self.runtime.architecture
+            self.offers[need] = Offer(self.path(need), None, own=own)
             self.fetched.append(wish)
             return
         try:

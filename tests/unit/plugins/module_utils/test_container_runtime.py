@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -132,6 +133,19 @@ def test_tells_of_a_runtime_that_lost_its_defaults() -> None:
     shortcomings = core.containerd_shortcomings(dump=dump, wishes=SANDBOX_WISHES)
     assert 'runtime_type of runc is "", wanted a shim' in shortcomings
     assert "the sandbox image is registry.k8s.io/pause:3.6, wanted registry.k8s.io/pause:3.9" in shortcomings
+
+
+@pytest.mark.parametrize("dump", sorted(path.name for path in FIXTURES.glob("default-*.toml")))
+def test_tells_the_sandbox_image(dump: str) -> None:
+    text = sample(dump)
+    image = core.sandbox_image(dump=text)
+    assert image is not None
+    assert re.fullmatch(r"registry\.k8s\.io/pause:3\.\d+", image)
+    assert core.sandbox_image(dump=text.replace(image, "10.0.0.1:5000/pause:1")) == "10.0.0.1:5000/pause:1"
+
+
+def test_tells_of_no_sandbox_image_without_cri() -> None:
+    assert core.sandbox_image(dump="version = 2\n") is None
 
 
 CRI_V2 = ("plugins", "io.containerd.grpc.v1.cri")
