@@ -26,6 +26,7 @@ CONFIG = USER_SSH / "config"
 ENTRIES = USER_SSH / "bramble-scenario.conf"
 KNOWN = USER_SSH / "known_hosts"
 HEAD = "10.89.119.11"
+ADDRESSES = {"pi-2": "10.89.119.12", "pi-3": "10.89.119.13"}
 RACK_KEY = RACK / "id_ed25519.pub"
 KEYS = "/home/pi/.ssh/authorized_keys"
 
@@ -54,19 +55,32 @@ def password_gets_in(node: str) -> bool:
     answer = RACK / "askpass"
     answer.write_text("#!/bin/sh\necho raspberry\n")
     answer.chmod(0o700)
-    result = ssh(
-        *("-o", "PubkeyAuthentication=no", "-o", "NumberOfPasswordPrompts=1", node, "true"),
-        SSH_ASKPASS=str(answer),
-        SSH_ASKPASS_REQUIRE="force",
-    )
-    assert result.returncode == 0 or "Permission denied" in result.stderr, result.stderr
-    return result.returncode == 0
+    deadline = time.monotonic() + 60
+    while True:
+        result = ssh(
+            *("-o", "PubkeyAuthentication=no", "-o", "NumberOfPasswordPrompts=1", node, "true"),
+            SSH_ASKPASS=str(answer),
+            SSH_ASKPASS_REQUIRE="force",
+        )
+        if result.returncode == 0 or f"pi@{ADDRESSES[node]}: Permission denied" in result.stderr:
+            return result.returncode == 0
+        # sshd is away for a moment while it reads its configuration.
+        assert time.monotonic() < deadline, result.stderr
+        time.sleep(0.5)
+
+
+def wait_for_password(node: str, *, gets_in: bool) -> None:
+    """Wait until sshd has read its configuration."""
+    deadline = time.monotonic() + 60
+    while password_gets_in(node) != gets_in:
+        assert time.monotonic() < deadline
+        time.sleep(0.5)
 
 
 def take_passwords(node: str) -> None:
     """Have the node as it was before the role."""
     on(node, f"rm -f {_sshd.DROP_IN}; systemctl reload ssh")
-    assert password_gets_in(node)
+    wait_for_password(node, gets_in=True)
 
 
 def converge(*arguments: str, fails: bool = False) -> str:
@@ -190,17 +204,14 @@ def test_a_node_takes_it_back_when_nobody_comes() -> None:
         f"echo PasswordAuthentication no > {_sshd.TRIAL}; printf '{_sshd.TRIAL_TEXT}' > {_sshd.DROP_IN}",
     )
     on("pi-3", "systemctl reload ssh")
-    assert not password_gets_in("pi-3")
+    wait_for_password("pi-3", gets_in=False)
     # As after a power cut: /run is empty.
     on("pi-3", f"mv {_sshd.TRIAL} /root/trial; sshd -t; systemctl reload ssh")
-    assert password_gets_in("pi-3")
+    wait_for_password("pi-3", gets_in=True)
     on("pi-3", f"mv /root/trial {_sshd.TRIAL}; systemctl reload ssh")
-    assert not password_gets_in("pi-3")
+    wait_for_password("pi-3", gets_in=False)
     on("pi-3", shlex.join(_sshd.trial_command(seconds=1)))
-    deadline = time.monotonic() + 60
-    while not password_gets_in("pi-3"):
-        assert time.monotonic() < deadline
-        time.sleep(0.5)
+    wait_for_password("pi-3", gets_in=True)
     assert on("pi-3", "ls /etc/ssh/sshd_config.d /run | grep -c bramble || true") == "0"
 
 
