@@ -97,7 +97,14 @@ def outside(cluster: Rack, tmp_path_factory: pytest.TempPathFactory) -> Iterator
     head = {
         "hosts": {"head": {"nat_headnode_inner_interface": "eth0", "nat_headnode_outer_interface": "eth1"}}
     }
-    inventory.write_text(yaml.safe_dump({"rack": {"children": {"nat_headnode": head}}}))
+    inventory.write_text(
+        yaml.safe_dump(
+            {
+                "all": {"vars": {"preflight_node_network": RACK_SUBNET}},
+                "rack": {"children": {"nat_headnode": head}},
+            }
+        )
+    )
     kubeconfig = folder / "config"
     kubeconfig.write_text(yaml.safe_dump(OTHERS))
     both = ("-i", str(inventory))
@@ -222,7 +229,7 @@ def test_proxy_serves_the_accepted_network_only(access: Outside) -> None:
     [
         (
             '{"remote_access_proxy_address": "0.0.0.0", "remote_access_proxy_networks": ["10.0.0.0/8"]}',
-            "remote_access_proxy_everywhere to true",
+            "or remote_access_proxy_everywhere as well",
         ),
         ('{"remote_access_proxy_networks": []}', "remote_access_proxy_networks is []"),
         ('{"remote_access_proxy_networks": ["192.168.1"]}', "'192.168.1' is no IPv4 network"),
