@@ -126,7 +126,7 @@ def outside(cluster: Rack, tmp_path_factory: pytest.TempPathFactory) -> Iterator
         run("podman", "cp", f"{cluster.container('pi-1')}:/usr/bin/kubectl", str(folder / "kubectl"))
         yield Outside(cluster, inventory, kubeconfig)
     finally:
-        run("podman", "rm", "--force", "--time=1", cluster.container("head"), code=None)
+        run("podman", "rm", "--force", "--volumes", "--time=1", cluster.container("head"), code=None)
         for name in (LAPTOP, STRANGER):
             run("ip", "netns", "delete", name, code=None)
         run("ip", "link", "delete", BRIDGE, code=None)
