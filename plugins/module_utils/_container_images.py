@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import abc
 import contextlib
 import hashlib
 import json
@@ -57,11 +58,6 @@ def architecture(*, dpkg: str) -> str:
 def platform(architecture: str) -> str:
     """Return what runtimes ask for to get an image of an architecture."""
     return f"linux/{_VARIANTS.get(architecture, architecture)}"
-
-
-def normalize(name: str, *, variable: str) -> str:
-    """Spell the name of an image out, which comes from a variable."""
-    return _image_archive.normalize(name, variable=variable)
 
 
 def kubeadm_images(*, text: str, control_plane: bool) -> list[str]:
@@ -170,7 +166,7 @@ def needs(*, nodes: Mapping[str, Mapping[str, Any]]) -> list[Need]:
     ]
 
 
-class Runtime:
+class Runtime(abc.ABC):
     """A runtime and its images."""
 
     #: The program, and how it takes away a name.
@@ -181,9 +177,9 @@ class Runtime:
         self._run = run
         self.architecture = architecture
 
+    @abc.abstractmethod
     def images(self, *, names: Collection[str]) -> dict[str, Image]:
         """Return what can be used of these images on this node."""
-        raise NotImplementedError
 
     def pull(self, name: str) -> Image | None:
         """Fetch an image of the node's own architecture; of another one nothing stays."""
@@ -196,16 +192,17 @@ class Runtime:
                 self._run([*self.remove_command, name])
         return image
 
+    @abc.abstractmethod
     def _pull(self, name: str, architecture: str) -> None:
-        raise NotImplementedError
+        """Fetch an image of any architecture under its name."""
 
+    @abc.abstractmethod
     def save(self, name: str, path: str) -> None:
         """Write an archive of an image of the node's own architecture."""
-        raise NotImplementedError
 
+    @abc.abstractmethod
     def fetch_aside(self, name: str, architecture: str, path: str) -> None:
         """Fetch an image into an archive, and leave the node's images as they are."""
-        raise NotImplementedError
 
     def load(self, path: str, *, names: Collection[str]) -> None:
         """Import an archive for the sake of these images; if it is broken, nothing of them stays."""
@@ -216,8 +213,9 @@ class Runtime:
                 self._run([*self.remove_command, name])
             raise
 
+    @abc.abstractmethod
     def _load(self, path: str) -> None:
-        raise NotImplementedError
+        """Import an archive."""
 
     def do(self, command: list[str]) -> str:
         """Run a command that has to succeed."""

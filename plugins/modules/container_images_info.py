@@ -107,11 +107,11 @@ from ansible_collections.bramble.pi.plugins.module_utils._container_runtime impo
     RuntimeConfigError,
     sandbox_image,
 )
-from ansible_collections.bramble.pi.plugins.module_utils._image_archive import ImageArchiveError
+from ansible_collections.bramble.pi.plugins.module_utils._image_archive import ImageArchiveError, normalize
 from ansible_collections.bramble.pi.plugins.module_utils._kubeadm_config import (
     KubeadmConfigError,
     dumped,
-    images_documents,
+    minimal_documents,
 )
 from ansible_collections.bramble.pi.plugins.module_utils._kubeadm_node import KubeadmError, Node
 
@@ -136,14 +136,14 @@ class ContainerImagesInfo:
         has_runtime = self.has(self.runtime.program, "whether its images are there is")
         variables: dict[str, str] = {}
         for variable, names in self.module.params["images"].items():
-            variables.update({core.normalize(name, variable=variable): variable for name in names})
+            variables.update({normalize(name, variable=variable): variable for name in names})
         if self.module.params["kubernetes"]:
             if self.has("kubeadm", "its images are"):
                 for name in self.kubeadm_images():
                     variables.setdefault(name, _KUBEADM_VARIABLE)
             sandbox = self.sandbox_image() if has_runtime else None
             if sandbox:
-                variables.setdefault(core.normalize(sandbox, variable=_SANDBOX_VARIABLE), _SANDBOX_VARIABLE)
+                variables.setdefault(normalize(sandbox, variable=_SANDBOX_VARIABLE), _SANDBOX_VARIABLE)
         present = self.runtime.images(names=set(variables)) if has_runtime else {}
         return [
             {"name": name, "variable": variable, "id": present[name].id if name in present else None}
@@ -162,7 +162,7 @@ class ContainerImagesInfo:
     def kubeadm_images(self) -> list[str]:
         """Ask kubeadm for its images, without its asking the internet for the newest version."""
         node = Node(run=self.module.run_command)
-        documents = images_documents(
+        documents = minimal_documents(
             version=node.api_version(),
             kubernetes_version=node.release(),
             cri_socket=self.module.params["cri_socket"],
