@@ -223,34 +223,18 @@ def join_documents(
     return [_document(kind="JoinConfiguration", version=version, built=join, over=join_configuration)]
 
 
-def upload_certs_documents(
-    *, version: str, kubernetes_version: str, cri_socket: str | None
-) -> list[Document]:
-    """Return the documents for ``kubeadm init phase upload-certs``.
-
-    The version is given so that kubeadm does not ask the internet for the newest one, and the socket so
-    that it does not refuse a node that has several.
-    """
-    registration = _given(nodeRegistration=_given(criSocket=cri_socket))
-    return [
-        _document(kind="InitConfiguration", version=version, built=registration, over={}),
-        _document(
-            kind="ClusterConfiguration",
-            version=version,
-            built={"kubernetesVersion": kubernetes_version},
-            over={},
-        ),
-    ]
-
-
-def images_documents(
+def minimal_documents(
     *,
     version: str,
     kubernetes_version: str,
     cri_socket: str | None,
     cluster_configuration: Mapping[str, Any],
 ) -> list[Document]:
-    """Return the documents for ``kubeadm config images list``; version and socket are given as above."""
+    """Return the documents for commands of kubeadm that need none, but look for what these say.
+
+    The version is given so that kubeadm does not ask the internet for the newest one, and the socket so
+    that it does not refuse a node that has several.
+    """
     registration = _given(nodeRegistration=_given(criSocket=cri_socket))
     return [
         _document(kind="InitConfiguration", version=version, built=registration, over={}),

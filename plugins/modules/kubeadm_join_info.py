@@ -133,8 +133,11 @@ def _make_token(*, node: Node, parameters: dict[str, Any], hashes: list[str]) ->
 
 
 def _upload_certificates(*, node: Node, cri_socket: str | None) -> str:
-    documents = config.upload_certs_documents(
-        version=node.api_version(), kubernetes_version=node.release(), cri_socket=cri_socket
+    documents = config.minimal_documents(
+        version=node.api_version(),
+        kubernetes_version=node.release(),
+        cri_socket=cri_socket,
+        cluster_configuration={},
     )
     output = node.kubeadm(
         [

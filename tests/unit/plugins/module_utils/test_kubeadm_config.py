@@ -13,12 +13,11 @@ from ansible_collections.bramble.pi.plugins.module_utils._kubeadm_config import 
     api_version,
     digest,
     dumped,
-    images_documents,
     init_documents,
     join_documents,
     merged,
+    minimal_documents,
     release,
-    upload_certs_documents,
 )
 from hypothesis import given
 from hypothesis import strategies as st
@@ -260,15 +259,18 @@ def test_digest_tells_settings_apart_but_not_secrets() -> None:
 
 
 def test_upload_certs_asks_neither_the_internet_nor_for_a_socket() -> None:
-    init, cluster = upload_certs_documents(
-        version="v1beta3", kubernetes_version="v1.28.2", cri_socket="unix:///run/containerd/containerd.sock"
+    init, cluster = minimal_documents(
+        version="v1beta3",
+        kubernetes_version="v1.28.2",
+        cri_socket="unix:///run/containerd/containerd.sock",
+        cluster_configuration={},
     )
     assert init["nodeRegistration"] == {"criSocket": "unix:///run/containerd/containerd.sock"}
     assert cluster["kubernetesVersion"] == "v1.28.2"
 
 
 def test_documents_for_the_list_of_images() -> None:
-    init, cluster = images_documents(
+    init, cluster = minimal_documents(
         version="v1beta2",
         kubernetes_version="v1.20.2",
         cri_socket="/var/run/dockershim.sock",
