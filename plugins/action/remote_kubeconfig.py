@@ -23,7 +23,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from ansible.plugins.action import ActionBase
-from ansible_collections.bramble.pi.plugins.module_utils._files import read_text, write_text
+from ansible_collections.bramble.pi.plugins.module_utils._files import free_backup_name, read_text, write_text
 from ansible_collections.bramble.pi.plugins.plugin_utils import _remote_kubeconfig as core
 
 _POLL = 2.0
@@ -177,7 +177,7 @@ class ActionModule(ActionBase):
         result: dict[str, Any] = {"changed": True, "dest": dest}
         path = Path(os.path.realpath(dest))
         if path.exists():
-            result["backup_file"] = _free_name(dest)
+            result["backup_file"] = free_backup_name(dest)
         if not self._task.check_mode:
             path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             if path.exists():
@@ -186,10 +186,3 @@ class ActionModule(ActionBase):
             # There is a private key in it now, whatever there was before.
             path.chmod(0o600)
         return result
-
-
-def _free_name(path: str) -> str:
-    number = 1
-    while os.path.lexists(f"{path}.before-bramble.{number}"):
-        number += 1
-    return f"{path}.before-bramble.{number}"

@@ -60,6 +60,14 @@ def write_text(path: str, text: str, *, mode: int = 0o644) -> None:
         os.close(descriptor)
 
 
+def free_backup_name(path: str) -> str:
+    """Return a name beside a file under which it can be kept as it was; those that are taken stay."""
+    number = 1
+    while os.path.lexists(f"{path}.before-bramble.{number}"):
+        number += 1
+    return f"{path}.before-bramble.{number}"
+
+
 class NodeFiles:
     """The files of the node, by which the layout of its boot partition is judged."""
 

@@ -126,9 +126,12 @@ from ansible_collections.bramble.pi.plugins.module_utils import _failover as cor
 from ansible_collections.bramble.pi.plugins.module_utils import _failure_detection as detection
 from ansible_collections.bramble.pi.plugins.module_utils._cluster_watch import Seen, Watch
 from ansible_collections.bramble.pi.plugins.module_utils._files import read_text
+from ansible_collections.bramble.pi.plugins.module_utils._kubeadm_state import (
+    KUBELET_CONFIGURATION,
+    MANIFESTS,
+)
 
-_KUBELET = "/var/lib/kubelet/config.yaml"
-_MANIFEST = "/etc/kubernetes/manifests/{}.yaml"
+_MANIFEST = MANIFESTS + "/{}.yaml"
 
 
 class FailoverError(Exception):
@@ -143,7 +146,7 @@ def _expectation() -> detection.Expectation:
         raise FailoverError(f"{missing[0]} is not there; wanted is a control plane: run site.yml before")
     manifests = {name: text or "" for name, text in texts.items()}
     return detection.expected(
-        detection.in_force(manifests=manifests, kubelet_configuration=read_text(_KUBELET) or "")
+        detection.in_force(manifests=manifests, kubelet_configuration=read_text(KUBELET_CONFIGURATION) or "")
     )
 
 

@@ -91,9 +91,11 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.urls import open_url
 from ansible_collections.bramble.pi.plugins.module_utils import _failure_detection as core
 from ansible_collections.bramble.pi.plugins.module_utils._files import read_text, write_text
+from ansible_collections.bramble.pi.plugins.module_utils._kubeadm_state import (
+    KUBELET_CONFIGURATION,
+    MANIFESTS,
+)
 
-_KUBELET = "/var/lib/kubelet/config.yaml"
-_MANIFESTS = "/etc/kubernetes/manifests"
 _PORTS = {"kube-controller-manager": "10257", "kube-apiserver": "6443"}
 _POLL = 1
 _TIMEOUT = 180
@@ -180,12 +182,12 @@ class FailureDetection:
 
     def kubelet(self, *, only_sooner: bool) -> None:
         """Have the kubelet report as often as is wanted."""
-        before = self._read(_KUBELET)
+        before = self._read(KUBELET_CONFIGURATION)
         after = core.with_kubelet_settings(text=before, detection=self.detection)
         now, then = (core.reports_every(kubelet_configuration=text) for text in (before, after))
         if only_sooner and then >= now:
             return
-        self._have(_KUBELET, before, after, apply=self._restart_kubelet)
+        self._have(KUBELET_CONFIGURATION, before, after, apply=self._restart_kubelet)
 
     def _restart_kubelet(self) -> str:
         if self._kubelet_knows():
@@ -193,7 +195,7 @@ class FailureDetection:
         status, _output, errors = self.module.run_command(["systemctl", "restart", "kubelet"])
         if status != 0:
             return f"systemctl restart kubelet ended with {status}: {errors.strip()}"
-        url = core.kubelet_health(kubelet_configuration=self._read(_KUBELET))
+        url = core.kubelet_health(kubelet_configuration=self._read(KUBELET_CONFIGURATION))
         if url and not self._wait(lambda: _answers(url)):
             return f"the kubelet did not answer at {url} within {self.timeout} s"
         return ""
@@ -204,7 +206,7 @@ class FailureDetection:
         _status, output, _errors = self.module.run_command(command)
         started = int(output.strip() or 0) / 1e6
         now = time.time()
-        written = os.stat(_KUBELET).st_mtime
+        written = os.stat(KUBELET_CONFIGURATION).st_mtime
         # A clock that was set back since says nothing.
         return written > now or written < now - (time.clock_gettime(time.CLOCK_MONOTONIC) - started)
 
@@ -214,13 +216,13 @@ class FailureDetection:
         """Change the static pods, one after the other; return what to expect."""
         manifests = {}
         for program, wanted in core.flags(self.detection).items():
-            path = f"{_MANIFESTS}/{program}.yaml"
+            path = f"{MANIFESTS}/{program}.yaml"
             before = self._read(path)
             after = core.with_flags(manifest=before, program=program, wanted=wanted)
             manifests[program] = after
             self._have(path, before, after, apply=functools.partial(self._have_started, program, path))
         # By then the kubelets will report as often as is wanted.
-        kubelet = core.with_kubelet_settings(text=self._read(_KUBELET), detection=self.detection)
+        kubelet = core.with_kubelet_settings(text=self._read(KUBELET_CONFIGURATION), detection=self.detection)
         return str(core.expected(core.in_force(manifests=manifests, kubelet_configuration=kubelet)))
 
     def _have_started(self, program: str, path: str) -> str:

@@ -117,7 +117,7 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.bramble.pi.plugins.module_utils import _kubeconfig as core
-from ansible_collections.bramble.pi.plugins.module_utils._files import read_text, write_text
+from ansible_collections.bramble.pi.plugins.module_utils._files import free_backup_name, read_text, write_text
 
 
 def _ids(name: str | None) -> tuple[int, int]:
@@ -143,13 +143,6 @@ def _wrong(path: str, mode: int, ids: tuple[int, int]) -> bool:
 def _set(path: str, mode: int, ids: tuple[int, int]) -> None:
     os.chown(path, *ids)
     os.chmod(path, mode)
-
-
-def _free_name(path: str) -> str:
-    number = 1
-    while os.path.lexists(f"{path}.before-bramble.{number}"):
-        number += 1
-    return f"{path}.before-bramble.{number}"
 
 
 def _source(module: AnsibleModule) -> str:
@@ -192,7 +185,7 @@ def present(module: AnsibleModule) -> dict[str, Any]:
             return {**result, "changed": False, "why": why}
         result["why"] = "it was out of date"
         if whose is core.Owner.FOREIGN:
-            result["backup_file"] = _free_name(dest)
+            result["backup_file"] = free_backup_name(dest)
             result["why"] = "it was that of another cluster, and is kept beside"
 
     if result["changed"] and not module.check_mode:
