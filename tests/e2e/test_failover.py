@@ -8,12 +8,12 @@ from __future__ import annotations
 import re
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import pytest
 import yaml
 
-from tests.e2e.conftest import Rack
+from tests.e2e.conftest import Rack, wait_for
 
 DETECTION = "playbooks/failure_detection.yml"
 FAILOVER = "playbooks/failover.yml"
@@ -32,13 +32,6 @@ EVENTS = (
     "its pods are given up",
     "all pods run on other nodes",
 )
-
-
-def wait_for(condition: Callable[[], bool], seconds: float, what: str) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, f"not within {seconds} s: {what}"
-        time.sleep(1)
 
 
 def files(rack: Rack) -> dict[str, str]:

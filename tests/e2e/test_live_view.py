@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -16,7 +16,7 @@ from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from tests.bench import live_view as bench
-from tests.e2e.conftest import Rack
+from tests.e2e.conftest import Rack, wait_for
 
 PLAYBOOK = "playbooks/live_view.yml"
 UNIT = "bramble-live-view"
@@ -32,13 +32,6 @@ def changes(rack: Rack, *arguments: str) -> int:
     recap = rack.playbook(PLAYBOOK, *arguments).recap()
     assert all(counts["failed"] == counts["unreachable"] == 0 for counts in recap.values())
     return sum(counts["changed"] for counts in recap.values())
-
-
-def wait_for(condition: Callable[[], bool], seconds: float, what: str) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, f"not within {seconds} s: {what}"
-        time.sleep(1)
 
 
 @pytest.fixture(scope="module")

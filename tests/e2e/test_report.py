@@ -9,30 +9,16 @@ import base64
 import json
 import re
 import subprocess
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from tests.e2e.conftest import RACK_NAME, Rack, Run
+from tests.e2e.conftest import RACK_NAME, Rack, Run, wait_for
 from tests.unit.report_page import Page
 
 NODES = ["pi-1", "pi-2", "pi-3"]
 PATIENCE = 300
-
-
-def wait_until(true: Callable[[], bool], what: str) -> None:
-    deadline = time.monotonic() + PATIENCE
-    while time.monotonic() < deadline:
-        try:
-            if true():
-                return
-        except subprocess.CalledProcessError:
-            # The API server is not back yet.
-            pass
-        time.sleep(2)
-    raise AssertionError(f"{what}: not within {PATIENCE} s")
 
 
 def all_ready(cluster: Rack) -> bool:
@@ -71,7 +57,7 @@ def broken(cluster: Rack, node: str, fault: str, mend: str) -> Iterator[None]:
         yield
     finally:
         cluster.shell(node, mend)
-        wait_until(lambda: all_ready(cluster), "all nodes Ready")
+        wait_for(lambda: all_ready(cluster), PATIENCE, "all nodes Ready")
 
 
 def test_a_healthy_cluster_has_no_errors(cluster: Rack, tmp_path: Path) -> None:
@@ -160,8 +146,9 @@ def test_a_kubelet_that_crashes_is_told_with_its_cause(cluster: Rack) -> None:
         f" sed -i 's/^cgroupDriver:.*/cgroupDriver: [/' {configuration}; systemctl restart kubelet",
         f"mv {configuration}.kept {configuration}; systemctl reset-failed kubelet; systemctl restart kubelet",
     ):
-        wait_until(
+        wait_for(
             lambda: cluster.shell("pi-2", "systemctl is-active kubelet || true").strip() != "active",
+            PATIENCE,
             "the kubelet down",
         )
         done = cluster.playbook("playbooks/doctor.yml", "--limit", "pi-2", code=2)
@@ -217,5 +204,5 @@ def test_a_control_plane_that_does_not_answer(cluster: Rack, tmp_path: Path) -> 
         assert "pi-1 control plane · ? no answer" in page.text
     finally:
         subprocess.run(["podman", "start", container], check=True, capture_output=True)
-        wait_until(lambda: all_ready(cluster), "all nodes Ready")
+        wait_for(lambda: all_ready(cluster), PATIENCE, "all nodes Ready")
     assert "ERROR" not in told(cluster.playbook("playbooks/doctor.yml"))
