@@ -9,8 +9,8 @@ from typing import Any
 
 from ansible.module_utils.parsing.convert_bool import boolean
 from ansible.plugins.action import ActionBase
-from ansible_collections.bramble.pi.plugins.module_utils._ssh_keys import fingerprint, parse_key
-from ansible_collections.bramble.pi.plugins.plugin_utils import _ssh
+from ansible_collections.bramble.pi.plugins.module_utils._ssh.keys import fingerprint, parse_key
+from ansible_collections.bramble.pi.plugins.plugin_utils._inventory import ssh as _ssh
 
 
 class ActionModule(ActionBase):

@@ -15,8 +15,8 @@ from typing import Any
 
 from ansible.errors import AnsibleConnectionFailure
 from ansible.plugins.action import ActionBase
-from ansible_collections.bramble.pi.plugins.module_utils._known_hosts import known_name
-from ansible_collections.bramble.pi.plugins.plugin_utils import _ssh
+from ansible_collections.bramble.pi.plugins.module_utils._ssh.known_hosts import known_name
+from ansible_collections.bramble.pi.plugins.plugin_utils._inventory import ssh as _ssh
 
 _POLL = 1.0
 # How long the node may take to put everything back: the commands of a manager have time limits of their own.

@@ -23,8 +23,12 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from ansible.plugins.action import ActionBase
-from ansible_collections.bramble.pi.plugins.module_utils._files import free_backup_name, read_text, write_text
-from ansible_collections.bramble.pi.plugins.plugin_utils import _remote_kubeconfig as core
+from ansible_collections.bramble.pi.plugins.module_utils._common.files import (
+    free_backup_name,
+    read_text,
+    write_text,
+)
+from ansible_collections.bramble.pi.plugins.plugin_utils._remote_access import kubeconfig as core
 
 _POLL = 2.0
 _CONNECT_TIMEOUT = 5.0

@@ -18,7 +18,7 @@ from typing import Any
 import yaml
 from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
-from ansible_collections.bramble.pi.plugins.module_utils._card_progress import Lines, bars
+from ansible_collections.bramble.pi.plugins.module_utils._sd_card.progress import Lines, bars
 
 _COLLECTION = Path(__file__).resolve().parents[2]
 _LOOK_SECONDS = 0.25

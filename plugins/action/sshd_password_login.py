@@ -10,7 +10,7 @@ from typing import Any
 
 from ansible.errors import AnsibleConnectionFailure
 from ansible.plugins.action import ActionBase
-from ansible_collections.bramble.pi.plugins.plugin_utils import _ssh
+from ansible_collections.bramble.pi.plugins.plugin_utils._inventory import ssh as _ssh
 
 # sshd is away for a moment while it reads its configuration; newer ones shut out who fails often.
 _PAUSES = (0.5, 1.5, 3.0)

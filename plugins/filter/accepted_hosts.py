@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import Any, Callable
 
 from ansible.errors import AnsibleFilterError
-from ansible_collections.bramble.pi.plugins.plugin_utils import _accepted_hosts as core
+from ansible_collections.bramble.pi.plugins.plugin_utils._remote_access import accepted_hosts as core
 
 DOCUMENTATION = r"""
 name: accepted_hosts

@@ -9,7 +9,7 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any, Callable
 
-from ansible_collections.bramble.pi.plugins.plugin_utils import _card_node
+from ansible_collections.bramble.pi.plugins.plugin_utils._cards import node as _card_node
 
 DOCUMENTATION = r"""
 name: card_node

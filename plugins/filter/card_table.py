@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Callable
 
-from ansible_collections.bramble.pi.plugins.plugin_utils import _cards
+from ansible_collections.bramble.pi.plugins.plugin_utils._cards import rack as _cards
 
 DOCUMENTATION = r"""
 name: card_table

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any, Callable
 
 from ansible.errors import AnsibleFilterError
-from ansible_collections.bramble.pi.plugins.plugin_utils import _remote_kubeconfig as core
+from ansible_collections.bramble.pi.plugins.plugin_utils._remote_access import kubeconfig as core
 
 DOCUMENTATION = r"""
 name: certificate_names

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any, Callable
 
 from ansible.errors import AnsibleFilterError
-from ansible_collections.bramble.pi.plugins.module_utils import _compatibility
+from ansible_collections.bramble.pi.plugins.module_utils._kubernetes import compatibility as _compatibility
 
 DOCUMENTATION = r"""
 name: cri_socket

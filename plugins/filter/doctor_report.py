@@ -10,8 +10,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Callable
 
-from ansible_collections.bramble.pi.plugins.plugin_utils import _doctor
-from ansible_collections.bramble.pi.plugins.plugin_utils._os_prep import RACK_GROUPS
+from ansible_collections.bramble.pi.plugins.plugin_utils._inventory.hosts import RACK_GROUPS
+from ansible_collections.bramble.pi.plugins.plugin_utils._report import report as _doctor
 
 DOCUMENTATION = r"""
 name: doctor_report

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any, Callable
 
 from ansible.errors import AnsibleFilterError
-from ansible_collections.bramble.pi.plugins.module_utils import _failure_detection as core
+from ansible_collections.bramble.pi.plugins.module_utils._kubernetes import failure_detection as core
 
 DOCUMENTATION = r"""
 name: failure_detection

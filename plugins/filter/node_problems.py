@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any, Callable
 
-from ansible_collections.bramble.pi.plugins.plugin_utils import _os_prep
+from ansible_collections.bramble.pi.plugins.plugin_utils._inventory import hosts as _os_prep
 
 DOCUMENTATION = r"""
 name: node_problems

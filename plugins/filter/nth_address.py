@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any, Callable
 
 from ansible.errors import AnsibleFilterError
-from ansible_collections.bramble.pi.plugins.plugin_utils import _network
+from ansible_collections.bramble.pi.plugins.plugin_utils._inventory import addresses as _network
 
 DOCUMENTATION = r"""
 name: nth_address

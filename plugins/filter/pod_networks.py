@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any, Callable
 
 from ansible.errors import AnsibleFilterError
-from ansible_collections.bramble.pi.plugins.module_utils import _pod_network
+from ansible_collections.bramble.pi.plugins.module_utils._kubernetes import pod_routes as _pod_network
 
 DOCUMENTATION = r"""
 name: pod_networks

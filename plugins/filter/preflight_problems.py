@@ -13,7 +13,7 @@ from typing import Any, Callable
 
 import yaml
 from ansible.utils.display import Display
-from ansible_collections.bramble.pi.plugins.plugin_utils import _preflight
+from ansible_collections.bramble.pi.plugins.plugin_utils._preflight import check as _preflight
 from jinja2.exceptions import UndefinedError
 from jinja2.runtime import Undefined
 

@@ -9,8 +9,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Callable
 
 from ansible.errors import AnsibleFilterError
-from ansible_collections.bramble.pi.plugins.module_utils._bootptab import Entry
-from ansible_collections.bramble.pi.plugins.plugin_utils import _leases, _network
+from ansible_collections.bramble.pi.plugins.module_utils._rack.bootptab import Entry
+from ansible_collections.bramble.pi.plugins.plugin_utils._inventory import addresses as _network
+from ansible_collections.bramble.pi.plugins.plugin_utils._inventory import leases as _leases
 
 DOCUMENTATION = r"""
 name: rack_leases

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any, Callable
 
-from ansible_collections.bramble.pi.plugins.plugin_utils import _ssh
+from ansible_collections.bramble.pi.plugins.plugin_utils._inventory import ssh as _ssh
 
 DOCUMENTATION = r"""
 name: ssh_hosts

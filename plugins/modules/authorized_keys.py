@@ -71,7 +71,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.bramble.pi.plugins.module_utils._ssh_keys import authorized_key_problem, merged
+from ansible_collections.bramble.pi.plugins.module_utils._ssh.keys import authorized_key_problem, merged
 
 _FILE = "authorized_keys"
 _ENCODING = {"encoding": "utf-8", "errors": "surrogateescape"}

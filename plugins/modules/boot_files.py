@@ -197,7 +197,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.bramble.pi.plugins.module_utils._boot_partition import (
+from ansible_collections.bramble.pi.plugins.module_utils._boot.partition import (
     BootPartitionError,
     FolderBoot,
     apply_seed,

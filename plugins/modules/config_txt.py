@@ -150,9 +150,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.bramble.pi.plugins.module_utils import _config_txt as core
-from ansible_collections.bramble.pi.plugins.module_utils._boot_layout import RASPI_FIRMWARE_HOOK
-from ansible_collections.bramble.pi.plugins.module_utils._file_edit import (
+from ansible_collections.bramble.pi.plugins.module_utils._boot import config_txt as core
+from ansible_collections.bramble.pi.plugins.module_utils._boot.layout import RASPI_FIRMWARE_HOOK
+from ansible_collections.bramble.pi.plugins.module_utils._common.file_edit import (
     FileEdit,
     FileEditError,
     apply_edit,
@@ -160,7 +160,7 @@ from ansible_collections.bramble.pi.plugins.module_utils._file_edit import (
     read_file,
     require_writable,
 )
-from ansible_collections.bramble.pi.plugins.module_utils._files import read_text, write_text
+from ansible_collections.bramble.pi.plugins.module_utils._common.files import read_text, write_text
 
 #: The checksum of the file that the firmware read, kept from the first edit to the next boot.
 _BOOTED = "/run/bramble-config.txt.booted"

@@ -114,8 +114,7 @@ from typing import NamedTuple
 from urllib.parse import quote, urlsplit
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.bramble.pi.plugins.module_utils import _container_images as core
-from ansible_collections.bramble.pi.plugins.module_utils._download import (
+from ansible_collections.bramble.pi.plugins.module_utils._common.download import (
     DownloadError,
     check_sha256,
     download,
@@ -123,7 +122,8 @@ from ansible_collections.bramble.pi.plugins.module_utils._download import (
     is_url,
     public_url,
 )
-from ansible_collections.bramble.pi.plugins.module_utils._image_archive import ImageArchiveError
+from ansible_collections.bramble.pi.plugins.module_utils._containers import images as core
+from ansible_collections.bramble.pi.plugins.module_utils._containers.archive import ImageArchiveError
 
 
 class Offer(NamedTuple):

@@ -102,18 +102,21 @@ import os
 import tempfile
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.bramble.pi.plugins.module_utils import _container_images as core
-from ansible_collections.bramble.pi.plugins.module_utils._container_runtime import (
+from ansible_collections.bramble.pi.plugins.module_utils._containers import images as core
+from ansible_collections.bramble.pi.plugins.module_utils._containers.archive import (
+    ImageArchiveError,
+    normalize,
+)
+from ansible_collections.bramble.pi.plugins.module_utils._containers.runtime import (
     RuntimeConfigError,
     sandbox_image,
 )
-from ansible_collections.bramble.pi.plugins.module_utils._image_archive import ImageArchiveError, normalize
-from ansible_collections.bramble.pi.plugins.module_utils._kubeadm_config import (
+from ansible_collections.bramble.pi.plugins.module_utils._kubeadm.config import (
     KubeadmConfigError,
     dumped,
     minimal_documents,
 )
-from ansible_collections.bramble.pi.plugins.module_utils._kubeadm_node import KubeadmError, Node
+from ansible_collections.bramble.pi.plugins.module_utils._kubeadm.node import KubeadmError, Node
 
 #: Where to correct what kubeadm and containerd name.
 _KUBEADM_VARIABLE = "kube_packages_version, or imageRepository in control_plane_cluster_configuration"

@@ -149,11 +149,11 @@ import time
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.bramble.pi.plugins.module_utils import _apt
-from ansible_collections.bramble.pi.plugins.module_utils import _container_runtime as core
-from ansible_collections.bramble.pi.plugins.module_utils._compatibility import CRI_SOCKETS
-from ansible_collections.bramble.pi.plugins.module_utils._download import DownloadError, download
-from ansible_collections.bramble.pi.plugins.module_utils._files import read_text, write_text
+from ansible_collections.bramble.pi.plugins.module_utils._common import apt as _apt
+from ansible_collections.bramble.pi.plugins.module_utils._common.download import DownloadError, download
+from ansible_collections.bramble.pi.plugins.module_utils._common.files import read_text, write_text
+from ansible_collections.bramble.pi.plugins.module_utils._containers import runtime as core
+from ansible_collections.bramble.pi.plugins.module_utils._kubernetes.compatibility import CRI_SOCKETS
 
 _DAEMON_JSON = "/etc/docker/daemon.json"
 _CONTAINERD_CONFIG = "/etc/containerd/config.toml"

@@ -58,7 +58,7 @@ command:
 """
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.bramble.pi.plugins.module_utils import _dhcp_renew as core
+from ansible_collections.bramble.pi.plugins.module_utils._network import dhcp_renew as core
 
 
 def main() -> None:

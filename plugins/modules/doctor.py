@@ -129,11 +129,13 @@ from datetime import datetime, timezone
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.bramble.pi.plugins.module_utils import _certificates, _doctor, _kernel_cmdline
-from ansible_collections.bramble.pi.plugins.module_utils import _node_health as health
-from ansible_collections.bramble.pi.plugins.module_utils._boot_layout import BootLayoutError, find_cmdline
-from ansible_collections.bramble.pi.plugins.module_utils._files import NodeFiles, read_text
-from ansible_collections.bramble.pi.plugins.module_utils._node_reader import output_of, read_facts
+from ansible_collections.bramble.pi.plugins.module_utils._boot import cmdline as _kernel_cmdline
+from ansible_collections.bramble.pi.plugins.module_utils._boot.layout import BootLayoutError, find_cmdline
+from ansible_collections.bramble.pi.plugins.module_utils._common.files import NodeFiles, read_text
+from ansible_collections.bramble.pi.plugins.module_utils._kubernetes import certificates as _certificates
+from ansible_collections.bramble.pi.plugins.module_utils._node import findings as _doctor
+from ansible_collections.bramble.pi.plugins.module_utils._node import health as health
+from ansible_collections.bramble.pi.plugins.module_utils._node.reader import output_of, read_facts
 
 _ETCD = "/var/lib/etcd"
 # Where space matters, as far as it is there; what shares a file system with one before it is passed over.

@@ -93,15 +93,15 @@ import os
 import tempfile
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.bramble.pi.plugins.module_utils import _eeprom as core
-from ansible_collections.bramble.pi.plugins.module_utils._boot_layout import PARTITIONS
-from ansible_collections.bramble.pi.plugins.module_utils._config_txt import (
+from ansible_collections.bramble.pi.plugins.module_utils._boot import eeprom as core
+from ansible_collections.bramble.pi.plugins.module_utils._boot.config_txt import (
     ConfigTxtError,
     edit_config_txt,
     find_config_txt,
     parse_settings,
 )
-from ansible_collections.bramble.pi.plugins.module_utils._files import read_text, write_text
+from ansible_collections.bramble.pi.plugins.module_utils._boot.layout import PARTITIONS
+from ansible_collections.bramble.pi.plugins.module_utils._common.files import read_text, write_text
 
 _MODEL = "/proc/device-tree/model"
 _KEPT = "/var/lib/bramble/bootconf.before"

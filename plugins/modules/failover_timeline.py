@@ -122,14 +122,14 @@ import time
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.bramble.pi.plugins.module_utils import _failover as core
-from ansible_collections.bramble.pi.plugins.module_utils import _failure_detection as detection
-from ansible_collections.bramble.pi.plugins.module_utils._cluster_watch import Seen, Watch
-from ansible_collections.bramble.pi.plugins.module_utils._files import read_text
-from ansible_collections.bramble.pi.plugins.module_utils._kubeadm_state import (
+from ansible_collections.bramble.pi.plugins.module_utils._common.files import read_text
+from ansible_collections.bramble.pi.plugins.module_utils._kubeadm.state import (
     KUBELET_CONFIGURATION,
     MANIFESTS,
 )
+from ansible_collections.bramble.pi.plugins.module_utils._kubernetes import failover as core
+from ansible_collections.bramble.pi.plugins.module_utils._kubernetes import failure_detection as detection
+from ansible_collections.bramble.pi.plugins.module_utils._kubernetes.cluster_watch import Seen, Watch
 
 _MANIFEST = MANIFESTS + "/{}.yaml"
 

@@ -89,12 +89,12 @@ from urllib.error import HTTPError
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.urls import open_url
-from ansible_collections.bramble.pi.plugins.module_utils import _failure_detection as core
-from ansible_collections.bramble.pi.plugins.module_utils._files import read_text, write_text
-from ansible_collections.bramble.pi.plugins.module_utils._kubeadm_state import (
+from ansible_collections.bramble.pi.plugins.module_utils._common.files import read_text, write_text
+from ansible_collections.bramble.pi.plugins.module_utils._kubeadm.state import (
     KUBELET_CONFIGURATION,
     MANIFESTS,
 )
+from ansible_collections.bramble.pi.plugins.module_utils._kubernetes import failure_detection as core
 
 _PORTS = {"kube-controller-manager": "10257", "kube-apiserver": "6443"}
 _POLL = 1

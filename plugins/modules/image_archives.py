@@ -85,18 +85,18 @@ import os
 import tempfile
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.bramble.pi.plugins.module_utils import _image_archive as core
-from ansible_collections.bramble.pi.plugins.module_utils._container_images import (
-    RUNTIMES,
-    ContainerImagesError,
-    node_architecture,
-)
-from ansible_collections.bramble.pi.plugins.module_utils._download import (
+from ansible_collections.bramble.pi.plugins.module_utils._common.download import (
     DownloadError,
     check_sha256,
     download,
     file_sha256,
     is_url,
+)
+from ansible_collections.bramble.pi.plugins.module_utils._containers import archive as core
+from ansible_collections.bramble.pi.plugins.module_utils._containers.images import (
+    RUNTIMES,
+    ContainerImagesError,
+    node_architecture,
 )
 
 #: Where a large file does not lie in memory.

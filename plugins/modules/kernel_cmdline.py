@@ -164,14 +164,14 @@ import os
 from typing import Any, NamedTuple
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.bramble.pi.plugins.module_utils import _kernel_cmdline as core
-from ansible_collections.bramble.pi.plugins.module_utils._boot_layout import (
+from ansible_collections.bramble.pi.plugins.module_utils._boot import cmdline as core
+from ansible_collections.bramble.pi.plugins.module_utils._boot.layout import (
     RASPI_FIRMWARE_SETTINGS,
     BootLayout,
     BootLayoutError,
     find_cmdline,
 )
-from ansible_collections.bramble.pi.plugins.module_utils._file_edit import (
+from ansible_collections.bramble.pi.plugins.module_utils._common.file_edit import (
     FileEdit,
     FileEditError,
     apply_edit,
@@ -179,7 +179,7 @@ from ansible_collections.bramble.pi.plugins.module_utils._file_edit import (
     read_file,
     require_writable,
 )
-from ansible_collections.bramble.pi.plugins.module_utils._files import NodeFiles
+from ansible_collections.bramble.pi.plugins.module_utils._common.files import NodeFiles
 
 
 class _Edit(NamedTuple):

@@ -85,9 +85,9 @@ import tempfile
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.bramble.pi.plugins.module_utils import _known_hosts as core
-from ansible_collections.bramble.pi.plugins.module_utils._files import read_text, write_text
-from ansible_collections.bramble.pi.plugins.module_utils._ssh_keys import fingerprint
+from ansible_collections.bramble.pi.plugins.module_utils._common.files import read_text, write_text
+from ansible_collections.bramble.pi.plugins.module_utils._ssh import known_hosts as core
+from ansible_collections.bramble.pi.plugins.module_utils._ssh.keys import fingerprint
 
 
 def _shown(key: str) -> str:

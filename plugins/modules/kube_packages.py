@@ -109,15 +109,15 @@ import tempfile
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.bramble.pi.plugins.module_utils import _apt
-from ansible_collections.bramble.pi.plugins.module_utils import _kube_packages as core
-from ansible_collections.bramble.pi.plugins.module_utils._compatibility import (
+from ansible_collections.bramble.pi.plugins.module_utils._common import apt as _apt
+from ansible_collections.bramble.pi.plugins.module_utils._common.download import DownloadError, download
+from ansible_collections.bramble.pi.plugins.module_utils._common.files import read_text, write_text
+from ansible_collections.bramble.pi.plugins.module_utils._kubernetes import packages as core
+from ansible_collections.bramble.pi.plugins.module_utils._kubernetes.compatibility import (
     CompatibilityError,
     Version,
     parse_version,
 )
-from ansible_collections.bramble.pi.plugins.module_utils._download import DownloadError, download
-from ansible_collections.bramble.pi.plugins.module_utils._files import read_text, write_text
 
 _SOURCE = "/etc/apt/sources.list.d/kubernetes.sources"
 _KEYRING = "/etc/apt/keyrings/kubernetes.asc"

@@ -150,10 +150,10 @@ import time
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.bramble.pi.plugins.module_utils import _kubeadm_config as config
-from ansible_collections.bramble.pi.plugins.module_utils import _kubeadm_state as core
-from ansible_collections.bramble.pi.plugins.module_utils._kubeadm_join_command import is_token
-from ansible_collections.bramble.pi.plugins.module_utils._kubeadm_node import (
+from ansible_collections.bramble.pi.plugins.module_utils._kubeadm import config as config
+from ansible_collections.bramble.pi.plugins.module_utils._kubeadm import state as core
+from ansible_collections.bramble.pi.plugins.module_utils._kubeadm.join_command import is_token
+from ansible_collections.bramble.pi.plugins.module_utils._kubeadm.node import (
     KubeadmError,
     Node,
     default_node_name,

@@ -94,12 +94,15 @@ from datetime import datetime, timezone
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.bramble.pi.plugins.module_utils import _kubeadm_config as config
-from ansible_collections.bramble.pi.plugins.module_utils import _kubeadm_join_command as join_command
-from ansible_collections.bramble.pi.plugins.module_utils import _kubeadm_state as core
-from ansible_collections.bramble.pi.plugins.module_utils._ca_cert import CaCertError, ca_cert_hashes
-from ansible_collections.bramble.pi.plugins.module_utils._files import read_text
-from ansible_collections.bramble.pi.plugins.module_utils._kubeadm_node import KubeadmError, Node
+from ansible_collections.bramble.pi.plugins.module_utils._common.files import read_text
+from ansible_collections.bramble.pi.plugins.module_utils._kubeadm import config as config
+from ansible_collections.bramble.pi.plugins.module_utils._kubeadm import join_command as join_command
+from ansible_collections.bramble.pi.plugins.module_utils._kubeadm import state as core
+from ansible_collections.bramble.pi.plugins.module_utils._kubeadm.node import KubeadmError, Node
+from ansible_collections.bramble.pi.plugins.module_utils._kubernetes.ca_hash import (
+    CaCertError,
+    ca_cert_hashes,
+)
 
 # A kubeadm that another task has started is not waited for longer than it may take itself.
 _LOCK_TIMEOUT = 300

@@ -76,15 +76,15 @@ from functools import partial
 from typing import Any, Callable
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.bramble.pi.plugins.module_utils import _kubeadm_leftovers as leftovers
-from ansible_collections.bramble.pi.plugins.module_utils import _kubeadm_state as core
-from ansible_collections.bramble.pi.plugins.module_utils._files import read_text
-from ansible_collections.bramble.pi.plugins.module_utils._kubeadm_node import (
+from ansible_collections.bramble.pi.plugins.module_utils._common.files import read_text
+from ansible_collections.bramble.pi.plugins.module_utils._kubeadm import leftovers as leftovers
+from ansible_collections.bramble.pi.plugins.module_utils._kubeadm import state as core
+from ansible_collections.bramble.pi.plugins.module_utils._kubeadm.node import (
     KubeadmError,
     Node,
     empty_directory,
 )
-from ansible_collections.bramble.pi.plugins.module_utils._kubeconfig import Owner, owner
+from ansible_collections.bramble.pi.plugins.module_utils._kubernetes.kubeconfig import Owner, owner
 
 _CNI_CONFIGURATIONS = "/etc/cni/net.d"
 # Their content goes, they stay: packages own some, and some may be mounts.

@@ -116,8 +116,12 @@ import stat
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.bramble.pi.plugins.module_utils import _kubeconfig as core
-from ansible_collections.bramble.pi.plugins.module_utils._files import free_backup_name, read_text, write_text
+from ansible_collections.bramble.pi.plugins.module_utils._common.files import (
+    free_backup_name,
+    read_text,
+    write_text,
+)
+from ansible_collections.bramble.pi.plugins.module_utils._kubernetes import kubeconfig as core
 
 
 def _ids(name: str | None) -> tuple[int, int]:

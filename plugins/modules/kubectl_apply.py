@@ -58,7 +58,7 @@ import os
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.bramble.pi.plugins.module_utils import _kubectl as core
+from ansible_collections.bramble.pi.plugins.module_utils._kubernetes import kubectl as core
 
 
 def apply(module: AnsibleModule) -> dict[str, Any]:

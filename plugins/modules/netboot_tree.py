@@ -177,42 +177,42 @@ from collections.abc import Iterator
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.bramble.pi.plugins.module_utils import _netboot_tree as core
-from ansible_collections.bramble.pi.plugins.module_utils._boot_layout import (
-    RASPI_FIRMWARE_EXTRA,
-    RASPI_FIRMWARE_HOOK,
-    RASPI_FIRMWARE_SETTINGS,
-    BootLayoutError,
-    find_card_cmdline,
-)
-from ansible_collections.bramble.pi.plugins.module_utils._boot_partition import (
-    BootPartitionError,
-    FatBoot,
-    FolderBoot,
-    apply_seed,
-    make_seed,
-)
-from ansible_collections.bramble.pi.plugins.module_utils._card_plan import (
-    CardPlanError,
-    Prepared,
-    prepare_image,
-)
-from ansible_collections.bramble.pi.plugins.module_utils._disk_image import (
-    DiskImageError,
-    Partition,
-    find_boot_partition,
-    read_partition_table,
-)
-from ansible_collections.bramble.pi.plugins.module_utils._files import read_text, write_text
-from ansible_collections.bramble.pi.plugins.module_utils._image_formats import ImageFormatError, open_image
-from ansible_collections.bramble.pi.plugins.module_utils._kernel_cmdline import (
+from ansible_collections.bramble.pi.plugins.module_utils._boot.cmdline import (
     CmdlineError,
     edit_line,
     read_line,
     split,
     wanted,
 )
-from ansible_collections.bramble.pi.plugins.module_utils._tree_files import TreeError, TreeFiles
+from ansible_collections.bramble.pi.plugins.module_utils._boot.layout import (
+    RASPI_FIRMWARE_EXTRA,
+    RASPI_FIRMWARE_HOOK,
+    RASPI_FIRMWARE_SETTINGS,
+    BootLayoutError,
+    find_card_cmdline,
+)
+from ansible_collections.bramble.pi.plugins.module_utils._boot.partition import (
+    BootPartitionError,
+    FatBoot,
+    FolderBoot,
+    apply_seed,
+    make_seed,
+)
+from ansible_collections.bramble.pi.plugins.module_utils._common.files import read_text, write_text
+from ansible_collections.bramble.pi.plugins.module_utils._netboot import system as core
+from ansible_collections.bramble.pi.plugins.module_utils._netboot.tree_files import TreeError, TreeFiles
+from ansible_collections.bramble.pi.plugins.module_utils._os_image.formats import ImageFormatError, open_image
+from ansible_collections.bramble.pi.plugins.module_utils._os_image.partition_table import (
+    DiskImageError,
+    Partition,
+    find_boot_partition,
+    read_partition_table,
+)
+from ansible_collections.bramble.pi.plugins.module_utils._sd_card.plan import (
+    CardPlanError,
+    Prepared,
+    prepare_image,
+)
 
 _BUFFER = 4 << 20
 #: Beside what is copied, for what is made in the tree.

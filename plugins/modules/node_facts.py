@@ -191,7 +191,7 @@ ansible_facts:
 """
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.bramble.pi.plugins.module_utils._node_reader import read_facts
+from ansible_collections.bramble.pi.plugins.module_utils._node.reader import read_facts
 
 
 def main() -> None:

@@ -175,13 +175,13 @@ from collections.abc import Sequence
 from typing import Any, Callable, NamedTuple
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.bramble.pi.plugins.module_utils import _network_config as config
-from ansible_collections.bramble.pi.plugins.module_utils import _network_manager as managers
-from ansible_collections.bramble.pi.plugins.module_utils import _network_trial as trial
-from ansible_collections.bramble.pi.plugins.module_utils._files import read_text, write_text
-from ansible_collections.bramble.pi.plugins.module_utils._network_config import File
-from ansible_collections.bramble.pi.plugins.module_utils._network_manager import Manager
-from ansible_collections.bramble.pi.plugins.module_utils._network_settings import (
+from ansible_collections.bramble.pi.plugins.module_utils._common.files import read_text, write_text
+from ansible_collections.bramble.pi.plugins.module_utils._network import detect as managers
+from ansible_collections.bramble.pi.plugins.module_utils._network import files as config
+from ansible_collections.bramble.pi.plugins.module_utils._network import trial_script as trial
+from ansible_collections.bramble.pi.plugins.module_utils._network.detect import Manager
+from ansible_collections.bramble.pi.plugins.module_utils._network.files import File
+from ansible_collections.bramble.pi.plugins.module_utils._network.settings import (
     NetworkError,
     Settings,
     State,
@@ -190,7 +190,7 @@ from ansible_collections.bramble.pi.plugins.module_utils._network_settings impor
     shortcomings,
     state,
 )
-from ansible_collections.bramble.pi.plugins.module_utils._node_facts import KUBERNETES_FILES, kubernetes_state
+from ansible_collections.bramble.pi.plugins.module_utils._node.facts import KUBERNETES_FILES, kubernetes_state
 
 try:
     import yaml

@@ -115,9 +115,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Callable
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.bramble.pi.plugins.module_utils import _node_settings as core
-from ansible_collections.bramble.pi.plugins.module_utils._files import read_text, write_text
-from ansible_collections.bramble.pi.plugins.module_utils._node_facts import active_swaps
+from ansible_collections.bramble.pi.plugins.module_utils._common.files import read_text, write_text
+from ansible_collections.bramble.pi.plugins.module_utils._node import settings as core
+from ansible_collections.bramble.pi.plugins.module_utils._node.facts import active_swaps
 
 _CLOUD_INIT = "/etc/cloud/cloud.cfg.d"
 _CLOUD_INIT_HOSTS = "/etc/cloud/templates/hosts.debian.tmpl"

@@ -184,13 +184,12 @@ import os
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.bramble.pi.plugins.module_utils import _image_source as core
-from ansible_collections.bramble.pi.plugins.module_utils._boot_partition import (
+from ansible_collections.bramble.pi.plugins.module_utils._boot.partition import (
     BootPartitionError,
     FatBoot,
     detect_init_format,
 )
-from ansible_collections.bramble.pi.plugins.module_utils._download import (
+from ansible_collections.bramble.pi.plugins.module_utils._common.download import (
     DownloadError,
     discard_download,
     download,
@@ -200,8 +199,9 @@ from ansible_collections.bramble.pi.plugins.module_utils._download import (
     is_url,
     public_url,
 )
-from ansible_collections.bramble.pi.plugins.module_utils._files import read_text
-from ansible_collections.bramble.pi.plugins.module_utils._image_cache import (
+from ansible_collections.bramble.pi.plugins.module_utils._common.files import read_text
+from ansible_collections.bramble.pi.plugins.module_utils._os_image import source as core
+from ansible_collections.bramble.pi.plugins.module_utils._os_image.cache import (
     Found,
     ImageCache,
     ImageCacheError,
@@ -210,7 +210,7 @@ from ansible_collections.bramble.pi.plugins.module_utils._image_cache import (
     archive_checksum,
     room_for,
 )
-from ansible_collections.bramble.pi.plugins.module_utils._image_formats import (
+from ansible_collections.bramble.pi.plugins.module_utils._os_image.formats import (
     ImageFormatError,
     MissingToolError,
     require_tool,

@@ -95,8 +95,8 @@ import os
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.bramble.pi.plugins.module_utils import _pod_network as core
-from ansible_collections.bramble.pi.plugins.module_utils._files import read_text, write_text
+from ansible_collections.bramble.pi.plugins.module_utils._common.files import read_text, write_text
+from ansible_collections.bramble.pi.plugins.module_utils._kubernetes import pod_routes as core
 
 _MODES = {core.CONFLIST: 0o644, core.SCRIPT: 0o755, core.UNIT: 0o644}
 

@@ -140,8 +140,12 @@ from pathlib import Path
 from typing import Any, Callable
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.bramble.pi.plugins.module_utils import _rack
-from ansible_collections.bramble.pi.plugins.module_utils._rack import Container, Node, RackError
+from ansible_collections.bramble.pi.plugins.module_utils._virtual_rack import podman as _rack
+from ansible_collections.bramble.pi.plugins.module_utils._virtual_rack.podman import (
+    Container,
+    Node,
+    RackError,
+)
 
 # Takes podman's arguments, returns its exit status, standard output and standard error.
 Podman = Callable[[list[str]], "tuple[int, str, str]"]

@@ -100,8 +100,8 @@ import socket
 import time
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.bramble.pi.plugins.module_utils import _rack_scan as core
-from ansible_collections.bramble.pi.plugins.module_utils._files import read_text
+from ansible_collections.bramble.pi.plugins.module_utils._common.files import read_text
+from ansible_collections.bramble.pi.plugins.module_utils._rack import scan as core
 
 #: A /22; more would take minutes and belong to somebody who minds.
 MOST_ADDRESSES = 1024

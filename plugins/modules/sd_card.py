@@ -227,9 +227,10 @@ from collections.abc import Callable, Iterator
 from typing import IO, Any, NamedTuple, TypeVar
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.bramble.pi.plugins.module_utils import _card_plan as plan
-from ansible_collections.bramble.pi.plugins.module_utils._apart import Apart, ApartError
-from ansible_collections.bramble.pi.plugins.module_utils._block_devices import (
+from ansible_collections.bramble.pi.plugins.module_utils._boot.partition import BootPartitionError, Seed
+from ansible_collections.bramble.pi.plugins.module_utils._common.child_process import Apart, ApartError
+from ansible_collections.bramble.pi.plugins.module_utils._sd_card import plan as plan
+from ansible_collections.bramble.pi.plugins.module_utils._sd_card.block_devices import (
     MAXIMUM_SIZE,
     BlockDeviceError,
     contents,
@@ -237,9 +238,8 @@ from ansible_collections.bramble.pi.plugins.module_utils._block_devices import (
     find_device,
     refusals,
 )
-from ansible_collections.bramble.pi.plugins.module_utils._boot_partition import BootPartitionError, Seed
-from ansible_collections.bramble.pi.plugins.module_utils._card_device import CardDevice, CardError
-from ansible_collections.bramble.pi.plugins.module_utils._card_writer import Card, Image, write_cards
+from ansible_collections.bramble.pi.plugins.module_utils._sd_card.device import CardDevice, CardError
+from ansible_collections.bramble.pi.plugins.module_utils._sd_card.writer import Card, Image, write_cards
 
 _T = TypeVar("_T")
 

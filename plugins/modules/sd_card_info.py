@@ -176,8 +176,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.bramble.pi.plugins.module_utils import _block_devices as core
-from ansible_collections.bramble.pi.plugins.module_utils._apart import Apart, ApartError
+from ansible_collections.bramble.pi.plugins.module_utils._common.child_process import Apart, ApartError
+from ansible_collections.bramble.pi.plugins.module_utils._sd_card import block_devices as core
 
 #: Seconds between two looks. A desktop needs about one to mount a card that is put in.
 _INTERVAL = 1.5

@@ -106,8 +106,12 @@ import pwd
 import tempfile
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.bramble.pi.plugins.module_utils import _ssh_config as core
-from ansible_collections.bramble.pi.plugins.module_utils._file_edit import FileEdit, apply_edit, backup_file
+from ansible_collections.bramble.pi.plugins.module_utils._common.file_edit import (
+    FileEdit,
+    apply_edit,
+    backup_file,
+)
+from ansible_collections.bramble.pi.plugins.module_utils._ssh import config as core
 
 #: Stands for all hosts that are not of the rack.
 _OTHER_HOST = "bramble-no-such-host.invalid"

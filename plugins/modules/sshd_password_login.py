@@ -71,9 +71,9 @@ import os
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.bramble.pi.plugins.module_utils import _sshd as core
-from ansible_collections.bramble.pi.plugins.module_utils._files import read_text, write_text
-from ansible_collections.bramble.pi.plugins.module_utils._ssh_config import parse_settings
+from ansible_collections.bramble.pi.plugins.module_utils._common.files import read_text, write_text
+from ansible_collections.bramble.pi.plugins.module_utils._ssh import sshd as core
+from ansible_collections.bramble.pi.plugins.module_utils._ssh.config import parse_settings
 
 _KEEP = "or set ssh_access_password_login to keep"
 

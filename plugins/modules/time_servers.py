@@ -51,7 +51,7 @@ import os
 from collections.abc import Sequence
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.bramble.pi.plugins.module_utils._files import read_text, write_text
+from ansible_collections.bramble.pi.plugins.module_utils._common.files import read_text, write_text
 
 _MANAGED = "# Written by the collection bramble.pi; changes are overwritten.\n"
 _TIMESYNCD = "/lib/systemd/systemd-timesyncd"

@@ -26,7 +26,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from ansible_collections.bramble.pi.plugins.module_utils._boot_partition import (
+from ansible_collections.bramble.pi.plugins.module_utils._boot.partition import (
     FatBoot,
     apply_seed,
     parse_seed,

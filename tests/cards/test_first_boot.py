@@ -12,8 +12,8 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from ansible_collections.bramble.pi.plugins.plugin_utils._card_node import CardNode, HostKey
-from ansible_collections.bramble.pi.plugins.plugin_utils._card_seed import seed
+from ansible_collections.bramble.pi.plugins.plugin_utils._cards.node import CardNode, HostKey
+from ansible_collections.bramble.pi.plugins.plugin_utils._cards.seed import seed
 
 SANDBOX = Path(__file__).with_name("sandbox.sh")
 KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJ1lq5CLZ0mP3n7m8yq0wEwTtQzZJ4h2v0r8bD0x9q1X you@laptop"

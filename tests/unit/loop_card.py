@@ -16,12 +16,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.bramble.pi.plugins.module_utils._disk_image import (
+from ansible_collections.bramble.pi.plugins.module_utils._os_image.cache import ImageCache
+from ansible_collections.bramble.pi.plugins.module_utils._os_image.partition_table import (
     DiskImageError,
     read_partition_table,
 )
-from ansible_collections.bramble.pi.plugins.module_utils._image_cache import ImageCache
-from ansible_collections.bramble.pi.plugins.module_utils._image_source import Expected
+from ansible_collections.bramble.pi.plugins.module_utils._os_image.source import Expected
 
 from tests.unit import boot_card
 

@@ -15,7 +15,7 @@ from subprocess import PIPE
 
 import pytest
 import yaml
-from ansible_collections.bramble.pi.plugins.module_utils import _uplink
+from ansible_collections.bramble.pi.plugins.module_utils._network import uplink as _uplink
 
 RACK = "molecule-rack_network"
 SCENARIO = Path(__file__).resolve().parents[1]

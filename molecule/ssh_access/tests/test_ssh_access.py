@@ -15,8 +15,8 @@ import time
 from pathlib import Path
 
 import pytest
-from ansible_collections.bramble.pi.plugins.module_utils import _sshd
-from ansible_collections.bramble.pi.plugins.module_utils._ssh_keys import fingerprint
+from ansible_collections.bramble.pi.plugins.module_utils._ssh import sshd as _sshd
+from ansible_collections.bramble.pi.plugins.module_utils._ssh.keys import fingerprint
 
 SCENARIO = Path(__file__).resolve().parents[1]
 FOLDER = Path(os.environ["MOLECULE_EPHEMERAL_DIRECTORY"])

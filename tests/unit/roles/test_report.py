@@ -15,8 +15,8 @@ from typing import Any
 
 import pytest
 import yaml
-from ansible_collections.bramble.pi.plugins.module_utils import _doctor
-from ansible_collections.bramble.pi.plugins.plugin_utils import _doctor as rack
+from ansible_collections.bramble.pi.plugins.module_utils._node import findings as _doctor
+from ansible_collections.bramble.pi.plugins.plugin_utils._report import report as rack
 
 from tests.unit.report_page import Page
 

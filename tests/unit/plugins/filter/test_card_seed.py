@@ -16,7 +16,7 @@ from ansible_collections.bramble.pi.plugins.filter.card_problems import card_pro
 from ansible_collections.bramble.pi.plugins.filter.card_rows import card_rows
 from ansible_collections.bramble.pi.plugins.filter.card_seed import card_seed
 from ansible_collections.bramble.pi.plugins.filter.card_table import card_table
-from ansible_collections.bramble.pi.plugins.module_utils._boot_partition import parse_seed
+from ansible_collections.bramble.pi.plugins.module_utils._boot.partition import parse_seed
 
 KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJ1lq5CLZ0mP3n7m8yq0wEwTtQzZJ4h2v0r8bD0x9q1X you@laptop"
 NODES = ["pi-1", "pi-2", "pi-3"]

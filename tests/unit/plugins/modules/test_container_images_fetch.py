@@ -14,8 +14,8 @@ from typing import Any, cast
 
 import pytest
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.bramble.pi.plugins.module_utils._container_images import ContainerImagesError
-from ansible_collections.bramble.pi.plugins.module_utils._download import DownloadError
+from ansible_collections.bramble.pi.plugins.module_utils._common.download import DownloadError
+from ansible_collections.bramble.pi.plugins.module_utils._containers.images import ContainerImagesError
 from ansible_collections.bramble.pi.plugins.modules import container_images_fetch
 
 HELLO = "10.0.0.1:5000/hello:1"

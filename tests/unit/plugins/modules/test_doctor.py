@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 from ansible.module_utils.testing import patch_module_args
-from ansible_collections.bramble.pi.plugins.module_utils import _doctor
+from ansible_collections.bramble.pi.plugins.module_utils._node import findings as _doctor
 from ansible_collections.bramble.pi.plugins.modules import doctor
 
 

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from tests.unit.plugins.module_utils.test_eeprom import BOOTCONF, OTP_DUMP
+from tests.unit.plugins.module_utils._boot.test_eeprom import BOOTCONF, OTP_DUMP
 
 REPOSITORY = Path(__file__).parents[4]
 #: Prints the configuration of the EEPROM or of an update that waits for a reboot, and takes another one.

@@ -16,8 +16,8 @@ from typing import Any, cast
 
 import pytest
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.bramble.pi.plugins.module_utils._download import DownloadError
-from ansible_collections.bramble.pi.plugins.module_utils._image_archive import ImageArchiveError
+from ansible_collections.bramble.pi.plugins.module_utils._common.download import DownloadError
+from ansible_collections.bramble.pi.plugins.module_utils._containers.archive import ImageArchiveError
 from ansible_collections.bramble.pi.plugins.modules import image_archives
 
 CONTENT = b"a.example/one:1 busybox"

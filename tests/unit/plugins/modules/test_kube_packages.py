@@ -11,7 +11,7 @@ from typing import Any, cast
 
 import pytest
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.bramble.pi.plugins.module_utils._kube_packages import KubePackagesError
+from ansible_collections.bramble.pi.plugins.module_utils._kubernetes.packages import KubePackagesError
 from ansible_collections.bramble.pi.plugins.modules import kube_packages
 
 KEY = "-----BEGIN PGP PUBLIC KEY BLOCK-----\n\nmQEN\n-----END PGP PUBLIC KEY BLOCK-----\n"

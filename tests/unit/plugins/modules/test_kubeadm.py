@@ -13,7 +13,8 @@ from typing import Any
 
 import pytest
 from ansible.module_utils.testing import patch_module_args
-from ansible_collections.bramble.pi.plugins.module_utils import _kubeadm_node, _kubeadm_state
+from ansible_collections.bramble.pi.plugins.module_utils._kubeadm import node as _kubeadm_node
+from ansible_collections.bramble.pi.plugins.module_utils._kubeadm import state as _kubeadm_state
 from ansible_collections.bramble.pi.plugins.modules import (
     kubeadm_init,
     kubeadm_join,

@@ -14,8 +14,8 @@ from typing import Any, cast
 
 import pytest
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.bramble.pi.plugins.module_utils._ca_cert import ca_cert_hash
-from ansible_collections.bramble.pi.plugins.module_utils._kubeconfig import KubeconfigError
+from ansible_collections.bramble.pi.plugins.module_utils._kubernetes.ca_hash import ca_cert_hash
+from ansible_collections.bramble.pi.plugins.module_utils._kubernetes.kubeconfig import KubeconfigError
 from ansible_collections.bramble.pi.plugins.modules import kubeconfig
 
 CERTIFICATES = Path(__file__).parents[2] / "fixtures" / "ca_cert"

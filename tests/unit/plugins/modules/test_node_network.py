@@ -13,9 +13,9 @@ from pathlib import Path
 
 import pytest
 import yaml
-from ansible_collections.bramble.pi.plugins.module_utils import _network_config as config
-from ansible_collections.bramble.pi.plugins.module_utils._network_manager import Manager
-from ansible_collections.bramble.pi.plugins.module_utils._network_settings import NetworkError, Settings
+from ansible_collections.bramble.pi.plugins.module_utils._network import files as config
+from ansible_collections.bramble.pi.plugins.module_utils._network.detect import Manager
+from ansible_collections.bramble.pi.plugins.module_utils._network.settings import NetworkError, Settings
 from ansible_collections.bramble.pi.plugins.modules import node_network
 
 FIXTURES = Path(__file__).parents[3] / "unit/fixtures/network"

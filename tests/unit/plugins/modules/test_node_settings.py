@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Callable
 
 import pytest
-from ansible_collections.bramble.pi.plugins.module_utils._node_settings import SettingsError
+from ansible_collections.bramble.pi.plugins.module_utils._node.settings import SettingsError
 from ansible_collections.bramble.pi.plugins.modules.node_settings import NodeSettings
 
 SWAPS = "Filename\t\t\t\tType\t\tSize\t\tUsed\t\tPriority\n"

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.bramble.pi.plugins.module_utils._image_map import ImageMap
+from ansible_collections.bramble.pi.plugins.module_utils._os_image.data_map import ImageMap
 
 from tests.unit.image_server import ImageServer, image_server
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.bramble.pi.plugins.module_utils._rack import RackError
+from ansible_collections.bramble.pi.plugins.module_utils._virtual_rack.podman import RackError
 from ansible_collections.bramble.pi.plugins.modules import rack_nodes
 
 KEY = "ssh-ed25519 AAAAC3Nz root@pi"

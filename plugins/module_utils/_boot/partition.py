@@ -1,0 +1,467 @@
+# Copyright: bramble.pi contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What a boot partition is to hold, what first boot reads of it, and which system it belongs to."""
+
+from __future__ import annotations
+
+import errno
+import glob
+import json
+import os
+import re
+import stat
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any, NamedTuple
+
+from ansible_collections.bramble.pi.plugins.module_utils._boot import cmdline as _kernel_cmdline
+from ansible_collections.bramble.pi.plugins.module_utils._boot.config_txt import (
+    ConfigTxtError,
+    Setting,
+    edit_config_txt,
+    parse_settings,
+)
+from ansible_collections.bramble.pi.plugins.module_utils._boot.layout import (
+    BootLayoutError,
+    find_card_cmdline,
+)
+from ansible_collections.bramble.pi.plugins.module_utils._boot.storage import (
+    STAGING,
+    Boot,
+    BootPartitionError,
+    FatBoot,
+    FolderBoot,
+    Runner,
+    check_name,
+    read_geometry,
+)
+from ansible_collections.bramble.pi.plugins.module_utils._os_image.partition_table import (
+    DiskImageError,
+    find_boot_partition,
+    read_partition_table,
+)
+
+__all__ = [
+    "RECEIPT",
+    "Boot",
+    "BootPartitionError",
+    "FatBoot",
+    "FolderBoot",
+    "InitFormat",
+    "Seed",
+    "SeedResult",
+    "apply_seed",
+    "detect_init_format",
+    "make_seed",
+    "open_boot",
+    "parse_seed",
+    "read_receipt",
+]
+
+#: What was written to a card; see the module sd_card.
+RECEIPT = "bramble-receipt.json"
+
+_CONFIG = "config.txt"
+
+#: What the firmware puts before the text of cmdline.txt differs from board to board and is not on the card;
+#: seen were up to 400 bytes. Whether the kernel has 32 bits, with half as much room, is not known either.
+_FIRMWARE_PART = 512
+_MACHINE = "aarch64"
+
+#: As much as Ansible's own modules show of a file.
+_LARGEST_SHOWN = 104448
+
+_SEED_KEYS = ("id", "node", "files", "absent", "config_txt", "cmdline")
+_CMDLINE_KEYS = ("path", "present", "absent", "set")
+
+
+class Seed(NamedTuple):
+    """What a boot partition is to hold."""
+
+    id: str = ""
+    node: str = ""
+    files: Mapping[str, bytes] = {}
+    absent: tuple[str, ...] = ()
+    config_txt: tuple[Setting, ...] = ()
+    cmdline: _kernel_cmdline.Wanted = _kernel_cmdline.Wanted()
+    #: The command line file, if it is not the one that would be found.
+    cmdline_path: str | None = None
+
+
+class SeedResult(NamedTuple):
+    """What was changed, or would be."""
+
+    #: Names of files that are written or removed.
+    changed: list[str]
+    #: For each of them before, after, before_header and after_header, as ``--diff`` shows them.
+    diff: list[dict[str, str]]
+    #: The command line file that counts; None if nothing was asked of it.
+    cmdline_path: str | None
+    #: The line as it is to be.
+    cmdline: str | None
+
+
+class InitFormat(NamedTuple):
+    """How first boot is told what to do."""
+
+    init_format: str
+    layout: str
+    why: str
+
+
+def _check_names(*, files: Iterable[str], absent: Iterable[str]) -> None:
+    """Refuse names that FAT does not take, or that are one and the same to it."""
+    seen: dict[str, str] = {}
+    for name in [*files, *absent]:
+        check_name(name)
+        other = seen.get(name.casefold())
+        seen[name.casefold()] = name
+        if other is not None:
+            raise BootPartitionError(
+                f"{name!r} and {other!r} are one file, as a boot partition makes no difference between upper "
+                f"and lower case; take one of them out of 'files' or 'absent'."
+            )
+
+
+def make_seed(
+    *,
+    files: Mapping[str, bytes],
+    absent: Sequence[str] = (),
+    config_txt: Sequence[Mapping[str, Any]] = (),
+    cmdline: Mapping[str, Any] | None = None,
+) -> Seed:
+    """Judge what is asked for, and refuse what contradicts itself."""
+    cmdline = cmdline or {}
+    _check_names(files=files, absent=absent)
+    try:
+        return Seed(
+            files=dict(files),
+            absent=tuple(absent),
+            config_txt=tuple(parse_settings(data=config_txt)),
+            cmdline=_kernel_cmdline.wanted(
+                present=cmdline.get("present") or (),
+                absent=cmdline.get("absent") or (),
+                settings=cmdline.get("set") or {},
+            ),
+            cmdline_path=cmdline.get("path"),
+        )
+    except (ConfigTxtError, _kernel_cmdline.CmdlineError) as error:
+        raise BootPartitionError(str(error)) from error
+
+
+def _refuse_unknown(*, data: Mapping[str, Any], known: Sequence[str], what: str) -> None:
+    unknown = [str(key) for key in data if key not in known]
+    if unknown:
+        raise BootPartitionError(f"{what} has {', '.join(unknown)}; wanted: only {', '.join(known)}.")
+
+
+def _require(*, value: Any, kind: type, what: str, wanted: str) -> None:
+    if not isinstance(value, kind):
+        raise BootPartitionError(f"{what} is {type(value).__name__}; wanted: {wanted}.")
+
+
+def _require_list(*, value: Any, kind: type, what: str, wanted: str) -> None:
+    _require(value=value, kind=list, what=what, wanted=wanted)
+    for item in value:
+        if not isinstance(item, kind):
+            raise BootPartitionError(f"{what} has {type(item).__name__}; wanted: {wanted}.")
+
+
+def parse_seed(*, data: Mapping[str, Any]) -> Seed:
+    """Judge a seed document; what is in its files stands in no message."""
+    _require(value=data, kind=dict, what="the seed document", wanted="a mapping")
+    _refuse_unknown(data=data, known=_SEED_KEYS, what="the seed document")
+    files, absent = data.get("files", {}), data.get("absent", [])
+    config_txt, cmdline = data.get("config_txt", []), data.get("cmdline", {})
+    for key in ("id", "node"):
+        _require(value=data.get(key), kind=str, what=f"{key!r} of the seed document", wanted="text")
+    _require(value=files, kind=dict, what="'files' of the seed document", wanted="names and texts")
+    for name, text in files.items():
+        _require(value=text, kind=str, what=f"the file {name!r} of the seed document", wanted="text")
+    _require_list(value=absent, kind=str, what="'absent' of the seed document", wanted="a list of names")
+    _require_list(
+        value=config_txt, kind=dict, what="'config_txt' of the seed document", wanted="a list of settings"
+    )
+    _require(value=cmdline, kind=dict, what="'cmdline' of the seed document", wanted="a mapping")
+    _refuse_unknown(data=cmdline, known=_CMDLINE_KEYS, what="'cmdline' of the seed document")
+    seed = make_seed(
+        files={name: text.encode("utf-8", "surrogateescape") for name, text in files.items()},
+        absent=absent,
+        config_txt=config_txt,
+        cmdline=cmdline,
+    )
+    return seed._replace(id=data["id"], node=data["node"])
+
+
+class _Wish:
+    """The boot partition as it is to be, which is what config.txt and cmdline.txt are judged by."""
+
+    def __init__(self, *, boot: Boot, files: Mapping[str, bytes]) -> None:
+        self._boot = boot
+        self._files = {name.casefold(): (name, data) for name, data in files.items()}
+
+    def files(self) -> dict[str, bytes]:
+        return dict(self._files.values())
+
+    def content(self, name: str) -> bytes | None:
+        key = name.casefold()
+        return self._files[key][1] if key in self._files else self._boot.read(name)
+
+    def put(self, name: str, data: bytes) -> None:
+        self._files[name.casefold()] = (name, data)
+
+    def read(self, path: str) -> str | None:
+        name = path.lstrip("/")
+        if (self._boot.find(name) or "").endswith("/"):
+            return None
+        data = self.content(name)
+        return None if data is None else data.decode(errors="replace")
+
+    def exists(self, path: str) -> bool:
+        name = path.lstrip("/")
+        key = name.casefold()
+        given = any(file == key or file.startswith(f"{key}/") for file in self._files)
+        return given or self._boot.find(name) is not None
+
+
+def _edit_config(*, wish: _Wish, settings: Sequence[Setting]) -> None:
+    data = wish.content(_CONFIG)
+    if data is None:
+        raise BootPartitionError(
+            f"there is no {_CONFIG} to put settings into; wanted: the boot partition of a Raspberry Pi, "
+            f"which has one."
+        )
+    text = data.decode("utf-8", "surrogateescape")
+    wish.put(_CONFIG, edit_config_txt(text=text, settings=settings).encode("utf-8", "surrogateescape"))
+
+
+def _edit_cmdline(*, wish: _Wish, seed: Seed) -> tuple[str, str]:
+    """Edit the command line that counts, and the one that the next boot tries if there is one."""
+    if seed.cmdline_path:
+        paths = [seed.cmdline_path]
+    else:
+        layout = find_card_cmdline(files=wish)
+        paths = [path for path in (layout.path, layout.pending) if path]
+    lines = []
+    for path in paths:
+        data = wish.content(path.lstrip("/"))
+        if data is None:
+            raise BootPartitionError(
+                f"there is no {path} on the boot partition; set 'path' of 'cmdline' to the file that the "
+                f"node boots with, or leave it out."
+            )
+        line = _kernel_cmdline.read_line(data=data, path=path)
+        new_line = _kernel_cmdline.edit_line(line=line, wanted=seed.cmdline)
+        _kernel_cmdline.check_result(
+            before=line, after=new_line, path=path, prepended=_FIRMWARE_PART, machine=_MACHINE
+        )
+        lines.append(new_line)
+        if new_line != line:
+            wish.put(path.lstrip("/"), f"{new_line}\n".encode())
+    return paths[0].lstrip("/"), lines[0]
+
+
+def _shown(data: bytes | None) -> str:
+    if data is None:
+        return ""
+    if len(data) > _LARGEST_SHOWN:
+        return f"({len(data)} bytes)\n"
+    try:
+        return data.decode()
+    except UnicodeDecodeError:
+        return f"({len(data)} bytes that are not text)\n"
+
+
+def apply_seed(*, boot: Boot, seed: Seed, dry_run: bool) -> SeedResult:
+    """Make a boot partition hold what it is to hold, in one go; or only say what that would change."""
+    has_cmdline = bool(seed.cmdline_path or any(seed.cmdline))
+    # The command line is most often there; finding it out would take one more call.
+    usual = [_CONFIG, "cmdline.txt"] if has_cmdline else [_CONFIG] if seed.config_txt else []
+    boot.load([*seed.files, *seed.absent, *usual])
+    wish = _Wish(boot=boot, files=seed.files)
+    cmdline_path = cmdline = None
+    try:
+        if seed.config_txt:
+            _edit_config(wish=wish, settings=seed.config_txt)
+        if has_cmdline:
+            cmdline_path, cmdline = _edit_cmdline(wish=wish, seed=seed)
+    except (BootLayoutError, ConfigTxtError, _kernel_cmdline.CmdlineError) as error:
+        raise BootPartitionError(f"the boot partition of {boot.where}: {error}") from error
+    after: dict[str, bytes | None] = {}
+    before: dict[str, bytes | None] = {}
+    for name, data in [*wish.files().items(), *((name, None) for name in seed.absent)]:
+        there = boot.find(name) or name
+        old = boot.read(name)
+        if old != data:
+            before[there], after[there] = old, data
+    # What a run that was cut off left behind, which goes with any change.
+    leftover = [f"{STAGING}/"] if boot.find(STAGING) else []
+    if after or leftover:
+        boot.change(
+            write={name: data for name, data in after.items() if data is not None},
+            remove=[name for name, data in after.items() if data is None],
+            dry_run=dry_run,
+        )
+    diff = [
+        {
+            "before_header": f"{name} on {boot.where}",
+            "after_header": f"{name} on {boot.where}",
+            "before": _shown(before[name]),
+            "after": _shown(after[name]),
+        }
+        for name in after
+    ]
+    return SeedResult([*leftover, *after], diff, cmdline_path, cmdline)
+
+
+def read_receipt(*, boot: Boot) -> dict[str, Any] | None:
+    """Return the receipt of the card, None if there is none that can be read."""
+    try:
+        receipt = json.loads(boot.read(RECEIPT) or b"")
+    except ValueError:
+        return None
+    return receipt if isinstance(receipt, dict) else None
+
+
+def _text(boot: Boot, name: str) -> str:
+    return (boot.read(name) or b"").decode(errors="replace")
+
+
+def detect_init_format(*, boot: Boot) -> InitFormat:
+    """Say what first boot reads, judged by what lies on the boot partition.
+
+    The names of the formats are those of https://downloads.raspberrypi.com/os_list_imagingutility_v4.json.
+    """
+    boot.load(["issue.txt", "os-release", "README"])
+    has_user_data = boot.find("user-data") is not None
+    if "HYPRIOT_IMAGE_VERSION=" in _text(boot, "os-release"):
+        if has_user_data:
+            return InitFormat("cloudinit-legacy", "hypriotos", "os-release names HypriotOS")
+        # Up to 1.6 it has device-init.yaml, which knows host name and Wi-Fi, but no users and no addresses.
+        raise BootPartitionError(
+            f"{boot.where} has HypriotOS without a user-data, which is 1.6 or older; wanted: 1.7 or later, "
+            f"which has cloud-init. Set flash_image to a newer image."
+        )
+    issue = _text(boot, "issue.txt")
+    if issue.startswith("Raspberry Pi reference"):
+        named = f"issue.txt says {issue.splitlines()[0]!r}"
+        # The first release of trixie, 2025-10-01, has no templates and reads what bookworm does:
+        # https://github.com/raspberrypi/rpi-imager/blob/main/doc/os_customisation_formats.md
+        if has_user_data:
+            return InitFormat("cloudinit-rpi", "raspios", f"{named}, and there is a user-data")
+        return InitFormat("systemd", "raspios", f"{named}, and there is no user-data")
+    if has_user_data:
+        if boot.find("current/"):
+            return InitFormat("cloudinit", "ubuntu-ab", "there are a user-data and a folder 'current'")
+        layout = "ubuntu" if "Ubuntu" in _text(boot, "README") else "nocloud"
+        return InitFormat("cloudinit", layout, "there is a user-data")
+    # Debian's images for Raspberry Pis have no templates, whether there is cloud-init in them or not; those
+    # of https://raspi.debian.net have sysconf.txt, which is none of the formats.
+    raise BootPartitionError(
+        f"it cannot be said what the first boot of {boot.where} reads: there is no user-data, and nothing "
+        f"that names Raspberry Pi OS or HypriotOS. Set flash_init_format to cloudinit (if the image has "
+        f"cloud-init), cloudinit-rpi, systemd or cloudinit-legacy."
+    )
+
+
+def _mounted_at(device: str) -> list[str]:
+    """Return where a device or one of its partitions is mounted, as far as this system tells."""
+    try:
+        with open("/proc/self/mounts", encoding="utf-8", errors="surrogateescape") as file:
+            mounts = [line.split(" ")[:2] for line in file]
+    except FileNotFoundError:
+        return []
+    separator = "p" if device[-1].isdigit() else ""
+    partition = re.compile(rf"{re.escape(device)}({separator}[0-9]+)?")
+    return [place for source, place in mounts if partition.fullmatch(source)]
+
+
+def _loop_devices(path: str) -> Iterator[str]:
+    """Name the loop devices that an image file is behind."""
+    for name in glob.glob("/sys/block/loop*/loop/backing_file"):
+        with open(name, encoding="utf-8", errors="surrogateescape") as file:
+            if file.read().rstrip("\n") == path:
+                yield f"/dev/{name.split('/')[3]}"
+
+
+def _is_read_only(number: int) -> bool:
+    """Tell whether a device is write-protected: not every driver refuses to open it then."""
+    try:
+        with open(f"/sys/dev/block/{os.major(number)}:{os.minor(number)}/ro", encoding="ascii") as file:
+            return file.read().strip() == "1"
+    except FileNotFoundError:
+        return False
+
+
+def _refuse_mounted(*, path: str, places: Sequence[str]) -> None:
+    seen = f"mounted at {places[0]}" if places else "in use, such as by a mount"
+    mend = f"set 'path' to {places[0]} or unmount it" if places else "unmount it"
+    raise BootPartitionError(
+        f"{path} is {seen}, and a change beside the mount would damage the file system; {mend}."
+    )
+
+
+@contextmanager
+def _claimed(*, path: str, writable: bool) -> Iterator[int]:
+    """Open a device so that it cannot be mounted meanwhile, or an image file that is not mounted."""
+    real = os.path.realpath(path)
+    flags = os.O_RDWR if writable else os.O_RDONLY
+    state = os.stat(real)
+    if stat.S_ISBLK(state.st_mode):
+        flags |= os.O_EXCL
+        if writable and _is_read_only(state.st_rdev):
+            raise BootPartitionError(
+                f"{path} is read-only; wanted: a device that can be written. Move the switch of a "
+                f"write-protected card, or see 'blockdev --getro {path}'."
+            )
+    else:
+        for device in _loop_devices(real):
+            places = _mounted_at(device)
+            if places:
+                _refuse_mounted(path=path, places=places)
+    try:
+        descriptor = os.open(real, flags)
+    except OSError as error:
+        if error.errno == errno.EBUSY:
+            _refuse_mounted(path=path, places=_mounted_at(real))
+        if error.errno not in (errno.EACCES, errno.EPERM, errno.EROFS):
+            raise
+        raise BootPartitionError(
+            f"{path} cannot be opened for {'writing' if writable else 'reading'} by user {os.geteuid()}: "
+            f"{error.strerror}. Set 'become: true'."
+        ) from error
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def _find_offset(*, path: str, descriptor: int) -> int:
+    def read(offset: int, length: int) -> bytes:
+        return os.pread(descriptor, length, offset)
+
+    if read_geometry(read(0, 512)):
+        return 0
+    try:
+        return find_boot_partition(table=read_partition_table(read=read)).offset
+    except DiskImageError as error:
+        raise BootPartitionError(
+            f"{path} is {error}. Set 'path' to a card, an image, a boot partition or a folder."
+        ) from error
+
+
+@contextmanager
+def open_boot(*, path: str, run: Runner, writable: bool, offset: int | None = None) -> Iterator[Boot]:
+    """Open the boot partition of a device or an image file, or the folder where one is mounted."""
+    if os.path.isdir(path):
+        yield FolderBoot(path=path)
+        return
+    if not os.path.exists(path):
+        raise BootPartitionError(
+            f"{path} does not exist; wanted: a card, an image, a boot partition or a folder. Set 'path'."
+        )
+    with _claimed(path=path, writable=writable) as descriptor:
+        if offset is None:
+            offset = _find_offset(path=path, descriptor=descriptor)
+        yield FatBoot(path=path, offset=offset, run=run)

@@ -1,0 +1,199 @@
+# Copyright: bramble.pi contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What is known of an image before it is fetched: its checksums, and its line in the official image list."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+from urllib.parse import unquote, urlsplit
+
+from ansible_collections.bramble.pi.plugins.module_utils._common.download import is_url
+
+_SHA256 = re.compile(r"[0-9a-fA-F]{64}")
+_OTHER_HASH = re.compile(r"(?:md5|sha1|sha224|sha384|sha512):", re.IGNORECASE)
+#: As sha256sum writes it (with * for binary), and as BSD's and OpenSSL's commands do.
+_SUM_LINE = re.compile(r"\\?([0-9a-fA-F]{64})[ \t]+[ *]?(\S.*)")
+_BSD_LINE = re.compile(r"SHA256 ?\((.+)\) ?= ?([0-9a-fA-F]{64})")
+
+_SUMS = "SHA256SUMS"
+_MEND = "set 'checksum' (flash_image_checksum of the role flash)"
+
+
+class ImageSourceError(Exception):
+    """A checksum or an image list that does not say what it has to."""
+
+
+class Expected(NamedTuple):
+    """What is known of an image; None is what is not."""
+
+    #: Of the file as it is published.
+    archive_sha256: str | None = None
+    #: Of the raw image.
+    sha256: str | None = None
+    size: int | None = None
+    init_format: str | None = None
+
+    @property
+    def verifies(self) -> bool:
+        """Tell whether a checksum is known."""
+        return self.archive_sha256 is not None or self.sha256 is not None
+
+
+class Checksum(NamedTuple):
+    """The option ``checksum``, understood."""
+
+    #: ``literal``, ``file``, ``beside`` or ``none``.
+    kind: str
+    #: The checksum, or the URL or path of a file with checksums.
+    value: str = ""
+
+
+def own_path(text: str) -> str:
+    """Fill in the home folder; an option that takes URLs as well cannot have the type path."""
+    return os.path.abspath(os.path.expanduser(text))
+
+
+def file_name(source: str) -> str:
+    """Return the name of the file at the end of a URL or path."""
+    path = unquote(urlsplit(source).path) if is_url(source) else source
+    return os.path.basename(path.rstrip("/"))
+
+
+def literal_sha256(*, text: str, option: str) -> str:
+    """Read a checksum that is given as such."""
+    value = text.strip()
+    if value.lower().startswith("sha256:"):
+        value = value[len("sha256:") :]
+    if not _SHA256.fullmatch(value):
+        raise ImageSourceError(
+            f"{option} is {text!r}, wanted a SHA-256 checksum: 64 hexadecimal digits, "
+            f"with or without sha256: before them"
+        )
+    return value.lower()
+
+
+def parse_checksum(text: str) -> Checksum:
+    """Understand the option ``checksum``."""
+    value = text.strip()
+    if value in ("", "none"):
+        return Checksum("none" if value else "beside")
+    if _OTHER_HASH.match(value):
+        raise ImageSourceError(
+            f"checksum is {text!r}, wanted a SHA-256 checksum (sha256:...), a file with such checksums, "
+            f"or none: {_MEND}"
+        )
+    if value.lower().startswith("sha256:"):
+        value = value[len("sha256:") :]
+        if not is_url(value):
+            return Checksum("literal", literal_sha256(text=value, option="checksum"))
+    if _SHA256.fullmatch(value):
+        return Checksum("literal", value.lower())
+    if not is_url(value) and re.fullmatch(r"[0-9a-fA-F]{32,}", value):
+        # No file has such a name; a digit was lost, or it is another kind of checksum.
+        literal_sha256(text=value, option="checksum")
+    return Checksum("file", value)
+
+
+def beside(source: str) -> list[str]:
+    """Name the files beside an image in which its checksum would be."""
+    if is_url(source):
+        plain = source.partition("?")[0]
+        return [f"{plain}.sha256", f"{plain.rpartition('/')[0]}/{_SUMS}"]
+    return [f"{source}.sha256", os.path.join(os.path.dirname(source), _SUMS)]
+
+
+def find_sha256(*, text: str, name: str, origin: str) -> str:
+    """Find the checksum of a file in what sha256sum or its like has written."""
+    listed: dict[str, str] = {}
+    lines = [line.strip() for line in text.splitlines() if line.strip() and not line.startswith("#")]
+    for line in lines:
+        if match := _SUM_LINE.fullmatch(line):
+            listed[os.path.basename(match[2])] = match[1].lower()
+        elif match := _BSD_LINE.fullmatch(line):
+            listed[os.path.basename(match[1])] = match[2].lower()
+    if name in listed:
+        return listed[name]
+    if len(lines) == 1 and _SHA256.fullmatch(lines[0]):
+        return lines[0].lower()
+    if not listed:
+        raise ImageSourceError(
+            f"{origin} has no SHA-256 checksum in it (it begins with {text[:40]!r}); wanted lines such as "
+            f"'<64 hexadecimal digits>  {name}'. Correct it, or {_MEND}"
+        )
+    names = ", ".join(sorted(listed)[:5])
+    raise ImageSourceError(
+        f"{origin} has checksums for {names}{', ...' if len(listed) > 5 else ''}, "
+        f"and wanted is one for {name}: {_MEND}"
+    )
+
+
+def nothing_beside(*, source: str, looked: list[str]) -> ImageSourceError:
+    """Say that an image has no checksum."""
+    return ImageSourceError(
+        f"there is no checksum for {source} (looked for {' and '.join(looked)}): {_MEND} to the "
+        f"SHA-256 that the makers of the image name, to the URL or path of a file with it, or to none if the "
+        f"image is not to be checked"
+    )
+
+
+def _entries(items: Any) -> Iterator[dict[str, Any]]:
+    for item in items if isinstance(items, list) else []:
+        if isinstance(item, dict):
+            yield item
+            yield from _entries(item.get("subitems"))
+
+
+def find_in_list(*, text: str, url: str, origin: str) -> Expected:
+    """Find an image in the official image list of Raspberry Pi, or one of the same form."""
+    try:
+        document = json.loads(text)
+        items = list(_entries(document["os_list"]))
+    except (ValueError, TypeError, KeyError) as error:
+        raise ImageSourceError(
+            f"{origin} is no image list, wanted JSON with os_list as in os_list_imagingutility_v4.json: "
+            f"{error}. Correct 'image_list'"
+        ) from error
+    for item in items:
+        if item.get("url") == url:
+            break
+    else:
+        raise ImageSourceError(
+            f"{origin} has {sum('url' in item for item in items)} images, and none with the URL {url}: "
+            f"correct 'src' or leave 'image_list' out"
+        )
+
+    def checksum(key: str) -> str | None:
+        # The official list leaves some of them empty.
+        value = item.get(key)
+        return literal_sha256(text=str(value), option=f"{key} in {origin}") if value else None
+
+    size, init_format = item.get("extract_size"), item.get("init_format")
+    return Expected(
+        archive_sha256=checksum("image_download_sha256"),
+        sha256=checksum("extract_sha256"),
+        size=size if isinstance(size, int) and size > 0 else None,
+        init_format=None if init_format in (None, "", "none") else str(init_format),
+    )
+
+
+def merge(*, given: Expected, listed: Expected, origin: str) -> Expected:
+    """Put together what the user says and what the list says, unless they contradict each other."""
+    for option, value, other in (
+        ("checksum", given.archive_sha256, listed.archive_sha256),
+        ("extract_checksum", given.sha256, listed.sha256),
+    ):
+        if value and other and value != other:
+            raise ImageSourceError(
+                f"{option} is {value}, and {origin} says {other}: correct it, or leave it or 'image_list' out"
+            )
+    return Expected(
+        given.archive_sha256 or listed.archive_sha256,
+        given.sha256 or listed.sha256,
+        listed.size,
+        listed.init_format,
+    )

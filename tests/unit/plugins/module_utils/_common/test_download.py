@@ -1,0 +1,208 @@
+# Copyright: bramble.pi contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Downloads from a real server that breaks off, changes its files and forgets what it can do."""
+
+from __future__ import annotations
+
+import hashlib
+import random
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from ansible_collections.bramble.pi.plugins.module_utils._common import download as _download
+from ansible_collections.bramble.pi.plugins.module_utils._common.download import (
+    DownloadError,
+    download,
+    fetch_text,
+    final_url,
+    public_url,
+)
+
+from tests.unit.image_server import ImageServer, image_server
+
+CONTENT = random.Random(1).randbytes(1_000_000)
+OTHER = random.Random(2).randbytes(900_000)
+SHA256 = hashlib.sha256(CONTENT).hexdigest()
+
+
+@pytest.fixture
+def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[ImageServer]:
+    monkeypatch.setattr(_download, "_PAUSE", 0.01)
+    with image_server() as serving:
+        serving.files["/a.img.xz"] = CONTENT
+        yield serving
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "a.img.xz"
+
+
+def fetch(server: ImageServer, path: Path, sha256: str | None = SHA256) -> str:
+    return download(url=f"{server.url}/a.img.xz", path=str(path), sha256=sha256)
+
+
+def break_off(server: ImageServer, path: Path, after: int, *, resumes: bool = True) -> None:
+    """Have a download end in the middle, for good."""
+    server.cuts = [after, 0, 0] if resumes else [after, after, after]
+    with pytest.raises(
+        DownloadError, match=rf"\. {after} bytes are kept in .*a\.img\.xz\.part; run it again"
+    ):
+        fetch(server, path)
+    server.cuts.clear()
+    server.requests.clear()
+    assert path.with_name("a.img.xz.part").stat().st_size == after
+    assert not path.exists()
+
+
+def assert_complete(path: Path, content: bytes = CONTENT) -> None:
+    assert path.read_bytes() == content
+    assert [entry.name for entry in path.parent.iterdir()] == [path.name], "nothing else stays"
+
+
+def test_fetches_and_returns_the_checksum(server: ImageServer, path: Path) -> None:
+    assert fetch(server, path, SHA256.upper()) == SHA256
+    assert_complete(path)
+    assert server.gets("/a.img.xz") == [None]
+
+
+def test_goes_on_within_one_call(server: ImageServer, path: Path) -> None:
+    server.cuts = [300_000, 300_000]
+    assert fetch(server, path) == SHA256
+    assert server.gets("/a.img.xz") == [None, "bytes=299999-", "bytes=599998-"]
+    assert_complete(path)
+
+
+@pytest.mark.parametrize("version", [None, ("Last-Modified", "Mon, 24 Nov 2025 10:00:00 GMT")])
+def test_goes_on_in_the_next_call(server: ImageServer, path: Path, version: tuple[str, str] | None) -> None:
+    server.version = version
+    break_off(server, path, 400_000)
+    assert fetch(server, path) == SHA256
+    assert server.gets("/a.img.xz") == ["bytes=399999-"]
+    assert_complete(path)
+
+
+def test_goes_on_after_a_redirect(server: ImageServer, path: Path) -> None:
+    server.redirects["/latest"] = "/a.img.xz"
+    server.cuts = [400_000]
+    assert download(url=f"{server.url}/latest", path=str(path), sha256=SHA256) == SHA256
+    assert server.gets("/a.img.xz") == [None, "bytes=399999-"]
+
+
+def test_takes_up_what_was_complete_but_not_renamed(server: ImageServer, path: Path) -> None:
+    break_off(server, path, 400_000)
+    path.with_name("a.img.xz.part").write_bytes(CONTENT)
+    assert fetch(server, path) == SHA256
+    assert server.gets("/a.img.xz") == [f"bytes={len(CONTENT) - 1}-"]
+    assert_complete(path)
+
+
+@pytest.mark.parametrize("version", [None, ("ETag", 'W/"weak"')])
+def test_begins_anew_without_ranges_or_versions(
+    server: ImageServer, path: Path, version: tuple[str, str] | None
+) -> None:
+    server.ranges = version is not None
+    server.version = version
+    break_off(server, path, 400_000, resumes=False)
+    assert fetch(server, path) == SHA256
+    assert_complete(path)
+
+
+@pytest.mark.parametrize("honour", [True, False])
+@pytest.mark.parametrize("content", [OTHER, OTHER[:100_000]])
+def test_begins_anew_if_the_file_changed(
+    server: ImageServer, path: Path, content: bytes, honour: bool
+) -> None:
+    break_off(server, path, 400_000)
+    server.files["/a.img.xz"] = content
+    server.honour_if_range = honour
+    assert fetch(server, path, None) == hashlib.sha256(content).hexdigest()
+    assert_complete(path, content)
+
+
+def test_begins_anew_for_another_url(server: ImageServer, path: Path) -> None:
+    break_off(server, path, 400_000)
+    server.files["/b.img.xz"] = OTHER
+    download(url=f"{server.url}/b.img.xz", path=str(path))
+    assert server.gets("/b.img.xz") == [None]
+    assert_complete(path, OTHER)
+
+
+def test_begins_anew_if_the_version_is_damaged(server: ImageServer, path: Path) -> None:
+    break_off(server, path, 400_000)
+    path.with_name("a.img.xz.part.json").write_text("{")
+    assert fetch(server, path) == SHA256
+    assert server.gets("/a.img.xz") == [None]
+
+
+def test_a_wrong_file_leaves_nothing(server: ImageServer, path: Path) -> None:
+    with pytest.raises(DownloadError, match=f"has the sha256 {SHA256}, wanted 0000"):
+        fetch(server, path, "0" * 64)
+    assert list(path.parent.iterdir()) == []
+
+
+def test_gives_up_where_nothing_new_comes(server: ImageServer, path: Path) -> None:
+    server.ranges = False
+    server.cuts = [500_000] * 9
+    with pytest.raises(
+        DownloadError, match=r"the connection ended after 500000 of 1000000 bytes\. 500000 bytes are kept"
+    ):
+        fetch(server, path)
+    assert len(server.requests) == 3
+
+
+def test_does_not_wait_for_ever(server: ImageServer, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_download, "_TIMEOUT", 0.2)
+    server.hang = True
+    server.cuts = [500_000, 0, 0]
+    with pytest.raises(DownloadError, match=r"timed out after 499999 bytes\. 500000 bytes are kept"):
+        fetch(server, path)
+
+
+def test_asks_for_room_before_the_content(server: ImageServer, path: Path) -> None:
+    asked: list[tuple[int, int]] = []
+
+    def refuse(total: int, missing: int) -> None:
+        asked.append((total, missing))
+        raise DownloadError("no room")
+
+    break_off(server, path, 400_000)
+    with pytest.raises(DownloadError, match="no room"):
+        download(url=f"{server.url}/a.img.xz", path=str(path), check_room=refuse)
+    assert asked == [(1_000_000, 600_001)]
+
+
+def test_names_what_cannot_be_fetched(server: ImageServer, path: Path) -> None:
+    host = server.url.removeprefix("http://")
+    for status in (403, 404, 503):
+        server.statuses["/a.img.xz"] = status
+        with pytest.raises(
+            DownloadError, match=rf"^{server.url}/a\.img\.xz cannot be fetched: .*{status}"
+        ) as no:
+            download(url=f"http://user:secret@{host}/a.img.xz", path=str(path))
+        assert no.value.status == status
+        for fetch_it in (fetch_text, final_url):
+            with pytest.raises(DownloadError) as error:
+                fetch_it(url=f"{server.url}/a.img.xz")
+            assert error.value.status == status
+    with pytest.raises(DownloadError, match=r"cannot be fetched: .*refused") as refused:
+        download(url="http://127.0.0.1:9/x", path=str(path))
+    assert refused.value.status is None
+    assert list(path.parent.iterdir()) == []
+
+
+def test_small_files_and_where_urls_lead(server: ImageServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    server.files["/sums"] = b"abc\n"
+    server.redirects["/latest"] = "/sums"
+    assert fetch_text(url=f"{server.url}/latest") == "abc\n"
+    assert final_url(url=f"{server.url}/latest") == f"{server.url}/sums"
+    monkeypatch.setattr(_download, "_MAX_TEXT", 100)
+    with pytest.raises(DownloadError, match="is larger than 100 bytes, wanted a small text file"):
+        fetch_text(url=f"{server.url}/a.img.xz")
+
+
+def test_urls_are_shown_without_passwords() -> None:
+    assert public_url("https://user:pa@ss@example.org:8/a?b#c") == "https://example.org:8/a?b#c"
+    assert public_url("/a/path") == "/a/path"

@@ -1,0 +1,78 @@
+# Copyright: bramble.pi contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+from __future__ import annotations
+
+import errno
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ansible_collections.bramble.pi.plugins.module_utils._common.files import read_text, write_text
+
+
+def test_no_file(tmp_path: Path) -> None:
+    assert read_text(str(tmp_path / "none")) is None
+    (tmp_path / "file").touch()
+    assert read_text(str(tmp_path / "file" / "below")) is None
+
+
+def test_bytes_survive(tmp_path: Path) -> None:
+    path = tmp_path / "latin1"
+    path.write_bytes(b"# caf\xe9\r\n")
+    text = read_text(str(path))
+    assert text is not None
+    write_text(str(path), text + "more\n")
+    assert path.read_bytes() == b"# caf\xe9\r\nmore\n"
+
+
+def test_new_file_in_a_new_folder(tmp_path: Path) -> None:
+    path = tmp_path / "etc" / "rpi" / "swap.conf.d" / "99-bramble.conf"
+    write_text(str(path), "text\n")
+    assert path.read_text() == "text\n"
+    assert path.stat().st_mode & 0o777 == 0o644
+    secret = tmp_path / "secret"
+    write_text(str(secret), "text\n", mode=0o600)
+    assert secret.stat().st_mode & 0o777 == 0o600
+
+
+def test_mode_stays_and_nothing_is_left_behind(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    path.write_text("old\n")
+    path.chmod(0o640)
+    write_text(str(path), "new\n", mode=0o600)
+    assert path.read_text() == "new\n"
+    assert path.stat().st_mode & 0o777 == 0o640
+    assert os.listdir(tmp_path) == ["file"]
+
+
+def test_link_stays_a_link(tmp_path: Path) -> None:
+    target = tmp_path / "target"
+    target.write_text("old\n")
+    link = tmp_path / "link"
+    link.symlink_to("target")
+    write_text(str(link), "new\n")
+    assert link.is_symlink()
+    assert target.read_text() == "new\n"
+
+
+@pytest.mark.parametrize(("number", "survives"), [(errno.EBUSY, True), (errno.EROFS, False)])
+def test_mount_point_is_rewritten(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int, survives: bool
+) -> None:
+    # Mounting takes root, so the kernel's refusal to replace a mount point is played here.
+    def refuse(*_paths: Any) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(os, "replace", refuse)
+    path = tmp_path / "file"
+    path.write_text("a longer old text\n")
+    if survives:
+        write_text(str(path), "new\n")
+        assert path.read_text() == "new\n"
+    else:
+        with pytest.raises(OSError, match="Read-only"):
+            write_text(str(path), "new\n")
+        assert path.read_text() == "a longer old text\n"
+    assert os.listdir(tmp_path) == ["file"]

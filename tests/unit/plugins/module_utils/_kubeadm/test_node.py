@@ -1,0 +1,272 @@
+# Copyright: bramble.pi contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What is done on a node, with its paths below a folder; commands are played or real."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ansible_collections.bramble.pi.plugins.module_utils._kubeadm import node as _kubeadm_node
+from ansible_collections.bramble.pi.plugins.module_utils._kubeadm import state as _kubeadm_state
+from ansible_collections.bramble.pi.plugins.module_utils._kubeadm.node import (
+    KubeadmError,
+    Node,
+    empty_directory,
+    is_busy_name,
+    phases_argument,
+    tail,
+)
+
+TOKEN = "abcdef.0123456789abcdef"
+DOCUMENTS = [{"kind": "JoinConfiguration", "discovery": {"bootstrapToken": {"token": TOKEN}}}]
+
+
+class Commands:
+    """Plays commands from a table and notes down what was run."""
+
+    def __init__(self, **results: tuple[int, str, str]) -> None:
+        self.results = results
+        self.run: list[list[str]] = []
+
+    def __call__(self, command: list[str], **_options: Any) -> tuple[int, str, str]:
+        self.run.append(command)
+        return self.results.get(command[0], (0, "", ""))
+
+
+@pytest.fixture(autouse=True)
+def run_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    directory = tmp_path / "run"
+    directory.mkdir()
+    monkeypatch.setattr(_kubeadm_node, "_RUN", str(directory))
+    monkeypatch.setattr(_kubeadm_node, "_LOCK", str(directory / "lock"))
+    monkeypatch.setattr(_kubeadm_node, "_POLL", 0.01)
+    monkeypatch.setattr(_kubeadm_state, "KUBELET_FLAGS", str(tmp_path / "kubeadm-flags.env"))
+    monkeypatch.setattr(_kubeadm_state, "KUBELET_INSTANCE_CONFIGURATION", str(tmp_path / "instance.yaml"))
+    monkeypatch.setattr(_kubeadm_state, "KUBELET_CONFIGURATION", str(tmp_path / "config.yaml"))
+    monkeypatch.setattr(_kubeadm_state, "ATTEMPT", str(tmp_path / "kubernetes" / "attempt.json"))
+    yield directory
+    assert sorted(path.name for path in directory.iterdir()) in ([], ["lock"])
+
+
+def test_configuration_is_private_and_does_not_stay(run_directory: Path) -> None:
+    node = Node(run=Commands())
+    with node.locked(timeout=1):
+        path = Path(node.configuration_file(documents=DOCUMENTS))
+        assert run_directory in path.parents
+        assert path.stat().st_mode & 0o777 == 0o600
+        assert path.parent.stat().st_mode & 0o777 == 0o700
+        assert TOKEN in path.read_text()
+    assert not path.parent.exists()
+
+
+def test_configuration_goes_away_with_a_failure() -> None:
+    node = Node(run=Commands())
+    paths = []
+
+    def fail() -> None:
+        with node.locked(timeout=1):
+            paths.append(Path(node.configuration_file(documents=DOCUMENTS)))
+            raise KubeadmError("no")
+
+    with pytest.raises(KubeadmError, match="no"):
+        fail()
+    assert not paths[0].exists()
+
+
+def test_what_a_killed_run_left_goes_away(run_directory: Path) -> None:
+    stale = run_directory / "bramble-kubeadm-stale"
+    stale.mkdir()
+    (stale / "kubeadm.json").write_text(TOKEN)
+    with Node(run=Commands()).locked(timeout=1):
+        assert not stale.exists()
+
+
+def test_configuration_needs_the_lock() -> None:
+    with pytest.raises(RuntimeError, match="while the lock is held"):
+        Node(run=Commands()).configuration_file(documents=DOCUMENTS)
+
+
+def try_lock() -> None:
+    with Node(run=Commands()).locked(timeout=0):
+        pass
+
+
+def test_one_run_at_a_time() -> None:
+    with (
+        Node(run=Commands()).locked(timeout=1),
+        pytest.raises(KubeadmError, match="another run of kubeadm"),
+    ):
+        try_lock()
+    try_lock()
+
+
+def test_a_command_holds_the_lock_after_its_module_was_killed() -> None:
+    children = []
+
+    def run(command: list[str], pass_fds: tuple[int, ...] = (), **_options: Any) -> tuple[int, str, str]:
+        children.append(subprocess.Popen(command, pass_fds=pass_fds, stdin=subprocess.PIPE))
+        return 0, "", ""
+
+    node = Node(run=run)
+    with node.locked(timeout=1):
+        node.run([sys.executable, "-c", "import sys; sys.stdin.read()"])
+    with pytest.raises(KubeadmError, match="another run of kubeadm"):
+        try_lock()
+    children[0].communicate()
+    with Node(run=run).locked(timeout=5):
+        pass
+
+
+def test_an_attempt_is_written_down_before_and_marked_when_it_fails() -> None:
+    attempt = _kubeadm_state.Attempt(action="init", settings="s")
+    seen = []
+
+    def run(command: list[str], **_options: Any) -> tuple[int, str, str]:
+        if command[0] == "kubeadm":
+            seen.append(node.attempt())
+            return 1, "", "error execution phase preflight: [preflight] no\n\t[ERROR Swap]: swap is on\n"
+        return 0, "", ""
+
+    node = Node(run=run)
+    with pytest.raises(KubeadmError, match="Swap: swap is on"):
+        node.kubeadm(["init"], attempt=attempt)
+    assert seen == [attempt]
+    marked = node.attempt()
+    assert marked is not None
+    assert marked.failed
+    assert os.stat(_kubeadm_state.ATTEMPT).st_mode & 0o777 == 0o600
+    node.clear_attempt()
+    node.clear_attempt()
+    assert node.attempt() is None
+
+
+def test_a_run_that_was_killed_has_not_failed() -> None:
+    node = Node(run=Commands(kubeadm=(-9, "", "")))
+    with pytest.raises(KubeadmError, match="ended by signal 9"):
+        node.kubeadm(["join"], attempt=_kubeadm_state.Attempt(action="join", settings="s"))
+    marked = node.attempt()
+    assert marked is not None
+    assert not marked.failed
+
+
+def test_a_failure_does_not_tell_the_token() -> None:
+    node = Node(run=Commands(kubeadm=(1, "", f"error execution phase kubelet-start: {TOKEN} is no good")))
+    with pytest.raises(KubeadmError) as caught:
+        node.kubeadm(["join", "--config=x"])
+    assert TOKEN not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("result", "answers"),
+    [
+        ((0, "{}", ""), (True, True)),
+        ((1, "", 'Error from server (NotFound): configmaps "kubeadm-config" not found'), (True, False)),
+        ((1, "", 'Error from server (Forbidden): configmaps "kubeadm-config" is forbidden'), (True, False)),
+        ((1, "", "The connection to the server 10.0.0.1:6443 was refused"), (False, False)),
+        ((1, "", "Unable to connect to the server: net/http: TLS handshake timeout"), (False, False)),
+    ],
+)
+def test_ask_api(result: tuple[int, str, str], answers: tuple[bool, bool]) -> None:
+    assert Node(run=Commands(kubectl=result)).ask_api() == answers
+
+
+def test_wait_for_api_ends() -> None:
+    begun = time.monotonic()
+    commands = Commands(kubectl=(1, "", "refused"))
+    assert Node(run=commands).wait_for_api(timeout=0) == (False, False)
+    assert time.monotonic() - begun < 1
+    assert len(commands.run) == 1
+
+
+def test_reset_takes_away_the_containers_that_kubeadm_cannot(monkeypatch: pytest.MonkeyPatch) -> None:
+    containers = ["a1", "b2"]
+    run = []
+
+    def play(command: list[str], **_options: Any) -> tuple[int, str, str]:
+        run.append([word for word in command if word not in ("timeout", "30", "--namespace=k8s.io")])
+        if "list" in command:
+            return 0, "\n".join(containers), ""
+        if "containers" in command and "delete" in command:
+            containers.remove(command[-1])
+        return 0, "", ""
+
+    node = Node(run=play)
+    monkeypatch.setattr(node, "has", lambda program: True)
+    node.reset(cri_socket="unix:///run/containerd/containerd.sock")
+    assert run[0] == ["kubeadm", "reset", "--force", "--cri-socket=unix:///run/containerd/containerd.sock"]
+    assert ["ctr", "tasks", "kill", "--signal=SIGKILL", "a1"] in run
+    assert run[-1] == ["systemctl", "restart", "containerd"]
+    assert containers == []
+
+
+def test_containers_that_stay_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_kubeadm_node, "_CONTAINERS_TIMEOUT", 0)
+    node = Node(run=Commands(timeout=(0, "a1\n", "")))
+    monkeypatch.setattr(node, "has", lambda program: True)
+    with pytest.raises(KubeadmError, match="containers a1 cannot be removed"):
+        node.reset(cri_socket="/run/containerd/containerd.sock")
+
+
+def test_docker_removes_its_containers_itself() -> None:
+    commands = Commands()
+    Node(run=commands).reset(cri_socket="/var/run/dockershim.sock")
+    assert commands.run == [["kubeadm", "reset", "--force", "--cri-socket=/var/run/dockershim.sock"]]
+
+
+def test_what_the_user_put_there_survives_an_undo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pki = tmp_path / "pki"
+    pki.mkdir()
+    own = pki / "ca.key"
+    own.write_text("my own")
+    own.chmod(0o600)
+    monkeypatch.setattr(_kubeadm_state, "KUBERNETES_FILES", frozenset({str(tmp_path / "admin.conf")}))
+    monkeypatch.setattr(_kubeadm_state, "ETCD", str(tmp_path / "etcd"))
+    (tmp_path / "admin.conf").write_text("x")
+
+    def play(command: list[str], **_options: Any) -> tuple[int, str, str]:
+        if command[:2] == ["kubeadm", "reset"]:
+            own.unlink()
+        return 0, "", ""
+
+    node = Node(run=play)
+    attempt = _kubeadm_state.Attempt(action="init", settings="s", kept=(str(own),))
+    node.write_attempt(attempt)
+    node.undo(attempt=attempt, cri_socket=None)
+    assert own.read_text() == "my own"
+    assert own.stat().st_mode & 0o777 == 0o600
+    assert not (tmp_path / "admin.conf").exists()
+    assert node.attempt() is None
+
+
+def test_empty_directory(tmp_path: Path) -> None:
+    directory = tmp_path / "d"
+    (directory / "below" / "deeper").mkdir(parents=True)
+    (directory / "below" / "file").write_text("")
+    (directory / ".hidden").write_text("")
+    (directory / "link").symlink_to(tmp_path / "nowhere")
+    assert len(empty_directory(str(directory))) == 3
+    assert list(directory.iterdir()) == []
+    assert empty_directory(str(tmp_path / "none")) == []
+
+
+def test_tail(tmp_path: Path) -> None:
+    log = tmp_path / "0.log"
+    log.write_text("x" * 100_000 + "end")
+    assert len(tail(str(log))) == 16384
+    assert tail(str(log)).endswith("end")
+    assert tail(str(tmp_path / "none")) == ""
+
+
+def test_small_things() -> None:
+    assert phases_argument(phases=[]) == []
+    assert phases_argument(phases=["preflight", "addon/coredns"]) == ["--skip-phases=preflight,addon/coredns"]
+    assert is_busy_name('a Node with name "pi-2" and status "Ready" already exists in the cluster')
+    assert not is_busy_name("a Node with name")

@@ -1,0 +1,72 @@
+# Copyright: bramble.pi contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+from __future__ import annotations
+
+import base64
+from pathlib import Path
+
+import pytest
+from ansible_collections.bramble.pi.plugins.module_utils._kubernetes import kubeconfig as core
+from ansible_collections.bramble.pi.plugins.module_utils._kubernetes.ca_hash import ca_cert_hash
+
+CERTIFICATES = Path(__file__).parents[2] / "fixtures" / "ca_cert"
+OURS, THEIRS = ((CERTIFICATES / f"{name}.crt").read_text() for name in ("rsa", "ecdsa"))
+
+
+def cluster(certificate: str, name: str = "kubernetes", server: str = "https://10.0.0.1:6443") -> str:
+    data = base64.b64encode(certificate.encode()).decode()
+    return f"- cluster:\n    certificate-authority-data: {data}\n    server: {server}\n  name: {name}\n"
+
+
+def kubeconfig(*clusters: str) -> str:
+    """Return a kubeconfig as kubeadm writes it."""
+    return (
+        "apiVersion: v1\nclusters:\n" + "".join(clusters) + "contexts:\n- context:\n    cluster: kubernetes\n"
+        "    user: kubernetes-admin\n  name: kubernetes-admin@kubernetes\n"
+        "current-context: kubernetes-admin@kubernetes\nkind: Config\npreferences: {}\nusers:\n"
+        "- name: kubernetes-admin\n  user:\n    client-certificate-data: LS0t\n    client-key-data: LS0t\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "owner"),
+    [
+        (kubeconfig(cluster(OURS)), core.Owner.OURS),
+        (kubeconfig(cluster(OURS, server="https://elsewhere:6443")), core.Owner.OURS),
+        (kubeconfig(cluster(THEIRS)), core.Owner.FOREIGN),
+        (kubeconfig(cluster(THEIRS), cluster(OURS)), core.Owner.SHARED),
+        (
+            kubeconfig(cluster(OURS), "- cluster:\n    server: http://localhost:8080\n  name: x\n"),
+            core.Owner.SHARED,
+        ),
+        ('{"clusters": []}', core.Owner.FOREIGN),
+        ("", core.Owner.FOREIGN),
+        (kubeconfig(cluster("no certificate")), core.Owner.FOREIGN),
+    ],
+)
+def test_owner(text: str, owner: core.Owner) -> None:
+    assert core.owner(text=text, ca_hash=ca_cert_hash(OURS)) is owner
+
+
+def test_ca_of_the_administrators_kubeconfig() -> None:
+    assert core.admin_ca_hash(kubeconfig(cluster(OURS))) == ca_cert_hash(OURS)
+
+
+@pytest.mark.parametrize(
+    "text", ["", kubeconfig(cluster(OURS), cluster(THEIRS)), kubeconfig(cluster("no certificate"))]
+)
+def test_not_the_kubeconfig_of_one_cluster(text: str) -> None:
+    with pytest.raises(core.KubeconfigError, match="wanted exactly one"):
+        core.admin_ca_hash(text)
+
+
+def test_server_is_put_in_and_nothing_else() -> None:
+    before = kubeconfig(cluster(OURS))
+    after = core.with_server(text=before, server="https://rack.example.org:6443")
+    assert after == kubeconfig(cluster(OURS, server="https://rack.example.org:6443"))
+
+
+def test_server_of_several_clusters_is_not_guessed() -> None:
+    with pytest.raises(core.KubeconfigError, match="2 servers, wanted exactly one"):
+        core.with_server(text=kubeconfig(cluster(OURS), cluster(THEIRS)), server="https://x")

@@ -1,0 +1,187 @@
+# Copyright: bramble.pi contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from ansible_collections.bramble.pi.plugins.module_utils._node import facts as core
+from hypothesis import given
+from hypothesis import strategies as st
+
+FIXTURES = Path(__file__).parents[2] / "fixtures" / "node_facts"
+
+
+def sample(name: str) -> str:
+    return (FIXTURES / name).read_text()
+
+
+@pytest.mark.parametrize(
+    ("name", "has_rpi_issue", "expected"),
+    [
+        ("raspberry-pi-os-bullseye-32", True, ("raspbian", "11", "bullseye", True)),
+        ("raspberry-pi-os-bookworm-32", True, ("raspbian", "12", "bookworm", True)),
+        ("raspberry-pi-os-trixie-32", True, ("raspbian", "13", "trixie", True)),
+        # 64-bit Raspberry Pi OS has Debian's os-release.
+        ("debian-bullseye", True, ("debian", "11", "bullseye", True)),
+        ("debian-bookworm", True, ("debian", "12", "bookworm", True)),
+        ("debian-trixie", True, ("debian", "13", "trixie", True)),
+        ("debian-bookworm", False, ("debian", "12", "bookworm", False)),
+        ("debian-trixie", False, ("debian", "13", "trixie", False)),
+        ("ubuntu-noble", False, ("ubuntu", "24.04", "noble", False)),
+        ("fedora", False, ("fedora", "39", "", False)),
+    ],
+)
+def test_distribution(name: str, has_rpi_issue: bool, expected: tuple[str, str, str, bool]) -> None:
+    found = core.distribution(os_release=sample(f"os-release.{name}"), has_rpi_issue=has_rpi_issue)
+    assert found.pop("name") in sample(f"os-release.{name}")
+    assert tuple(found.values()) == expected
+    assert tuple(found) == ("id", "version", "codename", "raspberry_pi_os")
+
+
+def test_distribution_without_os_release() -> None:
+    assert core.distribution(os_release="", has_rpi_issue=False)["id"] == "linux"
+
+
+@pytest.mark.parametrize(
+    ("model", "raspberry_pi_os", "boot_files", "expected"),
+    [
+        ("Raspberry Pi 4 Model B Rev 1.4\0", False, [], True),
+        (None, True, [], True),
+        (None, False, ["/boot/firmware/cmdline.txt"], True),
+        (None, False, [], False),
+        ("Hardkernel ODROID-N2\0", False, [], False),
+    ],
+)
+def test_pi_firmware(model: str | None, raspberry_pi_os: bool, boot_files: list[str], expected: bool) -> None:
+    assert (
+        core.has_pi_firmware(model=model, raspberry_pi_os=raspberry_pi_os, boot_files=boot_files) == expected
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("none", []),
+        ("zram", ["/dev/zram0"]),
+        ("several", ["/var/swap", "/dev/zram0", "/media/usb disk/swap"]),
+    ],
+)
+def test_active_swaps(name: str, expected: list[str]) -> None:
+    assert core.active_swaps(text=sample(f"swaps.{name}")) == expected
+
+
+def test_no_proc_swaps() -> None:
+    assert core.active_swaps(text="") == []
+
+
+def test_cgroup_v2_counts_where_it_is() -> None:
+    # A kernel without the memory controller of version 1 says nothing of it in /proc/cgroups.
+    found = core.cgroup(
+        v2_controllers="cpuset cpu io memory pids\n", v1_table=sample("cgroups.pi-without-memory")
+    )
+    assert found == {"version": 2, "controllers": ["cpuset", "cpu", "io", "memory", "pids"]}
+
+
+def test_cgroup_v2_without_controllers() -> None:
+    assert core.cgroup(v2_controllers="\n", v1_table="") == {"version": 2, "controllers": []}
+
+
+def test_cgroup_v1() -> None:
+    everything = core.cgroup(v2_controllers=None, v1_table=sample("cgroups.all"))
+    assert everything["version"] == 1
+    assert {"cpuset", "memory"} <= set(everything["controllers"])
+    switched_off = core.cgroup(v2_controllers=None, v1_table=sample("cgroups.pi-without-memory"))
+    assert "cpuset" in switched_off["controllers"]
+    assert "memory" not in switched_off["controllers"]
+
+
+def test_installed_packages() -> None:
+    found = core.installed_packages(text=sample("dpkg-query.trixie-arm64"))
+    assert found["dpkg"] == ("1.22.21", "arm64")
+    assert found["docker.io"][0] == "26.1.5+dfsg1-9+b9"
+    # Neither what was never installed nor what was removed counts.
+    assert "chrony" not in found
+    assert "kubernetes-cni" not in found
+
+
+@pytest.mark.parametrize(
+    ("output", "synchronized", "available", "enabled"),
+    [
+        (sample("timedatectl.synchronized"), True, True, True),
+        (sample("timedatectl.no-service"), False, False, False),
+        ("Failed to connect to bus: No such file or directory\n", False, False, False),
+        ("", False, False, False),
+    ],
+)
+def test_clock(output: str, synchronized: bool, available: bool, enabled: bool) -> None:
+    assert core.clock(timedatectl=output, utc="2026-10-01T12:00:00Z") == {
+        "synchronized": synchronized,
+        "ntp_available": available,
+        "ntp_enabled": enabled,
+        "utc": "2026-10-01T12:00:00Z",
+    }
+
+
+WORKER = {"kubelet.conf", "pki/ca.crt"}
+CONTROL_PLANE = WORKER | {
+    "admin.conf",
+    "controller-manager.conf",
+    "scheduler.conf",
+    "manifests/etcd.yaml",
+    "manifests/kube-apiserver.yaml",
+    "manifests/kube-controller-manager.yaml",
+    "manifests/kube-scheduler.yaml",
+    "pki/ca.key",
+}
+
+
+@pytest.mark.parametrize(
+    ("files", "expected"),
+    [
+        (set(), "absent"),
+        (WORKER, "worker"),
+        (CONTROL_PLANE, "control_plane"),
+        (CONTROL_PLANE | {"super-admin.conf"}, "control_plane"),
+        # etcd may run elsewhere.
+        (CONTROL_PLANE - {"manifests/etcd.yaml"}, "control_plane"),
+        pytest.param({"pki/ca.crt", "pki/ca.key"}, "partial", id="init stopped after the certificates"),
+        pytest.param(CONTROL_PLANE - {"manifests/kube-scheduler.yaml"}, "partial", id="init stopped midway"),
+        pytest.param({"bootstrap-kubelet.conf", "pki/ca.crt"}, "partial", id="join without a kubelet"),
+        pytest.param(WORKER | {"bootstrap-kubelet.conf"}, "partial", id="join killed before it tidied up"),
+        pytest.param({"kubelet.conf"}, "partial", id="no CA"),
+    ],
+)
+def test_kubernetes_state(files: set[str], expected: str) -> None:
+    assert core.kubernetes_state(files=files) == expected
+
+
+@given(st.sets(st.sampled_from(core.KUBERNETES_FILES)))
+def test_complete_states_have_a_kubelet(files: set[str]) -> None:
+    state = core.kubernetes_state(files=files)
+    assert (state == "absent") == (not files)
+    if state in ("worker", "control_plane"):
+        assert files >= WORKER
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (sample("kubelet.conf"), "https://192.168.1.11:6443"),
+        ('    server: "https://[fd00::11]:6443"\n', "https://[fd00::11]:6443"),
+        ("", None),
+    ],
+)
+def test_kubeconfig_server(text: str, expected: str | None) -> None:
+    assert core.kubeconfig_server(text=text) == expected
+
+
+@given(st.text())
+def test_parsers_take_any_text(text: str) -> None:
+    core.distribution(os_release=text, has_rpi_issue=False)
+    core.active_swaps(text=text)
+    core.cgroup(v2_controllers=None, v1_table=text)
+    core.installed_packages(text=text)
+    core.clock(timedatectl=text, utc="")
+    core.kubeconfig_server(text=text)

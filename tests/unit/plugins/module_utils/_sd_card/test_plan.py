@@ -1,0 +1,139 @@
+# Copyright: bramble.pi contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What is to become of a card, and what a seed changes in the boot partition of an image."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ansible_collections.bramble.pi.plugins.module_utils._boot.partition import BootPartitionError, Seed
+from ansible_collections.bramble.pi.plugins.module_utils._common.download import file_sha256
+from ansible_collections.bramble.pi.plugins.module_utils._sd_card import plan as plan
+from ansible_collections.bramble.pi.plugins.module_utils._sd_card.device import BLOCK, aligned_buffer
+from ansible_collections.bramble.pi.plugins.module_utils._sd_card.writer import HEAD
+
+from tests.unit import boot_card
+from tests.unit.loop_card import MEBIBYTE, boot_file, keep_image, make_image
+
+SEED = Seed(id="pi-1-a", node="pi-1", files={"user-data": b"#cloud-config\n"})
+RECEIPT = {"schema": 1, "node": "pi-1", "image": {"sha256": "cd"}, "seed": "pi-1-a"}
+
+
+@pytest.mark.parametrize(
+    ("receipt", "force", "state"),
+    [
+        (RECEIPT, False, "unchanged"),
+        (RECEIPT, True, "written"),
+        (None, False, "written"),
+        ({}, False, "written"),
+        ({**RECEIPT, "seed": "pi-1-b"}, False, "seeded"),
+        ({**RECEIPT, "seed": None}, False, "seeded"),
+        ({**RECEIPT, "node": "pi-2"}, False, "written"),
+        ({**RECEIPT, "image": {"sha256": "ef"}}, False, "written"),
+        ({**RECEIPT, "image": "cd"}, False, "written"),
+        ({**RECEIPT, "schema": 2}, False, "written"),
+    ],
+)
+def test_judges_by_the_receipt(receipt: dict[str, Any] | None, force: bool, state: str) -> None:
+    assert plan.judge(receipt=receipt, sha256="cd", seed=SEED, force=force) == state
+
+
+def test_reads_the_seed_of_the_node(tmp_path: Path) -> None:
+    path = tmp_path / "seed.json"
+    path.write_text(json.dumps({"id": "a", "node": "pi-1", "files": {"user-data": "x"}}))
+    assert plan.read_seed(path=str(path), node="pi-1").files == {"user-data": b"x"}
+    with pytest.raises(plan.CardPlanError, match="is for node 'pi-1', wanted 'pi-2'; correct 'seed'"):
+        plan.read_seed(path=str(path), node="pi-2")
+    path.write_text('{"id": "a", "node": "pi-1", "secret": 1}')
+    with pytest.raises(plan.CardPlanError, match=r"seed\.json: .*secret"):
+        plan.read_seed(path=str(path), node="pi-1")
+
+
+@pytest.fixture(scope="module")
+def prepared(tmp_path_factory: pytest.TempPathFactory) -> plan.Prepared:
+    folder = tmp_path_factory.mktemp("image")
+    raw = make_image(folder / "pi.img", size=20 * MEBIBYTE, data=MEBIBYTE)
+    return plan.prepare_image(path=str(keep_image(raw, folder / "cache")), folder=str(folder / "none"))
+
+
+def seeder(prepared: plan.Prepared, folder: Path) -> plan.BootSeeder:
+    return plan.BootSeeder(
+        path=prepared.boot_path,
+        boot_offset=prepared.boot_offset,
+        folder=str(folder),
+        run=boot_card.run,
+    )
+
+
+def overlaid(prepared: plan.Prepared, boot: plan.SeededBoot, path: Path) -> Path:
+    """Return the boot partition as the card gets it: the image, and over it what the seed changes."""
+    path.write_bytes(Path(prepared.boot_path).read_bytes())
+    with path.open("r+b") as file:
+        for offset, length in [(0, HEAD), *boot.ranges]:
+            buffer = aligned_buffer(length)
+            boot.read(buffer, offset)
+            file.seek(offset)
+            file.write(buffer)
+    return path
+
+
+def test_seeds_change_little_and_do_not_mix(prepared: plan.Prepared, tmp_path: Path) -> None:
+    with contextlib.closing(seeder(prepared, tmp_path)) as boots:
+        one = boots.seed(SEED._replace(files={"user-data": b"one" * 3000, "one": b"1"}))
+        other = boots.seed(SEED._replace(files={"user-data": b"other", "two/three": b"2"}))
+        again = boots.seed(SEED._replace(files={"user-data": b"one" * 3000, "one": b"1"}))
+    for boot in (one, other, again):
+        assert all(offset % BLOCK == 0 and offset >= HEAD for offset, _length in boot.ranges)
+        assert 0 < sum(length for _offset, length in boot.ranges) < 200_000
+    card = overlaid(prepared, one, tmp_path / "one.img")
+    assert boot_file(card, "user-data") == b"one" * 3000
+    assert boot_file(card, "kernel8.img") == boot_file(Path(prepared.boot_path), "kernel8.img")
+    card = overlaid(prepared, other, tmp_path / "other.img")
+    assert boot_file(card, "user-data") == b"other"
+    assert boot_file(card, "two/three") == b"2"
+    listing = boot_card.command("mdir", "-b", "-i", f"{card}@@{boot_card.OFFSET}", "::/")
+    assert b"one" not in listing
+    assert not [path for path in tmp_path.iterdir() if path.name.startswith("tmp")], "the copy is removed"
+
+
+def test_a_seed_that_does_not_fit_spoils_nothing(prepared: plan.Prepared, tmp_path: Path) -> None:
+    with contextlib.closing(seeder(prepared, tmp_path)) as boots:
+        with pytest.raises(BootPartitionError, match="bytes free, wanted"):
+            boots.seed(SEED._replace(files={"user-data": bytes(10 * MEBIBYTE)}))
+        card = overlaid(prepared, boots.seed(SEED), tmp_path / "card.img")
+    assert boot_file(card, "user-data") == b"#cloud-config\n"
+
+
+def test_takes_any_image_and_refuses_what_is_none(tmp_path: Path, prepared: plan.Prepared) -> None:
+    raw = make_image(tmp_path / "pi.img", size=20 * MEBIBYTE, data=MEBIBYTE)
+    found = plan.prepare_image(path=str(raw), folder=str(tmp_path / "cache"))
+    assert found.image_map.sha256 == file_sha256(str(raw))
+    assert (found.name, found.boot_offset) == ("pi.img", boot_card.OFFSET)
+    # What os_image has kept is taken as it is.
+    kept = plan.prepare_image(path=prepared.path, folder=str(tmp_path / "none"))
+    assert kept == prepared
+    assert not (tmp_path / "none").exists()
+    with pytest.raises(plan.CardPlanError, match=r"none\.img cannot be read .*correct 'image'"):
+        plan.prepare_image(path=str(tmp_path / "none.img"), folder=str(tmp_path / "cache"))
+
+
+def test_the_receipt_tells_no_secret() -> None:
+    image = plan.Prepared("/i.zst", plan.ImageMap(5, "cd", ()), "pi.img", "/b", 0)
+    seed = SEED._replace(files={"user-data": b"secret"})
+    receipt = plan.make_receipt(image=image, seed=seed, written="2026-01-31T17:05:09Z", collection="1.2.3")
+    assert receipt == {
+        "schema": 1,
+        "node": "pi-1",
+        "image": {"name": "pi.img", "sha256": "cd", "size": 5},
+        "seed": "pi-1-a",
+        "written": "2026-01-31T17:05:09Z",
+        "collection": "1.2.3",
+    }
+    files = plan.with_receipt(seed=seed, receipt=receipt).files
+    assert json.loads(files["bramble-receipt.json"]) == receipt
+    assert files["user-data"] == b"secret"

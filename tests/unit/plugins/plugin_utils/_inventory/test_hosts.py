@@ -1,0 +1,98 @@
+# Copyright: bramble.pi contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from ansible_collections.bramble.pi.plugins.filter.node_problems import node_problems
+from ansible_collections.bramble.pi.plugins.plugin_utils._inventory import hosts as _os_prep
+
+GROUPS = {
+    "all": ["pi-1", "pi-2", "pi-3", "nas"],
+    "control_plane": ["pi-1"],
+    "workers": ["pi-2", "pi-3"],
+    "nat_headnode": ["pi-1"],
+}
+
+
+def test_rack_hosts_by_inventory_alone() -> None:
+    hostvars: dict[str, dict[str, Any]] = {
+        "pi-1": {"ansible_host": "192.168.1.11"},
+        "pi-2": {"ansible_host": "203.0.113.5", "os_prep_address": "192.168.1.12"},
+        "pi-3": {"ansible_host": "192.168.1.13", "os_prep_hostname": "kitchen"},
+        "nas": {"ansible_host": "192.168.1.2"},
+    }
+    assert _os_prep.rack_hosts(hostvars=hostvars, groups=GROUPS) == [
+        {"address": "192.168.1.11", "names": ["pi-1"]},
+        {"address": "192.168.1.12", "names": ["pi-2"]},
+        {"address": "192.168.1.13", "names": ["kitchen", "pi-3"]},
+    ]
+
+
+def test_rack_hosts_named_by_their_addresses() -> None:
+    entries = _os_prep.rack_hosts(hostvars={"192.168.1.11": {}}, groups={"workers": ["192.168.1.11"]})
+    assert entries == [{"address": "192.168.1.11", "names": ["192.168.1.11"]}]
+
+
+def facts(**changed: Any) -> dict[str, Any]:
+    return {
+        "distribution": {"id": "debian", "name": "Debian GNU/Linux 12 (bookworm)"},
+        "architecture": "arm64",
+        "hostname": "raspberrypi",
+        "machine_id": "2f2d0b1d8d4e4c5e9a4c1c1c7d1f3b55",
+        "kubernetes": {"state": "absent"},
+        **changed,
+    }
+
+
+@pytest.mark.parametrize(
+    ("changed", "parts"),
+    [
+        ({}, []),
+        (
+            {"distribution": {"id": "fedora", "name": "Fedora Linux 39"}},
+            ["Fedora Linux 39", "Raspberry Pi OS, Debian or Ubuntu", "pi-1"],
+        ),
+        ({"architecture": "armhf"}, ["armhf", "arm64 or amd64", "pi-1"]),
+        ({"kubernetes": {"state": "partial"}}, []),
+        (
+            {"kubernetes": {"state": "worker"}},
+            ["raspberrypi", "would become pi-1", "set os_prep_hostname to raspberrypi"],
+        ),
+        ({"kubernetes": {"state": "worker"}, "hostname": "pi-1"}, []),
+    ],
+)
+def test_node_problems(changed: dict[str, Any], parts: list[str]) -> None:
+    problems = _os_prep.node_problems(host="pi-1", hostname="pi-1", facts=facts(**changed), machine_ids={})
+    assert len(problems) == (1 if parts else 0)
+    for part in parts:
+        assert part in problems[0]
+
+
+def test_same_machine_id_is_named_on_both() -> None:
+    hostvars: dict[str, dict[str, Any]] = {
+        "pi-1": {"ansible_facts": {"bramble": facts(machine_id="aa", hostname="pi")}},
+        "pi-2": {"ansible_facts": {"bramble": facts(machine_id="bb", hostname="pi")}},
+        "pi-3": {"ansible_facts": {"bramble": facts(machine_id="aa", hostname="pi")}},
+        # Not reachable, and not asked yet.
+        "pi-4": {"ansible_facts": {}},
+        "pi-5": {},
+    }
+    for host in ("pi-1", "pi-3"):
+        problems = node_problems(hostvars, host, "pi", list(hostvars))
+        assert len(problems) == 1
+        for part in ("machine-id aa", "pi-1 and pi-3", "systemd-machine-id-setup"):
+            assert part in problems[0]
+    assert node_problems(hostvars, "pi-2", "pi", list(hostvars)) == []
+    # A host alone in the play has nothing to be compared with.
+    assert node_problems(hostvars, "pi-1", "pi", ["pi-1"]) == []
+
+
+def test_missing_machine_ids_are_not_the_same() -> None:
+    machine_ids = {"pi-1": "", "pi-2": ""}
+    problems = _os_prep.node_problems(
+        host="pi-1", hostname="pi-1", facts=facts(machine_id=""), machine_ids=machine_ids
+    )
+    assert problems == []
