@@ -10,7 +10,7 @@ from typing import Any
 from ansible.module_utils.parsing.convert_bool import boolean
 from ansible.plugins.action import ActionBase
 from ansible_collections.bramble.pi.plugins.module_utils._ssh.keys import fingerprint, parse_key
-from ansible_collections.bramble.pi.plugins.plugin_utils._inventory import ssh as _ssh
+from ansible_collections.bramble.pi.plugins.plugin_utils._inventory import ssh
 
 
 class ActionModule(ActionBase):
@@ -23,7 +23,7 @@ class ActionModule(ActionBase):
         result: dict[str, Any] = super().run(tmp, task_vars)
         arguments = self._task.args
         if boolean(arguments.get("exclusive", False)) and self._is_own(arguments.get("user")):
-            login = _ssh.log_in(self._connection, "true")
+            login = ssh.log_in(self._connection, "true")
             keys = [key for line in arguments.get("keys", []) if (key := parse_key(str(line)))]
             if login.fingerprint and login.fingerprint not in [fingerprint(key.blob) for key in keys]:
                 return {

@@ -16,7 +16,7 @@ from typing import Any
 from ansible.errors import AnsibleConnectionFailure
 from ansible.plugins.action import ActionBase
 from ansible_collections.bramble.pi.plugins.module_utils._ssh.known_hosts import known_name
-from ansible_collections.bramble.pi.plugins.plugin_utils._inventory import ssh as _ssh
+from ansible_collections.bramble.pi.plugins.plugin_utils._inventory import ssh
 
 _POLL = 1.0
 # How long the node may take to put everything back: the commands of a manager have time limits of their own.
@@ -102,7 +102,7 @@ class ActionModule(ActionBase):
 
     def _known_as(self) -> str:
         """Return the name by which the node's host key is known."""
-        settings = _ssh.settings(self._connection)
+        settings = ssh.settings(self._connection)
         alias = settings.get("hostkeyalias", "none")
         if alias != "none":
             return alias
@@ -112,13 +112,13 @@ class ActionModule(ActionBase):
 
     def _make_known(self, known_as: str, address: str, result: dict[str, Any]) -> None:
         """Enter the new address where the node's key is known, as the node has just shown that key there."""
-        port = _ssh.settings(self._connection).get("port", "22")
+        port = ssh.settings(self._connection).get("port", "22")
         name = known_name(host=address, port=int(port))
-        for file in shlex.split(_ssh.settings(self._connection).get("userknownhostsfile", "")):
+        for file in shlex.split(ssh.settings(self._connection).get("userknownhostsfile", "")):
             path = Path(file).expanduser()
-            if not path.is_file() or _ssh.known_keys(path, name):
+            if not path.is_file() or ssh.known_keys(path, name):
                 continue
-            keys = _ssh.known_keys(path, known_as)
+            keys = ssh.known_keys(path, known_as)
             try:
                 with path.open("a", encoding="utf-8") as known_hosts:
                     known_hosts.writelines(f"{name} {key}\n" for key in keys)

@@ -28,7 +28,7 @@ from ansible_collections.bramble.pi.plugins.module_utils._common.files import (
     read_text,
     write_text,
 )
-from ansible_collections.bramble.pi.plugins.plugin_utils._remote_access import kubeconfig as core
+from ansible_collections.bramble.pi.plugins.plugin_utils._remote_access import kubeconfig
 
 _POLL = 2.0
 _CONNECT_TIMEOUT = 5.0
@@ -63,17 +63,17 @@ class ActionModule(ActionBase):
             name: str(value) if isinstance(value, str) else value for name, value in arguments.items()
         }
         arguments = self._arguments
-        self._names = core.Names(arguments["cluster"], arguments["context"], arguments["user"])
+        self._names = kubeconfig.Names(arguments["cluster"], arguments["context"], arguments["user"])
         dest = arguments["dest"]
         try:
-            core.require_library()
-            before = core.load(read_text(dest) or "")
+            kubeconfig.require_library()
+            before = kubeconfig.load(read_text(dest) or "")
             if arguments["state"] == "absent":
-                after = core.without(before, names=self._names)
+                after = kubeconfig.without(before, names=self._names)
             else:
                 after = self._with_cluster(before)
             return {**result, **self._written(dest, before, after)}
-        except (core.RemoteKubeconfigError, OSError) as error:
+        except (kubeconfig.RemoteKubeconfigError, OSError) as error:
             return {**result, "failed": True, "msg": f"{dest}: {error}"}
 
     def _with_cluster(self, before: dict[str, Any]) -> dict[str, Any]:
@@ -84,26 +84,28 @@ class ActionModule(ActionBase):
             return {**before, "clusters": [{"name": self._names.cluster}]}
         server = self._arguments["server"]
         common_name = self._arguments["common_name"]
-        core.require_room(before, names=self._names, server=server, ca=ca)
+        kubeconfig.require_room(before, names=self._names, server=server, ca=ca)
         until = datetime.datetime.now(datetime.timezone.utc) + datetime.timedelta(
             days=self._arguments["renew_days"]
         )
-        credentials = core.usable(before, names=self._names, ca=ca, common_name=common_name, until=until)
+        credentials = kubeconfig.usable(
+            before, names=self._names, ca=ca, common_name=common_name, until=until
+        )
         if credentials is None and self._task.check_mode:
-            credentials = core.Credentials("", "")
+            credentials = kubeconfig.Credentials("", "")
         elif credentials is None:
-            key, csr = core.request(common_name=common_name)
-            credentials = core.Credentials(self._signed(csr), key)
+            key, csr = kubeconfig.request(common_name=common_name)
+            credentials = kubeconfig.Credentials(self._signed(csr), key)
         if not self._task.check_mode:
             self._prove(server, ca, credentials)
-        return core.merged(before, names=self._names, server=server, ca=ca, credentials=credentials)
+        return kubeconfig.merged(before, names=self._names, server=server, ca=ca, credentials=credentials)
 
     def _ca(self) -> str:
         answer = self._execute_module(
             "ansible.legacy.slurp", {"src": "/etc/kubernetes/pki/ca.crt"}, task_vars=self._variables
         )
         if answer.get("failed") and not self._task.check_mode:
-            raise core.RemoteKubeconfigError(
+            raise kubeconfig.RemoteKubeconfigError(
                 f"the certificate of the cluster's authority cannot be read: {answer.get('msg')}; wanted is "
                 "a control plane: run site.yml before"
             )
@@ -114,7 +116,7 @@ class ActionModule(ActionBase):
         given: dict[str, Any] = {"argv": command, "stdin": data} if data else {"argv": command}
         answer = self._execute_module("ansible.legacy.command", given, task_vars=self._variables)
         if answer.get("rc") != 0:
-            raise core.RemoteKubeconfigError(
+            raise kubeconfig.RemoteKubeconfigError(
                 f"{' '.join(command)} failed: {answer.get('stderr') or answer.get('msg')}"
             )
         return str(answer["stdout"])
@@ -122,7 +124,7 @@ class ActionModule(ActionBase):
     def _signed(self, csr: str) -> str:
         """Have the cluster sign, and return the certificate."""
         name = f"bramble-{secrets.token_hex(8)}"
-        wanted = core.signing_request(name=name, csr=csr)
+        wanted = kubeconfig.signing_request(name=name, csr=csr)
         self._kubectl("create", "--filename=-", data=json.dumps(wanted))
         try:
             self._kubectl("certificate", "approve", name)
@@ -136,12 +138,12 @@ class ActionModule(ActionBase):
                 time.sleep(_POLL)
         finally:
             self._kubectl("delete", "certificatesigningrequest", name)
-        raise core.RemoteKubeconfigError(
+        raise kubeconfig.RemoteKubeconfigError(
             f"the cluster did not sign the certificate within {_SIGNING_TIMEOUT:.0f} s; wanted is a "
             "kube-controller-manager that runs and has the key of the cluster's authority: see doctor.yml"
         )
 
-    def _prove(self, server: str, ca: str, credentials: core.Credentials) -> None:
+    def _prove(self, server: str, ca: str, credentials: kubeconfig.Credentials) -> None:
         """Ask the API server from here, as kubectl will."""
         context = ssl.create_default_context(cadata=ca)
         # The library reads them from files only.
@@ -169,7 +171,7 @@ class ActionModule(ActionBase):
             if time.monotonic() > deadline:
                 break
             time.sleep(_POLL)
-        raise core.RemoteKubeconfigError(
+        raise kubeconfig.RemoteKubeconfigError(
             f"the API server cannot be used at {server} from here, tried for {self._arguments['timeout']} s: "
             f"{problem}. Wanted is an address that this machine reaches: set remote_access_address, and look "
             "for a firewall between. The kubeconfig was left as it was"
@@ -186,7 +188,7 @@ class ActionModule(ActionBase):
             path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             if path.exists():
                 write_text(result["backup_file"], path.read_text(encoding="utf-8"), mode=0o600)
-            write_text(dest, core.dump(after), mode=0o600)
+            write_text(dest, kubeconfig.dump(after), mode=0o600)
             # There is a private key in it now, whatever there was before.
             path.chmod(0o600)
         return result

@@ -10,7 +10,7 @@ from typing import Any
 
 from ansible.errors import AnsibleConnectionFailure
 from ansible.plugins.action import ActionBase
-from ansible_collections.bramble.pi.plugins.plugin_utils._inventory import ssh as _ssh
+from ansible_collections.bramble.pi.plugins.plugin_utils._inventory import ssh
 
 # sshd is away for a moment while it reads its configuration; newer ones shut out who fails often.
 _PAUSES = (0.5, 1.5, 3.0)
@@ -72,13 +72,13 @@ class ActionModule(ActionBase):
 
     def _problem(self, boot_id: str, offered: bool = False) -> str:
         """Log in by a key alone; say what is wrong, also that passwords are offered to others."""
-        login = _ssh.log_in(self._connection, _ASK)
+        login = ssh.log_in(self._connection, _ASK)
         if login.problem:
             return f"A fresh connection by key alone failed: {login.problem}"
         if login.output.strip() != boot_id:
             return "A fresh connection came to another node than Ansible's own"
         if offered:
-            methods = _ssh.offered(self._connection)
+            methods = ssh.offered(self._connection)
             if methods is None:
                 return "sshd could not be asked what it offers"
             wrong = {"password", "keyboard-interactive", "none"}.intersection(methods)

@@ -9,7 +9,9 @@ from collections.abc import Sequence
 from typing import Any, Callable
 
 from ansible.errors import AnsibleFilterError
-from ansible_collections.bramble.pi.plugins.plugin_utils._remote_access import accepted_hosts as core
+from ansible_collections.bramble.pi.plugins.plugin_utils._remote_access import (
+    accepted_hosts as remote_access_accepted_hosts,
+)
 
 DOCUMENTATION = r"""
 name: accepted_hosts
@@ -44,8 +46,8 @@ _value:
 def accepted_hosts(networks: Sequence[str]) -> str:
     """Make the expression."""
     try:
-        return core.accepted_hosts(networks)
-    except core.AcceptedHostsError as error:
+        return remote_access_accepted_hosts.accepted_hosts(networks)
+    except remote_access_accepted_hosts.AcceptedHostsError as error:
         raise AnsibleFilterError(f"remote_access_proxy_networks: {error}") from error
 
 

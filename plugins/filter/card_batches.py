@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Callable
 
-from ansible_collections.bramble.pi.plugins.plugin_utils._cards import rack as _cards
+from ansible_collections.bramble.pi.plugins.plugin_utils._cards import rack
 
 DOCUMENTATION = r"""
 name: card_batches
@@ -65,7 +65,7 @@ def card_batches(
     hostvars: Any, nodes: Sequence[str], images: Mapping[str, Any], cards_dir: str, device: str = ""
 ) -> list[dict[str, Any]]:
     """Group the cards."""
-    return _cards.batches(hostvars=hostvars, nodes=nodes, images=images, cards_dir=cards_dir, device=device)
+    return rack.batches(hostvars=hostvars, nodes=nodes, images=images, cards_dir=cards_dir, device=device)
 
 
 class FilterModule:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Callable
 
-from ansible_collections.bramble.pi.plugins.plugin_utils._cards import rack as _cards
+from ansible_collections.bramble.pi.plugins.plugin_utils._cards import rack
 
 DOCUMENTATION = r"""
 name: card_names
@@ -47,7 +47,7 @@ _value:
 
 def card_names(rows: Sequence[Mapping[str, Any]], hostvars: Any) -> list[list[str]]:
     """List the names."""
-    return _cards.names(rows=rows, hostvars=hostvars)
+    return rack.names(rows=rows, hostvars=hostvars)
 
 
 class FilterModule:

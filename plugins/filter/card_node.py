@@ -9,7 +9,7 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any, Callable
 
-from ansible_collections.bramble.pi.plugins.plugin_utils._cards import node as _card_node
+from ansible_collections.bramble.pi.plugins.plugin_utils._cards import node as cards_node
 
 DOCUMENTATION = r"""
 name: card_node
@@ -41,7 +41,7 @@ _value:
 
 def card_node(values: Mapping[str, Any]) -> dict[str, Any]:
     """Read the inputs."""
-    node = dataclasses.asdict(_card_node.card_node(values))
+    node = dataclasses.asdict(cards_node.card_node(values))
     return {key: list(value) if isinstance(value, tuple) else value for key, value in node.items()}
 
 

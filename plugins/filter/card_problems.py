@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Callable
 
-from ansible_collections.bramble.pi.plugins.plugin_utils._cards import rack as _cards
+from ansible_collections.bramble.pi.plugins.plugin_utils._cards import rack
 
 DOCUMENTATION = r"""
 name: card_problems
@@ -58,7 +58,7 @@ def card_problems(
     hostvars: Any, nodes: Sequence[str], images: Mapping[str, Any] | None = None, cards_dir: str = ""
 ) -> list[str]:
     """List the problems."""
-    return _cards.problems(hostvars=hostvars, nodes=nodes, images=images, cards_dir=cards_dir)
+    return rack.problems(hostvars=hostvars, nodes=nodes, images=images, cards_dir=cards_dir)
 
 
 class FilterModule:

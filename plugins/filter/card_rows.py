@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Callable
 
-from ansible_collections.bramble.pi.plugins.plugin_utils._cards import rack as _cards
+from ansible_collections.bramble.pi.plugins.plugin_utils._cards import rack
 
 DOCUMENTATION = r"""
 name: card_rows
@@ -43,7 +43,7 @@ _value:
 
 def card_rows(results: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """List the cards."""
-    return _cards.rows(results=results)
+    return rack.rows(results=results)
 
 
 class FilterModule:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Callable
 
-from ansible_collections.bramble.pi.plugins.plugin_utils._cards import rack as _cards
+from ansible_collections.bramble.pi.plugins.plugin_utils._cards import rack
 
 DOCUMENTATION = r"""
 name: card_seed
@@ -60,7 +60,7 @@ _value:
 
 def card_seed(values: Mapping[str, Any], image: Mapping[str, Any], cards_dir: str) -> dict[str, Any]:
     """Build the seed."""
-    return _cards.seed(values=values, image=image, cards_dir=cards_dir)
+    return rack.seed(values=values, image=image, cards_dir=cards_dir)
 
 
 class FilterModule:

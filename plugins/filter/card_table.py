@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Callable
 
-from ansible_collections.bramble.pi.plugins.plugin_utils._cards import rack as _cards
+from ansible_collections.bramble.pi.plugins.plugin_utils._cards import rack
 
 DOCUMENTATION = r"""
 name: card_table
@@ -56,7 +56,7 @@ def card_table(
     rows: Sequence[Mapping[str, Any]], nodes: Sequence[str], check_mode: bool = False
 ) -> list[str]:
     """Make the table."""
-    return _cards.table(rows=rows, nodes=nodes, check_mode=check_mode)
+    return rack.table(rows=rows, nodes=nodes, check_mode=check_mode)
 
 
 class FilterModule:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any, Callable
 
 from ansible.errors import AnsibleFilterError
-from ansible_collections.bramble.pi.plugins.plugin_utils._remote_access import kubeconfig as core
+from ansible_collections.bramble.pi.plugins.plugin_utils._remote_access import kubeconfig
 
 DOCUMENTATION = r"""
 name: certificate_names
@@ -42,8 +42,8 @@ _value:
 def certificate_names(pem: str) -> list[str]:
     """Read the names."""
     try:
-        return core.certificate_names(pem)
-    except core.RemoteKubeconfigError as error:
+        return kubeconfig.certificate_names(pem)
+    except kubeconfig.RemoteKubeconfigError as error:
         raise AnsibleFilterError(str(error)) from error
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any, Callable
 
 from ansible.errors import AnsibleFilterError
-from ansible_collections.bramble.pi.plugins.module_utils._kubernetes import compatibility as _compatibility
+from ansible_collections.bramble.pi.plugins.module_utils._kubernetes import compatibility
 
 DOCUMENTATION = r"""
 name: cri_socket
@@ -47,8 +47,8 @@ _value:
 def cri_socket(version: object, runtime: str = "auto") -> str:
     """Find the socket."""
     try:
-        return _compatibility.cri_socket(version=_compatibility.parse_version(version), runtime=runtime)
-    except _compatibility.CompatibilityError as error:
+        return compatibility.cri_socket(version=compatibility.parse_version(version), runtime=runtime)
+    except compatibility.CompatibilityError as error:
         raise AnsibleFilterError(str(error)) from error
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Callable
 
 from ansible_collections.bramble.pi.plugins.plugin_utils._inventory.hosts import RACK_GROUPS
-from ansible_collections.bramble.pi.plugins.plugin_utils._report import report as _doctor
+from ansible_collections.bramble.pi.plugins.plugin_utils._report import report as report_report
 
 DOCUMENTATION = r"""
 name: doctor_report
@@ -103,7 +103,7 @@ def _receipts(*, folder: str, hosts: Sequence[str]) -> dict[str, dict[str, Any]]
 def _role(host: str, groups: Mapping[str, Sequence[str]]) -> str:
     if host in groups.get("control_plane", ()):
         return "control plane"
-    return "worker" if host in groups.get("workers", ()) else _doctor.HEAD
+    return "worker" if host in groups.get("workers", ()) else report_report.HEAD
 
 
 def doctor_report(
@@ -118,7 +118,7 @@ def doctor_report(
     """Make the report."""
     rack = [host for group in RACK_GROUPS for host in groups.get(group, ())]
     ordered = [host for host in dict.fromkeys([*rack, *hosts]) if host in hosts]
-    report = _doctor.judge(
+    report = report_report.judge(
         results={host: hostvars[host].get("__doctor_seen", {}) for host in ordered},
         roles={host: _role(host, groups) for host in ordered},
         addresses={host: str(hostvars[host].get("ansible_host", host)) for host in ordered},
@@ -127,8 +127,8 @@ def doctor_report(
     )
     return {
         **report,
-        "failing": _doctor.failing(counts=report["counts"], fail_on=fail_on),
-        "table": _doctor.table(report=report),
+        "failing": report_report.failing(counts=report["counts"], fail_on=fail_on),
+        "table": report_report.table(report=report),
     }
 
 

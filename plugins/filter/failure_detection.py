@@ -8,7 +8,9 @@ from __future__ import annotations
 from typing import Any, Callable
 
 from ansible.errors import AnsibleFilterError
-from ansible_collections.bramble.pi.plugins.module_utils._kubernetes import failure_detection as core
+from ansible_collections.bramble.pi.plugins.module_utils._kubernetes import (
+    failure_detection as kubernetes_failure_detection,
+)
 
 DOCUMENTATION = r"""
 name: failure_detection
@@ -50,12 +52,12 @@ _value:
 def failure_detection(value: Any) -> dict[str, Any]:
     """Read the setting."""
     try:
-        detection = core.parse(value)
-    except core.FailureDetectionError as error:
+        detection = kubernetes_failure_detection.parse(value)
+    except kubernetes_failure_detection.FailureDetectionError as error:
         raise AnsibleFilterError(str(error)) from error
     return {
-        "cluster_configuration": core.in_cluster_configuration({}, detection),
-        "kubelet_configuration": core.in_kubelet_configuration({}, detection),
+        "cluster_configuration": kubernetes_failure_detection.in_cluster_configuration({}, detection),
+        "kubelet_configuration": kubernetes_failure_detection.in_kubelet_configuration({}, detection),
     }
 
 

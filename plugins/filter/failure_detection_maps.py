@@ -10,7 +10,7 @@ from typing import Any, Callable
 
 import yaml
 from ansible.errors import AnsibleFilterError
-from ansible_collections.bramble.pi.plugins.module_utils._kubernetes import failure_detection as core
+from ansible_collections.bramble.pi.plugins.module_utils._kubernetes import failure_detection
 
 DOCUMENTATION = r"""
 name: failure_detection_maps
@@ -53,16 +53,16 @@ _value:
 
 # Up to 1.23 there was one for each version: kubelet-config-1.20.
 _PARTS = (
-    (re.compile(r"kubeadm-config"), "ClusterConfiguration", core.in_cluster_configuration),
-    (re.compile(r"kubelet-config(-1\.\d+)?"), "kubelet", core.in_kubelet_configuration),
+    (re.compile(r"kubeadm-config"), "ClusterConfiguration", failure_detection.in_cluster_configuration),
+    (re.compile(r"kubelet-config(-1\.\d+)?"), "kubelet", failure_detection.in_kubelet_configuration),
 )
 
 
 def failure_detection_maps(config_maps: list[dict[str, Any]], detection: Any) -> list[dict[str, Any]]:
     """Return what has to be changed in kubeadm's ConfigMaps."""
     try:
-        wanted = core.parse(detection)
-    except core.FailureDetectionError as error:
+        wanted = failure_detection.parse(detection)
+    except failure_detection.FailureDetectionError as error:
         raise AnsibleFilterError(str(error)) from error
     changed = []
     for config_map in config_maps:

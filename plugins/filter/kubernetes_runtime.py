@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any, Callable
 
 from ansible.errors import AnsibleFilterError
-from ansible_collections.bramble.pi.plugins.module_utils._kubernetes import compatibility as _compatibility
+from ansible_collections.bramble.pi.plugins.module_utils._kubernetes import compatibility
 
 DOCUMENTATION = r"""
 name: kubernetes_runtime
@@ -47,10 +47,8 @@ _value:
 def kubernetes_runtime(version: object, runtime: str = "auto") -> str:
     """Choose or check the runtime."""
     try:
-        return _compatibility.kubernetes_runtime(
-            version=_compatibility.parse_version(version), runtime=runtime
-        )
-    except _compatibility.CompatibilityError as error:
+        return compatibility.kubernetes_runtime(version=compatibility.parse_version(version), runtime=runtime)
+    except compatibility.CompatibilityError as error:
         raise AnsibleFilterError(str(error)) from error
 
 

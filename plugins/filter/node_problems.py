@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any, Callable
 
-from ansible_collections.bramble.pi.plugins.plugin_utils._inventory import hosts as _os_prep
+from ansible_collections.bramble.pi.plugins.plugin_utils._inventory import hosts
 
 DOCUMENTATION = r"""
 name: node_problems
@@ -59,7 +59,7 @@ _value:
 def node_problems(hostvars: Any, host: str, hostname: str, play_hosts: list[str]) -> list[str]:
     """List what is in the way of a host."""
     facts = {name: hostvars[name].get("ansible_facts", {}).get("bramble") for name in {host, *play_hosts}}
-    return _os_prep.node_problems(
+    return hosts.node_problems(
         host=host,
         hostname=hostname,
         facts=facts[host],

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any, Callable
 
 from ansible.errors import AnsibleFilterError
-from ansible_collections.bramble.pi.plugins.plugin_utils._inventory import addresses as _network
+from ansible_collections.bramble.pi.plugins.plugin_utils._inventory import addresses
 
 DOCUMENTATION = r"""
 name: nth_address
@@ -47,10 +47,10 @@ _value:
 
 def nth_address(cidr: str, n: int) -> str:
     """Take the n-th address."""
-    if not _network.HAS_NETADDR:
+    if not addresses.HAS_NETADDR:
         raise AnsibleFilterError("netaddr is missing on the controller: run pip install -r requirements.txt")
     try:
-        return _network.nth_address(cidr=cidr, n=n)
+        return addresses.nth_address(cidr=cidr, n=n)
     except ValueError as error:
         raise AnsibleFilterError(str(error)) from error
 

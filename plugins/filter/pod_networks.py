@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any, Callable
 
 from ansible.errors import AnsibleFilterError
-from ansible_collections.bramble.pi.plugins.module_utils._kubernetes import pod_routes as _pod_network
+from ansible_collections.bramble.pi.plugins.module_utils._kubernetes import pod_routes
 
 DOCUMENTATION = r"""
 name: pod_networks
@@ -43,8 +43,8 @@ _value:
 def pod_networks(table: str) -> list[dict[str, str]]:
     """Read the table."""
     try:
-        return _pod_network.parse_table(str(table))
-    except _pod_network.PodNetworkError as error:
+        return pod_routes.parse_table(str(table))
+    except pod_routes.PodNetworkError as error:
         raise AnsibleFilterError(str(error)) from error
 
 

@@ -13,7 +13,7 @@ from typing import Any, Callable
 
 import yaml
 from ansible.utils.display import Display
-from ansible_collections.bramble.pi.plugins.plugin_utils._preflight import check as _preflight
+from ansible_collections.bramble.pi.plugins.plugin_utils._preflight import check
 from jinja2.exceptions import UndefinedError
 from jinja2.runtime import Undefined
 
@@ -94,7 +94,7 @@ def _evaluated(value: Any) -> Any:
 
 def _variables(hostvars: Mapping[str, Any], judged: Collection[str]) -> dict[str, Any]:
     # Only what is judged is evaluated: other variables may ask a vault, or a person.
-    variables = dict.fromkeys(hostvars, _preflight.UNKNOWN)
+    variables = dict.fromkeys(hostvars, check.UNKNOWN)
     for name in judged:
         if name in hostvars:
             try:
@@ -131,10 +131,8 @@ def preflight_problems(
     specs = _role_options()
     judged = CONNECTION.union(*specs.values())
     hosts = {host: _variables(hostvars[host], judged) for host in hostvars}
-    rack = _preflight.Rack(groups=groups, hosts=hosts, specs=specs, files=_named_files(hosts))
-    problems, warnings = _preflight.judge(
-        rack=rack, node_network=node_network, known_variables=known_variables
-    )
+    rack = check.Rack(groups=groups, hosts=hosts, specs=specs, files=_named_files(hosts))
+    problems, warnings = check.judge(rack=rack, node_network=node_network, known_variables=known_variables)
     for warning in warnings:
         Display().warning(warning)
     return problems

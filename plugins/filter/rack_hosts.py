@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any, Callable
 
-from ansible_collections.bramble.pi.plugins.plugin_utils._inventory import hosts as _os_prep
+from ansible_collections.bramble.pi.plugins.plugin_utils._inventory import hosts
 
 DOCUMENTATION = r"""
 name: rack_hosts
@@ -50,7 +50,7 @@ _value:
 
 def rack_hosts(hostvars: Any, groups: Any) -> list[dict[str, Any]]:
     """List the hosts of the rack."""
-    return _os_prep.rack_hosts(hostvars=hostvars, groups=groups)
+    return hosts.rack_hosts(hostvars=hostvars, groups=groups)
 
 
 class FilterModule:

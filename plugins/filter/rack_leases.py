@@ -10,8 +10,7 @@ from typing import Any, Callable
 
 from ansible.errors import AnsibleFilterError
 from ansible_collections.bramble.pi.plugins.module_utils._rack.bootptab import Entry
-from ansible_collections.bramble.pi.plugins.plugin_utils._inventory import addresses as _network
-from ansible_collections.bramble.pi.plugins.plugin_utils._inventory import leases as _leases
+from ansible_collections.bramble.pi.plugins.plugin_utils._inventory import addresses, leases
 
 DOCUMENTATION = r"""
 name: rack_leases
@@ -63,10 +62,10 @@ def rack_leases(
     bootptab: Sequence[Mapping[str, Any]] = (),
 ) -> list[dict[str, Any]]:
     """List who gets which address."""
-    if not _network.HAS_NETADDR:
+    if not addresses.HAS_NETADDR:
         raise AnsibleFilterError("netaddr is missing on the controller: run pip install -r requirements.txt")
-    hosts, problems = _leases.merge(
-        hosts=_leases.inventory_hosts(hostvars=hostvars, groups=groups),
+    hosts, problems = leases.merge(
+        hosts=leases.inventory_hosts(hostvars=hostvars, groups=groups),
         bootptab=[Entry(**entry) for entry in bootptab],
     )
     if problems:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any, Callable
 
 from ansible.errors import AnsibleFilterError
-from ansible_collections.bramble.pi.plugins.plugin_utils._inventory import addresses as _network
+from ansible_collections.bramble.pi.plugins.plugin_utils._inventory import addresses
 
 DOCUMENTATION = r"""
 name: reverse_zones
@@ -44,10 +44,10 @@ _value:
 
 def reverse_zones(network: str) -> list[str]:
     """Name the zones of reverse look-ups of a network."""
-    if not _network.HAS_NETADDR:
+    if not addresses.HAS_NETADDR:
         raise AnsibleFilterError("netaddr is missing on the controller: run pip install -r requirements.txt")
     try:
-        return _network.reverse_zones(network=network)
+        return addresses.reverse_zones(network=network)
     except ValueError as error:
         raise AnsibleFilterError(str(error)) from error
 

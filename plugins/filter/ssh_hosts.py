@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any, Callable
 
-from ansible_collections.bramble.pi.plugins.plugin_utils._inventory import ssh as _ssh
+from ansible_collections.bramble.pi.plugins.plugin_utils._inventory import ssh
 
 DOCUMENTATION = r"""
 name: ssh_hosts
@@ -52,7 +52,7 @@ _value:
 
 def ssh_hosts(hostvars: Any, groups: Any) -> list[dict[str, Any]]:
     """List the hosts."""
-    return _ssh.rack_hosts(hostvars=hostvars, groups=groups)
+    return ssh.rack_hosts(hostvars=hostvars, groups=groups)
 
 
 class FilterModule:

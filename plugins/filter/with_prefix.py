@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any, Callable
 
 from ansible.errors import AnsibleFilterError
-from ansible_collections.bramble.pi.plugins.plugin_utils._inventory import addresses as _network
+from ansible_collections.bramble.pi.plugins.plugin_utils._inventory import addresses
 
 DOCUMENTATION = r"""
 name: with_prefix
@@ -47,10 +47,10 @@ _value:
 
 def with_prefix(address: str, network: str) -> str:
     """Write an address with the prefix of its network."""
-    if not _network.HAS_NETADDR:
+    if not addresses.HAS_NETADDR:
         raise AnsibleFilterError("netaddr is missing on the controller: run pip install -r requirements.txt")
     try:
-        return _network.with_prefix(address=address, network=network)
+        return addresses.with_prefix(address=address, network=network)
     except ValueError as error:
         raise AnsibleFilterError(str(error)) from error
 

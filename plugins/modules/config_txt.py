@@ -150,7 +150,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.bramble.pi.plugins.module_utils._boot import config_txt as core
+from ansible_collections.bramble.pi.plugins.module_utils._boot import config_txt
 from ansible_collections.bramble.pi.plugins.module_utils._boot.layout import RASPI_FIRMWARE_HOOK
 from ansible_collections.bramble.pi.plugins.module_utils._common.file_edit import (
     FileEdit,
@@ -170,19 +170,19 @@ def _edit(path: str, before: bytes | None, text: str) -> FileEdit:
     return FileEdit(path, before, text.encode(errors="surrogateescape"))
 
 
-def _plan(path: str, settings: Sequence[core.Setting], generated: bool) -> list[FileEdit]:
+def _plan(path: str, settings: Sequence[config_txt.Setting], generated: bool) -> list[FileEdit]:
     """Say what becomes of the file, and of the one that it is generated from."""
     real, data = read_file(path=path)
     text = data.decode(errors="surrogateescape")
-    core.check_text(text=text, path=path)
-    after = core.edit_config_txt(text=text, settings=settings, keep_duplicates=generated)
+    config_txt.check_text(text=text, path=path)
+    after = config_txt.edit_config_txt(text=text, settings=settings, keep_duplicates=generated)
     edits = [_edit(real, data, after)]
     if generated:
-        source = read_text(core.RASPI_FIRMWARE_CUSTOM)
-        own = core.source_settings(text=text, source=source or "", settings=settings)
+        source = read_text(config_txt.RASPI_FIRMWARE_CUSTOM)
+        own = config_txt.source_settings(text=text, source=source or "", settings=settings)
         before = None if source is None else source.encode(errors="surrogateescape")
-        after = core.edit_config_txt(text=source or "", settings=own)
-        edits.append(_edit(core.RASPI_FIRMWARE_CUSTOM, before, after))
+        after = config_txt.edit_config_txt(text=source or "", settings=own)
+        edits.append(_edit(config_txt.RASPI_FIRMWARE_CUSTOM, before, after))
     return edits
 
 
@@ -192,21 +192,21 @@ def _checksum(data: bytes | None) -> str:
 
 def _run(module: AnsibleModule) -> dict[str, Any]:
     options = module.params
-    settings = core.parse_settings(data=options["settings"])
-    generated = not options["path"] and core.is_generated(hook=read_text(RASPI_FIRMWARE_HOOK) or "")
-    path = options["path"] or core.find_config_txt(exists=os.path.lexists)
+    settings = config_txt.parse_settings(data=options["settings"])
+    generated = not options["path"] and config_txt.is_generated(hook=read_text(RASPI_FIRMWARE_HOOK) or "")
+    path = options["path"] or config_txt.find_config_txt(exists=os.path.lexists)
     edits = _plan(path, settings, generated)
     edit = edits[0]
     text = edit.after.decode(errors="surrogateescape")
     folder = os.path.dirname(edit.path)
-    for warning in core.include_warnings(
+    for warning in config_txt.include_warnings(
         text=text, settings=settings, read=lambda name: read_text(os.path.join(folder, name))
     ):
         module.warn(warning)
     if generated:
         before = (edit.before or b"").decode(errors="surrogateescape")
         for setting in settings:
-            if setting.absent and not core.stands(text=before, setting=setting):
+            if setting.absent and not config_txt.stands(text=before, setting=setting):
                 module.warn(
                     f"{setting.line!r} is taken out of {edit.path}, and comes back with the next update of a "
                     f"kernel if raspi-firmware writes it: give it the value that is wanted instead."
@@ -216,7 +216,7 @@ def _run(module: AnsibleModule) -> dict[str, Any]:
     for change in changes:
         require_writable(path=change.path)
 
-    own = edit.path in {os.path.realpath(place) for place in core.CONFIG_TXT}
+    own = edit.path in {os.path.realpath(place) for place in config_txt.CONFIG_TXT}
     booted = (read_text(_BOOTED) or _checksum(edit.before)) if own else _checksum(edit.after)
     if not module.check_mode:
         if own and edit.changed:
@@ -255,7 +255,7 @@ def main() -> None:
     )
     try:
         result = _run(module)
-    except (core.ConfigTxtError, FileEditError) as error:
+    except (config_txt.ConfigTxtError, FileEditError) as error:
         module.fail_json(msg=str(error))
     except OSError as error:
         module.fail_json(

@@ -122,7 +122,7 @@ from ansible_collections.bramble.pi.plugins.module_utils._common.download import
     is_url,
     public_url,
 )
-from ansible_collections.bramble.pi.plugins.module_utils._containers import images as core
+from ansible_collections.bramble.pi.plugins.module_utils._containers import images as containers_images
 from ansible_collections.bramble.pi.plugins.module_utils._containers.archive import ImageArchiveError
 
 
@@ -150,16 +150,16 @@ class ContainerImagesFetch:
         self.module = module
         self.directory: str = module.params["directory"]
         self.nodes = module.params["nodes"]
-        architecture = core.node_architecture(run=module.run_command)
-        self.runtime = core.RUNTIMES[module.params["runtime"]](
+        architecture = containers_images.node_architecture(run=module.run_command)
+        self.runtime = containers_images.RUNTIMES[module.params["runtime"]](
             run=module.run_command, architecture=architecture
         )
-        self.needs = core.needs(nodes=self.nodes)
+        self.needs = containers_images.needs(nodes=self.nodes)
         #: What the runtime has for its own architecture.
-        self.own: dict[str, core.Image] = {}
-        self.offers: dict[core.Need, Offer] = {}
+        self.own: dict[str, containers_images.Image] = {}
+        self.offers: dict[containers_images.Need, Offer] = {}
         #: Why an image cannot be had.
-        self.reasons: dict[core.Need, str] = {}
+        self.reasons: dict[containers_images.Need, str] = {}
         self.fetched: list[str] = []
         self.changed = False
 
@@ -183,13 +183,13 @@ class ContainerImagesFetch:
             # What has been fetched stays for the next run.
             with contextlib.suppress(OSError):
                 os.rmdir(self.directory)
-            raise core.ContainerImagesError("\n".join(problems))
+            raise containers_images.ContainerImagesError("\n".join(problems))
 
-    def missing(self) -> list[core.Need]:
+    def missing(self) -> list[containers_images.Need]:
         """Return what has not been found yet."""
         return [need for need in self.needs if need not in self.offers]
 
-    def problem(self, need: core.Need) -> str:
+    def problem(self, need: containers_images.Need) -> str:
         """Say what is missing, who wants it and what mends it."""
         reason = self.reasons.get(
             need, "it is in none of image_cache_archives, and image_cache_pull is false"
@@ -200,11 +200,13 @@ class ContainerImagesFetch:
             "image_cache_archives"
         )
 
-    def path(self, need: core.Need) -> str:
+    def path(self, need: containers_images.Need) -> str:
         """Return where the archive of an image is."""
-        return os.path.join(self.directory, core.archive_name(name=need.name, architecture=need.architecture))
+        return os.path.join(
+            self.directory, containers_images.archive_name(name=need.name, architecture=need.architecture)
+        )
 
-    def images_in(self, path: str) -> list[core.Image]:
+    def images_in(self, path: str) -> list[containers_images.Image]:
         """Read which images an archive has."""
         try:
             with tarfile.open(path) as archive:
@@ -214,13 +216,13 @@ class ContainerImagesFetch:
                     file = archive.extractfile(members[name])
                     return file.read() if file else b""
 
-                return core.archive_images(members=members, read=read)
-        except (OSError, tarfile.TarError, KeyError, core.ContainerImagesError) as error:
-            raise core.ContainerImagesError(
+                return containers_images.archive_images(members=members, read=read)
+        except (OSError, tarfile.TarError, KeyError, containers_images.ContainerImagesError) as error:
+            raise containers_images.ContainerImagesError(
                 f"{path} cannot be read as an archive of images: {error}"
             ) from error
 
-    def offer_from(self, path: str, needs: list[core.Need]) -> list[core.Image]:
+    def offer_from(self, path: str, needs: list[containers_images.Need]) -> list[containers_images.Image]:
         """Offer what of these needs an archive has."""
         images = self.images_in(path)
         for need in needs:
@@ -240,7 +242,7 @@ class ContainerImagesFetch:
             if need.architecture == self.runtime.architecture and need.name in self.own:
                 self.offer_own(need)
 
-    def offer_own(self, need: core.Need) -> None:
+    def offer_own(self, need: containers_images.Need) -> None:
         """Offer an image of the runtime, unless that has thrown away what the image was unpacked from."""
         image = self.own[need.name]
         path = self.path(need)
@@ -248,14 +250,14 @@ class ContainerImagesFetch:
         wanted = not self.module.check_mode and self.lacking(need, offer)
         if wanted and not (os.path.exists(path) and image in self.images_in(path)):
             try:
-                with core.part_of(path) as part:
+                with containers_images.part_of(path) as part:
                     self.runtime.save(need.name, part)
-            except core.ContainerImagesError:
+            except containers_images.ContainerImagesError:
                 return
             self.changed = True
         self.offers[need] = offer
 
-    def lacking(self, need: core.Need, offer: Offer) -> list[str]:
+    def lacking(self, need: containers_images.Need, offer: Offer) -> list[str]:
         """Return the nodes that have to load an image, as they have none with the id on offer."""
         return [
             node
@@ -301,19 +303,19 @@ class ContainerImagesFetch:
                 self.changed = True
             return path
         if not os.path.exists(source):
-            raise core.ContainerImagesError(
+            raise containers_images.ContainerImagesError(
                 f"{source} is not there: put it on this node, or correct src in image_cache_archives"
             )
         if sha256 is not None:
             check_sha256(name=source, seen=file_sha256(source), wanted=sha256)
         if self.module.check_mode:
             return source
-        with core.part_of(path) as part:
+        with containers_images.part_of(path) as part:
             shutil.copyfile(source, part)
         self.changed = True
         return path
 
-    def pull(self, need: core.Need) -> None:
+    def pull(self, need: containers_images.Need) -> None:
         """Fetch an image from its registry."""
         wish = f"{need.name} for {need.architecture}"
         if self.module.check_mode:
@@ -330,12 +332,12 @@ class ContainerImagesFetch:
             if need not in self.offers and (
                 need.architecture != self.runtime.architecture or need.name in self.own
             ):
-                with core.part_of(self.path(need)) as part:
+                with containers_images.part_of(self.path(need)) as part:
                     self.runtime.fetch_aside(need.name, need.architecture, part)
                 self.offer_from(self.path(need), [need])
                 if need not in self.offers:
                     os.unlink(self.path(need))
-        except core.ContainerImagesError as error:
+        except containers_images.ContainerImagesError as error:
             self.reasons[need] = str(error)
             return
         if need in self.offers:
@@ -395,7 +397,7 @@ def main() -> None:
         work = ContainerImagesFetch(module)
         work.fetch()
         archives = work.archives()
-    except (core.ContainerImagesError, ImageArchiveError, DownloadError, OSError) as error:
+    except (containers_images.ContainerImagesError, ImageArchiveError, DownloadError, OSError) as error:
         module.fail_json(msg=str(error))
     module.exit_json(
         changed=work.changed or bool(module.check_mode and work.offers),

@@ -102,7 +102,7 @@ import os
 import tempfile
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.bramble.pi.plugins.module_utils._containers import images as core
+from ansible_collections.bramble.pi.plugins.module_utils._containers import images as containers_images
 from ansible_collections.bramble.pi.plugins.module_utils._containers.archive import (
     ImageArchiveError,
     normalize,
@@ -129,8 +129,8 @@ class ContainerImagesInfo:
 
     def __init__(self, module: AnsibleModule) -> None:
         self.module = module
-        runtime = core.RUNTIMES[module.params["runtime"]]
-        self.architecture = core.node_architecture(run=module.run_command)
+        runtime = containers_images.RUNTIMES[module.params["runtime"]]
+        self.architecture = containers_images.node_architecture(run=module.run_command)
         self.runtime = runtime(run=module.run_command, architecture=self.architecture)
         self.unknown: list[str] = []
 
@@ -158,7 +158,9 @@ class ContainerImagesInfo:
         if self.module.get_bin_path(program) is not None:
             return True
         if not self.module.check_mode:
-            raise core.ContainerImagesError(f"{program} is not installed on this node: {_INSTALL}")
+            raise containers_images.ContainerImagesError(
+                f"{program} is not installed on this node: {_INSTALL}"
+            )
         self.unknown.append(f"{program} is not installed yet; {what} not known")
         return False
 
@@ -176,7 +178,9 @@ class ContainerImagesInfo:
             with open(path, "w", encoding="utf-8") as file:
                 file.write(dumped(documents=documents))
             output = self.runtime.do(["kubeadm", "config", "images", "list", "--config", path])
-        return core.kubeadm_images(text=output, control_plane=self.module.params["control_plane"])
+        return containers_images.kubeadm_images(
+            text=output, control_plane=self.module.params["control_plane"]
+        )
 
     def sandbox_image(self) -> str | None:
         """Ask containerd, which makes sandboxes of an image of its own choice."""
@@ -202,7 +206,7 @@ def main() -> None:
         info = ContainerImagesInfo(module)
         images = info.find()
     except (
-        core.ContainerImagesError,
+        containers_images.ContainerImagesError,
         ImageArchiveError,
         KubeadmConfigError,
         KubeadmError,

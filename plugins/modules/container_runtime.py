@@ -149,10 +149,10 @@ import time
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.bramble.pi.plugins.module_utils._common import apt as _apt
+from ansible_collections.bramble.pi.plugins.module_utils._common import apt
 from ansible_collections.bramble.pi.plugins.module_utils._common.download import DownloadError, download
 from ansible_collections.bramble.pi.plugins.module_utils._common.files import read_text, write_text
-from ansible_collections.bramble.pi.plugins.module_utils._containers import runtime as core
+from ansible_collections.bramble.pi.plugins.module_utils._containers import runtime
 from ansible_collections.bramble.pi.plugins.module_utils._kubernetes.compatibility import CRI_SOCKETS
 
 _DAEMON_JSON = "/etc/docker/daemon.json"
@@ -178,7 +178,7 @@ class RuntimeStateError(Exception):
 class ContainerRuntime:
     """The runtimes of this node."""
 
-    def __init__(self, module: AnsibleModule, run: _apt.Runner) -> None:
+    def __init__(self, module: AnsibleModule, run: apt.Runner) -> None:
         self.module = module
         self.run = run
         self.changes: list[str] = []
@@ -225,8 +225,8 @@ class ContainerRuntime:
         """Merge the settings."""
         text = read_text(_DAEMON_JSON)
         try:
-            merged = core.merge_daemon_json(text=text, wanted=self.module.params["daemon_json"])
-        except core.RuntimeConfigError as error:
+            merged = runtime.merge_daemon_json(text=text, wanted=self.module.params["daemon_json"])
+        except runtime.RuntimeConfigError as error:
             raise RuntimeStateError(
                 f"{_DAEMON_JSON} {error}. It was left as it is: mend it, or remove it"
             ) from error
@@ -235,7 +235,7 @@ class ContainerRuntime:
     def install(self) -> None:
         """Install what is missing."""
         # dpkg-query exits with 1 if it does not know one of the packages, and still lists the others.
-        installed = _apt.read_packages(text=self.run([*_apt.DPKG_QUERY, *_DOCKER_PACKAGES, "cri-dockerd"])[1])
+        installed = apt.read_packages(text=self.run([*apt.DPKG_QUERY, *_DOCKER_PACKAGES, "cri-dockerd"])[1])
         broken = any(package.broken for package in installed.values())
         if broken or not any(name in installed for name in _DOCKER_PACKAGES):
             self.install_packages(self.module.params["packages"])
@@ -248,7 +248,7 @@ class ContainerRuntime:
         """Install packages of the distribution."""
         self.changes.append(f"Install {' '.join(packages)}")
         if not self.module.check_mode:
-            _apt.install(run=self.run, arguments=packages)
+            apt.install(run=self.run, arguments=packages)
 
     def install_cri_dockerd(self) -> None:
         """Install the package that the user named."""
@@ -259,23 +259,23 @@ class ContainerRuntime:
         with tempfile.TemporaryDirectory() as directory:
             path = os.path.join(directory, "cri-dockerd.deb")
             download(url=source["url"], path=path, sha256=source["sha256"])
-            _apt.install(run=self.run, arguments=[path])
+            apt.install(run=self.run, arguments=[path])
 
     def edit_containerd_config(self) -> None:
         """Edit config.toml, if containerd does not do as wanted."""
         if self.module.check_mode and self.module.get_bin_path("containerd") is None:
             self.changes.append(f"Write {_CONTAINERD_CONFIG}")
             return
-        wishes = core.ContainerdWishes(
+        wishes = runtime.ContainerdWishes(
             cni_bin_dir=self.module.params["cni_bin_dir"], sandbox_image=self.module.params["sandbox_image"]
         )
         text = read_text(_CONTAINERD_CONFIG)
         dump = self.dump_containerd_config(None if text is None else _CONTAINERD_CONFIG)
-        if not core.containerd_shortcomings(dump=dump, wishes=wishes):
+        if not runtime.containerd_shortcomings(dump=dump, wishes=wishes):
             return
         try:
-            edited = core.edit_containerd_config(text=text, dump=dump, wishes=wishes)
-        except core.RuntimeConfigError as error:
+            edited = runtime.edit_containerd_config(text=text, dump=dump, wishes=wishes)
+        except runtime.RuntimeConfigError as error:
             raise RuntimeStateError(f"{_CONTAINERD_CONFIG} {error}. It was left as it is") from error
         self.prove_containerd_config(edited, wishes)
         self.write(_CONTAINERD_CONFIG, text, edited)
@@ -286,12 +286,12 @@ class ContainerRuntime:
             return self.output_of(["containerd", "config", "default"])
         return self.output_of(["containerd", "--config", path, "config", "dump"])
 
-    def prove_containerd_config(self, text: str, wishes: core.ContainerdWishes) -> None:
+    def prove_containerd_config(self, text: str, wishes: runtime.ContainerdWishes) -> None:
         """Have containerd read the new text before it gets the file."""
         with tempfile.NamedTemporaryFile("w", encoding="utf-8") as file:
             file.write(text)
             file.flush()
-            shortcomings = core.containerd_shortcomings(
+            shortcomings = runtime.containerd_shortcomings(
                 dump=self.dump_containerd_config(file.name), wishes=wishes
             )
         if shortcomings:
@@ -300,10 +300,12 @@ class ContainerRuntime:
                 "It was left as it is: look into the files that it imports, which override it"
             )
 
-    def units(self) -> dict[str, core.Unit]:
+    def units(self) -> dict[str, runtime.Unit]:
         """Ask systemd for the services."""
         names = _UNITS[self.module.params["runtime"]]
-        return core.read_units(text=self.output_of(["systemctl", "show", "-p", core.UNIT_PROPERTIES, *names]))
+        return runtime.read_units(
+            text=self.output_of(["systemctl", "show", "-p", runtime.UNIT_PROPERTIES, *names])
+        )
 
     def ensure_services(self) -> None:
         """Enable and start the services, and restart those whose configuration is newer than they are."""
@@ -344,7 +346,7 @@ class ContainerRuntime:
         """Ask containerd whether kubelet can use it, where it is to."""
         if self.module.params["runtime"] != "containerd":
             return True
-        return core.serves_cri(plugins=self.output_of(["ctr", "plugins", "list"]))
+        return runtime.serves_cri(plugins=self.output_of(["ctr", "plugins", "list"]))
 
     def check_cri(self) -> None:
         """Fail if containerd runs, but without its CRI plugin."""
@@ -353,14 +355,14 @@ class ContainerRuntime:
                 ["journalctl", "--unit", _CONTAINERD_UNIT, "--lines", "200", "--no-pager", "--output", "cat"]
             )
             raise RuntimeStateError(
-                f"containerd runs, but its CRI plugin did not load: {core.cri_failure(log=log)}. "
+                f"containerd runs, but its CRI plugin did not load: {runtime.cri_failure(log=log)}. "
                 "Wanted is status ok in ctr plugins list; mend the cause and run this again"
             )
 
-    def check_docker_info(self) -> core.DockerInfo:
+    def check_docker_info(self) -> runtime.DockerInfo:
         """Fail if Docker is not as wanted."""
-        info = core.read_docker_info(text=self.output_of(["docker", "info", "--format", "{{json .}}"]))
-        shortcomings = core.docker_shortcomings(
+        info = runtime.read_docker_info(text=self.output_of(["docker", "info", "--format", "{{json .}}"]))
+        shortcomings = runtime.docker_shortcomings(
             info=info,
             wanted=self.module.params["daemon_json"],
             accepted=self.module.params["accepted_warnings"],
@@ -374,7 +376,7 @@ class ContainerRuntime:
         return info
 
 
-def _is_newer(path: str, unit: core.Unit) -> bool:
+def _is_newer(path: str, unit: runtime.Unit) -> bool:
     # Both by today's clock: a Pi's may have been wrong when the service was started.
     started = time.time() - (time.monotonic() - unit.active_since)
     try:
@@ -410,12 +412,12 @@ def main() -> None:
     )
 
     def run(command: list[str]) -> tuple[int, str, str]:
-        code, output, error = module.run_command(command, environ_update=_apt.ENVIRONMENT)
+        code, output, error = module.run_command(command, environ_update=apt.ENVIRONMENT)
         return code, output, error
 
     try:
         result = ContainerRuntime(module, run).ensure()
-    except (RuntimeStateError, core.RuntimeConfigError, _apt.AptError, DownloadError) as error:
+    except (RuntimeStateError, runtime.RuntimeConfigError, apt.AptError, DownloadError) as error:
         module.fail_json(msg=str(error))
     module.exit_json(**result)
 

@@ -58,7 +58,7 @@ command:
 """
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.bramble.pi.plugins.module_utils._network import dhcp_renew as core
+from ansible_collections.bramble.pi.plugins.module_utils._network import dhcp_renew
 
 
 def main() -> None:
@@ -81,10 +81,10 @@ def main() -> None:
         return status, stdout
 
     try:
-        interface = core.interface_of(
+        interface = dhcp_renew.interface_of(
             address=module.params["address"], ip_json=run(["ip", "-json", "-4", "address", "show"])[1]
         )
-        command = core.renew_command(interface=interface, run=run)
+        command = dhcp_renew.renew_command(interface=interface, run=run)
     except ValueError as error:
         module.fail_json(msg=str(error))
     if not module.check_mode:

@@ -129,12 +129,12 @@ from datetime import datetime, timezone
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.bramble.pi.plugins.module_utils._boot import cmdline as _kernel_cmdline
+from ansible_collections.bramble.pi.plugins.module_utils._boot import cmdline
 from ansible_collections.bramble.pi.plugins.module_utils._boot.layout import BootLayoutError, find_cmdline
 from ansible_collections.bramble.pi.plugins.module_utils._common.files import NodeFiles, read_text
-from ansible_collections.bramble.pi.plugins.module_utils._kubernetes import certificates as _certificates
-from ansible_collections.bramble.pi.plugins.module_utils._node import findings as _doctor
-from ansible_collections.bramble.pi.plugins.module_utils._node import health as health
+from ansible_collections.bramble.pi.plugins.module_utils._kubernetes import certificates
+from ansible_collections.bramble.pi.plugins.module_utils._node import findings as node_findings
+from ansible_collections.bramble.pi.plugins.module_utils._node import health
 from ansible_collections.bramble.pi.plugins.module_utils._node.reader import output_of, read_facts
 
 _ETCD = "/var/lib/etcd"
@@ -169,15 +169,15 @@ def _certificates_of(kubeconfig_folder: str = "/etc/kubernetes") -> Iterator[dic
     for name in _KUBECONFIGS:
         path = f"{kubeconfig_folder}/{name}"
         try:
-            texts.append((path, _certificates.client_certificate(kubeconfig=read_text(path) or "")))
-        except _certificates.CertificateError as error:
+            texts.append((path, certificates.client_certificate(kubeconfig=read_text(path) or "")))
+        except certificates.CertificateError as error:
             yield {"path": path, "error": str(error)}
     for path, text in texts:
         if text is None:
             continue
         try:
-            yield {"path": path, "expires": f"{_certificates.expires(pem=text):%Y-%m-%dT%H:%M:%SZ}"}
-        except _certificates.CertificateError as error:
+            yield {"path": path, "expires": f"{certificates.expires(pem=text):%Y-%m-%dT%H:%M:%SZ}"}
+        except certificates.CertificateError as error:
             yield {"path": path, "error": str(error)}
 
 
@@ -224,12 +224,12 @@ def _cmdline(facts: dict[str, Any]) -> dict[str, Any]:
     if facts["pi_firmware"]:
         try:
             path = find_cmdline(files=NodeFiles()).path
-            line = _kernel_cmdline.read_line(data=(read_text(path) or "").encode(), path=path)
-        except (BootLayoutError, _kernel_cmdline.CmdlineError) as error:
+            line = cmdline.read_line(data=(read_text(path) or "").encode(), path=path)
+        except (BootLayoutError, cmdline.CmdlineError) as error:
             return {"path": None, "pending": [], "error": str(error)}
-        tokens = _kernel_cmdline.split(line=line)
+        tokens = cmdline.split(line=line)
         running = read_text("/proc/cmdline") or ""
-        pending = _kernel_cmdline.not_running(tokens=tokens, running=running)
+        pending = cmdline.not_running(tokens=tokens, running=running)
         return {"path": path, "pending": pending, "error": None}
     return {"path": None, "pending": [], "error": None}
 
@@ -245,7 +245,7 @@ def _vxlan(kernel: str) -> bool | None:
 
 def _member(module: AnsibleModule, facts: dict[str, Any]) -> dict[str, Any] | None:
     """Ask the cluster how it sees this node."""
-    if facts["kubernetes"]["state"] not in _doctor.IN_CLUSTER or not module.get_bin_path("kubectl"):
+    if facts["kubernetes"]["state"] not in node_findings.IN_CLUSTER or not module.get_bin_path("kubectl"):
         return None
     path = f"/api/v1/nodes/{facts['hostname'].lower()}"
     code, output, errors = module.run_command([*_KUBECTL, "get", f"--raw={path}"])
@@ -254,7 +254,7 @@ def _member(module: AnsibleModule, facts: dict[str, Any]) -> dict[str, Any] | No
 
 def _read(module: AnsibleModule) -> dict[str, Any]:
     facts = read_facts(module)
-    show = ["systemctl", "show", *_doctor.UNITS, f"--property={','.join(health.SYSTEMCTL_PROPERTIES)}"]
+    show = ["systemctl", "show", *node_findings.UNITS, f"--property={','.join(health.SYSTEMCTL_PROPERTIES)}"]
     return {
         **facts,
         "model": (read_text("/proc/device-tree/model") or "").rstrip("\0\n") or None,
@@ -298,12 +298,12 @@ def main() -> None:
             module,
             ["journalctl", "--no-pager", f"--unit={name}", f"--lines={_JOURNAL_LINES}", "--output=short"],
         )
-        for name in _doctor.down_units(node=node)
+        for name in node_findings.down_units(node=node)
     }
     moment = parameters["controller_time"]
-    findings = _doctor.judge(
+    findings = node_findings.judge(
         node=node,
-        wanted=_doctor.Wanted(
+        wanted=node_findings.Wanted(
             host=parameters["name"] or node["hostname"],
             swap=parameters["swap"],
             time_sync=parameters["time_sync"],

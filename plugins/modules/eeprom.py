@@ -93,7 +93,7 @@ import os
 import tempfile
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.bramble.pi.plugins.module_utils._boot import eeprom as core
+from ansible_collections.bramble.pi.plugins.module_utils._boot import eeprom as boot_eeprom
 from ansible_collections.bramble.pi.plugins.module_utils._boot.config_txt import (
     ConfigTxtError,
     edit_config_txt,
@@ -123,12 +123,12 @@ class Rom:
     def _run(self, command: str, package: str, *arguments: str) -> str:
         path = self._module.get_bin_path(command)
         if path is None:
-            raise core.EepromError(
+            raise boot_eeprom.EepromError(
                 f"there is no {command}; wanted is the package {package}: apt install {package}"
             )
         status, stdout, stderr = self._module.run_command([path, *arguments])
         if status != 0:
-            raise core.EepromError(
+            raise boot_eeprom.EepromError(
                 f"{command} {' '.join(arguments)} ended with {status}: {stderr.strip() or stdout}"
             )
         return str(stdout)
@@ -140,7 +140,7 @@ class Rom:
         )
         before = self._run("rpi-eeprom-config", "rpi-eeprom", *([pending] if pending else []))
         settings = {name: str(value) for name, value in self._module.params["settings"].items()}
-        self.config = core.edit(text=before, settings=settings)
+        self.config = boot_eeprom.edit(text=before, settings=settings)
         self.reboot_required = pending is not None or self.config != before
         if self.config == before:
             return
@@ -157,10 +157,10 @@ class Rom:
 
     def otp(self) -> None:
         """Have the one-time bit set, or asked for at the next boot."""
-        if core.otp_is_set(otp_dump=self._run("vcgencmd", "raspi-utils", "otp_dump")):
+        if boot_eeprom.otp_is_set(otp_dump=self._run("vcgencmd", "raspi-utils", "otp_dump")):
             return
         if not self._module.params["otp"]:
-            raise core.EepromError(
+            raise boot_eeprom.EepromError(
                 "the one-time memory of this Pi 3B does not have the bit for booting over the network; "
                 "wanted is 17:3020000a in vcgencmd otp_dump. Setting it cannot be undone: set otp to true "
                 "(netboot_boards_otp) to have it set at the next boot"
@@ -195,21 +195,21 @@ def main() -> None:
     rom = Rom(module)
     model = (read_text(_MODEL) or "").rstrip("\0")
     try:
-        kind = core.boot_rom(model=model)
+        kind = boot_eeprom.boot_rom(model=model)
         if kind == "eeprom":
             rom.eeprom()
         elif kind == "otp":
             rom.otp()
     except PermissionError as error:
         module.fail_json(msg=f"{error}; wanted are the rights of root: set become to true")
-    except (core.EepromError, ConfigTxtError, OSError) as error:
+    except (boot_eeprom.EepromError, ConfigTxtError, OSError) as error:
         module.fail_json(msg=str(error))
     order = str(module.params["settings"].get("BOOT_ORDER", ""))
     module.exit_json(
         changed=rom.changed,
         model=model,
         config=rom.config,
-        boot_order=core.boot_order(value=order) if rom.config and order else "",
+        boot_order=boot_eeprom.boot_order(value=order) if rom.config and order else "",
         reboot_required=rom.reboot_required,
         diff=rom.diff,
     )

@@ -127,8 +127,7 @@ from ansible_collections.bramble.pi.plugins.module_utils._kubeadm.state import (
     KUBELET_CONFIGURATION,
     MANIFESTS,
 )
-from ansible_collections.bramble.pi.plugins.module_utils._kubernetes import failover as core
-from ansible_collections.bramble.pi.plugins.module_utils._kubernetes import failure_detection as detection
+from ansible_collections.bramble.pi.plugins.module_utils._kubernetes import failover, failure_detection
 from ansible_collections.bramble.pi.plugins.module_utils._kubernetes.cluster_watch import Seen, Watch
 
 _MANIFEST = MANIFESTS + "/{}.yaml"
@@ -138,15 +137,17 @@ class FailoverError(Exception):
     """It cannot be measured; the message says why."""
 
 
-def _expectation() -> detection.Expectation:
+def _expectation() -> failure_detection.Expectation:
     """Return what to expect by the settings that this control plane has."""
-    texts = {name: read_text(_MANIFEST.format(name)) for name in detection.PROGRAMS}
+    texts = {name: read_text(_MANIFEST.format(name)) for name in failure_detection.PROGRAMS}
     missing = [_MANIFEST.format(name) for name, text in texts.items() if text is None]
     if missing:
         raise FailoverError(f"{missing[0]} is not there; wanted is a control plane: run site.yml before")
     manifests = {name: text or "" for name, text in texts.items()}
-    return detection.expected(
-        detection.in_force(manifests=manifests, kubelet_configuration=read_text(KUBELET_CONFIGURATION) or "")
+    return failure_detection.expected(
+        failure_detection.in_force(
+            manifests=manifests, kubelet_configuration=read_text(KUBELET_CONFIGURATION) or ""
+        )
     )
 
 
@@ -166,7 +167,7 @@ def _heartbeats(node: dict[str, Any]) -> list[str]:
 class _Observer:
     """Gives what the watch sees to the timeline."""
 
-    def __init__(self, timeline: core.Timeline) -> None:
+    def __init__(self, timeline: failover.Timeline) -> None:
         self.timeline = timeline
         self._beats: list[str] = []
 
@@ -189,13 +190,13 @@ class _Observer:
             self._beats = beats
 
 
-def measure(module: AnsibleModule, expectation: detection.Expectation) -> dict[str, Any]:
+def measure(module: AnsibleModule, expectation: failure_detection.Expectation) -> dict[str, Any]:
     """Wait for the loss and for what comes of it."""
     given = module.params
     node = _get(module, "node", given["node"])
     address = next(entry["address"] for entry in node["status"]["addresses"] if entry["type"] == "InternalIP")
     service = _get(module, "service", given["service"], f"--namespace={given['namespace']}")["spec"]
-    timeline = core.Timeline(node=given["node"], replicas=given["replicas"])
+    timeline = failover.Timeline(node=given["node"], replicas=given["replicas"])
     observer = _Observer(timeline)
     name = f"?fieldSelector=metadata.name%3D{given['node']}"
     with Watch(kubeconfig=given["kubeconfig"]) as watch:
@@ -222,7 +223,7 @@ def measure(module: AnsibleModule, expectation: detection.Expectation) -> dict[s
     rows = timeline.rows(expectation)
     return {
         "timeline": [row._asdict() for row in rows],
-        "table": core.table(rows),
+        "table": failover.table(rows),
         "pods": sorted(timeline.victims),
     }
 
@@ -248,7 +249,7 @@ def main() -> None:
         result = {} if module.check_mode else measure(module, expectation)
     except PermissionError as error:
         module.fail_json(msg=f"{error}; wanted are the rights of root: set become to true")
-    except (FailoverError, detection.FailureDetectionError, OSError) as error:
+    except (FailoverError, failure_detection.FailureDetectionError, OSError) as error:
         module.fail_json(msg=str(error))
     module.exit_json(changed=False, expected=str(expectation), longest=expectation.evicted[1], **result)
 

@@ -94,7 +94,7 @@ from ansible_collections.bramble.pi.plugins.module_utils._kubeadm.state import (
     KUBELET_CONFIGURATION,
     MANIFESTS,
 )
-from ansible_collections.bramble.pi.plugins.module_utils._kubernetes import failure_detection as core
+from ansible_collections.bramble.pi.plugins.module_utils._kubernetes import failure_detection
 
 _PORTS = {"kube-controller-manager": "10257", "kube-apiserver": "6443"}
 _POLL = 1
@@ -132,7 +132,7 @@ def _running(program: str) -> list[dict[str, str]]:
 class FailureDetection:
     """Changes the parts and remembers what was changed."""
 
-    def __init__(self, module: AnsibleModule, detection: core.Detection | None) -> None:
+    def __init__(self, module: AnsibleModule, detection: failure_detection.Detection | None) -> None:
         self.module = module
         self.detection = detection
         self.timeout: int = module.params["timeout"]
@@ -160,12 +160,14 @@ class FailureDetection:
         if not problem:
             return
         if after == before:
-            raise core.FailureDetectionError(f"{problem}. Nothing was changed; look at it with doctor.yml")
+            raise failure_detection.FailureDetectionError(
+                f"{problem}. Nothing was changed; look at it with doctor.yml"
+            )
         write_text(path, before)
         given, self.timeout = self.timeout, max(self.timeout, _TIMEOUT)
         again = apply()
         state = f"does not answer yet either: {again}" if again else "answers again"
-        raise core.FailureDetectionError(
+        raise failure_detection.FailureDetectionError(
             f"{problem}. {path} was put back, and {state}. Look at it with doctor.yml, or set "
             f"failure_detection_timeout to more than {given} s on a slow node"
         )
@@ -173,7 +175,7 @@ class FailureDetection:
     def _read(self, path: str) -> str:
         text = read_text(path)
         if text is None:
-            raise core.FailureDetectionError(
+            raise failure_detection.FailureDetectionError(
                 f"{path} is not there, wanted is a node of a cluster: run site.yml before"
             )
         return text
@@ -183,8 +185,8 @@ class FailureDetection:
     def kubelet(self, *, only_sooner: bool) -> None:
         """Have the kubelet report as often as is wanted."""
         before = self._read(KUBELET_CONFIGURATION)
-        after = core.with_kubelet_settings(text=before, detection=self.detection)
-        now, then = (core.reports_every(kubelet_configuration=text) for text in (before, after))
+        after = failure_detection.with_kubelet_settings(text=before, detection=self.detection)
+        now, then = (failure_detection.reports_every(kubelet_configuration=text) for text in (before, after))
         if only_sooner and then >= now:
             return
         self._have(KUBELET_CONFIGURATION, before, after, apply=self._restart_kubelet)
@@ -195,7 +197,7 @@ class FailureDetection:
         status, _output, errors = self.module.run_command(["systemctl", "restart", "kubelet"])
         if status != 0:
             return f"systemctl restart kubelet ended with {status}: {errors.strip()}"
-        url = core.kubelet_health(kubelet_configuration=self._read(KUBELET_CONFIGURATION))
+        url = failure_detection.kubelet_health(kubelet_configuration=self._read(KUBELET_CONFIGURATION))
         if url and not self._wait(lambda: _answers(url)):
             return f"the kubelet did not answer at {url} within {self.timeout} s"
         return ""
@@ -215,21 +217,27 @@ class FailureDetection:
     def control_plane(self) -> str:
         """Change the static pods, one after the other; return what to expect."""
         manifests = {}
-        for program, wanted in core.flags(self.detection).items():
+        for program, wanted in failure_detection.flags(self.detection).items():
             path = f"{MANIFESTS}/{program}.yaml"
             before = self._read(path)
-            after = core.with_flags(manifest=before, program=program, wanted=wanted)
+            after = failure_detection.with_flags(manifest=before, program=program, wanted=wanted)
             manifests[program] = after
             self._have(path, before, after, apply=functools.partial(self._have_started, program, path))
         # By then the kubelets will report as often as is wanted.
-        kubelet = core.with_kubelet_settings(text=self._read(KUBELET_CONFIGURATION), detection=self.detection)
-        return str(core.expected(core.in_force(manifests=manifests, kubelet_configuration=kubelet)))
+        kubelet = failure_detection.with_kubelet_settings(
+            text=self._read(KUBELET_CONFIGURATION), detection=self.detection
+        )
+        return str(
+            failure_detection.expected(
+                failure_detection.in_force(manifests=manifests, kubelet_configuration=kubelet)
+            )
+        )
 
     def _have_started(self, program: str, path: str) -> str:
-        told = core.manifest_flags(manifest=self._read(path), program=program)
-        names = core.flags(None)[program]
+        told = failure_detection.manifest_flags(manifest=self._read(path), program=program)
+        names = failure_detection.flags(None)[program]
         wanted = {name: told.get(name) for name in names}
-        address = core.local_address(told.get("bind-address", ""))
+        address = failure_detection.local_address(told.get("bind-address", ""))
         health = "livez" if program == "kube-apiserver" else "healthz"
         url = f"https://{address}:{told.get('secure-port', _PORTS[program])}/{health}"
 
@@ -263,8 +271,8 @@ def main() -> None:
     )
     module.run_command_environ_update = {"LC_ALL": "C.UTF-8"}
     try:
-        work = FailureDetection(module, core.parse(module.params["detection"]))
-    except core.FailureDetectionError as error:
+        work = FailureDetection(module, failure_detection.parse(module.params["detection"]))
+    except failure_detection.FailureDetectionError as error:
         module.fail_json(msg=str(error), changes=[])
     result = {}
     try:
@@ -274,7 +282,7 @@ def main() -> None:
             result["expected"] = work.control_plane()
     except PermissionError as error:
         module.fail_json(msg=f"{error}; wanted are the rights of root: set become to true")
-    except (core.FailureDetectionError, OSError) as error:
+    except (failure_detection.FailureDetectionError, OSError) as error:
         module.fail_json(msg=str(error), changes=work.changes)
     module.exit_json(changed=bool(work.changes), changes=work.changes, diff=work.diff, **result)
 

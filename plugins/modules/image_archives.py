@@ -92,7 +92,7 @@ from ansible_collections.bramble.pi.plugins.module_utils._common.download import
     file_sha256,
     is_url,
 )
-from ansible_collections.bramble.pi.plugins.module_utils._containers import archive as core
+from ansible_collections.bramble.pi.plugins.module_utils._containers import archive as containers_archive
 from ansible_collections.bramble.pi.plugins.module_utils._containers.images import (
     RUNTIMES,
     ContainerImagesError,
@@ -115,22 +115,24 @@ class ImageArchives:
     def ensure(self) -> list[str]:
         """Import what is missing, and return it."""
         archives = [
-            core.Archive(item["src"], item["images"], item["sha256"], item["ids"])
+            containers_archive.Archive(item["src"], item["images"], item["sha256"], item["ids"])
             for item in self.module.params["archives"]
         ]
         names = {
-            core.normalize(image, variable=self.variable) for archive in archives for image in archive.images
+            containers_archive.normalize(image, variable=self.variable)
+            for archive in archives
+            for image in archive.images
         }
         present = self.present_images(names)
         imported: list[str] = []
         for archive in archives:
-            missing = core.missing_images(archive=archive, present=present)
+            missing = containers_archive.missing_images(archive=archive, present=present)
             if missing and not self.module.check_mode:
                 self.import_archive(archive)
                 present = self.present_images(names)
-                lacking = core.missing_images(archive=archive, present=present)
+                lacking = containers_archive.missing_images(archive=archive, present=present)
                 if lacking:
-                    raise core.ImageArchiveError(
+                    raise containers_archive.ImageArchiveError(
                         f"{archive.source} was imported, and {', '.join(lacking)} for "
                         f"{self.runtime.architecture} is still missing: correct the archive, or its images "
                         f"in {self.variable}"
@@ -144,11 +146,11 @@ class ImageArchives:
             return {}
         return {name: image.id for name, image in self.runtime.images(names=names).items()}
 
-    def import_archive(self, archive: core.Archive) -> None:
+    def import_archive(self, archive: containers_archive.Archive) -> None:
         """Import an archive, downloading it before if it is elsewhere."""
         if not is_url(archive.source):
             if not os.path.exists(archive.source):
-                raise core.ImageArchiveError(
+                raise containers_archive.ImageArchiveError(
                     f"{archive.source} is not there, wanted for {', '.join(archive.images)}: put it on the "
                     f"node, or correct src in {self.variable}"
                 )
@@ -161,12 +163,14 @@ class ImageArchives:
             download(url=archive.source, path=path, sha256=archive.sha256)
             self.import_file(archive, path)
 
-    def import_file(self, archive: core.Archive, path: str) -> None:
+    def import_file(self, archive: containers_archive.Archive, path: str) -> None:
         """Have the runtime import a file."""
         try:
-            self.runtime.load(path, names={core.normalize(image) for image in archive.images})
+            self.runtime.load(path, names={containers_archive.normalize(image) for image in archive.images})
         except ContainerImagesError as error:
-            raise core.ImageArchiveError(f"{archive.source} cannot be imported: {error}") from error
+            raise containers_archive.ImageArchiveError(
+                f"{archive.source} cannot be imported: {error}"
+            ) from error
 
 
 def main() -> None:
@@ -191,7 +195,7 @@ def main() -> None:
     )
     try:
         imported = ImageArchives(module).ensure()
-    except (core.ImageArchiveError, ContainerImagesError, DownloadError) as error:
+    except (containers_archive.ImageArchiveError, ContainerImagesError, DownloadError) as error:
         module.fail_json(msg=str(error))
     module.exit_json(changed=bool(imported), imported=imported)
 

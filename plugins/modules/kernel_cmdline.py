@@ -164,7 +164,7 @@ import os
 from typing import Any, NamedTuple
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.bramble.pi.plugins.module_utils._boot import cmdline as core
+from ansible_collections.bramble.pi.plugins.module_utils._boot import cmdline
 from ansible_collections.bramble.pi.plugins.module_utils._boot.layout import (
     RASPI_FIRMWARE_SETTINGS,
     BootLayout,
@@ -196,34 +196,34 @@ def _edit(path: str, data: bytes | None, line: str, new_line: str) -> _Edit:
     return _Edit(line, new_line, FileEdit(path, data, after))
 
 
-def _plan(path: str, wanted: core.Wanted) -> _Edit:
+def _plan(path: str, wanted: cmdline.Wanted) -> _Edit:
     """Say what becomes of a command line."""
     real, data = read_file(path=path)
-    line = core.read_line(data=data, path=path)
-    return _edit(real, data, line, core.edit_line(line=line, wanted=wanted))
+    line = cmdline.read_line(data=data, path=path)
+    return _edit(real, data, line, cmdline.edit_line(line=line, wanted=wanted))
 
 
-def _plan_source(path: str, wanted: core.Wanted, generated: _Edit) -> _Edit:
+def _plan_source(path: str, wanted: cmdline.Wanted, generated: _Edit) -> _Edit:
     """Say what becomes of the file that a command line is generated from."""
-    wanted = core.source_wanted(wanted=wanted, tokens=core.split(line=generated.line))
+    wanted = cmdline.source_wanted(wanted=wanted, tokens=cmdline.split(line=generated.line))
     if not os.path.lexists(path):
-        return _edit(path, None, "", core.edit_line(line="", wanted=wanted))
+        return _edit(path, None, "", cmdline.edit_line(line="", wanted=wanted))
     real, data = read_file(path=path)
-    line = core.read_line(data=data, path=path, may_be_empty=True)
-    return _edit(real, data, line, core.edit_line(line=line, wanted=wanted))
+    line = cmdline.read_line(data=data, path=path, may_be_empty=True)
+    return _edit(real, data, line, cmdline.edit_line(line=line, wanted=wanted))
 
 
 def _warn_of_generated(module: AnsibleModule, edit: _Edit) -> None:
-    before, after = core.split(line=edit.line), core.split(line=edit.new_line)
-    for token in core.lost_edits(before=before, after=after):
-        setting = core.generated_setting(token)
+    before, after = cmdline.split(line=edit.line), cmdline.split(line=edit.new_line)
+    for token in cmdline.lost_edits(before=before, after=after):
+        setting = cmdline.generated_setting(token)
         mend = f"set {setting} in {RASPI_FIRMWARE_SETTINGS}" if setting else "there is no setting against it"
         module.warn(f"{token} comes back in {edit.file.path} with the next update of a kernel: {mend}.")
 
 
 def _run(module: AnsibleModule) -> dict[str, Any]:
     options = module.params
-    wanted = core.wanted(present=options["present"], absent=options["absent"], settings=options["set"])
+    wanted = cmdline.wanted(present=options["present"], absent=options["absent"], settings=options["set"])
     if options["path"]:
         layout = BootLayout("path", options["path"], "it was given as 'path'")
     else:
@@ -236,11 +236,11 @@ def _run(module: AnsibleModule) -> dict[str, Any]:
     with open(options["running"], encoding="utf-8", errors="replace") as file:
         running = file.read()
     for line in edits:
-        core.check_result(
+        cmdline.check_result(
             before=line.line,
             after=line.new_line,
             path=line.file.path,
-            prepended=core.prepended_length(line=edit.line, running=running),
+            prepended=cmdline.prepended_length(line=edit.line, running=running),
             machine=os.uname().machine,
         )
     if layout.source:
@@ -262,8 +262,8 @@ def _run(module: AnsibleModule) -> dict[str, Any]:
         "cmdline": edit.new_line,
         "changed_files": [change.path for change in changes],
         "backup_file": backup_file(edit=edit.file, backup=options["backup"]),
-        "reboot_required": core.reboot_required(
-            tokens=core.split(line=edit.new_line), running=running, wanted=wanted
+        "reboot_required": cmdline.reboot_required(
+            tokens=cmdline.split(line=edit.new_line), running=running, wanted=wanted
         ),
         "diff": [change.diff for change in changes],
     }
@@ -284,7 +284,7 @@ def main() -> None:
     )
     try:
         result = _run(module)
-    except (core.CmdlineError, BootLayoutError, FileEditError) as error:
+    except (cmdline.CmdlineError, BootLayoutError, FileEditError) as error:
         module.fail_json(msg=str(error))
     except OSError as error:
         module.fail_json(

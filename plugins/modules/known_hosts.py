@@ -86,7 +86,7 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.bramble.pi.plugins.module_utils._common.files import read_text, write_text
-from ansible_collections.bramble.pi.plugins.module_utils._ssh import known_hosts as core
+from ansible_collections.bramble.pi.plugins.module_utils._ssh import known_hosts
 from ansible_collections.bramble.pi.plugins.module_utils._ssh.keys import fingerprint
 
 
@@ -104,7 +104,7 @@ def _forget(module: AnsibleModule, text: str, names: list[str]) -> str:
         copy = os.path.join(folder, "known_hosts")
         write_text(copy, text)
         for name in names:
-            module.run_command(core.forget_command(name=name, path=copy), check_rc=True)
+            module.run_command(known_hosts.forget_command(name=name, path=copy), check_rc=True)
         return read_text(copy) or ""
 
 
@@ -125,8 +125,8 @@ def _judge(module: AnsibleModule, path: str) -> tuple[list[str], list[str], list
         for name in host["known_as"]:
             found = ""
             if os.path.exists(path):
-                _rc, found, _error = module.run_command(core.find_command(name=name, path=path))
-            verdict = core.judge(found=found, keys=keys)
+                _rc, found, _error = module.run_command(known_hosts.find_command(name=name, path=path))
+            verdict = known_hosts.judge(found=found, keys=keys)
             problems += [
                 f"{host['name']}: its {_shown(key)} is revoked by a line for {name}"
                 for key in verdict.revoked

@@ -109,10 +109,10 @@ import tempfile
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.bramble.pi.plugins.module_utils._common import apt as _apt
+from ansible_collections.bramble.pi.plugins.module_utils._common import apt
 from ansible_collections.bramble.pi.plugins.module_utils._common.download import DownloadError, download
 from ansible_collections.bramble.pi.plugins.module_utils._common.files import read_text, write_text
-from ansible_collections.bramble.pi.plugins.module_utils._kubernetes import packages as core
+from ansible_collections.bramble.pi.plugins.module_utils._kubernetes import packages as kubernetes_packages
 from ansible_collections.bramble.pi.plugins.module_utils._kubernetes.compatibility import (
     CompatibilityError,
     Version,
@@ -136,13 +136,13 @@ _FAIL_ON_ERRORS = ["-o", "APT::Update::Error-Mode=any"]
 class KubePackages:
     """The packages of Kubernetes on this node."""
 
-    def __init__(self, module: AnsibleModule, run: _apt.Runner) -> None:
+    def __init__(self, module: AnsibleModule, run: apt.Runner) -> None:
         self.module = module
         self.run = run
         self.wish = parse_version(module.params["version"])
-        self.url = core.repository_url(template=module.params["repository"], wish=self.wish)
+        self.url = kubernetes_packages.repository_url(template=module.params["repository"], wish=self.wish)
         key = module.params["key"] or f"{self.url.rstrip('/')}/Release.key"
-        self.key_url = core.repository_url(template=key, wish=self.wish)
+        self.key_url = kubernetes_packages.repository_url(template=key, wish=self.wish)
         self.changes: list[str] = []
         self.diffs: list[dict[str, str]] = []
 
@@ -150,12 +150,12 @@ class KubePackages:
         """Bring everything into the wanted state."""
         names: list[str] = self.module.params["packages"]
         before = self.packages()
-        target = core.target_version(
+        target = kubernetes_packages.target_version(
             wish=self.wish,
             installed={name: before[name] for name in names if name in before},
             allow_downgrade=self.module.params["allow_downgrade"],
         )
-        missing = core.packages_to_install(names=names, installed=before, target=target)
+        missing = kubernetes_packages.packages_to_install(names=names, installed=before, target=target)
         self.ensure_repository(refresh=bool(missing))
         if missing:
             self.install(missing, before, target)
@@ -172,17 +172,19 @@ class KubePackages:
             "repository_file": _SOURCE,
         }
 
-    def packages(self) -> dict[str, _apt.Package]:
+    def packages(self) -> dict[str, apt.Package]:
         """Ask dpkg."""
         # dpkg-query exits with 1 if it does not know one of the packages, and still lists the others.
-        names = [*self.module.params["packages"], *core.COMPANIONS]
-        return _apt.read_packages(text=self.run([*_apt.DPKG_QUERY, *names])[1])
+        names = [*self.module.params["packages"], *kubernetes_packages.COMPANIONS]
+        return apt.read_packages(text=self.run([*apt.DPKG_QUERY, *names])[1])
 
     def output_of(self, command: list[str]) -> str:
         """Run a command that has to succeed."""
         code, output, error = self.run(command)
         if code != 0:
-            raise core.KubePackagesError(f"{' '.join(command)} failed: {(error or output).strip()}")
+            raise kubernetes_packages.KubePackagesError(
+                f"{' '.join(command)} failed: {(error or output).strip()}"
+            )
         return output
 
     def write(self, path: str, before: str | None, after: str) -> None:
@@ -199,11 +201,13 @@ class KubePackages:
     def ensure_repository(self, *, refresh: bool) -> None:
         """Set up the repository; its key is fetched again whenever the repository is going to be used."""
         paths = [path for pattern in _OTHER_SOURCES for path in sorted(glob.glob(pattern)) if path != _SOURCE]
-        for warning in core.foreign_sources(files={path: read_text(path) or "" for path in paths}):
+        for warning in kubernetes_packages.foreign_sources(
+            files={path: read_text(path) or "" for path in paths}
+        ):
             self.module.warn(warning)
         key = read_text(_KEYRING)
         source = read_text(_SOURCE)
-        wanted = core.source_text(url=self.url, keyring=_KEYRING)
+        wanted = kubernetes_packages.source_text(url=self.url, keyring=_KEYRING)
         if refresh or key is None or source != wanted:
             if not self.module.check_mode:
                 self.write(_KEYRING, key, self.fetch_key())
@@ -217,31 +221,33 @@ class KubePackages:
             path = os.path.join(directory, "kubernetes.asc")
             download(url=self.key_url, path=path)
             key = read_text(path) or ""
-        core.check_key(text=key, url=self.key_url)
+        kubernetes_packages.check_key(text=key, url=self.key_url)
         return key
 
-    def install(self, missing: list[str], before: dict[str, _apt.Package], target: Version) -> None:
+    def install(self, missing: list[str], before: dict[str, apt.Package], target: Version) -> None:
         """Install packages of one version."""
         if self.module.check_mode:
             self.changes.append(f"Install {', '.join(missing)} {target}")
             return
-        _apt.update(
+        apt.update(
             run=self.run,
             options=[*_ONLY_SOURCE, *("-o", "APT::Get::List-Cleanup=false"), *_FAIL_ON_ERRORS],
         )
-        companions = [name for name in core.COMPANIONS if name not in before]
+        companions = [name for name in kubernetes_packages.COMPANIONS if name not in before]
         madison = ["apt-cache", *_ONLY_SOURCE, "madison", *missing, *companions]
-        offered = core.read_madison(text=self.output_of(madison))
-        versions = core.choose_versions(names=missing, offered=offered, target=target, url=self.url)
+        offered = kubernetes_packages.read_madison(text=self.output_of(madison))
+        versions = kubernetes_packages.choose_versions(
+            names=missing, offered=offered, target=target, url=self.url
+        )
         versions.update({name: offered[name][0] for name in companions if name in offered})
         arguments = [f"{name}={version}" for name, version in versions.items()]
         self.changes.append(f"Install {' '.join(arguments)}")
         options = ["--allow-change-held-packages"]
         if self.module.params["allow_downgrade"]:
             options.append("--allow-downgrades")
-        _apt.install(run=self.run, arguments=[*options, *arguments])
+        apt.install(run=self.run, arguments=[*options, *arguments])
 
-    def ensure_hold(self, packages: dict[str, _apt.Package]) -> None:
+    def ensure_hold(self, packages: dict[str, apt.Package]) -> None:
         """Hold the packages, or let go of them."""
         hold = self.module.params["hold"]
         names = [name for name, package in packages.items() if package.held != hold]
@@ -255,7 +261,7 @@ class KubePackages:
             self.output_of(["apt-mark", verb, *names])
             packages.update({name: packages[name]._replace(held=hold) for name in names})
 
-    def ensure_kubelet(self, before: dict[str, _apt.Package], after: dict[str, _apt.Package]) -> None:
+    def ensure_kubelet(self, before: dict[str, apt.Package], after: dict[str, apt.Package]) -> None:
         """Enable kubelet, and let a running one become the new version."""
         if "kubelet" not in after:
             return
@@ -269,7 +275,7 @@ class KubePackages:
             self.output_of(["systemctl", "try-restart", _KUBELET_UNIT])
 
 
-def _versions(packages: dict[str, _apt.Package]) -> dict[str, str]:
+def _versions(packages: dict[str, apt.Package]) -> dict[str, str]:
     return {name: package.version for name, package in packages.items()}
 
 
@@ -288,12 +294,12 @@ def main() -> None:
     )
 
     def run(command: list[str]) -> tuple[int, str, str]:
-        code, output, error = module.run_command(command, environ_update=_apt.ENVIRONMENT)
+        code, output, error = module.run_command(command, environ_update=apt.ENVIRONMENT)
         return code, output, error
 
     try:
         result = KubePackages(module, run).ensure()
-    except (core.KubePackagesError, CompatibilityError, _apt.AptError, DownloadError) as error:
+    except (kubernetes_packages.KubePackagesError, CompatibilityError, apt.AptError, DownloadError) as error:
         module.fail_json(msg=str(error))
     module.exit_json(**result)
 

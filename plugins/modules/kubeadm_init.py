@@ -150,8 +150,7 @@ import time
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.bramble.pi.plugins.module_utils._kubeadm import config as config
-from ansible_collections.bramble.pi.plugins.module_utils._kubeadm import state as core
+from ansible_collections.bramble.pi.plugins.module_utils._kubeadm import config, state
 from ansible_collections.bramble.pi.plugins.module_utils._kubeadm.join_command import is_token
 from ansible_collections.bramble.pi.plugins.module_utils._kubeadm.node import (
     KubeadmError,
@@ -205,7 +204,7 @@ def _documents(*, node: Node, parameters: dict[str, Any]) -> tuple[str, list[con
     return version, documents
 
 
-def _judge(*, node: Node, parameters: dict[str, Any], settings: str, timeout: int) -> core.Verdict:
+def _judge(*, node: Node, parameters: dict[str, Any], settings: str, timeout: int) -> state.Verdict:
     attempt = node.attempt()
     name = parameters["node_name"] or default_node_name()
     answers = uploaded = False
@@ -214,7 +213,7 @@ def _judge(*, node: Node, parameters: dict[str, Any], settings: str, timeout: in
         # A run that failed has already waited; one with other settings is not waited for either.
         hopeless = attempt is not None and (attempt.failed or attempt.settings != settings)
         answers, uploaded = node.wait_for_api(timeout=0 if hopeless else timeout)
-    return core.judge_init(
+    return state.judge_init(
         node=name,
         files=node.files(),
         external_etcd=node.external_etcd(),
@@ -234,7 +233,7 @@ def _bring_up(*, node: Node, parameters: dict[str, Any], check_mode: bool) -> di
         version, documents = _documents(node=node, parameters=parameters)
     settings = config.digest(documents=documents)
     verdict = _judge(node=node, parameters=parameters, settings=settings, timeout=parameters["timeout"])
-    if verdict.step is core.Step.REFUSE:
+    if verdict.step is state.Step.REFUSE:
         if verdict.state == "unreachable":
             raise KubeadmError(
                 node.explanation(
@@ -245,7 +244,7 @@ def _bring_up(*, node: Node, parameters: dict[str, Any], check_mode: bool) -> di
             )
         raise KubeadmError(verdict.reason)
 
-    changed = verdict.step is not core.Step.NOTHING
+    changed = verdict.step is not state.Step.NOTHING
     if changed and not check_mode:
         node.need("kubeadm", "kubectl", "kubelet")
         if version is None:
@@ -253,12 +252,12 @@ def _bring_up(*, node: Node, parameters: dict[str, Any], check_mode: bool) -> di
             settings = config.digest(documents=documents)
         attempt = node.attempt()
         phases = list(parameters["skip_phases"])
-        if verdict.step is core.Step.UNDO:
+        if verdict.step is state.Step.UNDO:
             node.undo(attempt=attempt, cri_socket=parameters["cri_socket"])
-        if verdict.step is core.Step.FINISH:
+        if verdict.step is state.Step.FINISH:
             phases = [*_PHASES_BEFORE_API, *(phase for phase in phases if phase not in _PHASES_BEFORE_API)]
         else:
-            attempt = core.Attempt(action="init", settings=settings, kept=node.users_files())
+            attempt = state.Attempt(action="init", settings=settings, kept=node.users_files())
         node.kubeadm(
             [
                 "init",

@@ -128,8 +128,7 @@ import time
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.bramble.pi.plugins.module_utils._kubeadm import config as config
-from ansible_collections.bramble.pi.plugins.module_utils._kubeadm import state as core
+from ansible_collections.bramble.pi.plugins.module_utils._kubeadm import config, state
 from ansible_collections.bramble.pi.plugins.module_utils._kubeadm.join_command import (
     is_ca_cert_hash,
     is_endpoint,
@@ -200,9 +199,9 @@ def _documents(*, node: Node, parameters: dict[str, Any]) -> tuple[str, list[con
     return version, documents
 
 
-def _judge(*, node: Node, parameters: dict[str, Any]) -> core.Verdict:
+def _judge(*, node: Node, parameters: dict[str, Any]) -> state.Verdict:
     own_hash = node.ca_cert_hash()
-    return core.judge_join(
+    return state.judge_join(
         node=parameters["node_name"] or default_node_name(),
         files=node.files(),
         external_etcd=node.external_etcd(),
@@ -215,7 +214,7 @@ def _judge(*, node: Node, parameters: dict[str, Any]) -> core.Verdict:
 
 
 def _undo(*, node: Node, parameters: dict[str, Any]) -> None:
-    if core.ETCD_DATA in node.files() and not node.ask_api()[0]:
+    if state.ETCD_DATA in node.files() and not node.ask_api()[0]:
         raise KubeadmError(
             "kubeadm join was cut short after this node had become a member of etcd, and the API server does"
             " not answer, so the member cannot be taken out of etcd without losing its majority. Bring the"
@@ -228,7 +227,7 @@ def _join(*, node: Node, parameters: dict[str, Any], documents: list[config.Docu
     """Run kubeadm join; wait until the cluster has counted a node that was just reset out."""
     deadline = time.monotonic() + _BUSY_NAME_SECONDS
     while True:
-        attempt = core.Attempt(
+        attempt = state.Attempt(
             action="join", settings=config.digest(documents=documents), kept=node.users_files()
         )
         try:
@@ -273,17 +272,17 @@ def _finish(*, node: Node, parameters: dict[str, Any]) -> str | None:
 
 def _bring_in(*, node: Node, parameters: dict[str, Any], check_mode: bool) -> dict[str, Any]:
     verdict = _judge(node=node, parameters=parameters)
-    if verdict.step is core.Step.REFUSE:
+    if verdict.step is state.Step.REFUSE:
         raise KubeadmError(verdict.reason)
-    changed = verdict.step is not core.Step.NOTHING
+    changed = verdict.step is not state.Step.NOTHING
     version = None
     if changed and not check_mode:
         node.need("kubeadm", "kubectl", "kubelet")
-        if verdict.step is core.Step.FINISH:
+        if verdict.step is state.Step.FINISH:
             version = _finish(node=node, parameters=parameters)
         else:
             version, documents = _documents(node=node, parameters=parameters)
-            if verdict.step is core.Step.UNDO:
+            if verdict.step is state.Step.UNDO:
                 _undo(node=node, parameters=parameters)
             _join(node=node, parameters=parameters, documents=documents)
         begun = time.time()

@@ -95,9 +95,7 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.bramble.pi.plugins.module_utils._common.files import read_text
-from ansible_collections.bramble.pi.plugins.module_utils._kubeadm import config as config
-from ansible_collections.bramble.pi.plugins.module_utils._kubeadm import join_command as join_command
-from ansible_collections.bramble.pi.plugins.module_utils._kubeadm import state as core
+from ansible_collections.bramble.pi.plugins.module_utils._kubeadm import config, join_command, state
 from ansible_collections.bramble.pi.plugins.module_utils._kubeadm.node import KubeadmError, Node
 from ansible_collections.bramble.pi.plugins.module_utils._kubernetes.ca_hash import (
     CaCertError,
@@ -115,7 +113,7 @@ def _make_token(*, node: Node, parameters: dict[str, Any], hashes: list[str]) ->
         [
             "token",
             "create",
-            f"--kubeconfig={core.ADMIN_KUBECONFIG}",
+            f"--kubeconfig={state.ADMIN_KUBECONFIG}",
             f"--ttl={parameters['token_ttl']}",
             f"--description={parameters['description']}",
             "--print-join-command",
@@ -124,8 +122,8 @@ def _make_token(*, node: Node, parameters: dict[str, Any], hashes: list[str]) ->
     command = join_command.parse_join_commands(text=output)[0]
     if set(command.ca_cert_hashes) != set(hashes):
         raise KubeadmError(
-            f"kubeadm prints the CA hash {', '.join(command.ca_cert_hashes)}, but {core.CA_CERTIFICATE} has"
-            f" {', '.join(hashes)}. The kubeconfig {core.ADMIN_KUBECONFIG} is of another cluster than the"
+            f"kubeadm prints the CA hash {', '.join(command.ca_cert_hashes)}, but {state.CA_CERTIFICATE} has"
+            f" {', '.join(hashes)}. The kubeconfig {state.ADMIN_KUBECONFIG} is of another cluster than the"
             " certificate; make it anew: kubeadm init phase kubeconfig admin"
         )
     return {
@@ -155,14 +153,14 @@ def _upload_certificates(*, node: Node, cri_socket: str | None) -> str:
 
 
 def _join_info(*, node: Node, parameters: dict[str, Any], check_mode: bool) -> dict[str, Any]:
-    certificate = read_text(core.CA_CERTIFICATE)
+    certificate = read_text(state.CA_CERTIFICATE)
     server = node.server()
-    if certificate is None or server is None or core.ADMIN_KUBECONFIG not in node.files():
+    if certificate is None or server is None or state.ADMIN_KUBECONFIG not in node.files():
         if check_mode:
             # The control plane that would be there after a run is not there yet.
             return {"changed": True}
         raise KubeadmError(
-            f"this node is not a control plane: it lacks {core.CA_CERTIFICATE} or {core.ADMIN_KUBECONFIG}."
+            f"this node is not a control plane: it lacks {state.CA_CERTIFICATE} or {state.ADMIN_KUBECONFIG}."
             " Run this on a node of the group control_plane, after bramble.pi.kubeadm_init"
         )
     hashes = ca_cert_hashes(certificate)

@@ -77,8 +77,7 @@ from typing import Any, Callable
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.bramble.pi.plugins.module_utils._common.files import read_text
-from ansible_collections.bramble.pi.plugins.module_utils._kubeadm import leftovers as leftovers
-from ansible_collections.bramble.pi.plugins.module_utils._kubeadm import state as core
+from ansible_collections.bramble.pi.plugins.module_utils._kubeadm import leftovers, state
 from ansible_collections.bramble.pi.plugins.module_utils._kubeadm.node import (
     KubeadmError,
     Node,
@@ -88,7 +87,7 @@ from ansible_collections.bramble.pi.plugins.module_utils._kubernetes.kubeconfig 
 
 _CNI_CONFIGURATIONS = "/etc/cni/net.d"
 # Their content goes, they stay: packages own some, and some may be mounts.
-_DIRECTORIES = (core.MANIFESTS, core.PKI, core.UPGRADES, core.ETCD, core.KUBELET, "/var/lib/cni")
+_DIRECTORIES = (state.MANIFESTS, state.PKI, state.UPGRADES, state.ETCD, state.KUBELET, "/var/lib/cni")
 _FLANNEL = "/run/flannel"
 _NETWORK_NAMESPACES = "/run/netns/cni-*"
 _LEGACY_TABLES = {
@@ -113,7 +112,7 @@ def _checked(node: Node, command: list[str]) -> str:
 
 
 def _files(*, patterns: list[str]) -> Iterator[_Removal]:
-    for path in sorted((core.KUBERNETES_FILES - core.DIRECTORIES) | {core.ATTEMPT}):
+    for path in sorted((state.KUBERNETES_FILES - state.DIRECTORIES) | {state.ATTEMPT}):
         if os.path.exists(path):
             yield _Removal(path, partial(os.unlink, path))
     for pattern in patterns:
@@ -179,7 +178,7 @@ def _reset(*, module: AnsibleModule, node: Node) -> dict[str, Any]:
     # Asked before the files are gone that say it.
     ca_hash = node.ca_cert_hash()
     removed = []
-    if node.files() or os.path.exists(core.ATTEMPT) or os.path.exists(core.CA_CERTIFICATE):
+    if node.files() or os.path.exists(state.ATTEMPT) or os.path.exists(state.CA_CERTIFICATE):
         removed.append("kubeadm's files and containers")
         if not module.check_mode:
             node.need("kubeadm")

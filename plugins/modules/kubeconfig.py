@@ -121,7 +121,7 @@ from ansible_collections.bramble.pi.plugins.module_utils._common.files import (
     read_text,
     write_text,
 )
-from ansible_collections.bramble.pi.plugins.module_utils._kubernetes import kubeconfig as core
+from ansible_collections.bramble.pi.plugins.module_utils._kubernetes import kubeconfig
 
 
 def _ids(name: str | None) -> tuple[int, int]:
@@ -130,7 +130,7 @@ def _ids(name: str | None) -> tuple[int, int]:
     try:
         user = pwd.getpwnam(name)
     except KeyError as error:
-        raise core.KubeconfigError(
+        raise kubeconfig.KubeconfigError(
             f"there is no user {name} on this host: set control_plane_admin_user to one who is there"
         ) from error
     return user.pw_uid, user.pw_gid
@@ -155,7 +155,7 @@ def _source(module: AnsibleModule) -> str:
     if content is None:
         content = read_text(module.params["src"]) or ""
     if not content and not module.check_mode:
-        raise core.KubeconfigError(
+        raise kubeconfig.KubeconfigError(
             f"{module.params['src']} is not there: bring the control plane up first (role control_plane)"
         )
     return content
@@ -173,7 +173,7 @@ def present(module: AnsibleModule) -> dict[str, Any]:
         return {**result, "why": "there is no cluster yet whose kubeconfig it could be"}
 
     server = module.params["server"]
-    wanted = core.with_server(text=content, server=server) if server else content
+    wanted = kubeconfig.with_server(text=content, server=server) if server else content
     ids = _ids(module.params["owner"])
     before = read_text(dest)
     if before is None:
@@ -183,12 +183,12 @@ def present(module: AnsibleModule) -> dict[str, Any]:
         result["changed"] = folder_wrong or _wrong(dest, 0o600, ids)
         result["why"] = "its owner or mode was wrong" if result["changed"] else "it is as it should be"
     else:
-        whose = core.owner(text=before, ca_hash=core.admin_ca_hash(wanted))
-        if whose is core.Owner.SHARED:
+        whose = kubeconfig.owner(text=before, ca_hash=kubeconfig.admin_ca_hash(wanted))
+        if whose is kubeconfig.Owner.SHARED:
             why = "its user put this cluster in beside others, so it is left alone"
             return {**result, "changed": False, "why": why}
         result["why"] = "it was out of date"
-        if whose is core.Owner.FOREIGN:
+        if whose is kubeconfig.Owner.FOREIGN:
             result["backup_file"] = free_backup_name(dest)
             result["why"] = "it was that of another cluster, and is kept beside"
 
@@ -212,7 +212,7 @@ def absent(module: AnsibleModule) -> dict[str, Any]:
     text = read_text(dest)
     if text is None:
         return {"changed": False, "dest": dest, "why": "it is not there"}
-    if core.owner(text=text, ca_hash=module.params["ca_cert_hash"]) is not core.Owner.OURS:
+    if kubeconfig.owner(text=text, ca_hash=module.params["ca_cert_hash"]) is not kubeconfig.Owner.OURS:
         return {"changed": False, "dest": dest, "why": "it knows other clusters, so it is left alone"}
     if not module.check_mode:
         os.unlink(dest)
@@ -236,7 +236,7 @@ def main() -> None:
     )
     try:
         result = present(module) if module.params["state"] == "present" else absent(module)
-    except (core.KubeconfigError, OSError) as error:
+    except (kubeconfig.KubeconfigError, OSError) as error:
         module.fail_json(msg=f"{module.params['dest']}: {error}")
     module.exit_json(**result)
 

@@ -58,7 +58,7 @@ import os
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.bramble.pi.plugins.module_utils._kubernetes import kubectl as core
+from ansible_collections.bramble.pi.plugins.module_utils._kubernetes import kubectl
 
 
 def apply(module: AnsibleModule) -> dict[str, Any]:
@@ -70,10 +70,10 @@ def apply(module: AnsibleModule) -> dict[str, Any]:
     if module.check_mode:
         command.append("--dry-run=server")
     code, output, error = module.run_command(command, data=module.params["definition"])
-    namespace_missing = module.check_mode and core.only_namespace_missing(error)
+    namespace_missing = module.check_mode and kubectl.only_namespace_missing(error)
     if code != 0 and not namespace_missing:
         module.fail_json(msg=f"{' '.join(command)} ended with {code}: {error.strip()}", rc=code)
-    objects = core.applied(output)
+    objects = kubectl.applied(output)
     return {"changed": namespace_missing or set(objects.values()) != {"unchanged"}, "objects": objects}
 
 

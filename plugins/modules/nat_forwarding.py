@@ -79,7 +79,7 @@ from collections.abc import Sequence
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.bramble.pi.plugins.module_utils._common.files import read_text, write_text
-from ansible_collections.bramble.pi.plugins.module_utils._network import nat as core
+from ansible_collections.bramble.pi.plugins.module_utils._network import nat
 
 _SBIN = ("/usr/sbin", "/sbin")
 
@@ -98,7 +98,7 @@ class NatForwarding:
         if path is None and self.module.check_mode:
             return f"{_SBIN[0]}/{name}"
         if path is None:
-            raise core.NatError(f"{name} is not installed; wanted are the packages nftables and iptables")
+            raise nat.NatError(f"{name} is not installed; wanted are the packages nftables and iptables")
         return path
 
     def _succeeds(self, *command: str) -> bool:
@@ -107,8 +107,8 @@ class NatForwarding:
     def _run(self, command: Sequence[str]) -> None:
         status, _stdout, stderr = self.module.run_command(list(command))
         if status != 0:
-            raise core.NatError(
-                f"{' '.join(command)} ended with {status}: {stderr.strip()}; see journalctl -u {core.UNIT}"
+            raise nat.NatError(
+                f"{' '.join(command)} ended with {status}: {stderr.strip()}; see journalctl -u {nat.UNIT}"
             )
 
     def _change(self, sentence: str, *commands: Sequence[str]) -> None:
@@ -122,7 +122,7 @@ class NatForwarding:
         ip = self._program("ip")
         status, stdout, stderr = self.module.run_command([ip, "-json", "-4", "address", "show"])
         if status != 0:
-            raise core.NatError(f"{ip} address ended with {status}: {stderr.strip()}")
+            raise nat.NatError(f"{ip} address ended with {status}: {stderr.strip()}")
         return {
             link["ifname"]: [f"{entry['local']}/{entry['prefixlen']}" for entry in link["addr_info"]]
             for link in json.loads(stdout)
@@ -131,31 +131,31 @@ class NatForwarding:
 
     def ensure(self, *, inner: str, outer: str, ipv6: str, cluster_networks: Sequence[str]) -> None:
         """Ensure that the rack has its way out."""
-        core.check_interfaces(inner=inner, outer=outer, existing=os.listdir("/sys/class/net"))
-        core.check_networks(
+        nat.check_interfaces(inner=inner, outer=outer, existing=os.listdir("/sys/class/net"))
+        nat.check_networks(
             inner=inner, outer=outer, addresses=self._addresses(), cluster_networks=cluster_networks
         )
-        programs = core.Programs(
-            *(self._program(name.replace("_", "-")) for name in core.Programs._fields),
+        programs = nat.Programs(
+            *(self._program(name.replace("_", "-")) for name in nat.Programs._fields),
         )
         systemctl = self._program("systemctl")
-        for path, text in core.files(inner=inner, outer=outer, ipv6=ipv6, programs=programs).items():
+        for path, text in nat.files(inner=inner, outer=outer, ipv6=ipv6, programs=programs).items():
             self._write(path, text)
-        for name, value in core.kernel_parameters(outer=outer, ipv6=ipv6).items():
+        for name, value in nat.kernel_parameters(outer=outer, ipv6=ipv6).items():
             self._set(f"/proc/sys/{name}", value)
         rules_changed = bool(
-            {core.RULES, core.IPTABLES_RULES, core.UNIT_PATH}.intersection(
+            {nat.RULES, nat.IPTABLES_RULES, nat.UNIT_PATH}.intersection(
                 entry["after_header"] for entry in self.diff
             )
         )
-        if not self._succeeds(systemctl, "is-enabled", "--quiet", core.UNIT):
-            self._change("load the rules at each boot", [systemctl, "enable", core.UNIT])
-        filters = [programs.iptables] + ([programs.ip6tables] if ipv6 == core.ROUTED else [])
+        if not self._succeeds(systemctl, "is-enabled", "--quiet", nat.UNIT):
+            self._change("load the rules at each boot", [systemctl, "enable", nat.UNIT])
+        filters = [programs.iptables] + ([programs.ip6tables] if ipv6 == nat.ROUTED else [])
         loaded = (
-            self._succeeds(systemctl, "is-active", "--quiet", core.UNIT)
-            and self._succeeds(programs.nft, "list", "table", "inet", core.TABLE)
+            self._succeeds(systemctl, "is-active", "--quiet", nat.UNIT)
+            and self._succeeds(programs.nft, "list", "table", "inet", nat.TABLE)
             and all(
-                self._succeeds(program, "--wait", "--check", "FORWARD", "--jump", core.CHAIN)
+                self._succeeds(program, "--wait", "--check", "FORWARD", "--jump", nat.CHAIN)
                 for program in filters
             )
         )
@@ -163,9 +163,9 @@ class NatForwarding:
             # Stopped by what the unit said before: what it loaded then goes, whatever it is to load now.
             self._change(
                 "load the rules",
-                [systemctl, "stop", core.UNIT],
+                [systemctl, "stop", nat.UNIT],
                 [systemctl, "daemon-reload"],
-                [systemctl, "start", core.UNIT],
+                [systemctl, "start", nat.UNIT],
             )
 
     def _set(self, path: str, value: str) -> None:
@@ -192,7 +192,7 @@ def main() -> None:
         argument_spec={
             "inner_interface": {"type": "str", "required": True},
             "outer_interface": {"type": "str", "required": True},
-            "ipv6": {"type": "str", "choices": [core.OFF, core.ROUTED], "default": core.OFF},
+            "ipv6": {"type": "str", "choices": [nat.OFF, nat.ROUTED], "default": nat.OFF},
             "cluster_networks": {"type": "list", "elements": "str", "default": []},
         },
         supports_check_mode=True,

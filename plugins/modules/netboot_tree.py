@@ -199,7 +199,7 @@ from ansible_collections.bramble.pi.plugins.module_utils._boot.partition import 
     make_seed,
 )
 from ansible_collections.bramble.pi.plugins.module_utils._common.files import read_text, write_text
-from ansible_collections.bramble.pi.plugins.module_utils._netboot import system as core
+from ansible_collections.bramble.pi.plugins.module_utils._netboot import system
 from ansible_collections.bramble.pi.plugins.module_utils._netboot.tree_files import TreeError, TreeFiles
 from ansible_collections.bramble.pi.plugins.module_utils._os_image.formats import ImageFormatError, open_image
 from ansible_collections.bramble.pi.plugins.module_utils._os_image.partition_table import (
@@ -238,7 +238,7 @@ class NetbootTree:
         self._state_path = f"{top}/state/{node}.json"
         self.root = f"{top}/nfs/{node}"
         self.boot = f"{top}/tftp/{self._options['serial']}"
-        self.nfs = core.NfsBoot(False, "")
+        self.nfs = system.NfsBoot(False, "")
         self.host_key = ""
 
     # What is there
@@ -250,17 +250,17 @@ class NetbootTree:
     def check(self) -> None:
         """Refuse what no tree can be made of, before anything is touched."""
         node, serial = self._options["node"], self._options["serial"]
-        core.check_serial(serial=serial, node=node)
+        system.check_serial(serial=serial, node=node)
         wanted(present=self._options["cmdline_present"], absent=(), settings={})
         if self._options["container_storage"] == "disk" and not self._options["container_storage_device"]:
-            raise core.NetbootTreeError(
+            raise system.NetbootTreeError(
                 f"{node} is to have its containers on a disk of its own, and it is not told which; wanted is "
                 "one such as LABEL=containers: set netboot_tree_container_device"
             )
         for entry in self._entries(f"{self._top}/state"):
             state = self._state(entry.path)
             if state.get("serial") == serial and state.get("node") != node:
-                raise core.NetbootTreeError(
+                raise system.NetbootTreeError(
                     f"{node} has the serial number {serial}, as {state.get('node')} has, whose tree is "
                     f"{self._top}/nfs/{state.get('node')}; wanted is one for each: correct "
                     f"netboot_tree_serial, or remove {entry.path} if that node is no more"
@@ -279,12 +279,12 @@ class NetbootTree:
         if status != 0:
             if "No space left" in stderr:
                 raise self._no_room(stderr.strip().splitlines()[-1])
-            raise core.NetbootTreeError(f"{' '.join(command)} ended with {status}: {stderr.strip()}{hint}")
+            raise system.NetbootTreeError(f"{' '.join(command)} ended with {status}: {stderr.strip()}{hint}")
         return str(stdout)
 
-    def _no_room(self, why: str) -> core.NetbootTreeError:
+    def _no_room(self, why: str) -> system.NetbootTreeError:
         room = os.statvfs(self._top)
-        return core.NetbootTreeError(
+        return system.NetbootTreeError(
             f"there is no room in {self._top} ({room.f_bavail * room.f_frsize} bytes are free): {why}; "
             "remove something there, or set netboot_tree_dir to another file system. Nothing that is served "
             "was changed"
@@ -352,7 +352,7 @@ class NetbootTree:
         boot = find_boot_partition(table=table)
         others = [partition for partition in table.partitions if partition.offset >= boot.end]
         if not others:
-            raise core.NetbootTreeError(
+            raise system.NetbootTreeError(
                 f"{prepared.name} has no partition after the one that a Pi boots from; wanted is one with "
                 "the root file system: set flash_image to the image of a whole card"
             )
@@ -419,14 +419,14 @@ class NetbootTree:
 
     # What makes it this node's
 
-    def _judge(self, root: TreeFiles) -> core.NfsBoot:
+    def _judge(self, root: TreeFiles) -> system.NfsBoot:
         kernels = dict(self._kernels(root))
         boot = FolderBoot(path=f"{self._new}/boot")
-        names = [] if core.mount_nfs(kernels=kernels) else self._initramfs(boot)
+        names = [] if system.mount_nfs(kernels=kernels) else self._initramfs(boot)
         listed = [self._command("lsinitramfs", f"{boot.where}/{name}").splitlines() for name in names]
         # What only some of them have cannot be counted on.
         files = sorted(set(listed[0]).intersection(*listed)) if listed else None
-        return core.judge_nfs(kernels=kernels, initramfs_files=files)
+        return system.judge_nfs(kernels=kernels, initramfs_files=files)
 
     @staticmethod
     def _kernels(root: TreeFiles) -> Iterator[tuple[str, str]]:
@@ -437,7 +437,7 @@ class NetbootTree:
     @staticmethod
     def _initramfs(boot: FolderBoot) -> list[str]:
         config = (boot.read("config.txt") or b"").decode("utf-8", "surrogateescape")
-        named, automatic = core.initramfs_names(config=config)
+        named, automatic = system.initramfs_names(config=config)
         folder = os.path.dirname(find_card_cmdline(files=_Boot(boot)).path).strip("/")
         candidates = named or (
             ["initramfs8", "initramfs_2712", "initramfs7", "initramfs"] if automatic else []
@@ -445,7 +445,7 @@ class NetbootTree:
         found = [boot.find(f"{folder}/{name}".strip("/")) for name in candidates]
         return [name for name in found if name and not name.endswith("/")]
 
-    def _put_right(self, root: TreeFiles, boot_path: str, nfs: core.NfsBoot, *, fresh: bool) -> None:
+    def _put_right(self, root: TreeFiles, boot_path: str, nfs: system.NfsBoot, *, fresh: bool) -> None:
         options = self._options
         if fresh:
             self._make_own(root)
@@ -454,7 +454,7 @@ class NetbootTree:
         mount_point = "/boot/firmware" if os.path.isdir(root.path("boot/firmware")) else "/boot"
         root.write(
             "etc/fstab",
-            core.fstab(
+            system.fstab(
                 text=root.read("etc/fstab") or "",
                 server=options["server"],
                 path=self.boot,
@@ -462,13 +462,13 @@ class NetbootTree:
             ),
         )
         root.write("etc/hostname", f"{options['node']}\n")
-        root.write("etc/hosts", core.hosts(text=root.read("etc/hosts") or "", hostname=options["node"]))
+        root.write("etc/hosts", system.hosts(text=root.read("etc/hosts") or "", hostname=options["node"]))
         if options["resolvers"] and (fresh or not root.exists("etc/resolv.conf")):
-            root.write("etc/resolv.conf", core.resolv_conf(resolvers=options["resolvers"]), mode=0o644)
+            root.write("etc/resolv.conf", system.resolv_conf(resolvers=options["resolvers"]), mode=0o644)
         if options["timezone"]:
             root.link("etc/localtime", f"/usr/share/zoneinfo/{options['timezone']}")
         if nfs.initramfs:
-            root.write(core.NFS4_SCRIPT_PATH, core.NFS4_SCRIPT)
+            root.write(system.NFS4_SCRIPT_PATH, system.NFS4_SCRIPT)
         self._put_services_right(root)
         self._put_user_right(root)
         self._put_storage_right(root)
@@ -487,10 +487,10 @@ class NetbootTree:
         root.write("etc/machine-id", f"{uuid.uuid4().hex}\n", mode=0o444)
         root.remove("var/lib/dbus/machine-id")
         root.folder("var/lib/bramble")
-        root.remove(core.BOOTED)
+        root.remove(system.BOOTED)
         root.remove("etc/resolv.conf")
 
-    def _put_boot_right(self, root: TreeFiles, boot: FolderBoot, nfs: core.NfsBoot, *, fresh: bool) -> None:
+    def _put_boot_right(self, root: TreeFiles, boot: FolderBoot, nfs: system.NfsBoot, *, fresh: bool) -> None:
         options = self._options
         files = {name: text.encode("utf-8", "surrogateescape") for name, text in options["files"].items()}
         files.setdefault("ssh", b"")
@@ -514,7 +514,7 @@ class NetbootTree:
         result = apply_seed(boot=boot, seed=make_seed(files=files, config_txt=config), dry_run=self._dry_run)
         self.changes += [f"{name} on the boot partition" for name in result.changed]
         if fresh and nfs.initramfs:
-            archive = core.initramfs_archive(files={f"scripts/{core.NFS4_BOOT}": core.NFS4_SCRIPT})
+            archive = system.initramfs_archive(files={f"scripts/{system.NFS4_BOOT}": system.NFS4_SCRIPT})
             for name in self._initramfs(boot):
                 with open(f"{boot.where}/{name}", "rb") as file:
                     data = file.read()
@@ -522,9 +522,9 @@ class NetbootTree:
                     file.write(archive + data)
                 os.replace(f"{boot.where}/{name}.new", f"{boot.where}/{name}")
 
-    def _line(self, line: str, nfs: core.NfsBoot, *, without: tuple[str, ...] = ()) -> str:
+    def _line(self, line: str, nfs: system.NfsBoot, *, without: tuple[str, ...] = ()) -> str:
         """Return a command line with what the boot over the network takes."""
-        having, kept = core.cmdline_wanted(
+        having, kept = system.cmdline_wanted(
             line=line,
             server=self._options["server"],
             path=self.root,
@@ -538,7 +538,7 @@ class NetbootTree:
 
     def _put_services_right(self, root: TreeFiles) -> None:
         units = "etc/systemd/system"
-        for name in core.MASKED:
+        for name in system.MASKED:
             root.link(f"{units}/{name}.service", "/dev/null")
         if root.exists("etc/cloud"):
             root.write("etc/cloud/cloud-init.disabled", "")
@@ -555,22 +555,23 @@ class NetbootTree:
             if root.exists(f"{place}/ssh.service") and not started:
                 root.link(f"{units}/multi-user.target.wants/ssh.service", f"/{place}/ssh.service")
                 break
-        root.write(f"{units}/{core.BOOTED_UNIT_NAME}", core.BOOTED_UNIT)
+        root.write(f"{units}/{system.BOOTED_UNIT_NAME}", system.BOOTED_UNIT)
         root.link(
-            f"{units}/multi-user.target.wants/{core.BOOTED_UNIT_NAME}", f"/{units}/{core.BOOTED_UNIT_NAME}"
+            f"{units}/multi-user.target.wants/{system.BOOTED_UNIT_NAME}",
+            f"/{units}/{system.BOOTED_UNIT_NAME}",
         )
 
     def _put_user_right(self, root: TreeFiles) -> None:
         options = self._options
-        user = core.User(options["user"], options["password_hash"], tuple(options["authorized_keys"]))
+        user = system.User(options["user"], options["password_hash"], tuple(options["authorized_keys"]))
         names = ("passwd", "shadow", "group", "gshadow")
         read = {name: root.read(f"etc/{name}") for name in names}
-        texts, uid, gid = core.accounts(
+        texts, uid, gid = system.accounts(
             files={name: text for name, text in read.items() if text is not None}, user=user
         )
         for name, text in texts.items():
             root.write(f"etc/{name}", text)
-        home = core.home_of(passwd=texts["passwd"], user=user.name).strip("/")
+        home = system.home_of(passwd=texts["passwd"], user=user.name).strip("/")
         if not root.exists(home):
             root.folder(home, mode=0o755, owner=(uid, gid))
             if not self._dry_run and os.path.isdir(root.path("etc/skel")):
@@ -590,15 +591,15 @@ class NetbootTree:
 
     def _put_storage_right(self, root: TreeFiles) -> None:
         kind, device = self._options["container_storage"], self._options["container_storage_device"]
-        wanted = {} if kind == "none" else core.storage_units(device=device if kind == "disk" else "")
-        for name in core.storage_units(device=""):
+        wanted = {} if kind == "none" else system.storage_units(device=device if kind == "disk" else "")
+        for name in system.storage_units(device=""):
             if name in wanted:
                 root.write(f"etc/systemd/system/{name}", wanted[name])
                 root.link(f"{_WANTS}/{name}", f"/etc/systemd/system/{name}")
             else:
                 root.remove(f"etc/systemd/system/{name}")
                 root.remove(f"{_WANTS}/{name}")
-        image = core.STORAGE_FILE.lstrip("/")
+        image = system.STORAGE_FILE.lstrip("/")
         if kind != "loop" or root.exists(image):
             return
         root.changed.append(image)
@@ -632,14 +633,14 @@ class NetbootTree:
                 self._take_place()
                 state = self._state(self._state_path)
             else:
-                nfs = core.NfsBoot(state["initramfs"], state["why"])
+                nfs = system.NfsBoot(state["initramfs"], state["why"])
                 root = TreeFiles(root=self.root, dry_run=self._dry_run)
                 self._put_right(root, self.boot, nfs, fresh=False)
-                if os.path.isdir(self._before) and root.exists(core.BOOTED):
+                if os.path.isdir(self._before) and root.exists(system.BOOTED):
                     self.changes.append(f"remove {self._before}")
                     if not self._dry_run:
                         shutil.rmtree(self._before)
-            self.nfs = core.NfsBoot(state["initramfs"], state["why"])
+            self.nfs = system.NfsBoot(state["initramfs"], state["why"])
             self.host_key = (TreeFiles(root=self.root, dry_run=True).read(f"{_HOST_KEY}.pub") or "").strip()
 
     def _follow_serial(self, state: dict[str, Any]) -> None:
@@ -723,7 +724,7 @@ def main() -> None:
     except PermissionError as error:
         module.fail_json(msg=f"{error}; wanted are the rights of root: set become to true")
     except (
-        *(core.NetbootTreeError, TreeError, BootLayoutError, BootPartitionError, CardPlanError),
+        *(system.NetbootTreeError, TreeError, BootLayoutError, BootPartitionError, CardPlanError),
         *(CmdlineError, DiskImageError, ImageFormatError),
     ) as error:
         module.fail_json(msg=f"{module.params['node']}: {error}")

@@ -176,9 +176,8 @@ from typing import Any, Callable, NamedTuple
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.bramble.pi.plugins.module_utils._common.files import read_text, write_text
-from ansible_collections.bramble.pi.plugins.module_utils._network import detect as managers
-from ansible_collections.bramble.pi.plugins.module_utils._network import files as config
-from ansible_collections.bramble.pi.plugins.module_utils._network import trial_script as trial
+from ansible_collections.bramble.pi.plugins.module_utils._network import detect, trial_script
+from ansible_collections.bramble.pi.plugins.module_utils._network import files as network_files
 from ansible_collections.bramble.pi.plugins.module_utils._network.detect import Manager
 from ansible_collections.bramble.pi.plugins.module_utils._network.files import File
 from ansible_collections.bramble.pi.plugins.module_utils._network.settings import (
@@ -199,13 +198,13 @@ try:
 except ImportError:
     HAS_YAML = False
 
-_NETPLAN_FOLDERS = ("/lib/netplan", "/usr/lib/netplan", config.NETPLAN_FOLDER, "/run/netplan")
+_NETPLAN_FOLDERS = ("/lib/netplan", "/usr/lib/netplan", network_files.NETPLAN_FOLDER, "/run/netplan")
 _PROGRAMS = {
-    managers.IFUPDOWN: "ifup",
-    managers.NETPLAN: "netplan",
-    managers.NETWORKMANAGER: "nmcli",
-    managers.DHCPCD: "dhcpcd",
-    managers.NETWORKD: "networkctl",
+    detect.IFUPDOWN: "ifup",
+    detect.NETPLAN: "netplan",
+    detect.NETWORKMANAGER: "nmcli",
+    detect.DHCPCD: "dhcpcd",
+    detect.NETWORKD: "networkctl",
 }
 _GATEWAY_TIMEOUT = 4.0
 _SETTLE_TIMEOUT = 10.0
@@ -264,21 +263,21 @@ class NodeNetwork:
         """Find what configures the interface, by what runs."""
         found: list[Manager | None] = []
         ifstate = self._read("/run/network/ifstate") + self._read(f"/run/network/ifstate.{interface}")
-        found.append(managers.ifupdown(interface=interface, ifstate=ifstate))
+        found.append(detect.ifupdown(interface=interface, ifstate=ifstate))
         if self._exists("/run/NetworkManager") and self._has("nmcli"):
             device = self._output("nmcli", "-t", "-f", "GENERAL", "device", "show", interface)
             profiles = (
                 self._output("nmcli", "-t", "-f", "UUID,FILENAME", "connection", "show") if device else ""
             )
-            found.append(managers.networkmanager(device=device, profiles=profiles))
+            found.append(detect.networkmanager(device=device, profiles=profiles))
         if self._exists("/run/systemd/netif") and self._has("networkctl"):
             status = self._output("networkctl", "--no-pager", "--lines=0", "status", interface)
-            found.append(managers.networkd(status=status))
+            found.append(detect.networkd(status=status))
         pid = (self._read("/run/dhcpcd/pid") or self._read("/run/dhcpcd.pid")).strip()
         # Its name may be followed by what it does: "dhcpcd: [manager]".
         if pid.isdigit() and self._read(f"/proc/{pid}/comm").startswith("dhcpcd"):
-            configuration = self._read(config.DHCPCD_CONF)
-            found.append(managers.dhcpcd(interface=interface, configuration=configuration))
+            configuration = self._read(network_files.DHCPCD_CONF)
+            found.append(detect.dhcpcd(interface=interface, configuration=configuration))
         return [manager for manager in found if manager]
 
     def _check_program(self, manager: Manager) -> None:
@@ -293,28 +292,28 @@ class NodeNetwork:
         """Say which files the manager needs and what makes them count."""
         self._check_program(manager)
         name = wanted.interface
-        if manager.name == managers.IFUPDOWN:
+        if manager.name == detect.IFUPDOWN:
             up = (
-                trial.command(["ip", "-4", "address", "flush", "dev", name, "scope", "global"]),
-                trial.command(["ifup", name]),
+                trial_script.command(["ip", "-4", "address", "flush", "dev", name, "scope", "global"]),
+                trial_script.command(["ifup", name]),
             )
-            files = config.ifupdown_files(settings=wanted, present=self._interfaces_files())
-            return files, Commands((trial.command(["ifdown", "--force", name]),), up, up)
-        if manager.name == managers.DHCPCD:
+            files = network_files.ifupdown_files(settings=wanted, present=self._interfaces_files())
+            return files, Commands((trial_script.command(["ifdown", "--force", name]),), up, up)
+        if manager.name == detect.DHCPCD:
             # Its own command for this, "dhcpcd -n", says that all is well where dhcpcd 9 no longer listens.
             hang_up = 'kill -HUP "$(cat /run/dhcpcd/pid /run/dhcpcd.pid 2>/dev/null)"'
-            again = (trial.command(["sh", "-c", hang_up], ["systemctl", "restart", "dhcpcd.service"]),)
-            file = config.dhcpcd_file(settings=wanted, present=self._read(config.DHCPCD_CONF))
+            again = (trial_script.command(["sh", "-c", hang_up], ["systemctl", "restart", "dhcpcd.service"]),)
+            file = network_files.dhcpcd_file(settings=wanted, present=self._read(network_files.DHCPCD_CONF))
             return [file], Commands((), again, again)
-        if manager.name == managers.NETPLAN:
+        if manager.name == detect.NETPLAN:
             return self._netplan_files(wanted, manager)
-        if manager.name == managers.NETWORKMANAGER:
-            file = config.networkmanager_file(settings=wanted, present=self._read(manager.file))
-            load = trial.command(["nmcli", "connection", "load", file.path])
+        if manager.name == detect.NETWORKMANAGER:
+            file = network_files.networkmanager_file(settings=wanted, present=self._read(manager.file))
+            load = trial_script.command(["nmcli", "connection", "load", file.path])
             return [file], self._networkmanager_commands(
-                wanted, manager, load, config.profile_uuid(interface=name)
+                wanted, manager, load, network_files.profile_uuid(interface=name)
             )
-        file = config.networkd_file(settings=wanted, present=self._read(manager.file))
+        file = network_files.networkd_file(settings=wanted, present=self._read(manager.file))
         if manager.file and os.path.basename(manager.file) < os.path.basename(file.path):
             raise NetworkError(
                 f"systemd-networkd takes {manager.file} for {name}, as it comes before {file.path}; wanted "
@@ -325,8 +324,8 @@ class NodeNetwork:
 
     def _networkd_commands(self, interface: str) -> tuple[str, ...]:
         return (
-            trial.command(["networkctl", "reload"]),
-            trial.command(["networkctl", "reconfigure", interface]),
+            trial_script.command(["networkctl", "reload"]),
+            trial_script.command(["networkctl", "reconfigure", interface]),
         )
 
     def _networkmanager_commands(
@@ -336,22 +335,28 @@ class NodeNetwork:
         up = ["nmcli", "connection", "up", profile]
         # A profile that stays in force takes new resolvers without being brought down.
         in_force = manager.uuid == profile and not shortcomings(settings=wanted, state=self.state(name))
-        after = trial.command(["nmcli", "device", "reapply", name], up) if in_force else trial.command(up)
+        after = (
+            trial_script.command(["nmcli", "device", "reapply", name], up)
+            if in_force
+            else trial_script.command(up)
+        )
         connect = ["nmcli", "device", "connect", name]
         back = (["nmcli", "connection", "up", manager.uuid], connect) if manager.uuid else (connect,)
         return Commands(
-            (), (load, after), (trial.command(["nmcli", "connection", "reload"]), trial.command(*back))
+            (),
+            (load, after),
+            (trial_script.command(["nmcli", "connection", "reload"]), trial_script.command(*back)),
         )
 
     def _interfaces_files(self) -> dict[str, str]:
         found: dict[str, str] = {}
-        waiting = [config.INTERFACES]
+        waiting = [network_files.INTERFACES]
         while waiting:
             path = waiting.pop()
             if path in found or not os.path.isfile(self._root + path):
                 continue
             found[path] = self._read(path)
-            for keyword, pattern in config.sources(text=found[path]):
+            for keyword, pattern in network_files.sources(text=found[path]):
                 waiting += self._glob(pattern if keyword == "source" else f"{pattern.rstrip('/')}/*")
         return {
             path: text for path, text in found.items() if not fnmatch.fnmatch(os.path.basename(path), ".*")
@@ -372,34 +377,36 @@ class NodeNetwork:
                     documents[path] = yaml.safe_load(self._read(path)) or {}
                 except yaml.YAMLError as error:
                     raise NetworkError(f"{path} cannot be read: {error}; mend it on the node") from None
-        found = config.netplan_take_out(interface=name, documents=documents, macs=self.interfaces())
-        renderer = "NetworkManager" if manager.backend == managers.NETWORKMANAGER else "networkd"
-        definition = config.netplan_definition(
+        found = network_files.netplan_take_out(interface=name, documents=documents, macs=self.interfaces())
+        renderer = "NetworkManager" if manager.backend == detect.NETWORKMANAGER else "networkd"
+        definition = network_files.netplan_definition(
             settings=wanted, definition=found.definition, renderer=renderer
         )
-        own = found.documents.setdefault(config.NETPLAN_FILE, {})
+        own = found.documents.setdefault(network_files.NETPLAN_FILE, {})
         network = own.setdefault("network", {})
         network["version"] = 2
         network.setdefault(found.section, {})[found.identifier] = definition
         files = []
         for path, document in found.documents.items():
-            if path != config.NETPLAN_FILE and path not in found.changed:
+            if path != network_files.NETPLAN_FILE and path not in found.changed:
                 continue
-            if not path.startswith(f"{config.NETPLAN_FOLDER}/"):
+            if not path.startswith(f"{network_files.NETPLAN_FOLDER}/"):
                 raise NetworkError(
                     f"{path} defines {name}, and is not the owner's to change; wanted is a definition in "
-                    f"{config.NETPLAN_FOLDER}: remove what writes that file"
+                    f"{network_files.NETPLAN_FOLDER}: remove what writes that file"
                 )
             text = (
-                config.MANAGED if path == config.NETPLAN_FILE else f"# {name} is in {config.NETPLAN_FILE}.\n"
+                network_files.MANAGED
+                if path == network_files.NETPLAN_FILE
+                else f"# {name} is in {network_files.NETPLAN_FILE}.\n"
             )
             files.append(File(path, text + yaml.safe_dump(document, default_flow_style=False), 0o600))
-        generate = trial.command(["netplan", "generate"])
-        if manager.backend == managers.NETWORKMANAGER:
+        generate = trial_script.command(["netplan", "generate"])
+        if manager.backend == detect.NETWORKMANAGER:
             passed = definition.get("networkmanager") or {}
             profile = str(passed.get("uuid") or passed.get("name") or f"netplan-{found.identifier}")
             commands = self._networkmanager_commands(
-                wanted, manager, trial.command(["nmcli", "connection", "reload"]), profile
+                wanted, manager, trial_script.command(["nmcli", "connection", "reload"]), profile
             )
             back = commands.restore_after
         else:
@@ -414,26 +421,26 @@ class NodeNetwork:
                 for path in self._glob(f"{source}/*.yaml"):
                     write_text(folder + path, self._read(path), mode=0o600)
             for file in files:
-                if file.path.startswith(config.NETPLAN_FOLDER):
+                if file.path.startswith(network_files.NETPLAN_FOLDER):
                     write_text(folder + file.path, file.text, mode=0o600)
             status, stdout, stderr = self._run(["netplan", "generate", "--root-dir", folder])
         if status != 0:
             raise NetworkError(
                 f"netplan refuses the configuration: {(stderr or stdout).strip().replace(folder, '')}; "
-                f"nothing was changed: mend the files in {config.NETPLAN_FOLDER} on the node"
+                f"nothing was changed: mend the files in {network_files.NETPLAN_FOLDER} on the node"
             )
 
-    def keeper(self, wanted: Settings, manager: Manager) -> config.Keeper | None:
+    def keeper(self, wanted: Settings, manager: Manager) -> network_files.Keeper | None:
         """Find what keeps the resolvers, where the manager does not."""
         if not wanted.resolvers and not wanted.search:
             return None
-        if managers.NETWORKMANAGER in (manager.name, manager.backend) or manager.name == managers.DHCPCD:
+        if detect.NETWORKMANAGER in (manager.name, manager.backend) or manager.name == detect.DHCPCD:
             return None
-        path = self._root + config.RESOLV_CONF
+        path = self._root + network_files.RESOLV_CONF
         link = os.readlink(path) if os.path.islink(path) else ""
-        keeper = config.resolver_keeper(link=link, text=self._read(config.RESOLV_CONF))
+        keeper = network_files.resolver_keeper(link=link, text=self._read(network_files.RESOLV_CONF))
         # systemd-networkd hands its resolvers to systemd-resolved itself.
-        if keeper.name == "systemd-resolved" and manager.backend == managers.NETWORKD:
+        if keeper.name == "systemd-resolved" and manager.backend == detect.NETWORKD:
             return None
         return keeper
 
@@ -530,7 +537,7 @@ def _start_trial(
     parameters: dict[str, Any],
 ) -> None:
     """Lay everything ready, so that a restart of the node finds it, and let the node go on alone."""
-    part = f"{trial.DIRECTORY}.part"
+    part = f"{trial_script.DIRECTORY}.part"
     shutil.rmtree(part, ignore_errors=True)
     os.makedirs(part, mode=0o700)
     for file in files:
@@ -547,7 +554,7 @@ def _start_trial(
     write_text(f"{part}/pending", json.dumps(parameters))
     write_text(
         f"{part}/switch",
-        trial.script(
+        trial_script.script(
             identifier=identifier,
             timeout=timeout,
             session=session,
@@ -558,11 +565,11 @@ def _start_trial(
             regenerate=commands.regenerate,
         ),
     )
-    write_text(trial.BOOT_UNIT, trial.BOOT_UNIT_TEXT)
-    os.rename(part, trial.DIRECTORY)
-    os.makedirs(os.path.dirname(trial.BOOT_LINK), exist_ok=True)
-    if not os.path.islink(trial.BOOT_LINK):
-        os.symlink(trial.BOOT_UNIT, trial.BOOT_LINK)
+    write_text(trial_script.BOOT_UNIT, trial_script.BOOT_UNIT_TEXT)
+    os.rename(part, trial_script.DIRECTORY)
+    os.makedirs(os.path.dirname(trial_script.BOOT_LINK), exist_ok=True)
+    if not os.path.islink(trial_script.BOOT_LINK):
+        os.symlink(trial_script.BOOT_UNIT, trial_script.BOOT_LINK)
     os.sync()
     try:
         _detach(run, "try", identifier)
@@ -572,14 +579,14 @@ def _start_trial(
 
 
 def _unit(identifier: str) -> str:
-    return trial.UNITS.replace("*", identifier)
+    return trial_script.UNITS.replace("*", identifier)
 
 
 def _detach(run: Run, verb: str, identifier: str) -> None:
     command = ["systemd-run", "--quiet", "--collect", f"--unit={_unit(identifier)}"]
     # DHCP clients that ifup starts live on after the trial.
     command += ["--property=KillMode=process", "--description=Try a change of the network"]
-    status, _stdout, stderr = run([*command, "/bin/sh", f"{trial.DIRECTORY}/switch", verb])
+    status, _stdout, stderr = run([*command, "/bin/sh", f"{trial_script.DIRECTORY}/switch", verb])
     if status != 0:
         raise NetworkError(
             "the unit for a change of the network could not be started, and nothing was changed: "
@@ -588,15 +595,15 @@ def _detach(run: Run, verb: str, identifier: str) -> None:
 
 
 def _forget() -> None:
-    for path in (trial.BOOT_LINK, trial.BOOT_UNIT):
+    for path in (trial_script.BOOT_LINK, trial_script.BOOT_UNIT):
         with contextlib.suppress(FileNotFoundError):
             os.unlink(path)
-    shutil.rmtree(trial.DIRECTORY, ignore_errors=True)
+    shutil.rmtree(trial_script.DIRECTORY, ignore_errors=True)
 
 
 def _taken_back(identifier: str | None) -> str | None:
     """Return why a trial, or any one, was taken back."""
-    text = read_text(trial.RECORD)
+    text = read_text(trial_script.RECORD)
     if text is None:
         return None
     of, _newline, reason = text.partition("\n")
@@ -604,14 +611,14 @@ def _taken_back(identifier: str | None) -> str | None:
 
 
 def _is_running(run: Run) -> bool:
-    return run(["systemctl", "is-active", "--quiet", trial.UNITS])[0] == 0
+    return run(["systemctl", "is-active", "--quiet", trial_script.UNITS])[0] == 0
 
 
 def _check_no_trial(run: Run) -> None:
     """Refuse a second change beside one that is not decided."""
-    if not os.path.exists(trial.DIRECTORY):
+    if not os.path.exists(trial_script.DIRECTORY):
         return
-    if os.path.exists(f"{trial.DIRECTORY}/confirmed"):
+    if os.path.exists(f"{trial_script.DIRECTORY}/confirmed"):
         _forget()
         return
     if not _is_running(run):
@@ -627,20 +634,20 @@ def _report(identifier: str) -> dict[str, Any]:
     reason = _taken_back(identifier)
     if reason is not None:
         return {"state": "taken_back", "reason": reason}
-    if os.path.exists(trial.DIRECTORY):
+    if os.path.exists(trial_script.DIRECTORY):
         return {"state": "pending", "reason": ""}
     return {"state": "confirmed", "reason": ""}
 
 
 def _confirm(network: NodeNetwork, run: Run, identifier: str) -> dict[str, Any]:
     """Keep the change if the node has what is wanted and its gateway answers."""
-    pending = f"{trial.DIRECTORY}/pending"
+    pending = f"{trial_script.DIRECTORY}/pending"
     parameters = json.loads(read_text(pending) or "{}")
     if parameters.get("identifier") != identifier:
         return _report(identifier)
     wanted = _settings(network, parameters)
     # Where the address stays the same, the controller may be here before anything has happened.
-    while os.path.exists(pending) and not os.path.exists(f"{trial.DIRECTORY}/applied"):
+    while os.path.exists(pending) and not os.path.exists(f"{trial_script.DIRECTORY}/applied"):
         time.sleep(0.2)
     deadline = time.monotonic() + _SETTLE_TIMEOUT
     while True:
@@ -657,9 +664,9 @@ def _confirm(network: NodeNetwork, run: Run, identifier: str) -> dict[str, Any]:
     try:
         if reasons:
             write_text(pending, "; ".join(reasons) + "\n")
-            os.rename(pending, f"{trial.DIRECTORY}/rejected")
+            os.rename(pending, f"{trial_script.DIRECTORY}/rejected")
             return {"state": "rejected", "reason": "; ".join(reasons)}
-        os.rename(pending, f"{trial.DIRECTORY}/confirmed")
+        os.rename(pending, f"{trial_script.DIRECTORY}/confirmed")
     except FileNotFoundError:
         return _report(identifier)
     run(["systemctl", "stop", _unit(identifier)])
@@ -684,16 +691,16 @@ def _try(network: NodeNetwork, run: Run, module: AnsibleModule) -> dict[str, Any
     before = network.state(name)
     present = [path for path in KUBERNETES_FILES if os.path.exists(f"/etc/kubernetes/{path}")]
     check_cluster(settings=wanted, state=before, kubernetes=kubernetes_state(files=present))
-    manager, others = managers.choose(
+    manager, others = detect.choose(
         interface=name,
         wanted=module.params["manager"],
         found=network.find_managers(name),
-        backends={managers.NETPLAN: managers.NETWORKD},
+        backends={detect.NETPLAN: detect.NETWORKD},
     )
     network.warnings += others
     files, commands = network.files(wanted, manager)
-    if os.path.isdir(config.CLOUD_INIT_FOLDER):
-        files.append(File(config.CLOUD_INIT_FILE, config.CLOUD_INIT_TEXT))
+    if os.path.isdir(network_files.CLOUD_INIT_FOLDER):
+        files.append(File(network_files.CLOUD_INIT_FILE, network_files.CLOUD_INIT_TEXT))
     changes = [file for file in files if network.differs(file)]
     missing = shortcomings(settings=wanted, state=before)
     if not changes and not missing:
@@ -701,18 +708,18 @@ def _try(network: NodeNetwork, run: Run, module: AnsibleModule) -> dict[str, Any
         commands = Commands()
     keeper = network.keeper(wanted, manager)
     if keeper:
-        file = config.resolver_file(
+        file = network_files.resolver_file(
             settings=wanted, keeper=keeper, present=read_text(os.path.realpath(keeper.file)) or ""
         )
         if network.differs(file):
-            reload = (trial.command(keeper.reload),) if keeper.reload else ()
+            reload = (trial_script.command(keeper.reload),) if keeper.reload else ()
             commands = commands._replace(
                 after=(*commands.after, *reload), restore_after=(*commands.restore_after, *reload)
             )
             changes.append(file)
     if changes or missing:
         _check_free(wanted, before)
-    if manager.name == managers.NETPLAN and changes:
+    if manager.name == detect.NETPLAN and changes:
         network.check_netplan(changes)
 
     result: dict[str, Any] = {
@@ -726,8 +733,8 @@ def _try(network: NodeNetwork, run: Run, module: AnsibleModule) -> dict[str, Any
             {
                 "before_header": file.path,
                 "after_header": file.path,
-                "before": config.shown(text=read_text(file.path) or ""),
-                "after": config.shown(text=file.text),
+                "before": network_files.shown(text=read_text(file.path) or ""),
+                "after": network_files.shown(text=file.text),
             }
             for file in changes
         ],
@@ -743,7 +750,7 @@ def _try(network: NodeNetwork, run: Run, module: AnsibleModule) -> dict[str, Any
     earlier = _taken_back(None)
     if earlier is not None:
         network.warnings.append(f"an earlier change of the network was taken back: {earlier}")
-        os.unlink(trial.RECORD)
+        os.unlink(trial_script.RECORD)
     if not result["changed"]:
         return result
     parameters = {
@@ -780,7 +787,7 @@ def main() -> None:
             "gateway": {"type": "str", "default": ""},
             "resolvers": {"type": "list", "elements": "str", "default": []},
             "search": {"type": "list", "elements": "str", "default": []},
-            "manager": {"type": "str", "choices": ["auto", *managers.MANAGERS], "default": "auto"},
+            "manager": {"type": "str", "choices": ["auto", *detect.MANAGERS], "default": "auto"},
             "confirm_timeout": {"type": "int", "default": 90},
             "step": {"type": "str", "choices": ["try", "confirm", "report"], "default": "try"},
             "trial": {"type": "str"},
@@ -804,7 +811,7 @@ def main() -> None:
             result = _report(module.params["trial"])
             if result["state"] == "taken_back":
                 # Who reads this is told; the next run need not be.
-                os.unlink(trial.RECORD)
+                os.unlink(trial_script.RECORD)
         else:
             result = _try(network, run, module)
     except NetworkError as error:

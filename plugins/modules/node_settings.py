@@ -116,7 +116,7 @@ from typing import Any, Callable
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.bramble.pi.plugins.module_utils._common.files import read_text, write_text
-from ansible_collections.bramble.pi.plugins.module_utils._node import settings as core
+from ansible_collections.bramble.pi.plugins.module_utils._node import settings as node_settings
 from ansible_collections.bramble.pi.plugins.module_utils._node.facts import active_swaps
 
 _CLOUD_INIT = "/etc/cloud/cloud.cfg.d"
@@ -172,7 +172,7 @@ class NodeSettings:
 
     def _set_kernel(self, path: str, name: str, value: str) -> None:
         running = self._read(path).strip()
-        if core.is_same_sysctl(running=running, wanted=value):
+        if node_settings.is_same_sysctl(running=running, wanted=value):
             return
         self.changes.append(f"set {name} from {running} to {value}")
         if self.check_mode:
@@ -181,7 +181,7 @@ class NodeSettings:
             with open(self.root + path, "w", encoding="utf-8") as file:
                 file.write(value)
         except OSError as error:
-            raise core.SettingsError(
+            raise node_settings.SettingsError(
                 f"the kernel does not let {name} be set from {running} to {value}: {error.strerror}"
             ) from error
 
@@ -191,43 +191,49 @@ class NodeSettings:
             return
         status, _stdout, stderr = self.run(["systemctl", verb, unit])
         if status != 0:
-            raise core.SettingsError(
+            raise node_settings.SettingsError(
                 f"systemctl {verb} {unit} ended with {status}: {stderr.strip()}; wanted is that {unit} does"
                 " not switch swap on: mend that by hand, or set swap to keep"
             )
 
     def set_hostname(self, hostname: str) -> None:
         """Set the host name that is configured and the one that is running."""
-        core.check_hostname(hostname)
-        self._write("/etc/hostname", core.hostname_text(text=self._read("/etc/hostname"), hostname=hostname))
+        node_settings.check_hostname(hostname)
+        self._write(
+            "/etc/hostname", node_settings.hostname_text(text=self._read("/etc/hostname"), hostname=hostname)
+        )
         self._set_kernel(_KERNEL_HOSTNAME, "the running host name", hostname)
 
     def set_hosts(self, hostname: str | None, entries: Sequence[Mapping[str, Any]] | None) -> None:
         """Bring /etc/hosts up to date, and what cloud-init would make of it."""
-        core.check_hosts(entries or [])
+        node_settings.check_hosts(entries or [])
         before = self._read("/etc/hosts")
-        for conflict in core.hosts_conflicts(text=before, entries=entries or []):
+        for conflict in node_settings.hosts_conflicts(text=before, entries=entries or []):
             self.warn(
                 f"/etc/hosts has {conflict} before the block of this collection, and the first line wins; it"
                 " was not written by this collection and stays: take it out if it is outdated"
             )
-        self._write("/etc/hosts", core.hosts_text(text=before, hostname=hostname, entries=entries))
+        self._write("/etc/hosts", node_settings.hosts_text(text=before, hostname=hostname, entries=entries))
         if self._exists(_CLOUD_INIT_HOSTS):
             template = self._read(_CLOUD_INIT_HOSTS)
-            self._write(_CLOUD_INIT_HOSTS, core.hosts_text(text=template, hostname=hostname, entries=entries))
+            self._write(
+                _CLOUD_INIT_HOSTS, node_settings.hosts_text(text=template, hostname=hostname, entries=entries)
+            )
         if self._exists(_CLOUD_INIT):
-            self._write(f"{_CLOUD_INIT}/99-bramble.cfg", core.cloud_init_text(hostname=hostname is not None))
+            self._write(
+                f"{_CLOUD_INIT}/99-bramble.cfg", node_settings.cloud_init_text(hostname=hostname is not None)
+            )
 
     def load_modules(self, modules: Sequence[str]) -> None:
         """Load kernel modules now and at each boot."""
-        core.check_modules(modules)
-        self._write("/etc/modules-load.d/bramble.conf", core.modules_text(modules=modules))
+        node_settings.check_modules(modules)
+        self._write("/etc/modules-load.d/bramble.conf", node_settings.modules_text(modules=modules))
         release = self._read(_KERNEL_RELEASE).strip()
         folder = f"/lib/modules/{release}"
         filesystems = self._read("/proc/filesystems")
         modules_builtin = self._read(f"{folder}/modules.builtin")
         for name in modules:
-            if any(map(self._exists, core.module_evidence(name))) or core.is_built_in(
+            if any(map(self._exists, node_settings.module_evidence(name))) or node_settings.is_built_in(
                 module=name, filesystems=filesystems, modules_builtin=modules_builtin
             ):
                 continue
@@ -243,7 +249,7 @@ class NodeSettings:
     def _modprobe(self, name: str, release: str) -> None:
         status, _stdout, stderr = self.run(["modprobe", name])
         if status != 0:
-            raise core.SettingsError(
+            raise node_settings.SettingsError(
                 f"the kernel module {name} is neither loaded nor built into the kernel {release}, and"
                 f" modprobe cannot load it: {stderr.strip()}. Wanted is the module: install the package that"
                 " brings it for this kernel (on Ubuntu linux-modules-extra-raspi on a Pi, elsewhere"
@@ -252,32 +258,32 @@ class NodeSettings:
 
     def set_sysctl(self, settings: Mapping[str, Any]) -> None:
         """Set kernel parameters now and at each boot."""
-        core.check_sysctl(settings)
+        node_settings.check_sysctl(settings)
         self._refuse_overriding(settings)
-        self._write(_SYSCTL, core.sysctl_text(settings=settings))
+        self._write(_SYSCTL, node_settings.sysctl_text(settings=settings))
         for key, value in settings.items():
-            path = core.sysctl_path(key)
+            path = node_settings.sysctl_path(key)
             if self._exists(path):
                 self._set_kernel(path, key, str(value))
             elif self.check_mode:
                 # Modules bring parameters of their own, which are not there before they are loaded.
                 self.changes.append(f"set {key} to {value}")
             elif not self.pending:
-                raise core.SettingsError(
+                raise node_settings.SettingsError(
                     f"the running kernel has no parameter {key} ({path} is not there); wanted is the value"
                     f" {value}: add the module that brings it to kernel_modules (br_netfilter for net.bridge)"
                 )
 
     def _refuse_overriding(self, settings: Mapping[str, Any]) -> None:
         """Refuse files that would undo the settings at the next boot, because they are read later."""
-        wanted = {core.sysctl_path(key): (key, value) for key, value in settings.items()}
+        wanted = {node_settings.sysctl_path(key): (key, value) for key, value in settings.items()}
         for path in [path for folder in _SYSCTL_FOLDERS for path in self._glob(f"{folder}/*.conf")]:
             if os.path.basename(path) <= os.path.basename(_SYSCTL):
                 continue
-            for parameter, theirs in core.sysctl_values(self._read(path)).items():
+            for parameter, theirs in node_settings.sysctl_values(self._read(path)).items():
                 key, value = wanted.get(parameter, ("", theirs))
-                if not core.is_same_sysctl(running=theirs, wanted=value):
-                    raise core.SettingsError(
+                if not node_settings.is_same_sysctl(running=theirs, wanted=value):
+                    raise node_settings.SettingsError(
                         f"{path} sets {key} to {theirs} and is read after {_SYSCTL} at each boot; wanted is"
                         f" {value}: take that line out (99-sysctl.conf is a link to /etc/sysctl.conf)"
                     )
@@ -285,13 +291,13 @@ class NodeSettings:
     def switch_swap_off(self) -> None:
         """Switch swap off for good first, and then for now."""
         fstab = self._read("/etc/fstab")
-        without = core.fstab_without_swap(text=fstab)
+        without = node_settings.fstab_without_swap(text=fstab)
         if without != fstab:
             if not self._exists(_FSTAB_BACKUP):
                 self._write(_FSTAB_BACKUP, fstab, f"keep /etc/fstab as {_FSTAB_BACKUP}")
             self._write("/etc/fstab", without, "comment out the swap lines of /etc/fstab")
         if self._exists(_RPI_SWAP):
-            self._write(f"{_RPI_SWAP}.d/99-bramble.conf", f"{core.MANAGED}[Main]\nMechanism=none\n")
+            self._write(f"{_RPI_SWAP}.d/99-bramble.conf", f"{node_settings.MANAGED}[Main]\nMechanism=none\n")
         self._hold_swap_units()
         for device in active_swaps(text=self._read("/proc/swaps")):
             self.changes.append(f"switch off swap on {device}")
@@ -360,7 +366,7 @@ def main() -> None:
             settings.switch_swap_off()
     except PermissionError as error:
         module.fail_json(msg=f"{error}; wanted are the rights of root: set become to true")
-    except (core.SettingsError, OSError) as error:
+    except (node_settings.SettingsError, OSError) as error:
         module.fail_json(msg=str(error), changes=settings.changes, pending=settings.pending)
     module.exit_json(
         changed=bool(settings.changes),

@@ -200,7 +200,7 @@ from ansible_collections.bramble.pi.plugins.module_utils._common.download import
     public_url,
 )
 from ansible_collections.bramble.pi.plugins.module_utils._common.files import read_text
-from ansible_collections.bramble.pi.plugins.module_utils._os_image import source as core
+from ansible_collections.bramble.pi.plugins.module_utils._os_image import source as os_image_source
 from ansible_collections.bramble.pi.plugins.module_utils._os_image.cache import (
     Found,
     ImageCache,
@@ -229,7 +229,7 @@ class OsImage:
         options = module.params
         self.src: str = options["src"]
         if "://" not in self.src:
-            self.src = core.own_path(self.src)
+            self.src = os_image_source.own_path(self.src)
         self.request = Request(
             self.src, options["checksum"], options["extract_checksum"], options["image_list"]
         )
@@ -244,7 +244,7 @@ class OsImage:
 
     def ensure(self) -> dict[str, Any]:
         """Have the image in the cache, and say what is known of it."""
-        checksum = core.parse_checksum(self.request.checksum)
+        checksum = os_image_source.parse_checksum(self.request.checksum)
         given = self.given(checksum)
         self.check_source()
         if self.module.check_mode:
@@ -259,21 +259,23 @@ class OsImage:
             found = self.obtain(checksum, given)
         return self.result(found)
 
-    def given(self, checksum: core.Checksum) -> core.Expected:
+    def given(self, checksum: os_image_source.Checksum) -> os_image_source.Expected:
         """Return what the options themselves say of the image."""
         extract = self.request.extract_checksum
-        return core.Expected(
+        return os_image_source.Expected(
             archive_sha256=checksum.value if checksum.kind == "literal" else None,
-            sha256=core.literal_sha256(text=extract, option="extract_checksum") if extract else None,
+            sha256=os_image_source.literal_sha256(text=extract, option="extract_checksum")
+            if extract
+            else None,
         )
 
-    def asks_nobody(self, checksum: core.Checksum, given: core.Expected) -> bool:
+    def asks_nobody(self, checksum: os_image_source.Checksum, given: os_image_source.Expected) -> bool:
         """Tell whether all that is to be known of the image is on this machine."""
         if is_url(checksum.value) or is_url(self.request.image_list):
             return False
         return checksum.kind != "beside" or given.verifies or not is_url(self.src)
 
-    def search(self, expected: core.Expected) -> Found | None:
+    def search(self, expected: os_image_source.Expected) -> Found | None:
         """Look for the image in the cache."""
         found = self.cache.find(request=self.request, stat=self.stat, expected=expected)
         return found and found._replace(init_format=expected.init_format or found.init_format)
@@ -283,14 +285,14 @@ class OsImage:
         if is_url(self.src):
             return
         if "://" in self.src or not os.path.isfile(self.src):
-            raise core.ImageSourceError(
+            raise os_image_source.ImageSourceError(
                 f"src is {self.src!r}, and there is no such file; wanted the path of an image, or a URL that "
                 f"begins with http:// or https://. Correct 'src' (flash_image of the role flash)"
             )
         stat = os.stat(self.src)
         self.stat = [stat.st_size, stat.st_mtime_ns]
 
-    def obtain(self, checksum: core.Checksum, given: core.Expected) -> Found:
+    def obtain(self, checksum: os_image_source.Checksum, given: os_image_source.Expected) -> Found:
         """Find the image in the cache, or put it there."""
         try:
             expected = self.expect(checksum, given)
@@ -311,17 +313,23 @@ class OsImage:
                 self.cache.remove_leftovers()
         return found
 
-    def expect(self, checksum: core.Checksum, given: core.Expected) -> core.Expected:
+    def expect(
+        self, checksum: os_image_source.Checksum, given: os_image_source.Expected
+    ) -> os_image_source.Expected:
         """Find out what is known of the image."""
         expected = given
         if self.request.image_list:
             text = self.text(self.request.image_list, "image_list")
-            listed = core.find_in_list(text=text, url=self.src, origin=public_url(self.request.image_list))
-            expected = core.merge(given=given, listed=listed, origin=public_url(self.request.image_list))
+            listed = os_image_source.find_in_list(
+                text=text, url=self.src, origin=public_url(self.request.image_list)
+            )
+            expected = os_image_source.merge(
+                given=given, listed=listed, origin=public_url(self.request.image_list)
+            )
         if checksum.kind == "file":
             text = self.text(checksum.value, "checksum")
-            found = core.find_sha256(
-                text=text, name=core.file_name(self.src), origin=public_url(checksum.value)
+            found = os_image_source.find_sha256(
+                text=text, name=os_image_source.file_name(self.src), origin=public_url(checksum.value)
             )
             return expected._replace(archive_sha256=found)
         if checksum.kind == "beside" and not expected.verifies:
@@ -332,17 +340,17 @@ class OsImage:
         """Read a small file from a URL or a path."""
         if is_url(place):
             return fetch_text(url=place)
-        text = read_text(core.own_path(place))
+        text = read_text(os_image_source.own_path(place))
         if text is None:
-            raise core.ImageSourceError(
+            raise os_image_source.ImageSourceError(
                 f"{option} is {place!r}, and there is no such file: correct '{option}'"
             )
         return text
 
     def beside(self) -> str | None:
         """Look for a checksum beside the image."""
-        looked = core.beside(self.src)
-        found = self.look_in(looked, core.file_name(self.src))
+        looked = os_image_source.beside(self.src)
+        found = self.look_in(looked, os_image_source.file_name(self.src))
         if found or not is_url(self.src):
             return found
         try:
@@ -354,11 +362,13 @@ class OsImage:
             final = self.src
         if final != self.src:
             # Links such as "latest" lead to a file of another name.
-            more = core.beside(final)
+            more = os_image_source.beside(final)
             looked += more
-            found = self.look_in(more, core.file_name(final))
+            found = self.look_in(more, os_image_source.file_name(final))
         if found is None:
-            raise core.nothing_beside(source=self.source, looked=[public_url(place) for place in looked])
+            raise os_image_source.nothing_beside(
+                source=self.source, looked=[public_url(place) for place in looked]
+            )
         return found
 
     def look_in(self, places: list[str], name: str) -> str | None:
@@ -374,10 +384,10 @@ class OsImage:
             else:
                 text = read_text(place)
             if text is not None and (place.endswith(".sha256") or name in text):
-                return core.find_sha256(text=text, name=name, origin=public_url(place))
+                return os_image_source.find_sha256(text=text, name=name, origin=public_url(place))
         return None
 
-    def make(self, expected: core.Expected) -> Found:
+    def make(self, expected: os_image_source.Expected) -> Found:
         """Put the image into the cache."""
         require_tool(command="zstd", package="zstd", why="keeping images in the cache")
         require_tool(command="mcopy", package="mtools", why="reading the boot partition of an image")
@@ -401,7 +411,7 @@ class OsImage:
         self.changes.append("Keep it in the cache")
         return Found(kept, kept.archive_sha256, expected.init_format, expected.verifies)
 
-    def fetch(self, expected: core.Expected) -> tuple[str, str]:
+    def fetch(self, expected: os_image_source.Expected) -> tuple[str, str]:
         """Download the image, unless a run that was killed later has done so."""
         path = self.cache.download_path(self.src)
         os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
@@ -483,7 +493,7 @@ def main() -> None:
     try:
         image = os_image.ensure()
     except (
-        core.ImageSourceError,
+        os_image_source.ImageSourceError,
         DownloadError,
         ImageFormatError,
         ImageCacheError,

@@ -96,14 +96,14 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.bramble.pi.plugins.module_utils._common.files import read_text, write_text
-from ansible_collections.bramble.pi.plugins.module_utils._kubernetes import pod_routes as core
+from ansible_collections.bramble.pi.plugins.module_utils._kubernetes import pod_routes
 
-_MODES = {core.CONFLIST: 0o644, core.SCRIPT: 0o755, core.UNIT: 0o644}
+_MODES = {pod_routes.CONFLIST: 0o644, pod_routes.SCRIPT: 0o755, pod_routes.UNIT: 0o644}
 
 
 def _printed_rules(module: AnsibleModule) -> dict[tuple[str, str], str]:
     """Return what the kernel has in the chains concerned; a chain that is not there prints nothing."""
-    chains = [(table, chain) for table, pair in core.JUMPS.items() for chain in pair]
+    chains = [(table, chain) for table, pair in pod_routes.JUMPS.items() for chain in pair]
     return {
         (table, chain): module.run_command(["iptables", "-w", "-t", table, "-S", chain])[1]
         for table, chain in chains
@@ -111,13 +111,13 @@ def _printed_rules(module: AnsibleModule) -> dict[tuple[str, str], str]:
 
 
 def _routes(module: AnsibleModule) -> dict[str, str]:
-    command = ["ip", "-4", "route", "show", "proto", core.ROUTE_PROTOCOL]
-    return core.parse_routes(module.run_command(command, check_rc=True)[1])
+    command = ["ip", "-4", "route", "show", "proto", pod_routes.ROUTE_PROTOCOL]
+    return pod_routes.parse_routes(module.run_command(command, check_rc=True)[1])
 
 
 def _unit_is_on(module: AnsibleModule) -> bool:
     """Return whether the unit runs now and at each boot."""
-    commands = (["systemctl", verb, "--quiet", core.UNIT_NAME] for verb in ("is-enabled", "is-active"))
+    commands = (["systemctl", verb, "--quiet", pod_routes.UNIT_NAME] for verb in ("is-enabled", "is-active"))
     return all(module.run_command(command)[0] == 0 for command in commands)
 
 
@@ -129,7 +129,7 @@ def _diff(before: dict[str, str | None], after: dict[str, str]) -> list[dict[str
     ]
 
 
-def _missing(module: AnsibleModule, plan: core.Plan) -> list[str]:
+def _missing(module: AnsibleModule, plan: pod_routes.Plan) -> list[str]:
     """Compare what the kernel and systemd have with the plan."""
     routes = _routes(module)
     changes = [
@@ -138,34 +138,38 @@ def _missing(module: AnsibleModule, plan: core.Plan) -> list[str]:
         if routes.get(cidr) != address
     ]
     changes += [f"remove the route to {cidr}" for cidr in routes if cidr not in plan.routes]
-    rules = core.missing_rules(plan=plan, printed=_printed_rules(module))
+    rules = pod_routes.missing_rules(plan=plan, printed=_printed_rules(module))
     changes += [f"add the rule {rule}" for rule in rules]
     if not _unit_is_on(module):
-        changes.append(f"enable and start {core.UNIT_NAME}")
+        changes.append(f"enable and start {pod_routes.UNIT_NAME}")
     return changes
 
 
-def _apply(module: AnsibleModule, plan: core.Plan) -> None:
+def _apply(module: AnsibleModule, plan: pod_routes.Plan) -> None:
     # Not through systemd, so that what iptables and ip say of a fault is at hand.
-    code, _output, error = module.run_command([core.SCRIPT, "start"])
+    code, _output, error = module.run_command([pod_routes.SCRIPT, "start"])
     if code != 0:
-        raise core.PodNetworkError(
-            f"{core.SCRIPT} failed: {error.strip()}. The nodes have to reach each other "
+        raise pod_routes.PodNetworkError(
+            f"{pod_routes.SCRIPT} failed: {error.strip()}. The nodes have to reach each other "
             f"({', '.join(plan.routes.values())}) without a router in between; where they do not, set "
             "pod_network_plugin: flannel"
         )
     module.run_command(["systemctl", "daemon-reload"], check_rc=True)
-    module.run_command(["systemctl", "enable", "--now", core.UNIT_NAME], check_rc=True)
+    module.run_command(["systemctl", "enable", "--now", pod_routes.UNIT_NAME], check_rc=True)
 
 
 def present(module: AnsibleModule) -> dict[str, Any]:
     """Put CNI configuration, routes and rules in place."""
-    plan = core.make_plan(
+    plan = pod_routes.make_plan(
         node=module.params["node"],
-        nodes=[core.Node(**node) for node in module.params["nodes"]],
+        nodes=[pod_routes.Node(**node) for node in module.params["nodes"]],
         cluster_cidr=module.params["cluster_cidr"],
     )
-    wanted = {core.CONFLIST: core.conflist(plan), core.SCRIPT: core.script(plan), core.UNIT: core.unit()}
+    wanted = {
+        pod_routes.CONFLIST: pod_routes.conflist(plan),
+        pod_routes.SCRIPT: pod_routes.script(plan),
+        pod_routes.UNIT: pod_routes.unit(),
+    }
     before = {path: read_text(path) for path in wanted}
     stale = [path for path in wanted if before[path] != wanted[path]]
     changes = [f"write {path}" for path in stale] + _missing(module, plan)
@@ -186,10 +190,10 @@ def absent(module: AnsibleModule) -> dict[str, Any]:
     before = {path: read_text(path) for path in _MODES}
     there = [path for path, text in before.items() if text is not None]
     if there and not module.check_mode:
-        if core.UNIT in there:
-            module.run_command(["systemctl", "disable", "--now", core.UNIT_NAME], check_rc=True)
-        if core.SCRIPT in there:
-            module.run_command([core.SCRIPT, "stop"], check_rc=True)
+        if pod_routes.UNIT in there:
+            module.run_command(["systemctl", "disable", "--now", pod_routes.UNIT_NAME], check_rc=True)
+        if pod_routes.SCRIPT in there:
+            module.run_command([pod_routes.SCRIPT, "stop"], check_rc=True)
         for path in there:
             os.unlink(path)
         module.run_command(["systemctl", "daemon-reload"], check_rc=True)
@@ -220,7 +224,7 @@ def main() -> None:
     )
     try:
         result = present(module) if module.params["state"] == "present" else absent(module)
-    except core.PodNetworkError as error:
+    except pod_routes.PodNetworkError as error:
         module.fail_json(msg=str(error))
     module.exit_json(**result)
 

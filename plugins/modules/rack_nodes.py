@@ -140,7 +140,7 @@ from pathlib import Path
 from typing import Any, Callable
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.bramble.pi.plugins.module_utils._virtual_rack import podman as _rack
+from ansible_collections.bramble.pi.plugins.module_utils._virtual_rack import podman as virtual_rack_podman
 from ansible_collections.bramble.pi.plugins.module_utils._virtual_rack.podman import (
     Container,
     Node,
@@ -161,8 +161,10 @@ def ask(podman: Podman, arguments: list[str], purpose: str) -> str:
 
 def containers_of(podman: Podman, rack: str) -> dict[str, Container]:
     """Find the rack's containers."""
-    arguments = ["ps", "--all", "--filter", f"label={_rack.LABEL}={rack}", "--format", "json"]
-    return _rack.parse_containers(text=ask(podman, arguments, "finding the containers of the rack"))
+    arguments = ["ps", "--all", "--filter", f"label={virtual_rack_podman.LABEL}={rack}", "--format", "json"]
+    return virtual_rack_podman.parse_containers(
+        text=ask(podman, arguments, "finding the containers of the rack")
+    )
 
 
 def network_exists(podman: Podman, rack: str) -> bool:
@@ -174,7 +176,7 @@ def ensure_network(podman: Podman, *, rack: str, subnet: str, check_mode: bool) 
     """Make the rack's network; return whether it was missing."""
     if network_exists(podman, rack):
         arguments = ["network", "inspect", rack]
-        subnets = _rack.parse_subnets(text=ask(podman, arguments, "reading the network"))
+        subnets = virtual_rack_podman.parse_subnets(text=ask(podman, arguments, "reading the network"))
         if subnet not in subnets:
             raise RackError(
                 f"podman's network {rack} is {', '.join(subnets)}, but rack_subnet is {subnet}:"
@@ -182,7 +184,7 @@ def ensure_network(podman: Podman, *, rack: str, subnet: str, check_mode: bool) 
             )
         return False
     if not check_mode:
-        arguments = _rack.network_arguments(rack=rack, subnet=subnet)
+        arguments = virtual_rack_podman.network_arguments(rack=rack, subnet=subnet)
         ask(podman, arguments, f"making the network {rack} (set rack_subnet to a network that is free)")
     return True
 
@@ -223,21 +225,21 @@ def present(podman: Podman, parameters: dict[str, Any], *, check_mode: bool) -> 
     nodes = [Node(**node) for node in parameters["nodes"]]
     repository = parameters["repository"]
     containers = containers_of(podman, rack)
-    _rack.check_containers(rack=rack, nodes=nodes, containers=containers)
+    virtual_rack_podman.check_containers(rack=rack, nodes=nodes, containers=containers)
     changed = ensure_network(podman, rack=rack, subnet=parameters["subnet"], check_mode=check_mode)
 
     public_key = Path(parameters["public_key"])
     # In check mode the key may not have been made yet.
     authorized_key = "" if check_mode else public_key.read_text(encoding="utf-8").strip()
     wanted = {
-        _rack.container_name(rack=rack, node=node.name): _rack.node_arguments(
+        virtual_rack_podman.container_name(rack=rack, node=node.name): virtual_rack_podman.node_arguments(
             rack=rack, node=node, authorized_key=authorized_key, kernel_modules=os.path.isdir("/lib/modules")
         )
         for node in nodes
     }
     if repository:
-        wanted[_rack.container_name(rack=rack, node="repo")] = _rack.repository_arguments(
-            rack=rack, **repository
+        wanted[virtual_rack_podman.container_name(rack=rack, node="repo")] = (
+            virtual_rack_podman.repository_arguments(rack=rack, **repository)
         )
 
     created = [name for name in wanted if name not in containers]
@@ -250,10 +252,12 @@ def present(podman: Podman, parameters: dict[str, Any], *, check_mode: bool) -> 
         deadline = time.monotonic() + parameters["timeout"]
         keys = {}
         for node in nodes:
-            container = _rack.container_name(rack=rack, node=node.name)
+            container = virtual_rack_podman.container_name(rack=rack, node=node.name)
             wait_for_boot(podman, container=container, deadline=deadline)
             keys[node.address] = host_key(podman, container=container)
-        changed |= write_if_changed(Path(parameters["known_hosts"]), _rack.known_hosts(keys=keys))
+        changed |= write_if_changed(
+            Path(parameters["known_hosts"]), virtual_rack_podman.known_hosts(keys=keys)
+        )
     return {
         "changed": changed or bool(created or started),
         "created": created,

@@ -101,7 +101,7 @@ import time
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.bramble.pi.plugins.module_utils._common.files import read_text
-from ansible_collections.bramble.pi.plugins.module_utils._rack import scan as core
+from ansible_collections.bramble.pi.plugins.module_utils._rack import scan
 
 #: A /22; more would take minutes and belong to somebody who minds.
 MOST_ADDRESSES = 1024
@@ -131,7 +131,7 @@ def _wake(network: str) -> None:
     time.sleep(2)
 
 
-def _listen(seconds: int) -> list[core.Sighting]:
+def _listen(seconds: int) -> list[scan.Sighting]:
     """Hear who asks for an address, or for what to boot."""
     sightings = []
     deadline = time.monotonic() + seconds
@@ -142,7 +142,7 @@ def _listen(seconds: int) -> list[core.Sighting]:
                 frame = ear.recv(2048)
             except TimeoutError:
                 break
-            sighting = core.dhcp_request(frame=frame) or core.tftp_request(frame=frame)
+            sighting = scan.dhcp_request(frame=frame) or scan.tftp_request(frame=frame)
             if sighting is not None:
                 sightings.append(sighting)
     return sightings
@@ -162,15 +162,15 @@ def main() -> None:
         if module.params["network"]:
             _wake(module.params["network"])
         heard = _listen(module.params["listen"]) if module.params["listen"] else []
-        leases = core.leases(text=read_text(module.params["leases"]) or "")
+        leases = scan.leases(text=read_text(module.params["leases"]) or "")
     except PermissionError as error:
         module.fail_json(msg=f"{error}; wanted are the rights of root: set become to true")
     except (ValueError, OSError) as error:
         module.fail_json(msg=str(error))
     table = module.run_command(["ip", "-json", "neighbour", "show"], check_rc=True)[1]
-    found = core.merge([*leases, *core.neighbours(ip_json=table), *heard])
+    found = scan.merge([*leases, *scan.neighbours(ip_json=table), *heard])
     module.exit_json(
-        changed=False, found=[pi._asdict() for pi in found], inventory=core.inventory(found) if found else ""
+        changed=False, found=[pi._asdict() for pi in found], inventory=scan.inventory(found) if found else ""
     )
 
 

@@ -175,7 +175,7 @@ from collections.abc import Mapping
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.bramble.pi.plugins.module_utils._common.files import read_text, write_text
-from ansible_collections.bramble.pi.plugins.module_utils._rack import services as core
+from ansible_collections.bramble.pi.plugins.module_utils._rack import services as rack_services
 
 _SBIN = ["/usr/sbin", "/sbin"]
 
@@ -191,7 +191,9 @@ class RackServices:
     def _run(self, *command: str, hint: str = "") -> str:
         status, stdout, stderr = self.module.run_command(list(command))
         if status != 0:
-            raise core.RackServicesError(f"{' '.join(command)} ended with {status}: {stderr.strip()}{hint}")
+            raise rack_services.RackServicesError(
+                f"{' '.join(command)} ended with {status}: {stderr.strip()}{hint}"
+            )
         return str(stdout)
 
     def _addresses(self) -> dict[str, list[str]]:
@@ -210,7 +212,7 @@ class RackServices:
         if dnsmasq is None and self.module.check_mode:
             return
         if dnsmasq is None:
-            raise core.RackServicesError(
+            raise rack_services.RackServicesError(
                 "dnsmasq is not installed; wanted are the packages dnsmasq and chrony"
             )
         with tempfile.NamedTemporaryFile("w", prefix="bramble-", suffix=".conf", encoding="utf-8") as file:
@@ -244,24 +246,24 @@ class RackServices:
         self._run("systemctl", "stop", unit)
         if leases is not None:
             # dnsmasq reads this file when it starts, and writes it over while it runs.
-            self._write(core.LEASES, leases)
+            self._write(rack_services.LEASES, leases)
         self._run("systemctl", "start", unit, hint=f"; see journalctl -u {unit}")
 
-    def ensure(self, services: core.Services, *, release: bool) -> list[core.Move]:
+    def ensure(self, services: rack_services.Services, *, release: bool) -> list[rack_services.Move]:
         """Ensure that the rack has its services; return which hosts have to move."""
         try:
-            core.check(services, addresses=self._addresses())
-        except core.RackServicesError as error:
+            rack_services.check(services, addresses=self._addresses())
+        except rack_services.RackServicesError as error:
             # In check mode the address may be yet to come.
             if not self.module.check_mode:
                 raise
             self.module.warn(str(error))
-        configuration = core.dnsmasq_configuration(services)
+        configuration = rack_services.dnsmasq_configuration(services)
         self._test(configuration)
-        before = read_text(core.LEASES) or ""
-        leases, moves = core.stale_leases(text=before, hosts=services.hosts)
-        changed = self._write(core.DNSMASQ, configuration)
-        if self._write(core.DNSMASQ_UNIT, core.UNIT_SETTINGS):
+        before = read_text(rack_services.LEASES) or ""
+        leases, moves = rack_services.stale_leases(text=before, hosts=services.hosts)
+        changed = self._write(rack_services.DNSMASQ, configuration)
+        if self._write(rack_services.DNSMASQ_UNIT, rack_services.UNIT_SETTINGS):
             changed = True
             if not self.module.check_mode:
                 self._run("systemctl", "daemon-reload")
@@ -269,18 +271,20 @@ class RackServices:
             self.changes.append("move " + ", ".join(f"{move.name} to {move.new}" for move in moves))
         stale = leases != before and (release or not moves)
         self._have_started("dnsmasq", changed=changed or stale, leases=leases if stale else None)
-        changed = self._write(core.CHRONY, core.chrony_configuration(services))
+        changed = self._write(rack_services.CHRONY, rack_services.chrony_configuration(services))
         self._have_started("chrony", changed=changed)
         return moves
 
-    def wait(self, services: core.Services, *, moves: list[core.Move], timeout: float) -> None:
+    def wait(
+        self, services: rack_services.Services, *, moves: list[rack_services.Move], timeout: float
+    ) -> None:
         """Wait until each host that gets its address from here has it."""
         deadline = time.monotonic() + timeout
         missing = [host for host in services.leases if host.expected]
         # Until one that moves has its new lease, another may have that address, and answer in its place.
         moving = {move.name for move in moves}
         while missing:
-            leases = core.leased_addresses(text=read_text(core.LEASES) or "")
+            leases = rack_services.leased_addresses(text=read_text(rack_services.LEASES) or "")
             missing = [
                 host for host in missing if not self._has_come(host, leases, by_lease=host.name in moving)
             ]
@@ -294,7 +298,7 @@ class RackServices:
                 "address by DHCP: switch it off and on, or see rack_services_mac"
             )
 
-    def _has_come(self, host: core.Host, leases: Mapping[str, str], *, by_lease: bool) -> bool:
+    def _has_come(self, host: rack_services.Host, leases: Mapping[str, str], *, by_lease: bool) -> bool:
         if host.mac in leases or by_lease:
             return leases.get(host.mac) == host.address
         # One with the same address set for good needs no lease.
@@ -337,9 +341,9 @@ def main() -> None:
     )
     # Messages of the tools are read by people only, but in a language that all of them know.
     module.run_command_environ_update = {"LC_ALL": "C.UTF-8"}
-    services = core.Services(
-        **{name: module.params[name] for name in core.Services._fields if name != "hosts"},
-        hosts=[core.Host(**host) for host in module.params["hosts"]],
+    services = rack_services.Services(
+        **{name: module.params[name] for name in rack_services.Services._fields if name != "hosts"},
+        hosts=[rack_services.Host(**host) for host in module.params["hosts"]],
     )
     work = RackServices(module)
     try:

@@ -177,23 +177,23 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.bramble.pi.plugins.module_utils._common.child_process import Apart, ApartError
-from ansible_collections.bramble.pi.plugins.module_utils._sd_card import block_devices as core
+from ansible_collections.bramble.pi.plugins.module_utils._sd_card import block_devices
 
 #: Seconds between two looks. A desktop needs about one to mount a card that is put in.
 _INTERVAL = 1.5
 
 
-def _list(module: AnsibleModule) -> list[core.BlockDevice]:
+def _list(module: AnsibleModule) -> list[block_devices.BlockDevice]:
     def run(command: Sequence[str]) -> tuple[int, str, str]:
         code, output, errors = module.run_command(list(command), handle_exceptions=False)
         return code, output, errors
 
-    devices = core.list_devices(run=run, paths=module.params["devices"])
+    devices = block_devices.list_devices(run=run, paths=module.params["devices"])
     return sorted(devices, key=lambda device: device.path)
 
 
-def _judge(device: core.BlockDevice, options: dict[str, Any]) -> dict[str, Any]:
-    against = core.refusals(
+def _judge(device: block_devices.BlockDevice, options: dict[str, Any]) -> dict[str, Any]:
+    against = block_devices.refusals(
         device=device,
         minimum_size=options["minimum_size"],
         maximum_size=options["maximum_size"],
@@ -207,7 +207,7 @@ def _judge(device: core.BlockDevice, options: dict[str, Any]) -> dict[str, Any]:
         "serial": device.serial,
         "size": device.size,
         "transport": device.transport,
-        "description": core.describe(device),
+        "description": block_devices.describe(device),
         "candidate": not against,
         "refusals": [refusal._asdict() for refusal in against],
     }
@@ -222,7 +222,9 @@ def _run(module: AnsibleModule) -> dict[str, Any]:
     before = None
     while True:
         cards = [
-            device for device in devices if core.is_card(device=device, allow_loop=options["allow_loop"])
+            device
+            for device in devices
+            if block_devices.is_card(device=device, allow_loop=options["allow_loop"])
         ]
         # What was taken out is new when it comes back.
         known &= {name for card in cards for name in (card.id, card.path)}
@@ -247,7 +249,7 @@ def main() -> None:
     module = AnsibleModule(
         argument_spec={
             "minimum_size": {"type": "int", "default": 0},
-            "maximum_size": {"type": "int", "default": core.MAXIMUM_SIZE},
+            "maximum_size": {"type": "int", "default": block_devices.MAXIMUM_SIZE},
             "allow_loop": {"type": "bool", "default": False},
             "allow_fixed": {"type": "list", "elements": "str", "default": []},
             "devices": {"type": "list", "elements": "path", "default": []},
@@ -261,7 +263,7 @@ def main() -> None:
     def look(_alive: int) -> dict[str, Any]:
         try:
             return _run(module)
-        except core.BlockDeviceError as error:
+        except block_devices.BlockDeviceError as error:
             return {"msg": str(error)}
 
     stall_timeout = module.params["stall_timeout"]

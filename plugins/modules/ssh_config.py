@@ -111,7 +111,7 @@ from ansible_collections.bramble.pi.plugins.module_utils._common.file_edit impor
     apply_edit,
     backup_file,
 )
-from ansible_collections.bramble.pi.plugins.module_utils._ssh import config as core
+from ansible_collections.bramble.pi.plugins.module_utils._ssh import config as ssh_config
 
 #: Stands for all hosts that are not of the rack.
 _OTHER_HOST = "bramble-no-such-host.invalid"
@@ -129,27 +129,27 @@ def _settings(module: AnsibleModule, config: str, host: str) -> str:
     """Ask ssh what it makes of a host, by the user's configuration alone."""
     rc, output, error = module.run_command(["ssh", "-F", config, "-G", host])
     if rc != 0:
-        raise core.SshConfigError(" ".join(error.split()))
+        raise ssh_config.SshConfigError(" ".join(error.split()))
     return output
 
 
-def _check(module: AnsibleModule, config: str, hosts: list[core.Host]) -> None:
+def _check(module: AnsibleModule, config: str, hosts: list[ssh_config.Host]) -> None:
     """Check that each node is found as it is wanted."""
     for host in hosts:
         for name in host.names:
-            seen = core.parse_settings(_settings(module, config, name))
+            seen = ssh_config.parse_settings(_settings(module, config, name))
             wanted = {"hostname": host.address.lower(), "port": str(host.port)}
             wanted.update({"user": host.user} if host.user else {})
             wanted.update({"proxyjump": host.jump} if host.jump else {})
             for key, value in wanted.items():
                 if seen.get(key, "").lower() != value.lower():
-                    raise core.SshConfigError(
+                    raise ssh_config.SshConfigError(
                         f"with the entries ssh has {key} {seen.get(key)!r} for {name}; wanted is {value!r}: "
                         "rename one of two hosts of that name, of which one may be another rack's"
                     )
 
 
-def _try(module: AnsibleModule, before: bytes, entries: str, hosts: list[core.Host], home: str) -> None:
+def _try(module: AnsibleModule, before: bytes, entries: str, hosts: list[ssh_config.Host], home: str) -> None:
     """Check the new configuration in a place where it changes nothing."""
     with tempfile.TemporaryDirectory() as folder:
         old, new, included = (os.path.join(folder, name) for name in ("old", "new", "entries"))
@@ -157,17 +157,17 @@ def _try(module: AnsibleModule, before: bytes, entries: str, hosts: list[core.Ho
             file.write(before)
         try:
             other_host = _settings(module, old, _OTHER_HOST)
-        except core.SshConfigError as error:
-            raise core.SshConfigError(
+        except ssh_config.SshConfigError as error:
+            raise ssh_config.SshConfigError(
                 f"ssh does not take it as it is, before anything was changed: {error}; mend it"
             ) from error
         with open(included, "w", encoding="utf-8") as file:
             file.write(entries)
         with open(new, "wb") as file:
-            file.write(core.with_include(before, path=included, home=home))
+            file.write(ssh_config.with_include(before, path=included, home=home))
         _check(module, new, hosts)
         if _settings(module, new, _OTHER_HOST) != other_host:
-            raise core.SshConfigError(
+            raise ssh_config.SshConfigError(
                 "with the entries at its top other hosts would be reached in another way; include "
                 f"{module.params['entries']} by hand where it suits"
             )
@@ -201,19 +201,19 @@ def main() -> None:
     options = module.params
     # ssh asks the system for the user's home, and not the environment.
     home = pwd.getpwuid(os.getuid()).pw_dir
-    hosts = [core.Host(**host) for host in options["hosts"]]
+    hosts = [ssh_config.Host(**host) for host in options["hosts"]]
     # A link, as people have it who keep such files elsewhere, stays one.
     path = os.path.realpath(options["path"])
     result: dict[str, object] = {}
     try:
-        entries = core.entries(
+        entries = ssh_config.entries(
             title=options["title"],
             hosts=hosts,
             key_file=options["key_file"],
             known_hosts=options["known_hosts"] or "",
         )
         config = _read(path)
-        after = core.with_include(config or b"", path=options["entries"], home=home)
+        after = ssh_config.with_include(config or b"", path=options["entries"], home=home)
         edits = [
             FileEdit(path=options["entries"], before=_read(options["entries"]), after=entries.encode()),
             FileEdit(path=path, before=config, after=after),
@@ -225,12 +225,12 @@ def main() -> None:
             _write(module, edits, hosts)
         kept = backup_file(edit=edits[1], backup=config is not None)
         result.update({"backup_file": kept} if kept else {})
-    except (core.SshConfigError, OSError) as error:
+    except (ssh_config.SshConfigError, OSError) as error:
         module.fail_json(msg=f"{options['path']}: {error}")
     module.exit_json(**result)
 
 
-def _write(module: AnsibleModule, edits: list[FileEdit], hosts: list[core.Host]) -> None:
+def _write(module: AnsibleModule, edits: list[FileEdit], hosts: list[ssh_config.Host]) -> None:
     """Put the files in place, and what was there back if ssh does not take them after all."""
     for edit in edits:
         folder = os.path.dirname(edit.path)

@@ -72,14 +72,14 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.bramble.pi.plugins.module_utils._common.files import read_text, write_text
-from ansible_collections.bramble.pi.plugins.module_utils._ssh import sshd as core
+from ansible_collections.bramble.pi.plugins.module_utils._ssh import sshd as ssh_sshd
 from ansible_collections.bramble.pi.plugins.module_utils._ssh.config import parse_settings
 
 _KEEP = "or set ssh_access_password_login to keep"
 
 
 def _effective(module: AnsibleModule, sshd: str) -> dict[str, str]:
-    rc, output, error = module.run_command(core.effective_command(sshd=sshd, user=module.params["user"]))
+    rc, output, error = module.run_command(ssh_sshd.effective_command(sshd=sshd, user=module.params["user"]))
     if rc != 0:
         _take_back(module)
         module.fail_json(
@@ -100,21 +100,21 @@ def _reload(module: AnsibleModule) -> None:
 
 def _stop_timer(module: AnsibleModule) -> bool:
     """Keep the trial from being taken back; return whether it was in time."""
-    rc, _output, _error = module.run_command(["systemctl", "stop", f"{core.UNIT}.timer"])
+    rc, _output, _error = module.run_command(["systemctl", "stop", f"{ssh_sshd.UNIT}.timer"])
     return rc == 0
 
 
 def _is_trial() -> bool:
-    return read_text(core.DROP_IN) == core.TRIAL_TEXT
+    return read_text(ssh_sshd.DROP_IN) == ssh_sshd.TRIAL_TEXT
 
 
 def _take_back(module: AnsibleModule) -> None:
     """Have the configuration as it was; what has been proved stays."""
     if _is_trial():
-        os.unlink(core.DROP_IN)
+        os.unlink(ssh_sshd.DROP_IN)
         _reload(module)
-    if os.path.lexists(core.TRIAL):
-        os.unlink(core.TRIAL)
+    if os.path.lexists(ssh_sshd.TRIAL):
+        os.unlink(ssh_sshd.TRIAL)
     _stop_timer(module)
 
 
@@ -124,16 +124,16 @@ def look(module: AnsibleModule, sshd: str) -> dict[str, Any]:
     if _is_trial() and not module.check_mode:
         _take_back(module)
     effective = _effective(module, sshd)
-    ways = core.ways_in(effective)
-    before = read_text(core.DROP_IN) or ""
-    after = core.drop_in(effective) if ways else before
+    ways = ssh_sshd.ways_in(effective)
+    before = read_text(ssh_sshd.DROP_IN) or ""
+    after = ssh_sshd.drop_in(effective) if ways else before
     return {
         "changed": bool(ways),
         "ways_in": ways,
         "boot_id": (read_text("/proc/sys/kernel/random/boot_id") or "").strip(),
         "diff": {
-            "before_header": core.DROP_IN,
-            "after_header": core.DROP_IN,
+            "before_header": ssh_sshd.DROP_IN,
+            "after_header": ssh_sshd.DROP_IN,
             "before": before,
             "after": after,
         },
@@ -142,18 +142,18 @@ def look(module: AnsibleModule, sshd: str) -> dict[str, Any]:
 
 def attempt(module: AnsibleModule, sshd: str) -> dict[str, Any]:
     """Take no passwords for a while."""
-    text = core.drop_in(_effective(module, sshd))
+    text = ssh_sshd.drop_in(_effective(module, sshd))
     # Left by a run that was killed.
     _stop_timer(module)
-    module.run_command(core.trial_command(seconds=module.params["timeout"]), check_rc=True)
-    write_text(core.TRIAL, text)
-    write_text(core.DROP_IN, core.TRIAL_TEXT)
-    ways = core.ways_in(_effective(module, sshd))
+    module.run_command(ssh_sshd.trial_command(seconds=module.params["timeout"]), check_rc=True)
+    write_text(ssh_sshd.TRIAL, text)
+    write_text(ssh_sshd.DROP_IN, ssh_sshd.TRIAL_TEXT)
+    ways = ssh_sshd.ways_in(_effective(module, sshd))
     if ways:
         _take_back(module)
         module.fail_json(
             msg=f"{' and '.join(ways)} stays on, and nothing was changed: /etc/ssh/sshd_config does not read "
-            f"{core.DROP_IN}, or has another value before that or in a Match block; wanted is the line "
+            f"{ssh_sshd.DROP_IN}, or has another value before that or in a Match block; wanted is the line "
             f"'Include /etc/ssh/sshd_config.d/*.conf' at its top: put it there, {_KEEP}"
         )
     _reload(module)
@@ -163,10 +163,10 @@ def attempt(module: AnsibleModule, sshd: str) -> dict[str, Any]:
 def confirm(module: AnsibleModule) -> dict[str, Any]:
     """Keep what was tried."""
     in_time = _stop_timer(module)
-    text = read_text(core.TRIAL)
+    text = read_text(ssh_sshd.TRIAL)
     if in_time and text is not None and _is_trial():
-        write_text(core.DROP_IN, text)
-        os.unlink(core.TRIAL)
+        write_text(ssh_sshd.DROP_IN, text)
+        os.unlink(ssh_sshd.TRIAL)
         return {"changed": True}
     _take_back(module)
     return {

@@ -88,7 +88,7 @@ import stat
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.bramble.pi.plugins.module_utils._common.files import read_text, write_text
-from ansible_collections.bramble.pi.plugins.module_utils._network import uplink as core
+from ansible_collections.bramble.pi.plugins.module_utils._network import uplink
 
 _UNITS = ("NetworkManager", "dhcpcd", "systemd-networkd")
 
@@ -97,7 +97,7 @@ def _manager(module: AnsibleModule) -> str:
     if module.params["manager"] != "auto":
         return str(module.params["manager"])
     states = module.run_command(["systemctl", "is-active", *_UNITS])[1].split()
-    return core.choose_manager(
+    return uplink.choose_manager(
         active=[unit for unit, state in zip(_UNITS, states) if state == "active"],
         netplan=bool(glob.glob("/etc/netplan/*.yaml")),
         ifupdown=os.path.exists("/etc/network/interfaces") and module.get_bin_path("ifup") is not None,
@@ -108,7 +108,7 @@ def _carries_ssh(module: AnsibleModule, interface: str) -> bool:
     status, stdout, _stderr = module.run_command(["ip", "-json", "-4", "address", "show", "dev", interface])
     links = json.loads(stdout) if status == 0 else []
     addresses = [entry["local"] for link in links for entry in link.get("addr_info", ())]
-    return core.carries_ssh(tcp=read_text("/proc/net/tcp") or "", addresses=addresses)
+    return uplink.carries_ssh(tcp=read_text("/proc/net/tcp") or "", addresses=addresses)
 
 
 def _apply(module: AnsibleModule, commands: list[list[str]]) -> None:
@@ -126,18 +126,18 @@ def ensure(module: AnsibleModule) -> tuple[str, list[str]]:
     parameters = module.params
     wifi = None
     if parameters["ssid"]:
-        wifi = core.Wifi(*(parameters[name] for name in core.Wifi._fields))
-        core.check_wifi(wifi)
+        wifi = uplink.Wifi(*(parameters[name] for name in uplink.Wifi._fields))
+        uplink.check_wifi(wifi)
     interface = parameters["interface"]
     manager = _manager(module)
     changes = []
     differing = [
         file
-        for file in core.files(manager=manager, interface=interface, wifi=wifi)
+        for file in uplink.files(manager=manager, interface=interface, wifi=wifi)
         if read_text(file.path) != file.text or stat.S_IMODE(os.stat(file.path).st_mode) != file.mode
     ]
     if differing and not parameters["force"] and _carries_ssh(module, interface):
-        raise core.UplinkError(
+        raise uplink.UplinkError(
             f"{interface} would change ({', '.join(file.path for file in differing)}), and the connection to "
             "this node comes by it; wanted is a connection that outlives a mistake: connect over the rack's "
             "switch, set nat_headnode_uplink to keep if the interface is as it should be, or consent by "
@@ -151,7 +151,7 @@ def ensure(module: AnsibleModule) -> tuple[str, list[str]]:
     if differing:
         changes.append(f"bring {interface} up")
         if not module.check_mode:
-            _apply(module, core.commands(manager=manager, interface=interface, wifi=wifi))
+            _apply(module, uplink.commands(manager=manager, interface=interface, wifi=wifi))
     return manager, changes
 
 
@@ -164,7 +164,7 @@ def main() -> None:
             "psk": {"type": "str", "default": "", "no_log": True},
             "country": {"type": "str", "default": ""},
             "hidden": {"type": "bool", "default": False},
-            "manager": {"type": "str", "choices": ["auto", *core.MANAGERS], "default": "auto"},
+            "manager": {"type": "str", "choices": ["auto", *uplink.MANAGERS], "default": "auto"},
             "force": {"type": "bool", "default": False},
         },
         supports_check_mode=True,

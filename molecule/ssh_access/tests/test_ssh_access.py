@@ -15,7 +15,7 @@ import time
 from pathlib import Path
 
 import pytest
-from ansible_collections.bramble.pi.plugins.module_utils._ssh import sshd as _sshd
+from ansible_collections.bramble.pi.plugins.module_utils._ssh import sshd
 from ansible_collections.bramble.pi.plugins.module_utils._ssh.keys import fingerprint
 
 SCENARIO = Path(__file__).resolve().parents[1]
@@ -79,7 +79,7 @@ def wait_for_password(node: str, *, gets_in: bool) -> None:
 
 def take_passwords(node: str) -> None:
     """Have the node as it was before the role."""
-    on(node, f"rm -f {_sshd.DROP_IN}; systemctl reload ssh")
+    on(node, f"rm -f {sshd.DROP_IN}; systemctl reload ssh")
     wait_for_password(node, gets_in=True)
 
 
@@ -131,21 +131,21 @@ def test_a_password_lets_in_once_more_and_then_the_new_key_alone() -> None:
     # As a run leaves it that was killed.
     on(
         "pi-3",
-        f"printf '{_sshd.TRIAL_TEXT}' > {_sshd.DROP_IN}; {shlex.join(_sshd.trial_command(seconds=900))}",
+        f"printf '{sshd.TRIAL_TEXT}' > {sshd.DROP_IN}; {shlex.join(sshd.trial_command(seconds=900))}",
     )
     entries = ENTRIES.read_text()
     key = f"ansible_ssh_private_key_file={USER_SSH / 'id_ed25519'}"
     arguments = ("--limit=pi-3", "-e", "ansible_password=raspberry", "-e", key)
     try:
         assert "changed=2" in converge("--check", *arguments)
-        assert on("pi-3", f"ls -d /home/pi/.ssh 2>&1; cat {_sshd.DROP_IN}").endswith(_sshd.TRIAL_TEXT.strip())
+        assert on("pi-3", f"ls -d /home/pi/.ssh 2>&1; cat {sshd.DROP_IN}").endswith(sshd.TRIAL_TEXT.strip())
         converge(*arguments)
         assert on("pi-3", f"stat -c %a:%U /home/pi/.ssh {KEYS}").split() == ["700:pi", "600:pi"]
     finally:
         on("pi-3", f"cp -p /root/authorized_keys {KEYS}")
     assert not password_gets_in("pi-3")
     assert ENTRIES.read_text() == entries, "a part of the rack takes no entry away"
-    assert on("pi-3", f"stat -c '%F %a' {_sshd.DROP_IN}") == "regular file 644"
+    assert on("pi-3", f"stat -c '%F %a' {sshd.DROP_IN}") == "regular file 644"
     assert on("pi-3", "systemctl list-timers --all --no-legend 'bramble*'") == ""
 
 
@@ -164,7 +164,7 @@ def test_passwords_stay_where_no_key_gets_in() -> None:
     assert "Password login stays on, nothing was changed" in said
     assert "Permission denied (publickey,password" in said
     assert password_gets_in("pi-3")
-    assert on("pi-3", f"ls {_sshd.DROP_IN} 2>&1 || true").endswith("No such file or directory")
+    assert on("pi-3", f"ls {sshd.DROP_IN} 2>&1 || true").endswith("No such file or directory")
 
 
 def test_passwords_are_taken_again_where_they_could_not_be_turned_off() -> None:
@@ -201,16 +201,16 @@ def test_a_node_takes_it_back_when_nobody_comes() -> None:
     take_passwords("pi-3")
     on(
         "pi-3",
-        f"echo PasswordAuthentication no > {_sshd.TRIAL}; printf '{_sshd.TRIAL_TEXT}' > {_sshd.DROP_IN}",
+        f"echo PasswordAuthentication no > {sshd.TRIAL}; printf '{sshd.TRIAL_TEXT}' > {sshd.DROP_IN}",
     )
     on("pi-3", "systemctl reload ssh")
     wait_for_password("pi-3", gets_in=False)
     # As after a power cut: /run is empty.
-    on("pi-3", f"mv {_sshd.TRIAL} /root/trial; sshd -t; systemctl reload ssh")
+    on("pi-3", f"mv {sshd.TRIAL} /root/trial; sshd -t; systemctl reload ssh")
     wait_for_password("pi-3", gets_in=True)
-    on("pi-3", f"mv /root/trial {_sshd.TRIAL}; systemctl reload ssh")
+    on("pi-3", f"mv /root/trial {sshd.TRIAL}; systemctl reload ssh")
     wait_for_password("pi-3", gets_in=False)
-    on("pi-3", shlex.join(_sshd.trial_command(seconds=1)))
+    on("pi-3", shlex.join(sshd.trial_command(seconds=1)))
     wait_for_password("pi-3", gets_in=True)
     assert on("pi-3", "ls /etc/ssh/sshd_config.d /run | grep -c bramble || true") == "0"
 

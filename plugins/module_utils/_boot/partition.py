@@ -15,7 +15,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
-from ansible_collections.bramble.pi.plugins.module_utils._boot import cmdline as _kernel_cmdline
+from ansible_collections.bramble.pi.plugins.module_utils._boot import cmdline as boot_cmdline
 from ansible_collections.bramble.pi.plugins.module_utils._boot.config_txt import (
     ConfigTxtError,
     Setting,
@@ -84,7 +84,7 @@ class Seed(NamedTuple):
     files: Mapping[str, bytes] = {}
     absent: tuple[str, ...] = ()
     config_txt: tuple[Setting, ...] = ()
-    cmdline: _kernel_cmdline.Wanted = _kernel_cmdline.Wanted()
+    cmdline: boot_cmdline.Wanted = boot_cmdline.Wanted()
     #: The command line file, if it is not the one that would be found.
     cmdline_path: str | None = None
 
@@ -139,14 +139,14 @@ def make_seed(
             files=dict(files),
             absent=tuple(absent),
             config_txt=tuple(parse_settings(data=config_txt)),
-            cmdline=_kernel_cmdline.wanted(
+            cmdline=boot_cmdline.wanted(
                 present=cmdline.get("present") or (),
                 absent=cmdline.get("absent") or (),
                 settings=cmdline.get("set") or {},
             ),
             cmdline_path=cmdline.get("path"),
         )
-    except (ConfigTxtError, _kernel_cmdline.CmdlineError) as error:
+    except (ConfigTxtError, boot_cmdline.CmdlineError) as error:
         raise BootPartitionError(str(error)) from error
 
 
@@ -251,9 +251,9 @@ def _edit_cmdline(*, wish: _Wish, seed: Seed) -> tuple[str, str]:
                 f"there is no {path} on the boot partition; set 'path' of 'cmdline' to the file that the "
                 f"node boots with, or leave it out."
             )
-        line = _kernel_cmdline.read_line(data=data, path=path)
-        new_line = _kernel_cmdline.edit_line(line=line, wanted=seed.cmdline)
-        _kernel_cmdline.check_result(
+        line = boot_cmdline.read_line(data=data, path=path)
+        new_line = boot_cmdline.edit_line(line=line, wanted=seed.cmdline)
+        boot_cmdline.check_result(
             before=line, after=new_line, path=path, prepended=_FIRMWARE_PART, machine=_MACHINE
         )
         lines.append(new_line)
@@ -286,7 +286,7 @@ def apply_seed(*, boot: Boot, seed: Seed, dry_run: bool) -> SeedResult:
             _edit_config(wish=wish, settings=seed.config_txt)
         if has_cmdline:
             cmdline_path, cmdline = _edit_cmdline(wish=wish, seed=seed)
-    except (BootLayoutError, ConfigTxtError, _kernel_cmdline.CmdlineError) as error:
+    except (BootLayoutError, ConfigTxtError, boot_cmdline.CmdlineError) as error:
         raise BootPartitionError(f"the boot partition of {boot.where}: {error}") from error
     after: dict[str, bytes | None] = {}
     before: dict[str, bytes | None] = {}

@@ -14,7 +14,7 @@ import re
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from ansible_collections.bramble.pi.plugins.module_utils._containers import archive as _image_archive
+from ansible_collections.bramble.pi.plugins.module_utils._containers import archive
 
 #: Runs a command and returns its exit code, output and error output.
 Runner = Callable[[list[str]], tuple[int, str, str]]
@@ -62,7 +62,7 @@ def platform(architecture: str) -> str:
 
 def kubeadm_images(*, text: str, control_plane: bool) -> list[str]:
     """Read kubeadm's list of images, without those that a worker does not run."""
-    images = [_image_archive.spell_out(line.strip()) for line in text.splitlines() if line.strip()]
+    images = [archive.spell_out(line.strip()) for line in text.splitlines() if line.strip()]
     return [
         image
         for image in images
@@ -104,7 +104,7 @@ def archive_images(*, members: Collection[str], read: Callable[[str], bytes]) ->
     """Read which images an archive has, written by docker, podman, skopeo or containerd."""
     if "manifest.json" in members:
         return [
-            _image(_image_archive.spell_out(tag), read(entry["Config"]))
+            _image(archive.spell_out(tag), read(entry["Config"]))
             for entry in _document(read("manifest.json"), what="manifest.json")
             for tag in entry.get("RepoTags") or ()
         ]
@@ -126,7 +126,7 @@ def archive_images(*, members: Collection[str], read: Callable[[str], bytes]) ->
         )
         # Some write a mere tag there.
         if ":" in name:
-            found += images_below(name=_image_archive.spell_out(name), digest=entry["digest"], read=read_blob)
+            found += images_below(name=archive.spell_out(name), digest=entry["digest"], read=read_blob)
     return found
 
 
@@ -241,7 +241,7 @@ class Docker(Runtime):
             self.do(["docker", "image", "inspect", *ids]).encode(), what="docker image inspect"
         ):
             for tag in entry.get("RepoTags") or ():
-                name = _image_archive.spell_out(tag)
+                name = archive.spell_out(tag)
                 if name in names and entry["Architecture"] == self.architecture:
                     found[name] = Image(name, entry["Architecture"], entry["Id"])
         return found

@@ -9,7 +9,7 @@ import json
 import re
 from typing import Any, NamedTuple
 
-from ansible_collections.bramble.pi.plugins.module_utils._containers import toml as _toml
+from ansible_collections.bramble.pi.plugins.module_utils._containers import toml
 
 #: Lists of ``key=value`` in daemon.json, in which an entry replaces the one with its key.
 _OPTION_LISTS = ("exec-opts", "storage-opts")
@@ -86,15 +86,15 @@ def _runtime_plugin(version: int) -> tuple[str, str]:
     return ("plugins", "io.containerd.grpc.v1.cri" if version < 3 else "io.containerd.cri.v1.runtime")
 
 
-def _runc(version: int) -> _toml.Path:
+def _runc(version: int) -> toml.Path:
     return (*_runtime_plugin(version), "containerd", "runtimes", "runc")
 
 
-def _cni(version: int) -> _toml.Path:
+def _cni(version: int) -> toml.Path:
     return (*_runtime_plugin(version), "cni")
 
 
-def _sandbox(version: int) -> _toml.Path:
+def _sandbox(version: int) -> toml.Path:
     if version < 3:
         return (*_runtime_plugin(version), "sandbox_image")
     return ("plugins", "io.containerd.cri.v1.images", "pinned_images", "sandbox")
@@ -107,19 +107,19 @@ def sandbox_image(*, dump: str) -> str | None:
     return str(image) if image else None
 
 
-def _bin_dirs(values: dict[_toml.Path, Any]) -> list[str | None]:
+def _bin_dirs(values: dict[toml.Path, Any]) -> list[str | None]:
     cni = _cni(values.get(_CONFIG_VERSION, 1))
     return values.get((*cni, "bin_dirs")) or [values.get((*cni, "bin_dir"))]
 
 
-def _disabled_cri(values: dict[_toml.Path, Any]) -> list[str]:
+def _disabled_cri(values: dict[toml.Path, Any]) -> list[str]:
     return [name for name in values.get(_DISABLED_PLUGINS, []) if _CRI_PLUGIN.fullmatch(name)]
 
 
-def _values(text: str) -> dict[_toml.Path, Any]:
+def _values(text: str) -> dict[toml.Path, Any]:
     try:
-        return _toml.parse(text=text).values()
-    except _toml.TomlError as error:
+        return toml.parse(text=text).values()
+    except toml.TomlError as error:
         raise RuntimeConfigError(f"is not valid TOML: {error}") from error
 
 
@@ -164,7 +164,7 @@ def edit_containerd_config(*, text: str | None, dump: str, wishes: ContainerdWis
                 "(containerd config migrate), or move it away to begin with containerd's defaults"
             )
         version = 2
-    changes: list[tuple[_toml.Path, Any]] = [(_CONFIG_VERSION, version)]
+    changes: list[tuple[toml.Path, Any]] = [(_CONFIG_VERSION, version)]
     disabled = _disabled_cri(values)
     if disabled:
         kept = [name for name in values[_DISABLED_PLUGINS] if name not in disabled]
@@ -182,15 +182,15 @@ def edit_containerd_config(*, text: str | None, dump: str, wishes: ContainerdWis
         changes.append((_sandbox(version), wishes.sandbox_image))
     try:
         for path, value in changes:
-            text = _toml.set_value(text=text, path=path, value=value)
-    except _toml.TomlError as error:
+            text = toml.set_value(text=text, path=path, value=value)
+    except toml.TomlError as error:
         raise RuntimeConfigError(f"cannot be changed: {error}") from error
     return text
 
 
 def _cni_change(
-    *, values: dict[_toml.Path, Any], effective: dict[_toml.Path, Any], version: int, wanted: str
-) -> tuple[_toml.Path, Any]:
+    *, values: dict[toml.Path, Any], effective: dict[toml.Path, Any], version: int, wanted: str
+) -> tuple[toml.Path, Any]:
     # From containerd 2.1 on there is bin_dirs, and both may not be set; the file's own choice stays.
     listed = (*_cni(version), "bin_dirs")
     single = (*_cni(version), "bin_dir")

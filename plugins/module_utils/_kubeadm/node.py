@@ -23,9 +23,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from ansible_collections.bramble.pi.plugins.module_utils._common.files import read_text, write_text
-from ansible_collections.bramble.pi.plugins.module_utils._kubeadm import config as config
-from ansible_collections.bramble.pi.plugins.module_utils._kubeadm import diagnosis as diagnosis
-from ansible_collections.bramble.pi.plugins.module_utils._kubeadm import state as core
+from ansible_collections.bramble.pi.plugins.module_utils._kubeadm import config, diagnosis
+from ansible_collections.bramble.pi.plugins.module_utils._kubeadm import state as kubeadm_state
 from ansible_collections.bramble.pi.plugins.module_utils._kubeadm.join_command import is_ca_cert_hash
 from ansible_collections.bramble.pi.plugins.module_utils._kubernetes.ca_hash import CaCertError, ca_cert_hash
 from ansible_collections.bramble.pi.plugins.module_utils._kubernetes.kubeconfig import ca_hashes
@@ -170,25 +169,27 @@ class Node:
         """Return which of kubeadm's files are there; a file that a power cut left empty is not."""
         return frozenset(
             path
-            for path in core.KUBERNETES_FILES
+            for path in kubeadm_state.KUBERNETES_FILES
             if os.path.isdir(path) or (os.path.isfile(path) and os.path.getsize(path))
         )
 
     def external_etcd(self) -> bool:
         """Tell whether the node's API server uses an etcd elsewhere."""
-        return core.uses_external_etcd(apiserver_manifest=read_text(core.APISERVER_MANIFEST) or "")
+        return kubeadm_state.uses_external_etcd(
+            apiserver_manifest=read_text(kubeadm_state.APISERVER_MANIFEST) or ""
+        )
 
     def state(self) -> str:
         """Tell what the node's files are those of."""
-        return core.files_state(files=self.files(), external_etcd=self.external_etcd())
+        return kubeadm_state.files_state(files=self.files(), external_etcd=self.external_etcd())
 
     def ca_cert_hash(self) -> str | None:
         """Return the hash of the CA of the cluster that this node belongs to, or began to join."""
-        for path in (core.KUBELET_KUBECONFIG, core.BOOTSTRAP_KUBECONFIG):
+        for path in (kubeadm_state.KUBELET_KUBECONFIG, kubeadm_state.BOOTSTRAP_KUBECONFIG):
             hashes = [value for value in ca_hashes(read_text(path) or "") if is_ca_cert_hash(value)]
             if hashes:
                 return hashes[0]
-        certificate = read_text(core.CA_CERTIFICATE)
+        certificate = read_text(kubeadm_state.CA_CERTIFICATE)
         try:
             return ca_cert_hash(certificate) if certificate else None
         except CaCertError:
@@ -196,8 +197,8 @@ class Node:
 
     def kubelet_complete(self) -> bool:
         """Tell whether the kubelet has all that it needs to talk to its cluster."""
-        kubeconfig = read_text(core.KUBELET_KUBECONFIG) or ""
-        certificate = core.kubelet_client_certificate(kubeconfig=kubeconfig)
+        kubeconfig = read_text(kubeadm_state.KUBELET_KUBECONFIG) or ""
+        certificate = kubeadm_state.kubelet_client_certificate(kubeconfig=kubeconfig)
         if certificate is None or kubeconfig_server(text=kubeconfig) is None:
             return False
         if certificate == "":
@@ -207,33 +208,33 @@ class Node:
 
     def server(self) -> str | None:
         """Return the API server's address that the node's kubeconfig names."""
-        for path in (core.ADMIN_KUBECONFIG, core.KUBELET_KUBECONFIG):
+        for path in (kubeadm_state.ADMIN_KUBECONFIG, kubeadm_state.KUBELET_KUBECONFIG):
             server = kubeconfig_server(text=read_text(path) or "")
             if server:
                 return server
         return None
 
-    def attempt(self) -> core.Attempt | None:
+    def attempt(self) -> kubeadm_state.Attempt | None:
         """Return the run of kubeadm that has not come to its end."""
-        return core.parse_attempt(text=read_text(core.ATTEMPT))
+        return kubeadm_state.parse_attempt(text=read_text(kubeadm_state.ATTEMPT))
 
-    def write_attempt(self, attempt: core.Attempt) -> None:
+    def write_attempt(self, attempt: kubeadm_state.Attempt) -> None:
         """Write down, so that it outlasts a power cut, that kubeadm is being run."""
-        write_text(core.ATTEMPT, attempt.dumped(), mode=0o600)
+        write_text(kubeadm_state.ATTEMPT, attempt.dumped(), mode=0o600)
 
     def clear_attempt(self) -> None:
         """Write down that kubeadm has come to its end."""
         with contextlib.suppress(FileNotFoundError):
-            os.unlink(core.ATTEMPT)
+            os.unlink(kubeadm_state.ATTEMPT)
 
     def users_files(self) -> tuple[str, ...]:
         """Return the files that the user has put where kubeadm writes: a CA, manifests of static pods."""
         return tuple(
             sorted(
                 path
-                for directory in (core.PKI, core.MANIFESTS)
+                for directory in (kubeadm_state.PKI, kubeadm_state.MANIFESTS)
                 for path in glob.glob(f"{directory}/**", recursive=True)
-                if os.path.isfile(path) and path not in core.COMPONENT_MANIFESTS
+                if os.path.isfile(path) and path not in kubeadm_state.COMPONENT_MANIFESTS
             )
         )
 
@@ -242,7 +243,7 @@ class Node:
         code, _output, errors = self.run(
             [
                 "kubectl",
-                f"--kubeconfig={core.ADMIN_KUBECONFIG}",
+                f"--kubeconfig={kubeadm_state.ADMIN_KUBECONFIG}",
                 f"--request-timeout={_API_REQUEST_TIMEOUT}",
                 "get",
                 "--raw=/api/v1/namespaces/kube-system/configmaps/kubeadm-config",
@@ -264,7 +265,7 @@ class Node:
         """Return what etcd's files say of other nodes and workloads."""
 
         def contents() -> Iterator[mmap.mmap]:
-            for directory, _directories, names in os.walk(core.ETCD_DATA):
+            for directory, _directories, names in os.walk(kubeadm_state.ETCD_DATA):
                 for name in names:
                     with open(os.path.join(directory, name), "rb") as file:
                         # An empty file cannot be mapped.
@@ -272,18 +273,21 @@ class Node:
                             with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
                                 yield data
 
-        return core.signs_of_use(etcd_files=contents(), node_name=node_name)
+        return kubeadm_state.signs_of_use(etcd_files=contents(), node_name=node_name)
 
     # Undoing
 
     def reset(self, *, cri_socket: str | None) -> None:
         """Run ``kubeadm reset`` and take away the containers that it cannot."""
         # kubeadm takes Docker where both are installed, also if the kubelet uses containerd.
-        cri_socket = cri_socket or core.kubelet_cri_socket(
-            flags=read_text(core.KUBELET_FLAGS) or "",
+        cri_socket = cri_socket or kubeadm_state.kubelet_cri_socket(
+            flags=read_text(kubeadm_state.KUBELET_FLAGS) or "",
             configurations=[
                 read_text(path) or ""
-                for path in (core.KUBELET_INSTANCE_CONFIGURATION, core.KUBELET_CONFIGURATION)
+                for path in (
+                    kubeadm_state.KUBELET_INSTANCE_CONFIGURATION,
+                    kubeadm_state.KUBELET_CONFIGURATION,
+                )
             ],
         )
         command = ["kubeadm", "reset", "--force"]
@@ -322,12 +326,12 @@ class Node:
         # containerd's CRI keeps its own list of pods and forgets those that are gone when it starts.
         self._checked(["systemctl", "restart", "containerd"])
 
-    def undo(self, *, attempt: core.Attempt | None, cri_socket: str | None) -> None:
+    def undo(self, *, attempt: kubeadm_state.Attempt | None, cri_socket: str | None) -> None:
         """Undo what a run of kubeadm that did not come to its end has left."""
         kept = {path: _Content.of(path) for path in (attempt.kept if attempt else ()) if os.path.isfile(path)}
         self.reset(cri_socket=cri_socket)
-        empty_directory(core.ETCD)
-        for path in core.KUBERNETES_FILES - core.DIRECTORIES:
+        empty_directory(kubeadm_state.ETCD)
+        for path in kubeadm_state.KUBERNETES_FILES - kubeadm_state.DIRECTORIES:
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(path)
         for path, content in kept.items():
@@ -341,7 +345,7 @@ class Node:
     def remove_bootstrap_kubeconfig(self) -> None:
         """Remove the kubelet's first credentials, as kubeadm does at the end of a join."""
         with contextlib.suppress(FileNotFoundError):
-            os.unlink(core.BOOTSTRAP_KUBECONFIG)
+            os.unlink(kubeadm_state.BOOTSTRAP_KUBECONFIG)
 
     # Running
 
@@ -351,14 +355,14 @@ class Node:
             [
                 "kubectl",
                 "annotate",
-                f"--kubeconfig={core.KUBELET_KUBECONFIG}",
+                f"--kubeconfig={kubeadm_state.KUBELET_KUBECONFIG}",
                 "--overwrite",
                 f"node/{node_name}",
                 annotation,
             ]
         )
 
-    def kubeadm(self, command: Sequence[str], *, attempt: core.Attempt | None = None) -> str:
+    def kubeadm(self, command: Sequence[str], *, attempt: kubeadm_state.Attempt | None = None) -> str:
         """Run kubeadm and return its output; a failure is written down and explained."""
         if attempt:
             self.write_attempt(attempt)
@@ -379,7 +383,7 @@ class Node:
     def explanation(self, *, command: str, output: str, begun: float) -> str:
         """Return why a command failed that was begun at that time."""
         # Before it has its configuration the kubelet fails every few seconds, and that is no cause.
-        since = int(max(begun, _mtime(core.KUBELET_CONFIGURATION)))
+        since = int(max(begun, _mtime(kubeadm_state.KUBELET_CONFIGURATION)))
         _code, journal, _errors = self.run(
             [
                 "journalctl",

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime, timedelta, timezone
 from typing import Any, NamedTuple
 
-from ansible_collections.bramble.pi.plugins.module_utils._kubeadm import diagnosis as diagnosis
+from ansible_collections.bramble.pi.plugins.module_utils._kubeadm import diagnosis
 from ansible_collections.bramble.pi.plugins.module_utils._node.health import is_active
 
 ERROR, WARNING, INFO = SEVERITIES = ("error", "warning", "info")

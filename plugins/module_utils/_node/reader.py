@@ -17,7 +17,7 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.bramble.pi.plugins.module_utils._boot.layout import PARTITIONS
 from ansible_collections.bramble.pi.plugins.module_utils._common.files import read_text
 from ansible_collections.bramble.pi.plugins.module_utils._kubernetes.ca_hash import ca_cert_hash
-from ansible_collections.bramble.pi.plugins.module_utils._node import facts as core
+from ansible_collections.bramble.pi.plugins.module_utils._node import facts
 
 _KUBERNETES = "/etc/kubernetes"
 
@@ -34,8 +34,8 @@ def _default_address() -> str | None:
 
 
 def _kubernetes(module: AnsibleModule) -> dict[str, Any]:
-    files = [name for name in core.KUBERNETES_FILES if os.path.exists(os.path.join(_KUBERNETES, name))]
-    certificate_path = os.path.join(_KUBERNETES, core.CA_CERTIFICATE)
+    files = [name for name in facts.KUBERNETES_FILES if os.path.exists(os.path.join(_KUBERNETES, name))]
+    certificate_path = os.path.join(_KUBERNETES, facts.CA_CERTIFICATE)
     certificate = read_text(certificate_path)
     certificate_hash = None
     if certificate is not None:
@@ -43,11 +43,11 @@ def _kubernetes(module: AnsibleModule) -> dict[str, Any]:
             certificate_hash = ca_cert_hash(certificate)
         except ValueError as error:
             module.warn(f"{certificate_path} is not a usable certificate: {error}")
-    kubeconfig = read_text(os.path.join(_KUBERNETES, core.KUBELET_KUBECONFIG))
+    kubeconfig = read_text(os.path.join(_KUBERNETES, facts.KUBELET_KUBECONFIG))
     return {
-        "state": core.kubernetes_state(files=files),
+        "state": facts.kubernetes_state(files=files),
         "ca_cert_hash": certificate_hash,
-        "server": core.kubeconfig_server(text=kubeconfig or ""),
+        "server": facts.kubeconfig_server(text=kubeconfig or ""),
     }
 
 
@@ -61,36 +61,36 @@ def output_of(module: AnsibleModule, command: list[str]) -> str:
 def read_facts(module: AnsibleModule) -> dict[str, Any]:
     """Read the facts of this node."""
     # dpkg-query exits with 1 if it does not know one of the packages, and still lists the others.
-    dpkg_query = ["dpkg-query", "-W", "-f", core.PACKAGE_FORMAT, core.DPKG, *core.PACKAGES]
-    packages = core.installed_packages(text=output_of(module, dpkg_query))
+    dpkg_query = ["dpkg-query", "-W", "-f", facts.PACKAGE_FORMAT, facts.DPKG, *facts.PACKAGES]
+    packages = facts.installed_packages(text=output_of(module, dpkg_query))
     # Without systemd-timedated nothing is known of the clock, which counts as not synchronised.
     timedatectl = output_of(module, ["timedatectl", "show"])
     kernel = os.uname()
-    distribution = core.distribution(
+    distribution = facts.distribution(
         os_release=read_text("/etc/os-release") or "", has_rpi_issue=os.path.exists("/etc/rpi-issue")
     )
     boot_files = [f"{partition}/{name}" for partition in PARTITIONS for name in ("cmdline.txt", "config.txt")]
     return {
         "distribution": distribution,
-        "pi_firmware": core.has_pi_firmware(
+        "pi_firmware": facts.has_pi_firmware(
             model=read_text("/proc/device-tree/model"),
             raspberry_pi_os=distribution["raspberry_pi_os"],
             boot_files=[path for path in boot_files if os.path.exists(path)],
         ),
-        "architecture": packages[core.DPKG][1] if core.DPKG in packages else kernel.machine,
+        "architecture": packages[facts.DPKG][1] if facts.DPKG in packages else kernel.machine,
         "hostname": kernel.nodename,
         "machine_id": (read_text("/etc/machine-id") or "").strip(),
         "boot_id": (read_text("/proc/sys/kernel/random/boot_id") or "").strip(),
         "kernel": kernel.release,
-        "clock": core.clock(
+        "clock": facts.clock(
             timedatectl=timedatectl, utc=datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
         ),
-        "cgroup": core.cgroup(
+        "cgroup": facts.cgroup(
             v2_controllers=read_text("/sys/fs/cgroup/cgroup.controllers"),
             v1_table=read_text("/proc/cgroups") or "",
         ),
-        "swap": {"active": core.active_swaps(text=read_text("/proc/swaps") or "")},
-        "packages": {name: packages[name][0] for name in core.PACKAGES if name in packages},
+        "swap": {"active": facts.active_swaps(text=read_text("/proc/swaps") or "")},
+        "packages": {name: packages[name][0] for name in facts.PACKAGES if name in packages},
         "default_address": _default_address(),
         "kubernetes": _kubernetes(module),
     }

@@ -9,10 +9,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ansible_collections.bramble.pi.plugins.plugin_utils._cards import node as _card_node
-from ansible_collections.bramble.pi.plugins.plugin_utils._cards import seed as _card_seed
+from ansible_collections.bramble.pi.plugins.plugin_utils._cards import node as cards_node
+from ansible_collections.bramble.pi.plugins.plugin_utils._cards import seed as cards_seed
 from ansible_collections.bramble.pi.plugins.plugin_utils._cards.node import CardNode, HostKey
-from ansible_collections.bramble.pi.plugins.plugin_utils._inventory import ssh as _ssh
+from ansible_collections.bramble.pi.plugins.plugin_utils._inventory import ssh
 
 _HOST_KEY = "ssh_host_ed25519_key"
 _COLUMNS = ("NODE", "DEVICE", "STATE", "IMAGE", "WRITTEN", "SECONDS", "VERIFIED")
@@ -21,7 +21,7 @@ _WOULD = {"written": "would be written", "seeded": "would be seeded"}
 
 
 def _node(hostvars: Mapping[str, Any], name: str) -> CardNode:
-    return _card_node.card_node(hostvars[name]["__flash_node"])
+    return cards_node.card_node(hostvars[name]["__flash_node"])
 
 
 def _host_key(cards_dir: str, name: str) -> HostKey:
@@ -38,11 +38,11 @@ def problems(
 ) -> list[str]:
     """Name all that is wrong with the inputs, or, with the images, with what is made of them."""
     if images is None:
-        return _card_node.problems([_node(hostvars, name) for name in nodes])
+        return cards_node.problems([_node(hostvars, name) for name in nodes])
     return [
         problem
         for name in nodes
-        for problem in _card_seed.problems(
+        for problem in cards_seed.problems(
             node=_node(hostvars, name),
             init_format=images[name]["init_format"],
             host_key=_host_key(cards_dir, name),
@@ -52,9 +52,9 @@ def problems(
 
 def seed(*, values: Mapping[str, Any], image: Mapping[str, Any], cards_dir: str) -> dict[str, Any]:
     """Build the seed document of a node."""
-    node = _card_node.card_node(values)
+    node = cards_node.card_node(values)
     host_key = _host_key(cards_dir, node.name)
-    return _card_seed.seed(node=node, init_format=image["init_format"], host_key=host_key)
+    return cards_seed.seed(node=node, init_format=image["init_format"], host_key=host_key)
 
 
 def batches(
@@ -132,6 +132,6 @@ def names(*, rows: Sequence[Mapping[str, Any]], hostvars: Mapping[str, Any]) -> 
     pairs = []
     for row in rows:
         variables = hostvars[row["node"]]
-        known_as = _ssh.known_as(variables, row["node"], variables["__flash_node"]["hostname"])
+        known_as = ssh.known_as(variables, row["node"], variables["__flash_node"]["hostname"])
         pairs += [[row["node"], name] for name in known_as]
     return pairs

@@ -16,8 +16,7 @@ from typing import Any
 
 import yaml
 from ansible_collections.bramble.pi.plugins.module_utils._boot.partition import RECEIPT
-from ansible_collections.bramble.pi.plugins.plugin_utils._cards import cloudinit as _card_cloudinit
-from ansible_collections.bramble.pi.plugins.plugin_utils._cards import firstrun as _card_firstrun
+from ansible_collections.bramble.pi.plugins.plugin_utils._cards import cloudinit, firstrun
 from ansible_collections.bramble.pi.plugins.plugin_utils._cards.node import CardNode, HostKey
 
 _ID_DIGITS = 12
@@ -35,20 +34,20 @@ def seed(*, node: CardNode, init_format: str, host_key: HostKey) -> dict[str, An
     if node.wifi_ssid:
         # Understood by every kernel, whichever program sets up the Wi-Fi.
         cmdline["set"]["cfg80211.ieee80211_regdom"] = node.wifi_country
-    if init_format in _card_cloudinit.FORMATS:
+    if init_format in cloudinit.FORMATS:
         files = _cloudinit_files(node, init_format, host_key)
-    elif init_format == _card_firstrun.FORMAT:
+    elif init_format == firstrun.FORMAT:
         if node.user_data or node.user_data_file:
             raise SeedError(
                 "flash_user_data and flash_user_data_file are for images with cloud-init, and "
                 "this one has none: unset them, or take another flash_image"
             )
-        files = _card_firstrun.files(node=node, host_key=host_key)
-        cmdline["present"] += _card_firstrun.CMDLINE_TOKENS
+        files = firstrun.files(node=node, host_key=host_key)
+        cmdline["present"] += firstrun.CMDLINE_TOKENS
     else:
         raise SeedError(
             f"the first boot of the image is of the kind {init_format!r}; wanted is one of "
-            f"{', '.join([*_card_cloudinit.FORMATS, _card_firstrun.FORMAT])}: set flash_init_format"
+            f"{', '.join([*cloudinit.FORMATS, firstrun.FORMAT])}: set flash_init_format"
         )
     for name in node.files:
         if name.lower() in {taken.lower() for taken in [*files, *_OTHERS]}:
@@ -64,9 +63,9 @@ def seed(*, node: CardNode, init_format: str, host_key: HostKey) -> dict[str, An
         "cmdline": cmdline,
     }
     identity = _identity(document, host_key)
-    if init_format in _card_cloudinit.FORMATS:
-        meta_data = _card_cloudinit.meta_data(init_format=init_format, instance_id=identity)
-        document["files"]["meta-data"] = _card_cloudinit.dump(meta_data)
+    if init_format in cloudinit.FORMATS:
+        meta_data = cloudinit.meta_data(init_format=init_format, instance_id=identity)
+        document["files"]["meta-data"] = cloudinit.dump(meta_data)
     return {"id": identity, **document}
 
 
@@ -78,18 +77,18 @@ def _identity(document: Mapping[str, Any], host_key: HostKey) -> str:
 
 
 def _cloudinit_files(node: CardNode, init_format: str, host_key: HostKey) -> dict[str, str]:
-    network = _card_cloudinit.network_config(node=node, init_format=init_format)
+    network = cloudinit.network_config(node=node, init_format=init_format)
     return {
         "user-data": node.user_data_text()
         if node.user_data_file
         else _user_data(node, init_format, host_key),
-        "network-config": _card_cloudinit.dump(network),
+        "network-config": cloudinit.dump(network),
     }
 
 
 def _user_data(node: CardNode, init_format: str, host_key: HostKey) -> str:
-    data = _card_cloudinit.user_data(node=node, init_format=init_format, host_key=host_key)
-    return f"{_card_cloudinit.HEADER}\n{_card_cloudinit.dump(data)}"
+    data = cloudinit.user_data(node=node, init_format=init_format, host_key=host_key)
+    return f"{cloudinit.HEADER}\n{cloudinit.dump(data)}"
 
 
 def problems(*, node: CardNode, init_format: str, host_key: HostKey) -> list[str]:
@@ -109,9 +108,9 @@ def _check_user_data(text: str) -> None:
     """Refuse a user-data that cloud-init would not read, or would take for something else."""
     first = text.split("\n", 1)[0]
     # cloud-init looks at the first line, and takes no blank before it.
-    if first.rstrip() != _card_cloudinit.HEADER:
+    if first.rstrip() != cloudinit.HEADER:
         raise SeedError(
-            f"flash_user_data_file begins with {first[:40]!r}; wanted is {_card_cloudinit.HEADER!r} as its "
+            f"flash_user_data_file begins with {first[:40]!r}; wanted is {cloudinit.HEADER!r} as its "
             "first line, as cloud-init passes over the file without it"
         )
     try:
@@ -130,9 +129,9 @@ def _check_schema(node: CardNode, text: str) -> None:
     if shutil.which("cloud-init") is None:
         return
     data = yaml.safe_load(text)
-    for key in ("ssh_keys", *_card_cloudinit.RASPBERRY_PI_KEYS):
+    for key in ("ssh_keys", *cloudinit.RASPBERRY_PI_KEYS):
         data.pop(key, None)
-    shown = f"{_card_cloudinit.HEADER}\n{_card_cloudinit.dump(data)}"
+    shown = f"{cloudinit.HEADER}\n{cloudinit.dump(data)}"
     if node.password_hash:
         shown = shown.replace(node.password_hash, "$6$salt$hash")
     with tempfile.NamedTemporaryFile("w", encoding="utf-8", suffix=".yaml") as file:

@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from ansible_collections.bramble.pi.plugins.module_utils._ssh import known_hosts as _known_hosts
+from ansible_collections.bramble.pi.plugins.module_utils._ssh import known_hosts
 from ansible_collections.bramble.pi.plugins.module_utils._ssh.config import parse_settings
 from ansible_collections.bramble.pi.plugins.plugin_utils._inventory.hosts import RACK_GROUPS
 
@@ -61,9 +61,9 @@ def settings(connection: Any) -> dict[str, str]:
 def known_keys(path: Path, name: str) -> list[str]:
     """Return the keys that a file has for a name; a mark such as @revoked is not for copying."""
     found = subprocess.run(
-        _known_hosts.find_command(name=name, path=str(path)), capture_output=True, text=True, check=False
+        known_hosts.find_command(name=name, path=str(path)), capture_output=True, text=True, check=False
     )
-    return _known_hosts.found_keys(found.stdout)
+    return known_hosts.found_keys(found.stdout)
 
 
 def _run(connection: Any, remote: str, *options: str) -> subprocess.CompletedProcess[str]:
@@ -120,9 +120,9 @@ def offered(connection: Any) -> list[str] | None:
 
 def known_as(variables: Mapping[str, Any], host: str, hostname: str) -> list[str]:
     """List the names under which ssh looks for the keys of a host: its address, and its name."""
-    port = int(variables.get("ansible_port", _known_hosts.SSH_PORT))
+    port = int(variables.get("ansible_port", known_hosts.SSH_PORT))
     names = dict.fromkeys([str(variables.get("ansible_host", host)), hostname])
-    return [_known_hosts.known_name(host=name, port=port) for name in names]
+    return [known_hosts.known_name(host=name, port=port) for name in names]
 
 
 def _host_keys(facts: Mapping[str, Any]) -> list[str]:
@@ -152,7 +152,7 @@ def rack_hosts(
                     "names": list(dict.fromkeys([host, hostname])),
                     "address": str(variables.get("ansible_host", host)),
                     "user": str(variables.get("ansible_user", "")),
-                    "port": int(variables.get("ansible_port", _known_hosts.SSH_PORT)),
+                    "port": int(variables.get("ansible_port", known_hosts.SSH_PORT)),
                     "jump": str(variables.get("ssh_access_jump", others[0] if others else "")),
                 },
                 "known": {

@@ -33,7 +33,7 @@ from ansible_collections.bramble.pi.plugins.module_utils._netboot.system import 
 from ansible_collections.bramble.pi.plugins.module_utils._rack.bootptab import BootptabError, parse_bootptab
 from ansible_collections.bramble.pi.plugins.module_utils._rack.services import RackServicesError, parse_range
 from ansible_collections.bramble.pi.plugins.module_utils._ssh.keys import authorized_key_problem
-from ansible_collections.bramble.pi.plugins.plugin_utils._inventory import leases as _leases
+from ansible_collections.bramble.pi.plugins.plugin_utils._inventory import leases
 from ansible_collections.bramble.pi.plugins.plugin_utils._inventory.addresses import (
     parse_address,
     parse_interface,
@@ -506,7 +506,7 @@ def check_services(rack: Rack, node_network: str) -> Iterator[Finding]:
                 except BootptabError as error:
                     yield Finding(f"rack_services_bootptab {path}: {error}", server)
         inventory = [
-            _leases.Host(
+            leases.Host(
                 name=str(rack.hostname(host)),
                 address=str(rack.address(host)),
                 mac=str(rack.value(host, "rack_services_mac") or ""),
@@ -514,7 +514,7 @@ def check_services(rack: Rack, node_network: str) -> Iterator[Finding]:
             for host in rack.hosts
             if host in [*rack.nodes, *rack.heads] or rack.value(host, "rack_services_mac")
         ]
-        hosts, problems = _leases.merge(hosts=inventory, bootptab=entries)
+        hosts, problems = leases.merge(hosts=inventory, bootptab=entries)
         yield from (Finding(problem) for problem in problems)
         try:
             network = parse_network(node_network)
@@ -529,7 +529,7 @@ def check_services(rack: Rack, node_network: str) -> Iterator[Finding]:
 
 
 def _check_leases(
-    rack: Rack, server: str, network: netaddr.IPNetwork, hosts: Sequence[_leases.Host]
+    rack: Rack, server: str, network: netaddr.IPNetwork, hosts: Sequence[leases.Host]
 ) -> Iterator[Finding]:
     for host in hosts:
         if host.mac and parse_address(host.address) not in network:

@@ -15,8 +15,8 @@ from typing import Any
 
 import pytest
 import yaml
-from ansible_collections.bramble.pi.plugins.module_utils._node import findings as _doctor
-from ansible_collections.bramble.pi.plugins.plugin_utils._report import report as rack
+from ansible_collections.bramble.pi.plugins.module_utils._node import findings
+from ansible_collections.bramble.pi.plugins.plugin_utils._report import report as report_report
 
 from tests.unit.report_page import Page
 
@@ -53,7 +53,7 @@ def node(**changes: Any) -> dict[str, Any]:
 
 def page(folder: Path, results: dict[str, Any], receipts: dict[str, Any] | None = None) -> str:
     """Fill the template with what the modules returned, by host."""
-    report = rack.judge(
+    report = report_report.judge(
         results=results,
         roles=dict.fromkeys(results, "worker"),
         addresses={host: host for host in results},
@@ -87,7 +87,7 @@ def page(folder: Path, results: dict[str, Any], receipts: dict[str, Any] | None 
 
 
 def test_values_are_escaped_wherever_they_stand(tmp_path: Path) -> None:
-    finding = _doctor.finding("disk", "error", evidence=HOSTILE, wanted=HOSTILE, remedy=HOSTILE)._asdict()
+    finding = findings.finding("disk", "error", evidence=HOSTILE, wanted=HOSTILE, remedy=HOSTILE)._asdict()
     bad = node(
         distribution={"name": HOSTILE},
         kernel=HOSTILE,
@@ -117,7 +117,9 @@ def test_values_are_escaped_wherever_they_stand(tmp_path: Path) -> None:
 
 
 def test_what_is_to_be_seen(tmp_path: Path) -> None:
-    finding = _doctor.finding("swap", "error", evidence="swap is on", wanted="no swap", host="pi-1")._asdict()
+    finding = findings.finding(
+        "swap", "error", evidence="swap is on", wanted="no swap", host="pi-1"
+    )._asdict()
     text = page(
         tmp_path,
         {

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 from ansible.module_utils.testing import patch_module_args
-from ansible_collections.bramble.pi.plugins.module_utils._node import findings as _doctor
+from ansible_collections.bramble.pi.plugins.module_utils._node import findings
 from ansible_collections.bramble.pi.plugins.modules import doctor
 
 
@@ -35,7 +35,7 @@ def test_this_machine(capsys: pytest.CaptureFixture[str]) -> None:
     assert node["disks"][0]["path"] == "/"
     assert 0 < node["disks"][0]["available"] <= node["disks"][0]["size"]
     assert node["fsync"] is None
-    assert {finding["check"] for finding in result["findings"]} <= set(_doctor.KINDS)
+    assert {finding["check"] for finding in result["findings"]} <= set(findings.KINDS)
     # The clock of this machine is the controller's.
     assert "clock" not in {finding["check"] for finding in result["findings"]}
 

@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 from ansible.module_utils.testing import patch_module_args
-from ansible_collections.bramble.pi.plugins.module_utils._kubeadm import node as _kubeadm_node
-from ansible_collections.bramble.pi.plugins.module_utils._kubeadm import state as _kubeadm_state
+from ansible_collections.bramble.pi.plugins.module_utils._kubeadm import node as kubeadm_node
+from ansible_collections.bramble.pi.plugins.module_utils._kubeadm import state
 from ansible_collections.bramble.pi.plugins.modules import (
     kubeadm_init,
     kubeadm_join,
@@ -58,12 +58,12 @@ class FakeNode:
         self.programs.mkdir()
         (root / "run").mkdir()
         for name in PATHS:
-            monkeypatch.setattr(_kubeadm_state, name, str(root) + getattr(_kubeadm_state, name))
-        files = frozenset(str(root) + path for path in _kubeadm_state.KUBERNETES_FILES)
-        monkeypatch.setattr(_kubeadm_state, "KUBERNETES_FILES", files)
-        monkeypatch.setattr(_kubeadm_state, "DIRECTORIES", frozenset({_kubeadm_state.ETCD_DATA}))
-        monkeypatch.setattr(_kubeadm_node, "_RUN", str(root / "run"))
-        monkeypatch.setattr(_kubeadm_node, "_LOCK", str(root / "run" / "lock"))
+            monkeypatch.setattr(state, name, str(root) + getattr(state, name))
+        files = frozenset(str(root) + path for path in state.KUBERNETES_FILES)
+        monkeypatch.setattr(state, "KUBERNETES_FILES", files)
+        monkeypatch.setattr(state, "DIRECTORIES", frozenset({state.ETCD_DATA}))
+        monkeypatch.setattr(kubeadm_node, "_RUN", str(root / "run"))
+        monkeypatch.setattr(kubeadm_node, "_LOCK", str(root / "run" / "lock"))
         monkeypatch.setenv("PATH", f"{self.programs}:/usr/bin:/bin")
 
     def program(self, name: str, output: str) -> None:
@@ -220,7 +220,7 @@ def test_reset_in_check_mode_lists_what_it_would_remove(
     node.write("/etc/cni/net.d/10-flannel.conflist", "{}")
     node.write("/etc/cni/net.d/10-other.conflist", "{}")
     monkeypatch.setattr(kubeadm_reset, "_CNI_CONFIGURATIONS", str(node.root / "etc/cni/net.d"))
-    directories = (_kubeadm_state.PKI, _kubeadm_state.ETCD)
+    directories = (state.PKI, state.ETCD)
     monkeypatch.setattr(kubeadm_reset, "_DIRECTORIES", directories)
     monkeypatch.setattr(kubeadm_reset, "_packet_filter", lambda node: ())
     monkeypatch.setattr(kubeadm_reset, "_links", lambda node: ())

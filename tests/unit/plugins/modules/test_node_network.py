@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from ansible_collections.bramble.pi.plugins.module_utils._network import files as config
+from ansible_collections.bramble.pi.plugins.module_utils._network import files as network_files
 from ansible_collections.bramble.pi.plugins.module_utils._network.detect import Manager
 from ansible_collections.bramble.pi.plugins.module_utils._network.settings import NetworkError, Settings
 from ansible_collections.bramble.pi.plugins.modules import node_network
@@ -92,7 +92,7 @@ def test_state(node: Node) -> None:
 
 
 def test_ifupdown_reads_what_its_files_read(node: Node) -> None:
-    node.write(config.INTERFACES, "source /etc/network/interfaces.d/*\nsource-directory more.d\n")
+    node.write(network_files.INTERFACES, "source /etc/network/interfaces.d/*\nsource-directory more.d\n")
     node.write("/etc/network/interfaces.d/50-cloud-init", "auto eth0\niface eth0 inet dhcp\n")
     node.write("/etc/network/more.d/other", "iface eth1 inet dhcp\n")
     files, commands = node.network.files(SETTINGS, Manager("ifupdown", "ifupdown", ""))
@@ -111,14 +111,14 @@ CLOUD_INIT = "/etc/netplan/50-cloud-init.yaml"
 def test_netplan(node: Node) -> None:
     node.write(CLOUD_INIT, (FIXTURES / "netplan-cloud-init.txt").read_text())
     files, commands = node.network.files(SETTINGS, NETWORKD)
-    assert {file.path for file in files} == {CLOUD_INIT, config.NETPLAN_FILE}
+    assert {file.path for file in files} == {CLOUD_INIT, network_files.NETPLAN_FILE}
     assert {file.mode for file in files} == {0o600}
     assert commands.regenerate == ("timeout 30 netplan generate",)
     assert "timeout 30 networkctl reconfigure eth0" in commands.after
     for file in files:
         node.write(file.path, file.text)
     again, _commands = node.network.files(SETTINGS, NETWORKD)
-    assert [file.path for file in again] == [config.NETPLAN_FILE]
+    assert [file.path for file in again] == [network_files.NETPLAN_FILE]
     assert not node.network.differs(again[0])
     documents = {file.path: yaml.safe_load(file.text) for file in files}
     assert "eth0" not in str(documents[CLOUD_INIT])

@@ -25,7 +25,7 @@ from ansible_collections.bramble.pi.plugins.module_utils._boot.cmdline import (
 from hypothesis import given
 from hypothesis import strategies as st
 
-FIXTURES = Path(__file__).parents[2] / "fixtures" / "cmdline"
+FIXTURES = Path(__file__).parents[3] / "fixtures" / "cmdline"
 #: Systems of which both the file and what the kernel was started with are known.
 PAIRS = {
     path.parent.name: next(

@@ -23,7 +23,7 @@ from ansible_collections.bramble.pi.plugins.module_utils._boot.config_txt import
 from hypothesis import given
 from hypothesis import strategies as st
 
-FIXTURES = Path(__file__).parents[2] / "fixtures"
+FIXTURES = Path(__file__).parents[3] / "fixtures"
 FILES = {
     str(path.relative_to(FIXTURES)): path.read_text()
     for path in sorted([*FIXTURES.glob("config_txt/*.txt"), *FIXTURES.glob("cmdline/**/config.txt")])

@@ -13,7 +13,7 @@ from ansible_collections.bramble.pi.plugins.module_utils._boot.layout import (
     read_config,
 )
 
-FIXTURES = Path(__file__).parents[2] / "fixtures" / "cmdline"
+FIXTURES = Path(__file__).parents[3] / "fixtures" / "cmdline"
 
 
 class Tree:

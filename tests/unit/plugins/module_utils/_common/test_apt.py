@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import pytest
-from ansible_collections.bramble.pi.plugins.module_utils._common import apt as _apt
+from ansible_collections.bramble.pi.plugins.module_utils._common import apt
 
 DPKG_OUTPUT = (
     "docker.io\tii \t20.10.24+dfsg1-1+deb12u1+b6\n"
@@ -60,7 +60,7 @@ class Machine:
 
 
 def test_reads_states_of_packages() -> None:
-    packages = _apt.read_packages(text=DPKG_OUTPUT)
+    packages = apt.read_packages(text=DPKG_OUTPUT)
     assert {name: (package.held, package.broken) for name, package in packages.items()} == {
         "docker.io": (False, False),
         "kubelet": (True, False),
@@ -69,7 +69,7 @@ def test_reads_states_of_packages() -> None:
         "cri-tools": (False, True),
     }
     assert packages["docker.io"].version == "20.10.24+dfsg1-1+deb12u1+b6"
-    assert _apt.read_packages(text="") == {}
+    assert apt.read_packages(text="") == {}
 
 
 @pytest.mark.parametrize(
@@ -95,9 +95,9 @@ def test_reads_states_of_packages() -> None:
 def test_installs_in_the_end(
     answers: dict[str, list[tuple[str, str]]], verbs: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(_apt, "_LOCK_PAUSE", 0)
+    monkeypatch.setattr(apt, "_LOCK_PAUSE", 0)
     machine = Machine(**answers)
-    _apt.install(run=machine, arguments=["docker.io"])
+    apt.install(run=machine, arguments=["docker.io"])
     assert machine.verbs == verbs
 
 
@@ -117,14 +117,14 @@ def test_installs_in_the_end(
     ],
 )
 def test_gives_up_with_the_cause(answers: dict[str, list[tuple[str, str]]], cause: str) -> None:
-    with pytest.raises(_apt.AptError) as caught:
-        _apt.install(run=Machine(**answers), arguments=["docker.io"])
+    with pytest.raises(apt.AptError) as caught:
+        apt.install(run=Machine(**answers), arguments=["docker.io"])
     assert str(caught.value) == cause
 
 
 def test_does_not_wait_for_ever() -> None:
     pauses: list[float] = []
     machine = Machine(update=[("", LOCKED)] * 1000)
-    with pytest.raises(_apt.AptError, match="held by process 812"):
-        _apt.update(run=machine, options=[], sleep=pauses.append)
+    with pytest.raises(apt.AptError, match="held by process 812"):
+        apt.update(run=machine, options=[], sleep=pauses.append)
     assert sum(pauses) == 300

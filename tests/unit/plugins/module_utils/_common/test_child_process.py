@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 from ansible_collections.bramble.pi.plugins.module_utils._common.child_process import Apart, ApartError
 
-ROOT = Path(__file__).resolve().parents[4]
+ROOT = Path(__file__).resolve().parents[5]
 
 
 def test_gives_the_result() -> None:

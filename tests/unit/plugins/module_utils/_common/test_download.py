@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from ansible_collections.bramble.pi.plugins.module_utils._common import download as _download
+from ansible_collections.bramble.pi.plugins.module_utils._common import download as common_download
 from ansible_collections.bramble.pi.plugins.module_utils._common.download import (
     DownloadError,
     download,
@@ -29,7 +29,7 @@ SHA256 = hashlib.sha256(CONTENT).hexdigest()
 
 @pytest.fixture
 def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[ImageServer]:
-    monkeypatch.setattr(_download, "_PAUSE", 0.01)
+    monkeypatch.setattr(common_download, "_PAUSE", 0.01)
     with image_server() as serving:
         serving.files["/a.img.xz"] = CONTENT
         yield serving
@@ -154,7 +154,7 @@ def test_gives_up_where_nothing_new_comes(server: ImageServer, path: Path) -> No
 
 
 def test_does_not_wait_for_ever(server: ImageServer, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_download, "_TIMEOUT", 0.2)
+    monkeypatch.setattr(common_download, "_TIMEOUT", 0.2)
     server.hang = True
     server.cuts = [500_000, 0, 0]
     with pytest.raises(DownloadError, match=r"timed out after 499999 bytes\. 500000 bytes are kept"):
@@ -198,7 +198,7 @@ def test_small_files_and_where_urls_lead(server: ImageServer, monkeypatch: pytes
     server.redirects["/latest"] = "/sums"
     assert fetch_text(url=f"{server.url}/latest") == "abc\n"
     assert final_url(url=f"{server.url}/latest") == f"{server.url}/sums"
-    monkeypatch.setattr(_download, "_MAX_TEXT", 100)
+    monkeypatch.setattr(common_download, "_MAX_TEXT", 100)
     with pytest.raises(DownloadError, match="is larger than 100 bytes, wanted a small text file"):
         fetch_text(url=f"{server.url}/a.img.xz")
 

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import pytest
-from ansible_collections.bramble.pi.plugins.module_utils._containers import archive as core
+from ansible_collections.bramble.pi.plugins.module_utils._containers import archive as containers_archive
 
 
 @pytest.mark.parametrize(
@@ -24,19 +24,21 @@ from ansible_collections.bramble.pi.plugins.module_utils._containers import arch
     ],
 )
 def test_spells_references_out(reference: str, spelled_out: str) -> None:
-    assert core.normalize(reference) == spelled_out
-    assert core.normalize(spelled_out) == spelled_out
+    assert containers_archive.normalize(reference) == spelled_out
+    assert containers_archive.normalize(spelled_out) == spelled_out
 
 
 @pytest.mark.parametrize("reference", ["", "Hello World", "busybox@sha256:00", "a:b:c", "busybox:", "/x"])
 def test_refuses_what_is_no_reference(reference: str) -> None:
-    with pytest.raises(core.ImageArchiveError, match="is not understood: it has to be a name with a tag"):
-        core.normalize(reference)
+    with pytest.raises(
+        containers_archive.ImageArchiveError, match="is not understood: it has to be a name with a tag"
+    ):
+        containers_archive.normalize(reference)
 
 
 def test_names_the_variable_to_correct() -> None:
-    with pytest.raises(core.ImageArchiveError, match="Set it in image_cache_images"):
-        core.normalize("Hello World", variable="image_cache_images")
+    with pytest.raises(containers_archive.ImageArchiveError, match="Set it in image_cache_images"):
+        containers_archive.normalize("Hello World", variable="image_cache_images")
 
 
 @pytest.mark.parametrize(
@@ -48,6 +50,6 @@ def test_names_the_variable_to_correct() -> None:
     ],
 )
 def test_names_missing_images(ids: dict[str, str], missing: list[str]) -> None:
-    archive = core.Archive("x.tar", ["busybox", "k8s.gcr.io/pause:3.2"], None, ids)
+    archive = containers_archive.Archive("x.tar", ["busybox", "k8s.gcr.io/pause:3.2"], None, ids)
     present = {"docker.io/library/busybox:latest": "sha256:1"}
-    assert core.missing_images(archive=archive, present=present) == missing
+    assert containers_archive.missing_images(archive=archive, present=present) == missing

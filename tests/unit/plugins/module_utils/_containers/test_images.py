@@ -10,7 +10,7 @@ import json
 from typing import Any
 
 import pytest
-from ansible_collections.bramble.pi.plugins.module_utils._containers import images as core
+from ansible_collections.bramble.pi.plugins.module_utils._containers import images as containers_images
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -61,14 +61,14 @@ class Blobs:
     def read(self, digest: str) -> bytes | None:
         return self.files.get(f"blobs/{digest.replace(':', '/')}")
 
-    def images(self, **index: str) -> list[core.Image]:
+    def images(self, **index: str) -> list[containers_images.Image]:
         """Read the archive, in whose index are these names; two underscores stand for a colon."""
         entries = [
             {"digest": digest, "annotations": {"io.containerd.image.name": name.replace("__", ":")}}
             for name, digest in index.items()
         ]
         self.files["index.json"] = json.dumps({"manifests": entries}).encode()
-        return core.archive_images(members=self.files, read=self.files.__getitem__)
+        return containers_images.archive_images(members=self.files, read=self.files.__getitem__)
 
 
 @pytest.mark.parametrize(
@@ -76,19 +76,22 @@ class Blobs:
     [("arm64", "arm64", "linux/arm64"), ("amd64", "amd64", "linux/amd64"), ("armhf", "arm", "linux/arm/v7")],
 )
 def test_architectures(dpkg: str, name: str, platform: str) -> None:
-    assert core.architecture(dpkg=dpkg) == name
-    assert core.platform(name) == platform
+    assert containers_images.architecture(dpkg=dpkg) == name
+    assert containers_images.platform(name) == platform
 
 
 def test_what_can_be_used_in_containerd() -> None:
-    assert list(core.usable(text=CHECKED)) == ["10.0.0.1:5000/hello:1", "registry.k8s.io/pause:3.6"]
-    assert core.usable(text=CHECKED)["10.0.0.1:5000/hello:1"].startswith("sha256:09d56599")
-    assert core.usable(text="") == {}
+    assert list(containers_images.usable(text=CHECKED)) == [
+        "10.0.0.1:5000/hello:1",
+        "registry.k8s.io/pause:3.6",
+    ]
+    assert containers_images.usable(text=CHECKED)["10.0.0.1:5000/hello:1"].startswith("sha256:09d56599")
+    assert containers_images.usable(text="") == {}
 
 
 def test_a_worker_has_no_need_of_a_control_plane() -> None:
-    assert len(core.kubeadm_images(text=KUBEADM, control_plane=True)) == 7
-    assert core.kubeadm_images(text=KUBEADM, control_plane=False) == [
+    assert len(containers_images.kubeadm_images(text=KUBEADM, control_plane=True)) == 7
+    assert containers_images.kubeadm_images(text=KUBEADM, control_plane=False) == [
         "k8s.gcr.io/kube-proxy:v1.20.2",
         "k8s.gcr.io/pause:3.2",
         "10.0.0.1:5000/k8s/coredns/coredns:1.7.0",
@@ -102,14 +105,21 @@ def test_images_of_an_index() -> None:
     attestation, _id = blobs.image("unknown")
     index = blobs.index(arm64=arm, amd64=amd, unknown=attestation)
 
-    def found(architecture: str | None) -> list[core.Image]:
-        return list(core.images_below(name="x:1", digest=index, read=blobs.read, architecture=architecture))
+    def found(architecture: str | None) -> list[containers_images.Image]:
+        return list(
+            containers_images.images_below(
+                name="x:1", digest=index, read=blobs.read, architecture=architecture
+            )
+        )
 
-    assert found(None) == [core.Image("x:1", "arm64", arm_id), core.Image("x:1", "amd64", amd_id)]
-    assert found("amd64") == [core.Image("x:1", "amd64", amd_id)]
+    assert found(None) == [
+        containers_images.Image("x:1", "arm64", arm_id),
+        containers_images.Image("x:1", "amd64", amd_id),
+    ]
+    assert found("amd64") == [containers_images.Image("x:1", "amd64", amd_id)]
     assert found("riscv64") == []
     del blobs.files[f"blobs/{arm.replace(':', '/')}"]
-    assert found(None) == [core.Image("x:1", "amd64", amd_id)], "what is not there is left out"
+    assert found(None) == [containers_images.Image("x:1", "amd64", amd_id)], "what is not there is left out"
 
 
 def test_images_of_an_oci_archive() -> None:
@@ -117,11 +127,13 @@ def test_images_of_an_oci_archive() -> None:
     arm, arm_id = blobs.image("arm64")
     amd, amd_id = blobs.image("amd64")
     assert blobs.images(busybox__1=blobs.index(arm64=arm, amd64=amd), me_app=arm) == [
-        core.Image("docker.io/library/busybox:1", "arm64", arm_id),
-        core.Image("docker.io/library/busybox:1", "amd64", amd_id),
+        containers_images.Image("docker.io/library/busybox:1", "arm64", arm_id),
+        containers_images.Image("docker.io/library/busybox:1", "amd64", amd_id),
     ]
     # Without an index, and under a name that is only a tag.
-    assert blobs.images(busybox__1=amd) == [core.Image("docker.io/library/busybox:1", "amd64", amd_id)]
+    assert blobs.images(busybox__1=amd) == [
+        containers_images.Image("docker.io/library/busybox:1", "amd64", amd_id)
+    ]
     assert blobs.images(latest=amd) == []
 
 
@@ -133,9 +145,9 @@ def test_images_of_a_docker_archive() -> None:
     ]
     files = {"manifest.json": json.dumps(manifest).encode(), "x.json": configuration, "index.json": b"no"}
     digest = f"sha256:{hashlib.sha256(configuration).hexdigest()}"
-    assert core.archive_images(members=files, read=files.__getitem__) == [
-        core.Image("docker.io/library/busybox:latest", "arm64", digest),
-        core.Image("10.0.0.1:5000/hello:1", "arm64", digest),
+    assert containers_images.archive_images(members=files, read=files.__getitem__) == [
+        containers_images.Image("docker.io/library/busybox:latest", "arm64", digest),
+        containers_images.Image("10.0.0.1:5000/hello:1", "arm64", digest),
     ]
 
 
@@ -148,8 +160,8 @@ def test_images_of_a_docker_archive() -> None:
     ],
 )
 def test_refuses_what_is_no_archive(files: dict[str, bytes], message: str) -> None:
-    with pytest.raises(core.ContainerImagesError, match=message):
-        core.archive_images(members=files, read=files.__getitem__)
+    with pytest.raises(containers_images.ContainerImagesError, match=message):
+        containers_images.archive_images(members=files, read=files.__getitem__)
 
 
 def state(architecture: str = "arm64", **ids: str | None) -> dict[str, Any]:
@@ -174,7 +186,7 @@ NEEDS: list[tuple[dict[str, dict[str, Any]], list[tuple[str, ...]]]] = [
 
 @pytest.mark.parametrize(("nodes", "needs"), NEEDS)
 def test_needs(nodes: dict[str, dict[str, Any]], needs: list[tuple[str, ...]]) -> None:
-    found = core.needs(nodes=nodes)
+    found = containers_images.needs(nodes=nodes)
     assert [(need.name, need.architecture, *need.nodes) for need in found] == needs
     assert all(need.variable == f"of_{need.name}" for need in found)
 
@@ -185,18 +197,18 @@ IDS = st.dictionaries(st.sampled_from("xyz"), st.sampled_from([None, "1", "2"]))
 @given(st.dictionaries(st.sampled_from("abc"), st.tuples(st.sampled_from(["arm64", "amd64"]), IDS)))
 def test_nobody_is_in_need_where_all_have_the_same(nodes: dict[str, Any]) -> None:
     states = {node: state(architecture, **ids) for node, (architecture, ids) in nodes.items()}
-    needs = core.needs(nodes=states)
+    needs = containers_images.needs(nodes=states)
     for need in needs:
         for node in need.nodes:
             for image in states[node]["images"]:
                 if image["name"] == need.name:
                     image["id"] = "of the source"
-    assert core.needs(nodes=states) == []
+    assert containers_images.needs(nodes=states) == []
     assert len({(need.name, need.architecture) for need in needs}) == len(needs)
 
 
 @given(st.text(), st.text())
 def test_two_images_have_two_archives(one: str, other: str) -> None:
-    names = [core.archive_name(name=name, architecture="arm64") for name in (one, other)]
+    names = [containers_images.archive_name(name=name, architecture="arm64") for name in (one, other)]
     assert (names[0] == names[1]) == (one == other)
     assert all("/" not in name for name in names)

@@ -11,32 +11,31 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.bramble.pi.plugins.module_utils._containers import runtime as core
-from ansible_collections.bramble.pi.plugins.module_utils._containers import toml as _toml
+from ansible_collections.bramble.pi.plugins.module_utils._containers import runtime, toml
 from hypothesis import given
 from hypothesis import strategies as st
 
-FIXTURES = Path(__file__).parents[2] / "fixtures" / "containerd"
+FIXTURES = Path(__file__).parents[3] / "fixtures" / "containerd"
 WANTED: dict[str, Any] = {
     "exec-opts": ["native.cgroupdriver=systemd"],
     "log-driver": "json-file",
     "log-opts": {"max-size": "100m"},
     "storage-driver": "overlay2",
 }
-WISHES = core.ContainerdWishes(cni_bin_dir="/opt/cni/bin")
+WISHES = runtime.ContainerdWishes(cni_bin_dir="/opt/cni/bin")
 SANDBOX_WISHES = WISHES._replace(sandbox_image="registry.k8s.io/pause:3.9")
 
 
 def merge(present: dict[str, Any], wanted: dict[str, Any] | None = None) -> dict[str, Any]:
     merged: dict[str, Any] = json.loads(
-        core.merge_daemon_json(text=json.dumps(present), wanted=wanted or WANTED)
+        runtime.merge_daemon_json(text=json.dumps(present), wanted=wanted or WANTED)
     )
     return merged
 
 
 @pytest.mark.parametrize("text", [None, "", "\n", "{}"])
 def test_writes_settings_where_there_are_none(text: str | None) -> None:
-    merged = core.merge_daemon_json(text=text, wanted=WANTED)
+    merged = runtime.merge_daemon_json(text=text, wanted=WANTED)
     assert json.loads(merged) == WANTED
     assert merged.endswith("}\n")
 
@@ -67,7 +66,7 @@ def test_other_lists_are_replaced() -> None:
 
 def test_leaves_text_alone_that_has_the_settings() -> None:
     text = '{ "x": 1,\n  "log-driver": "json-file" }'
-    assert core.merge_daemon_json(text=text, wanted={"log-driver": "json-file"}) == text
+    assert runtime.merge_daemon_json(text=text, wanted={"log-driver": "json-file"}) == text
 
 
 @pytest.mark.parametrize(
@@ -82,8 +81,8 @@ def test_leaves_text_alone_that_has_the_settings() -> None:
     ],
 )
 def test_refuses_what_is_no_configuration(text: str, message: str) -> None:
-    with pytest.raises(core.RuntimeConfigError, match=message):
-        core.merge_daemon_json(text=text, wanted=WANTED)
+    with pytest.raises(runtime.RuntimeConfigError, match=message):
+        runtime.merge_daemon_json(text=text, wanted=WANTED)
 
 
 json_values = st.recursive(
@@ -95,8 +94,8 @@ settings = st.dictionaries(st.sampled_from(["log-opts", "dns", "debug", "x"]), j
 
 @given(settings, settings)
 def test_merging_again_changes_nothing(present: dict[str, Any], wanted: dict[str, Any]) -> None:
-    once = core.merge_daemon_json(text=json.dumps(present), wanted=wanted)
-    assert core.merge_daemon_json(text=once, wanted=wanted) == once
+    once = runtime.merge_daemon_json(text=json.dumps(present), wanted=wanted)
+    assert runtime.merge_daemon_json(text=once, wanted=wanted) == once
     assert {key: value for key, value in json.loads(once).items() if key not in wanted} == {
         key: value for key, value in present.items() if key not in wanted
     }
@@ -122,7 +121,7 @@ def sample(name: str) -> str:
     ],
 )
 def test_tells_what_containerd_does_not_do(dump: str, shortcomings: list[str]) -> None:
-    assert core.containerd_shortcomings(dump=sample(dump), wishes=WISHES) == shortcomings
+    assert runtime.containerd_shortcomings(dump=sample(dump), wishes=WISHES) == shortcomings
 
 
 # What `containerd config dump` of 1.6 says of a file that gives runc nothing but options.
@@ -130,7 +129,7 @@ def test_tells_of_a_runtime_that_lost_its_defaults() -> None:
     dump = sample("default-1.6.20.toml").replace(
         'runtime_type = "io.containerd.runc.v2"', 'runtime_type = ""'
     )
-    shortcomings = core.containerd_shortcomings(dump=dump, wishes=SANDBOX_WISHES)
+    shortcomings = runtime.containerd_shortcomings(dump=dump, wishes=SANDBOX_WISHES)
     assert 'runtime_type of runc is "", wanted a shim' in shortcomings
     assert "the sandbox image is registry.k8s.io/pause:3.6, wanted registry.k8s.io/pause:3.9" in shortcomings
 
@@ -138,14 +137,14 @@ def test_tells_of_a_runtime_that_lost_its_defaults() -> None:
 @pytest.mark.parametrize("dump", sorted(path.name for path in FIXTURES.glob("default-*.toml")))
 def test_tells_the_sandbox_image(dump: str) -> None:
     text = sample(dump)
-    image = core.sandbox_image(dump=text)
+    image = runtime.sandbox_image(dump=text)
     assert image is not None
     assert re.fullmatch(r"registry\.k8s\.io/pause:3\.\d+", image)
-    assert core.sandbox_image(dump=text.replace(image, "10.0.0.1:5000/pause:1")) == "10.0.0.1:5000/pause:1"
+    assert runtime.sandbox_image(dump=text.replace(image, "10.0.0.1:5000/pause:1")) == "10.0.0.1:5000/pause:1"
 
 
 def test_tells_of_no_sandbox_image_without_cri() -> None:
-    assert core.sandbox_image(dump="version = 2\n") is None
+    assert runtime.sandbox_image(dump="version = 2\n") is None
 
 
 CRI_V2 = ("plugins", "io.containerd.grpc.v1.cri")
@@ -211,20 +210,20 @@ def test_edits_in_the_version_of_the_file(
     text: str | None, dump: str, expected: dict[tuple[str, ...], Any]
 ) -> None:
     before = None if text is None else sample(text)
-    edited = core.edit_containerd_config(text=before, dump=sample(dump), wishes=SANDBOX_WISHES)
-    assert _toml.parse(text=edited).values() == expected
-    assert core.edit_containerd_config(text=edited, dump=sample(dump), wishes=SANDBOX_WISHES) == edited
+    edited = runtime.edit_containerd_config(text=before, dump=sample(dump), wishes=SANDBOX_WISHES)
+    assert toml.parse(text=edited).values() == expected
+    assert runtime.edit_containerd_config(text=edited, dump=sample(dump), wishes=SANDBOX_WISHES) == edited
 
 
 def test_adds_a_folder_for_cni_plugins_where_there_may_be_several() -> None:
     dump = sample("default-2.1.9.toml").replace("['/usr/lib/cni', '/opt/cni/bin']", "['/usr/lib/cni']")
-    edited = core.edit_containerd_config(text=None, dump=dump, wishes=WISHES)
-    assert _toml.parse(text=edited).values()[(*CRI_V3, "cni", "bin_dirs")] == ["/opt/cni/bin", "/usr/lib/cni"]
+    edited = runtime.edit_containerd_config(text=None, dump=dump, wishes=WISHES)
+    assert toml.parse(text=edited).values()[(*CRI_V3, "cni", "bin_dirs")] == ["/opt/cni/bin", "/usr/lib/cni"]
 
 
 def test_keeps_the_rest_of_a_complete_configuration() -> None:
     before = sample("default-1.6.20.toml")
-    edited = core.edit_containerd_config(text=before, dump=before, wishes=WISHES)
+    edited = runtime.edit_containerd_config(text=before, dump=before, wishes=WISHES)
     assert edited == before.replace("SystemdCgroup = false", "SystemdCgroup = true")
 
 
@@ -243,10 +242,10 @@ def test_keeps_the_rest_of_a_complete_configuration() -> None:
 def test_refuses_what_it_cannot_edit(text: str, message: str | None) -> None:
     dump = sample("default-1.6.20.toml")
     if message is None:
-        assert core.edit_containerd_config(text=text, dump=dump, wishes=WISHES).startswith("version = 2\n")
+        assert runtime.edit_containerd_config(text=text, dump=dump, wishes=WISHES).startswith("version = 2\n")
         return
-    with pytest.raises(core.RuntimeConfigError, match=message):
-        core.edit_containerd_config(text=text, dump=dump, wishes=WISHES)
+    with pytest.raises(runtime.RuntimeConfigError, match=message):
+        runtime.edit_containerd_config(text=text, dump=dump, wishes=WISHES)
 
 
 PLUGINS = """\
@@ -265,15 +264,15 @@ error="failed to create CRI service: failed to create fsnotify watcher: too many
 
 
 def test_tells_whether_containerd_serves_cri() -> None:
-    assert core.serves_cri(plugins=PLUGINS)
-    assert not core.serves_cri(plugins=PLUGINS.replace("linux/amd64    ok", "linux/amd64    error"))
-    assert not core.serves_cri(plugins=PLUGINS.replace("cri ", "xxx "))
+    assert runtime.serves_cri(plugins=PLUGINS)
+    assert not runtime.serves_cri(plugins=PLUGINS.replace("linux/amd64    ok", "linux/amd64    error"))
+    assert not runtime.serves_cri(plugins=PLUGINS.replace("cri ", "xxx "))
 
 
 def test_tells_why_it_does_not() -> None:
     cause = "failed to create CRI service: failed to create fsnotify watcher: too many open files"
-    assert core.cri_failure(log=LOG) == cause
-    assert core.cri_failure(log="") == "its log does not say why"
+    assert runtime.cri_failure(log=LOG) == cause
+    assert runtime.cri_failure(log="") == "its log does not say why"
 
 
 INFO: dict[str, Any] = {
@@ -320,24 +319,24 @@ INFO: dict[str, Any] = {
 def test_judges_docker_info(
     changes: dict[str, Any], wanted: dict[str, Any], accepted: list[str], shortcomings: list[str]
 ) -> None:
-    info = core.read_docker_info(text=json.dumps({**INFO, **changes}))
-    assert core.docker_shortcomings(info=info, wanted=wanted, accepted=accepted) == shortcomings
+    info = runtime.read_docker_info(text=json.dumps({**INFO, **changes}))
+    assert runtime.docker_shortcomings(info=info, wanted=wanted, accepted=accepted) == shortcomings
 
 
 @pytest.mark.parametrize("name", ["20.10.24-debian-12", "26.1.5-debian-13"])
 def test_judges_real_docker_info(name: str) -> None:
-    info = core.read_docker_info(text=(FIXTURES.parent / "docker_info" / f"{name}.json").read_text())
+    info = runtime.read_docker_info(text=(FIXTURES.parent / "docker_info" / f"{name}.json").read_text())
     assert info.server_version.startswith(name.partition("-")[0])
     assert (info.cgroup_driver, info.cgroup_version, info.warnings) == ("systemd", "1", [])
-    assert core.docker_shortcomings(info=info, wanted=WANTED, accepted=[]) == []
+    assert runtime.docker_shortcomings(info=info, wanted=WANTED, accepted=[]) == []
 
 
 def test_tells_why_docker_says_nothing() -> None:
     errors = ["Cannot connect to the Docker daemon at unix:///var/run/docker.sock."]
-    with pytest.raises(core.RuntimeConfigError, match="docker info: Cannot connect"):
-        core.read_docker_info(text=json.dumps({"ID": "", "ServerErrors": errors}))
-    with pytest.raises(core.RuntimeConfigError, match="docker info is not JSON: Client:"):
-        core.read_docker_info(text="Client:\n Context: default\n")
+    with pytest.raises(runtime.RuntimeConfigError, match="docker info: Cannot connect"):
+        runtime.read_docker_info(text=json.dumps({"ID": "", "ServerErrors": errors}))
+    with pytest.raises(runtime.RuntimeConfigError, match="docker info is not JSON: Client:"):
+        runtime.read_docker_info(text="Client:\n Context: default\n")
 
 
 def test_reads_units() -> None:
@@ -354,7 +353,7 @@ ActiveState=inactive
 UnitFileState=
 ActiveEnterTimestampMonotonic=0
 """
-    assert core.read_units(text=text) == {
-        "docker.service": core.Unit(loaded=True, enabled=True, active=True, active_since=5.25),
-        "cri-docker.socket": core.Unit(loaded=False, enabled=False, active=False, active_since=0),
+    assert runtime.read_units(text=text) == {
+        "docker.service": runtime.Unit(loaded=True, enabled=True, active=True, active_since=5.25),
+        "cri-docker.socket": runtime.Unit(loaded=False, enabled=False, active=False, active_since=0),
     }

@@ -15,7 +15,7 @@ from ansible_collections.bramble.pi.plugins.module_utils._containers.toml import
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-FIXTURES = Path(__file__).parents[2] / "fixtures" / "containerd"
+FIXTURES = Path(__file__).parents[3] / "fixtures" / "containerd"
 SAMPLES = sorted(FIXTURES.glob("*.toml"))
 
 

@@ -18,7 +18,7 @@ from ansible_collections.bramble.pi.plugins.module_utils._kubeadm.diagnosis impo
 from hypothesis import given
 from hypothesis import strategies as st
 
-FIXTURES = Path(__file__).parents[2] / "fixtures" / "kubeadm"
+FIXTURES = Path(__file__).parents[3] / "fixtures" / "kubeadm"
 PREFLIGHT_1_26 = (FIXTURES / "preflight-1.26.txt").read_text()
 PREFLIGHT_1_17 = (FIXTURES / "preflight-1.17.txt").read_text()
 TIMED_OUT_1_20 = (FIXTURES / "timed-out-1.20.txt").read_text()

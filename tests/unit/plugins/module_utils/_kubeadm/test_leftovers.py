@@ -16,7 +16,7 @@ from ansible_collections.bramble.pi.plugins.module_utils._kubeadm.leftovers impo
 from hypothesis import given
 from hypothesis import strategies as st
 
-FIXTURES = Path(__file__).parents[2] / "fixtures" / "kubeadm"
+FIXTURES = Path(__file__).parents[3] / "fixtures" / "kubeadm"
 # A worker with kube-proxy 1.20, beside Docker.
 WORKER = (FIXTURES / "iptables-save-worker.txt").read_text()
 

@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.bramble.pi.plugins.module_utils._kubeadm import node as _kubeadm_node
-from ansible_collections.bramble.pi.plugins.module_utils._kubeadm import state as _kubeadm_state
+from ansible_collections.bramble.pi.plugins.module_utils._kubeadm import node as kubeadm_node
+from ansible_collections.bramble.pi.plugins.module_utils._kubeadm import state
 from ansible_collections.bramble.pi.plugins.module_utils._kubeadm.node import (
     KubeadmError,
     Node,
@@ -45,13 +45,13 @@ class Commands:
 def run_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     directory = tmp_path / "run"
     directory.mkdir()
-    monkeypatch.setattr(_kubeadm_node, "_RUN", str(directory))
-    monkeypatch.setattr(_kubeadm_node, "_LOCK", str(directory / "lock"))
-    monkeypatch.setattr(_kubeadm_node, "_POLL", 0.01)
-    monkeypatch.setattr(_kubeadm_state, "KUBELET_FLAGS", str(tmp_path / "kubeadm-flags.env"))
-    monkeypatch.setattr(_kubeadm_state, "KUBELET_INSTANCE_CONFIGURATION", str(tmp_path / "instance.yaml"))
-    monkeypatch.setattr(_kubeadm_state, "KUBELET_CONFIGURATION", str(tmp_path / "config.yaml"))
-    monkeypatch.setattr(_kubeadm_state, "ATTEMPT", str(tmp_path / "kubernetes" / "attempt.json"))
+    monkeypatch.setattr(kubeadm_node, "_RUN", str(directory))
+    monkeypatch.setattr(kubeadm_node, "_LOCK", str(directory / "lock"))
+    monkeypatch.setattr(kubeadm_node, "_POLL", 0.01)
+    monkeypatch.setattr(state, "KUBELET_FLAGS", str(tmp_path / "kubeadm-flags.env"))
+    monkeypatch.setattr(state, "KUBELET_INSTANCE_CONFIGURATION", str(tmp_path / "instance.yaml"))
+    monkeypatch.setattr(state, "KUBELET_CONFIGURATION", str(tmp_path / "config.yaml"))
+    monkeypatch.setattr(state, "ATTEMPT", str(tmp_path / "kubernetes" / "attempt.json"))
     yield directory
     assert sorted(path.name for path in directory.iterdir()) in ([], ["lock"])
 
@@ -126,7 +126,7 @@ def test_a_command_holds_the_lock_after_its_module_was_killed() -> None:
 
 
 def test_an_attempt_is_written_down_before_and_marked_when_it_fails() -> None:
-    attempt = _kubeadm_state.Attempt(action="init", settings="s")
+    attempt = state.Attempt(action="init", settings="s")
     seen = []
 
     def run(command: list[str], **_options: Any) -> tuple[int, str, str]:
@@ -142,7 +142,7 @@ def test_an_attempt_is_written_down_before_and_marked_when_it_fails() -> None:
     marked = node.attempt()
     assert marked is not None
     assert marked.failed
-    assert os.stat(_kubeadm_state.ATTEMPT).st_mode & 0o777 == 0o600
+    assert os.stat(state.ATTEMPT).st_mode & 0o777 == 0o600
     node.clear_attempt()
     node.clear_attempt()
     assert node.attempt() is None
@@ -151,7 +151,7 @@ def test_an_attempt_is_written_down_before_and_marked_when_it_fails() -> None:
 def test_a_run_that_was_killed_has_not_failed() -> None:
     node = Node(run=Commands(kubeadm=(-9, "", "")))
     with pytest.raises(KubeadmError, match="ended by signal 9"):
-        node.kubeadm(["join"], attempt=_kubeadm_state.Attempt(action="join", settings="s"))
+        node.kubeadm(["join"], attempt=state.Attempt(action="join", settings="s"))
     marked = node.attempt()
     assert marked is not None
     assert not marked.failed
@@ -208,7 +208,7 @@ def test_reset_takes_away_the_containers_that_kubeadm_cannot(monkeypatch: pytest
 
 
 def test_containers_that_stay_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_kubeadm_node, "_CONTAINERS_TIMEOUT", 0)
+    monkeypatch.setattr(kubeadm_node, "_CONTAINERS_TIMEOUT", 0)
     node = Node(run=Commands(timeout=(0, "a1\n", "")))
     monkeypatch.setattr(node, "has", lambda program: True)
     with pytest.raises(KubeadmError, match="containers a1 cannot be removed"):
@@ -227,8 +227,8 @@ def test_what_the_user_put_there_survives_an_undo(tmp_path: Path, monkeypatch: p
     own = pki / "ca.key"
     own.write_text("my own")
     own.chmod(0o600)
-    monkeypatch.setattr(_kubeadm_state, "KUBERNETES_FILES", frozenset({str(tmp_path / "admin.conf")}))
-    monkeypatch.setattr(_kubeadm_state, "ETCD", str(tmp_path / "etcd"))
+    monkeypatch.setattr(state, "KUBERNETES_FILES", frozenset({str(tmp_path / "admin.conf")}))
+    monkeypatch.setattr(state, "ETCD", str(tmp_path / "etcd"))
     (tmp_path / "admin.conf").write_text("x")
 
     def play(command: list[str], **_options: Any) -> tuple[int, str, str]:
@@ -237,7 +237,7 @@ def test_what_the_user_put_there_survives_an_undo(tmp_path: Path, monkeypatch: p
         return 0, "", ""
 
     node = Node(run=play)
-    attempt = _kubeadm_state.Attempt(action="init", settings="s", kept=(str(own),))
+    attempt = state.Attempt(action="init", settings="s", kept=(str(own),))
     node.write_attempt(attempt)
     node.undo(attempt=attempt, cri_socket=None)
     assert own.read_text() == "my own"

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import pytest
-from ansible_collections.bramble.pi.plugins.module_utils._kubeadm import state as core
+from ansible_collections.bramble.pi.plugins.module_utils._kubeadm import state as kubeadm_state
 from ansible_collections.bramble.pi.plugins.module_utils._kubeadm.state import (
     Attempt,
     Step,
@@ -20,14 +20,16 @@ from ansible_collections.bramble.pi.plugins.module_utils._kubeadm.state import (
 from hypothesis import given
 from hypothesis import strategies as st
 
-MANIFESTS = set(core.COMPONENT_MANIFESTS)
-KUBECONFIGS = {f"{core.KUBERNETES}/{name}.conf" for name in ("admin", "controller-manager", "scheduler")}
-WORKER = {core.KUBELET_KUBECONFIG}
-COMPLETE = {*MANIFESTS, *KUBECONFIGS, core.KUBELET_KUBECONFIG, core.ETCD_DATA}
+MANIFESTS = set(kubeadm_state.COMPONENT_MANIFESTS)
+KUBECONFIGS = {
+    f"{kubeadm_state.KUBERNETES}/{name}.conf" for name in ("admin", "controller-manager", "scheduler")
+}
+WORKER = {kubeadm_state.KUBELET_KUBECONFIG}
+COMPLETE = {*MANIFESTS, *KUBECONFIGS, kubeadm_state.KUBELET_KUBECONFIG, kubeadm_state.ETCD_DATA}
 # Where kubeadm init 1.20 can be killed.
-AFTER_ADMIN = {core.ADMIN_KUBECONFIG}
-AFTER_KUBECONFIGS = {*KUBECONFIGS, core.KUBELET_KUBECONFIG}
-BEFORE_ETCD = COMPLETE - {core.ETCD_DATA, f"{core.MANIFESTS}/etcd.yaml"}
+AFTER_ADMIN = {kubeadm_state.ADMIN_KUBECONFIG}
+AFTER_KUBECONFIGS = {*KUBECONFIGS, kubeadm_state.KUBELET_KUBECONFIG}
+BEFORE_ETCD = COMPLETE - {kubeadm_state.ETCD_DATA, f"{kubeadm_state.MANIFESTS}/etcd.yaml"}
 
 INIT = Attempt(action="init", settings="s")
 FAILED = Attempt(action="init", settings="s", failed=True)
@@ -41,16 +43,16 @@ JOIN = Attempt(action="join", settings="s")
     [
         (set(), "absent"),
         # A CA of the user's own, put there beforehand, is no cluster.
-        ({core.CA_CERTIFICATE, f"{core.PKI}/ca.key"}, "absent"),
-        ({f"{core.MANIFESTS}/kube-vip.yaml"}, "absent"),
+        ({kubeadm_state.CA_CERTIFICATE, f"{kubeadm_state.PKI}/ca.key"}, "absent"),
+        ({f"{kubeadm_state.MANIFESTS}/kube-vip.yaml"}, "absent"),
         (WORKER, "worker"),
-        ({core.BOOTSTRAP_KUBECONFIG}, "partial"),
-        ({core.ETCD_DATA}, "partial"),
+        ({kubeadm_state.BOOTSTRAP_KUBECONFIG}, "partial"),
+        ({kubeadm_state.ETCD_DATA}, "partial"),
         (AFTER_ADMIN, "partial"),
         (AFTER_KUBECONFIGS, "partial"),
         (COMPLETE, "control_plane"),
         (BEFORE_ETCD, "partial"),
-        (COMPLETE - {core.KUBELET_KUBECONFIG}, "partial"),
+        (COMPLETE - {kubeadm_state.KUBELET_KUBECONFIG}, "partial"),
     ],
 )
 def test_files_state(files: set[str], state: str) -> None:
@@ -130,7 +132,7 @@ def test_judge_init(
     assert (verdict.step, verdict.state) == (step, state)
 
 
-ANY_FILES = st.sets(st.sampled_from(sorted(core.KUBERNETES_FILES))).map(frozenset)
+ANY_FILES = st.sets(st.sampled_from(sorted(kubeadm_state.KUBERNETES_FILES))).map(frozenset)
 ATTEMPTS = st.sampled_from([None, INIT, FAILED, OTHER, UNKNOWN, JOIN])
 
 
@@ -158,7 +160,7 @@ def test_init_never_destroys_what_is_not_ours_or_in_use(
 
 A = "sha256:" + "a" * 64
 B = "sha256:" + "b" * 64
-BOOTSTRAP = {core.BOOTSTRAP_KUBECONFIG}
+BOOTSTRAP = {kubeadm_state.BOOTSTRAP_KUBECONFIG}
 
 JOINS = {
     "fresh": ((set(), None, False, None, False), Step.RUN, "absent"),
@@ -180,7 +182,7 @@ JOINS = {
     "half done by hand, no CA": ((BOOTSTRAP, None, False, None, False), Step.UNDO, "partial"),
     "half done by hand, another cluster": ((BOOTSTRAP, None, False, B, False), Step.REFUSE, "other_cluster"),
     "a control plane half done by hand": ((AFTER_ADMIN, None, False, A, False), Step.REFUSE, "partial"),
-    "data of etcd": (({core.ETCD_DATA}, None, False, None, False), Step.REFUSE, "partial"),
+    "data of etcd": (({kubeadm_state.ETCD_DATA}, None, False, None, False), Step.REFUSE, "partial"),
     "an init is half done": ((AFTER_ADMIN, INIT, False, A, False), Step.REFUSE, "partial"),
 }
 
@@ -222,7 +224,7 @@ def test_join_undoes_by_hand_only_what_holds_no_data(
         control_plane=control_plane,
     )
     if attempt is None and verdict.step is Step.UNDO:
-        assert files <= {core.KUBELET_KUBECONFIG, core.BOOTSTRAP_KUBECONFIG}
+        assert files <= {kubeadm_state.KUBELET_KUBECONFIG, kubeadm_state.BOOTSTRAP_KUBECONFIG}
         assert own != B
     if complete and files and own == B:
         assert verdict.step is Step.REFUSE
@@ -261,7 +263,7 @@ users:
 
 
 def test_kubelet_client_certificate() -> None:
-    assert kubelet_client_certificate(kubeconfig=KUBELET_CONF) == core.KUBELET_CLIENT_CERTIFICATE
+    assert kubelet_client_certificate(kubeconfig=KUBELET_CONF) == kubeadm_state.KUBELET_CLIENT_CERTIFICATE
     embedded = KUBELET_CONF.replace("client-certificate: /var", "client-certificate-data: LS0t\n    x: /var")
     assert kubelet_client_certificate(kubeconfig=embedded) == ""
     assert kubelet_client_certificate(kubeconfig=KUBELET_CONF[:150]) is None

@@ -17,7 +17,7 @@ from ansible_collections.bramble.pi.plugins.module_utils._kubernetes.ca_hash imp
 from hypothesis import given
 from hypothesis import strategies as st
 
-FIXTURES = Path(__file__).parents[2] / "fixtures" / "ca_cert"
+FIXTURES = Path(__file__).parents[3] / "fixtures" / "ca_cert"
 
 # What `openssl x509 -pubkey -noout | openssl pkey -pubin -outform DER | sha256sum` says of each file.
 HASHES = {

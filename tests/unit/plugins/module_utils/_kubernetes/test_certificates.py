@@ -11,11 +11,11 @@ from datetime import datetime, timezone
 from pathlib import Path
 
 import pytest
-from ansible_collections.bramble.pi.plugins.module_utils._kubernetes import certificates as core
+from ansible_collections.bramble.pi.plugins.module_utils._kubernetes import certificates
 from hypothesis import given
 from hypothesis import strategies as st
 
-FIXTURES = sorted((Path(__file__).parents[2] / "fixtures" / "ca_cert").glob("*.crt"))
+FIXTURES = sorted((Path(__file__).parents[3] / "fixtures" / "ca_cert").glob("*.crt"))
 
 
 def openssl_says(path: Path) -> datetime:
@@ -29,7 +29,7 @@ def openssl_says(path: Path) -> datetime:
 
 @pytest.mark.parametrize("path", FIXTURES, ids=lambda path: path.stem)
 def test_openssl_says_the_same(path: Path) -> None:
-    assert core.expires(pem=path.read_text()) == openssl_says(path)
+    assert certificates.expires(pem=path.read_text()) == openssl_says(path)
 
 
 @pytest.mark.parametrize("days", [1, 365, 20000, 40000])
@@ -42,7 +42,7 @@ def test_any_year(tmp_path: Path, days: int) -> None:
         check=True,
         capture_output=True,
     )
-    assert core.expires(pem=path.read_text()) == openssl_says(path)
+    assert certificates.expires(pem=path.read_text()) == openssl_says(path)
 
 
 def test_the_first_of_several_to_expire_counts(tmp_path: Path) -> None:
@@ -56,7 +56,7 @@ def test_the_first_of_several_to_expire_counts(tmp_path: Path) -> None:
             capture_output=True,
         )
         texts.append(path.read_text())
-    assert core.expires(pem="".join(texts)) == openssl_says(tmp_path / "3.crt")
+    assert certificates.expires(pem="".join(texts)) == openssl_says(tmp_path / "3.crt")
 
 
 @pytest.mark.parametrize(
@@ -68,8 +68,8 @@ def test_the_first_of_several_to_expire_counts(tmp_path: Path) -> None:
     ],
 )
 def test_what_is_no_certificate(text: str, says: str) -> None:
-    with pytest.raises(core.CertificateError, match=says):
-        core.expires(pem=text)
+    with pytest.raises(certificates.CertificateError, match=says):
+        certificates.expires(pem=text)
 
 
 def test_a_time_that_there_is_not() -> None:
@@ -78,15 +78,15 @@ def test_a_time_that_there_is_not() -> None:
     broken = der.replace(b"361118053901Z", b"361399053901Z")
     assert broken != der
     pem = f"-----BEGIN CERTIFICATE-----\n{base64.b64encode(broken).decode()}\n-----END CERTIFICATE-----\n"
-    with pytest.raises(core.CertificateError, match="361399053901Z"):
-        core.expires(pem=pem)
+    with pytest.raises(certificates.CertificateError, match="361399053901Z"):
+        certificates.expires(pem=pem)
 
 
 @given(st.binary(max_size=200))
 def test_no_bytes_do_worse_than_be_refused(der: bytes) -> None:
     pem = f"-----BEGIN CERTIFICATE-----\n{base64.b64encode(der).decode()}\n-----END CERTIFICATE-----\n"
-    with contextlib.suppress(core.CertificateError):
-        core.expires(pem=pem)
+    with contextlib.suppress(certificates.CertificateError):
+        certificates.expires(pem=pem)
 
 
 @given(st.integers(min_value=0), st.binary(min_size=1, max_size=4))
@@ -96,19 +96,22 @@ def test_no_damage_does_worse_than_be_refused(position: int, damage: bytes) -> N
     start = position % len(der)
     der[start : start + len(damage)] = damage
     pem = f"-----BEGIN CERTIFICATE-----\n{base64.b64encode(der).decode()}\n-----END CERTIFICATE-----\n"
-    with contextlib.suppress(core.CertificateError):
-        core.expires(pem=pem)
+    with contextlib.suppress(certificates.CertificateError):
+        certificates.expires(pem=pem)
 
 
 def test_client_certificate_of_a_kubeconfig() -> None:
     certificate = FIXTURES[0].read_text()
     data = base64.b64encode(certificate.encode()).decode()
     assert (
-        core.client_certificate(kubeconfig=f"users:\n- user:\n    client-certificate-data: {data}\n")
+        certificates.client_certificate(kubeconfig=f"users:\n- user:\n    client-certificate-data: {data}\n")
         == certificate
     )
     # The kubelet's names a file.
-    assert core.client_certificate(kubeconfig="users:\n- user:\n    client-certificate: /x.pem\n") is None
-    assert core.client_certificate(kubeconfig="") is None
-    with pytest.raises(core.CertificateError, match="cannot be decoded"):
-        core.client_certificate(kubeconfig="    client-certificate-data: abc\n")
+    assert (
+        certificates.client_certificate(kubeconfig="users:\n- user:\n    client-certificate: /x.pem\n")
+        is None
+    )
+    assert certificates.client_certificate(kubeconfig="") is None
+    with pytest.raises(certificates.CertificateError, match="cannot be decoded"):
+        certificates.client_certificate(kubeconfig="    client-certificate-data: abc\n")

@@ -6,7 +6,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from ansible_collections.bramble.pi.plugins.module_utils._kubernetes import compatibility as core
+from ansible_collections.bramble.pi.plugins.module_utils._kubernetes import compatibility
 from ansible_collections.bramble.pi.plugins.module_utils._kubernetes.compatibility import (
     CompatibilityError,
     Version,
@@ -14,7 +14,7 @@ from ansible_collections.bramble.pi.plugins.module_utils._kubernetes.compatibili
 from hypothesis import given
 from hypothesis import strategies as st
 
-MINORS = [(1, minor) for minor in range(core.OLDEST_MINOR[1], core.NEWEST_MINOR[1] + 1)]
+MINORS = [(1, minor) for minor in range(compatibility.OLDEST_MINOR[1], compatibility.NEWEST_MINOR[1] + 1)]
 
 
 @pytest.mark.parametrize(
@@ -28,7 +28,7 @@ MINORS = [(1, minor) for minor in range(core.OLDEST_MINOR[1], core.NEWEST_MINOR[
     ],
 )
 def test_parse_version(text: str, version: tuple[int, ...]) -> None:
-    assert core.parse_version(text) == version
+    assert compatibility.parse_version(text) == version
     assert str(version) == text
 
 
@@ -53,13 +53,13 @@ def test_parse_version(text: str, version: tuple[int, ...]) -> None:
 )
 def test_parse_version_refuses(text: str, why: str) -> None:
     with pytest.raises(CompatibilityError, match=why):
-        core.parse_version(text)
+        compatibility.parse_version(text)
 
 
 @given(st.text())
 def test_parse_version_reads_only_what_it_writes(text: str) -> None:
     try:
-        version = core.parse_version(text)
+        version = compatibility.parse_version(text)
     except CompatibilityError:
         return
     assert str(version) == text
@@ -68,17 +68,17 @@ def test_parse_version_reads_only_what_it_writes(text: str) -> None:
 @pytest.mark.parametrize("minor", MINORS)
 def test_every_minor_is_in_the_table(minor: tuple[int, int]) -> None:
     version = Version(*minor)
-    assert core.version_warning(version) is None
-    runtime = core.kubernetes_runtime(version=version)
-    assert core.cri_socket(version=version) == core.CRI_SOCKETS[runtime]
-    assert core.kubeadm_api_version(version) == core.kubeadm_api_versions(version)[-1]
+    assert compatibility.version_warning(version) is None
+    runtime = compatibility.kubernetes_runtime(version=version)
+    assert compatibility.cri_socket(version=version) == compatibility.CRI_SOCKETS[runtime]
+    assert compatibility.kubeadm_api_version(version) == compatibility.kubeadm_api_versions(version)[-1]
 
 
 def test_newer_than_known_is_a_warning() -> None:
-    newer = Version(1, core.NEWEST_MINOR[1] + 1)
-    assert "newer" in (core.version_warning(newer) or "")
-    assert core.kubernetes_runtime(version=newer) == "containerd"
-    assert core.kubeadm_api_version(newer) == "v1beta4"
+    newer = Version(1, compatibility.NEWEST_MINOR[1] + 1)
+    assert "newer" in (compatibility.version_warning(newer) or "")
+    assert compatibility.kubernetes_runtime(version=newer) == "containerd"
+    assert compatibility.kubeadm_api_version(newer) == "v1beta4"
 
 
 @pytest.mark.parametrize(
@@ -95,7 +95,7 @@ def test_newer_than_known_is_a_warning() -> None:
     ],
 )
 def test_kubeadm_api_versions(minor: int, versions: list[str]) -> None:
-    assert core.kubeadm_api_versions(Version(1, minor)) == versions
+    assert compatibility.kubeadm_api_versions(Version(1, minor)) == versions
 
 
 @pytest.mark.parametrize(
@@ -111,7 +111,7 @@ def test_kubeadm_api_versions(minor: int, versions: list[str]) -> None:
     ],
 )
 def test_kubernetes_runtime(minor: int, wish: str, runtime: str) -> None:
-    assert core.kubernetes_runtime(version=Version(1, minor), runtime=wish) == runtime
+    assert compatibility.kubernetes_runtime(version=Version(1, minor), runtime=wish) == runtime
 
 
 @pytest.mark.parametrize(
@@ -124,12 +124,12 @@ def test_kubernetes_runtime(minor: int, wish: str, runtime: str) -> None:
 )
 def test_kubernetes_runtime_refuses(minor: int, wish: str, use: str | None) -> None:
     with pytest.raises(CompatibilityError, match=use):
-        core.kubernetes_runtime(version=Version(1, minor), runtime=wish)
+        compatibility.kubernetes_runtime(version=Version(1, minor), runtime=wish)
 
 
 @pytest.mark.parametrize(("minor", "refused"), [(34, False), (35, True), (37, True)])
 def test_cgroup_v1_refused(minor: int, refused: bool) -> None:
-    assert core.cgroup_v1_refused(Version(1, minor)) is refused
+    assert compatibility.cgroup_v1_refused(Version(1, minor)) is refused
 
 
 @pytest.mark.parametrize(
@@ -147,19 +147,19 @@ def test_cgroup_v1_refused(minor: int, refused: bool) -> None:
     ],
 )
 def test_containerd_problem(minor: int, containerd: tuple[int, int], problem: str | None) -> None:
-    found = core.containerd_problem(version=Version(1, minor), containerd=containerd)
+    found = compatibility.containerd_problem(version=Version(1, minor), containerd=containerd)
     assert (found is None) == (problem is None)
     assert problem is None or problem in str(found)
 
 
-@pytest.mark.parametrize(("os_id", "releases"), core.OS_RELEASES.items())
+@pytest.mark.parametrize(("os_id", "releases"), compatibility.OS_RELEASES.items())
 def test_every_os_release_has_a_containerd_for_some_known_version(
     os_id: str, releases: dict[str, Any]
 ) -> None:
     for os_version, release in releases.items():
-        assert core.os_problem(os_id=os_id, os_version=os_version) is None
+        assert compatibility.os_problem(os_id=os_id, os_version=os_version) is None
         assert any(
-            core.containerd_problem(version=Version(*minor), containerd=release.containerd) is None
+            compatibility.containerd_problem(version=Version(*minor), containerd=release.containerd) is None
             for minor in MINORS
         )
 
@@ -173,4 +173,4 @@ def test_every_os_release_has_a_containerd_for_some_known_version(
     ],
 )
 def test_os_problem(os_id: str, os_version: str, problem: str) -> None:
-    assert problem in str(core.os_problem(os_id=os_id, os_version=os_version))
+    assert problem in str(compatibility.os_problem(os_id=os_id, os_version=os_version))

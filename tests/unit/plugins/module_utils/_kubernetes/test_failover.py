@@ -6,7 +6,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from ansible_collections.bramble.pi.plugins.module_utils._kubernetes import failover as core
+from ansible_collections.bramble.pi.plugins.module_utils._kubernetes import failover
 from ansible_collections.bramble.pi.plugins.module_utils._kubernetes.failure_detection import (
     PRESETS,
     expected,
@@ -28,9 +28,9 @@ def pod(name: str, node: str, *, status: str = "True", deleted: bool = False) ->
     return {"metadata": metadata, "spec": {"nodeName": node}, "status": ready(status)}
 
 
-def running() -> core.Timeline:
+def running() -> failover.Timeline:
     """Return a timeline of two pods, one of them on the node that will be lost, a second before the loss."""
-    timeline = core.Timeline(node="pi-3", replicas=2)
+    timeline = failover.Timeline(node="pi-3", replicas=2)
     timeline.see_pod(0, pod("a", "pi-2"))
     timeline.see_pod(0, pod("b", "pi-3"))
     timeline.see_node(98, {"status": ready("True")}, heartbeat=True)
@@ -39,7 +39,7 @@ def running() -> core.Timeline:
     return timeline
 
 
-def seconds(timeline: core.Timeline) -> list[float | None]:
+def seconds(timeline: failover.Timeline) -> list[float | None]:
     return [row.seconds for row in timeline.rows(EXPECTED)]
 
 
@@ -63,7 +63,7 @@ def test_whole_failover() -> None:
     # Later signs of life, when the node is back, are no longer its last ones.
     timeline.see_heartbeat(130)
     assert seconds(timeline)[0] == -2
-    assert core.table(timeline.rows(EXPECTED)) == [
+    assert failover.table(timeline.rows(EXPECTED)) == [
         "EVENT                            EXPECTED                           MEASURED",
         "last sign of life of the node                                         -2.0 s",
         "the node is lost                                                       0.0 s",
@@ -83,8 +83,8 @@ def test_service_that_is_not_steady_yet_is_waited_for() -> None:
     timeline.see_service_answers(115, False)
     assert not timeline.settled(130)
     timeline.see_service_answers(116, True)
-    assert not timeline.settled(116 + core.STEADY - 0.1)
-    assert timeline.settled(116 + core.STEADY)
+    assert not timeline.settled(116 + failover.STEADY - 0.1)
+    assert timeline.settled(116 + failover.STEADY)
 
 
 def test_service_that_never_failed_was_never_away() -> None:
@@ -92,7 +92,7 @@ def test_service_that_never_failed_was_never_away() -> None:
     timeline.see_node_answers(100, False)
     timeline.see_service_answers(101, True)
     assert seconds(timeline) == [-2, 0, None, 0, None, None]
-    assert core.table(timeline.rows(EXPECTED))[3].endswith("not seen")
+    assert failover.table(timeline.rows(EXPECTED))[3].endswith("not seen")
 
 
 def test_pods_that_move_before_the_loss_do_not_count() -> None:
@@ -118,7 +118,7 @@ def test_pods_that_move_before_the_loss_do_not_count() -> None:
     )
 )
 def test_nothing_happens_before_the_loss(events: list[tuple[str, str, bool, bool]]) -> None:
-    timeline = core.Timeline(node="pi-3", replicas=2)
+    timeline = failover.Timeline(node="pi-3", replicas=2)
     for at, (what, name, first, second) in enumerate(events):
         status = "True" if first else "False"
         if what == "node":

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import yaml
-from ansible_collections.bramble.pi.plugins.module_utils._kubernetes import failure_detection as core
+from ansible_collections.bramble.pi.plugins.module_utils._kubernetes import failure_detection
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -78,29 +78,35 @@ apiVersion: kubeadm.k8s.io/v1beta4
 controllerManager: {}
 kind: ClusterConfiguration
 """)
-DEMO = core.PRESETS["demo"]
+DEMO = failure_detection.PRESETS["demo"]
 
 
-def told(manifest: str, detection: core.Detection | None) -> str:
+def told(manifest: str, detection: failure_detection.Detection | None) -> str:
     program = "kube-apiserver" if "name: kube-apiserver" in manifest else "kube-controller-manager"
-    return core.with_flags(manifest=manifest, program=program, wanted=core.flags(detection)[program])
+    return failure_detection.with_flags(
+        manifest=manifest, program=program, wanted=failure_detection.flags(detection)[program]
+    )
 
 
 @pytest.mark.parametrize("value", ["default", "", None])
 def test_what_kubernetes_does_by_itself_is_left_alone(value: Any) -> None:
-    detection = core.parse(value)
+    detection = failure_detection.parse(value)
     assert detection is None
-    assert core.in_cluster_configuration({}, detection) == core.in_kubelet_configuration({}, detection) == {}
+    assert (
+        failure_detection.in_cluster_configuration({}, detection)
+        == failure_detection.in_kubelet_configuration({}, detection)
+        == {}
+    )
     for document in (V1BETA2, V1BETA4):
-        assert core.in_cluster_configuration(document, detection) == document
+        assert failure_detection.in_cluster_configuration(document, detection) == document
     for manifest in (CONTROLLER_MANAGER, API_SERVER):
         assert told(manifest, detection) == manifest
-    assert core.with_kubelet_settings(text=KUBELET, detection=detection) == KUBELET
+    assert failure_detection.with_kubelet_settings(text=KUBELET, detection=detection) == KUBELET
 
 
 def test_demo_for_a_new_cluster() -> None:
-    assert core.parse("demo") == DEMO
-    assert core.in_cluster_configuration({}, DEMO) == {
+    assert failure_detection.parse("demo") == DEMO
+    assert failure_detection.in_cluster_configuration({}, DEMO) == {
         "controllerManager": {"extraArgs": {"node-monitor-period": "2s", "node-monitor-grace-period": "12s"}},
         "apiServer": {
             "extraArgs": {
@@ -109,12 +115,12 @@ def test_demo_for_a_new_cluster() -> None:
             }
         },
     }
-    assert core.in_kubelet_configuration({}, DEMO) == {
+    assert failure_detection.in_kubelet_configuration({}, DEMO) == {
         "nodeStatusUpdateFrequency": "2s",
         "nodeStatusReportFrequency": "2s",
     }
     # The presets keep the rule that own values have to keep.
-    assert core.parse(DEMO._asdict()) == DEMO
+    assert failure_detection.parse(DEMO._asdict()) == DEMO
 
 
 def test_demo_in_the_manifests() -> None:
@@ -141,27 +147,27 @@ def test_demo_in_the_manifests() -> None:
 
 @pytest.mark.parametrize("document", [V1BETA2, V1BETA4])
 def test_demo_in_what_kubeadm_remembers_and_back(document: dict[str, Any]) -> None:
-    there = core.in_cluster_configuration(document, DEMO)
+    there = failure_detection.in_cluster_configuration(document, DEMO)
     assert there != document
     assert type(there["apiServer"]["extraArgs"]) is type(document["apiServer"]["extraArgs"])
     assert "authorization-mode" in str(there["apiServer"])
-    assert core.in_cluster_configuration(there, DEMO) == there
-    assert core.in_cluster_configuration(there, None) == document
+    assert failure_detection.in_cluster_configuration(there, DEMO) == there
+    assert failure_detection.in_cluster_configuration(there, None) == document
 
 
 @given(
-    st.sampled_from(["default", "demo", OWN]).map(core.parse),
-    st.sampled_from(["default", "demo", OWN]).map(core.parse),
+    st.sampled_from(["default", "demo", OWN]).map(failure_detection.parse),
+    st.sampled_from(["default", "demo", OWN]).map(failure_detection.parse),
 )
 def test_the_last_setting_is_all_that_counts(
-    before: core.Detection | None, after: core.Detection | None
+    before: failure_detection.Detection | None, after: failure_detection.Detection | None
 ) -> None:
     for manifest in (CONTROLLER_MANAGER, API_SERVER):
         assert told(told(manifest, before), after) == told(manifest, after)
-    text = core.with_kubelet_settings(text=KUBELET, detection=before)
-    assert core.with_kubelet_settings(text=text, detection=after) == core.with_kubelet_settings(
-        text=KUBELET, detection=after
-    )
+    text = failure_detection.with_kubelet_settings(text=KUBELET, detection=before)
+    assert failure_detection.with_kubelet_settings(
+        text=text, detection=after
+    ) == failure_detection.with_kubelet_settings(text=KUBELET, detection=after)
 
 
 @pytest.mark.parametrize(
@@ -169,28 +175,30 @@ def test_the_last_setting_is_all_that_counts(
     [
         (DEMO, DEMO),
         # 1.20; from 1.32 on the grace period is 50 s.
-        (None, core.Detection(5, 40, 10, 300)),
+        (None, failure_detection.Detection(5, 40, 10, 300)),
     ],
 )
-def test_what_is_in_force_is_read_back(detection: core.Detection | None, in_force: core.Detection) -> None:
+def test_what_is_in_force_is_read_back(
+    detection: failure_detection.Detection | None, in_force: failure_detection.Detection
+) -> None:
     manifests = {
         "kube-controller-manager": told(CONTROLLER_MANAGER, detection),
         "kube-apiserver": told(API_SERVER, detection),
     }
-    kubelet = core.with_kubelet_settings(text=KUBELET, detection=detection)
-    assert core.in_force(manifests=manifests, kubelet_configuration=kubelet) == in_force
+    kubelet = failure_detection.with_kubelet_settings(text=KUBELET, detection=detection)
+    assert failure_detection.in_force(manifests=manifests, kubelet_configuration=kubelet) == in_force
 
 
 def test_the_newer_grace_period_is_known() -> None:
     newer = CONTROLLER_MANAGER.replace("v1.20.2", "v1.36.1")
     manifests = {"kube-controller-manager": newer, "kube-apiserver": API_SERVER}
-    found = core.in_force(manifests=manifests, kubelet_configuration=KUBELET)
+    found = failure_detection.in_force(manifests=manifests, kubelet_configuration=KUBELET)
     assert found.node_monitor_grace_period == 50
 
 
 def test_expectation() -> None:
-    assert core.expected(DEMO) == core.Expectation((10, 16), (13, 21))
-    assert "NotReady after 10 to 16 s" in str(core.expected(DEMO))
+    assert failure_detection.expected(DEMO) == failure_detection.Expectation((10, 16), (13, 21))
+    assert "NotReady after 10 to 16 s" in str(failure_detection.expected(DEMO))
 
 
 @pytest.mark.parametrize(
@@ -199,8 +207,11 @@ def test_expectation() -> None:
 )
 def test_kubelet_setting_is_added_where_there_is_none(text: str, setting: str) -> None:
     before = f"{text}kind: KubeletConfiguration\n"
-    after = core.with_kubelet_settings(text=before, detection=DEMO)
-    assert yaml.safe_load(after) == {"kind": "KubeletConfiguration", **core.kubelet_settings(DEMO)}
+    after = failure_detection.with_kubelet_settings(text=before, detection=DEMO)
+    assert yaml.safe_load(after) == {
+        "kind": "KubeletConfiguration",
+        **failure_detection.kubelet_settings(DEMO),
+    }
     assert setting in after
 
 
@@ -214,24 +225,24 @@ def test_kubelet_setting_is_added_where_there_is_none(text: str, setting: str) -
     ],
 )
 def test_where_a_kubelet_says_that_it_is_well(text: str, url: str | None) -> None:
-    assert core.kubelet_health(kubelet_configuration=text) == url
+    assert failure_detection.kubelet_health(kubelet_configuration=text) == url
 
 
 @pytest.mark.parametrize(
     ("text", "value"), [("0", 0), ("0s", 0), ("1m30s", 90), ("500ms", 0.5), ("1h0m0s", 3600), ("1.5s", 1.5)]
 )
 def test_durations(text: str, value: float) -> None:
-    assert core.seconds(text) == value
+    assert failure_detection.seconds(text) == value
 
 
 def test_files_that_are_not_as_kubeadm_writes_them() -> None:
     for text in ("", "10", "fast", "5 s"):
-        with pytest.raises(core.FailureDetectionError, match="1m30s"):
-            core.seconds(text)
-    with pytest.raises(core.FailureDetectionError, match="- kube-apiserver"):
-        core.with_flags(manifest=CONTROLLER_MANAGER, program="kube-apiserver", wanted={})
-    with pytest.raises(core.FailureDetectionError, match="kind: KubeletConfiguration"):
-        core.with_kubelet_settings(text='{"kind": "KubeletConfiguration"}', detection=None)
+        with pytest.raises(failure_detection.FailureDetectionError, match="1m30s"):
+            failure_detection.seconds(text)
+    with pytest.raises(failure_detection.FailureDetectionError, match="- kube-apiserver"):
+        failure_detection.with_flags(manifest=CONTROLLER_MANAGER, program="kube-apiserver", wanted={})
+    with pytest.raises(failure_detection.FailureDetectionError, match="kind: KubeletConfiguration"):
+        failure_detection.with_kubelet_settings(text='{"kind": "KubeletConfiguration"}', detection=None)
 
 
 @pytest.mark.parametrize(
@@ -247,19 +258,21 @@ def test_files_that_are_not_as_kubeadm_writes_them() -> None:
     ],
 )
 def test_values_that_do_not_go_together(value: Any, words: tuple[str, ...]) -> None:
-    with pytest.raises(core.FailureDetectionError) as caught:
-        core.parse(value)
+    with pytest.raises(failure_detection.FailureDetectionError) as caught:
+        failure_detection.parse(value)
     for word in ("control_plane_failure_detection", *words):
         assert word in str(caught.value)
 
 
 @given(
-    st.fixed_dictionaries({name: st.integers(min_value=1, max_value=1000) for name in core.Detection._fields})
+    st.fixed_dictionaries(
+        {name: st.integers(min_value=1, max_value=1000) for name in failure_detection.Detection._fields}
+    )
 )
 def test_a_busy_node_is_never_lost(value: dict[str, int]) -> None:
     try:
-        detection = core.parse(value)
-    except core.FailureDetectionError:
+        detection = failure_detection.parse(value)
+    except failure_detection.FailureDetectionError:
         assert value["node_monitor_grace_period"] <= 5 * value["node_status_update_frequency"]
     else:
         assert detection is not None

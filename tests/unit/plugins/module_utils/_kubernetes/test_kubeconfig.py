@@ -7,10 +7,12 @@ import base64
 from pathlib import Path
 
 import pytest
-from ansible_collections.bramble.pi.plugins.module_utils._kubernetes import kubeconfig as core
+from ansible_collections.bramble.pi.plugins.module_utils._kubernetes import (
+    kubeconfig as kubernetes_kubeconfig,
+)
 from ansible_collections.bramble.pi.plugins.module_utils._kubernetes.ca_hash import ca_cert_hash
 
-CERTIFICATES = Path(__file__).parents[2] / "fixtures" / "ca_cert"
+CERTIFICATES = Path(__file__).parents[3] / "fixtures" / "ca_cert"
 OURS, THEIRS = ((CERTIFICATES / f"{name}.crt").read_text() for name in ("rsa", "ecdsa"))
 
 
@@ -32,41 +34,41 @@ def kubeconfig(*clusters: str) -> str:
 @pytest.mark.parametrize(
     ("text", "owner"),
     [
-        (kubeconfig(cluster(OURS)), core.Owner.OURS),
-        (kubeconfig(cluster(OURS, server="https://elsewhere:6443")), core.Owner.OURS),
-        (kubeconfig(cluster(THEIRS)), core.Owner.FOREIGN),
-        (kubeconfig(cluster(THEIRS), cluster(OURS)), core.Owner.SHARED),
+        (kubeconfig(cluster(OURS)), kubernetes_kubeconfig.Owner.OURS),
+        (kubeconfig(cluster(OURS, server="https://elsewhere:6443")), kubernetes_kubeconfig.Owner.OURS),
+        (kubeconfig(cluster(THEIRS)), kubernetes_kubeconfig.Owner.FOREIGN),
+        (kubeconfig(cluster(THEIRS), cluster(OURS)), kubernetes_kubeconfig.Owner.SHARED),
         (
             kubeconfig(cluster(OURS), "- cluster:\n    server: http://localhost:8080\n  name: x\n"),
-            core.Owner.SHARED,
+            kubernetes_kubeconfig.Owner.SHARED,
         ),
-        ('{"clusters": []}', core.Owner.FOREIGN),
-        ("", core.Owner.FOREIGN),
-        (kubeconfig(cluster("no certificate")), core.Owner.FOREIGN),
+        ('{"clusters": []}', kubernetes_kubeconfig.Owner.FOREIGN),
+        ("", kubernetes_kubeconfig.Owner.FOREIGN),
+        (kubeconfig(cluster("no certificate")), kubernetes_kubeconfig.Owner.FOREIGN),
     ],
 )
-def test_owner(text: str, owner: core.Owner) -> None:
-    assert core.owner(text=text, ca_hash=ca_cert_hash(OURS)) is owner
+def test_owner(text: str, owner: kubernetes_kubeconfig.Owner) -> None:
+    assert kubernetes_kubeconfig.owner(text=text, ca_hash=ca_cert_hash(OURS)) is owner
 
 
 def test_ca_of_the_administrators_kubeconfig() -> None:
-    assert core.admin_ca_hash(kubeconfig(cluster(OURS))) == ca_cert_hash(OURS)
+    assert kubernetes_kubeconfig.admin_ca_hash(kubeconfig(cluster(OURS))) == ca_cert_hash(OURS)
 
 
 @pytest.mark.parametrize(
     "text", ["", kubeconfig(cluster(OURS), cluster(THEIRS)), kubeconfig(cluster("no certificate"))]
 )
 def test_not_the_kubeconfig_of_one_cluster(text: str) -> None:
-    with pytest.raises(core.KubeconfigError, match="wanted exactly one"):
-        core.admin_ca_hash(text)
+    with pytest.raises(kubernetes_kubeconfig.KubeconfigError, match="wanted exactly one"):
+        kubernetes_kubeconfig.admin_ca_hash(text)
 
 
 def test_server_is_put_in_and_nothing_else() -> None:
     before = kubeconfig(cluster(OURS))
-    after = core.with_server(text=before, server="https://rack.example.org:6443")
+    after = kubernetes_kubeconfig.with_server(text=before, server="https://rack.example.org:6443")
     assert after == kubeconfig(cluster(OURS, server="https://rack.example.org:6443"))
 
 
 def test_server_of_several_clusters_is_not_guessed() -> None:
-    with pytest.raises(core.KubeconfigError, match="2 servers, wanted exactly one"):
-        core.with_server(text=kubeconfig(cluster(OURS), cluster(THEIRS)), server="https://x")
+    with pytest.raises(kubernetes_kubeconfig.KubeconfigError, match="2 servers, wanted exactly one"):
+        kubernetes_kubeconfig.with_server(text=kubeconfig(cluster(OURS), cluster(THEIRS)), server="https://x")

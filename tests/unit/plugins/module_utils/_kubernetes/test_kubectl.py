@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import pytest
-from ansible_collections.bramble.pi.plugins.module_utils._kubernetes import kubectl as core
+from ansible_collections.bramble.pi.plugins.module_utils._kubernetes import kubectl
 
 
 @pytest.mark.parametrize(
@@ -26,7 +26,7 @@ from ansible_collections.bramble.pi.plugins.module_utils._kubernetes import kube
     ],
 )
 def test_what_became_of_the_objects(text: str, objects: dict[str, str]) -> None:
-    assert core.applied(text) == objects
+    assert kubectl.applied(text) == objects
 
 
 @pytest.mark.parametrize(
@@ -49,4 +49,4 @@ def test_what_became_of_the_objects(text: str, objects: dict[str, str]) -> None:
     ],
 )
 def test_dry_run_without_the_namespace(error: str, only: bool) -> None:
-    assert core.only_namespace_missing(error) is only
+    assert kubectl.only_namespace_missing(error) is only

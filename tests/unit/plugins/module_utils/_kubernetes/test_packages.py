@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from ansible_collections.bramble.pi.plugins.module_utils._common.apt import Package
-from ansible_collections.bramble.pi.plugins.module_utils._kubernetes import packages as core
+from ansible_collections.bramble.pi.plugins.module_utils._kubernetes import packages
 from ansible_collections.bramble.pi.plugins.module_utils._kubernetes.compatibility import (
     Version,
     parse_version,
@@ -17,8 +17,8 @@ from ansible_collections.bramble.pi.plugins.module_utils._kubernetes.compatibili
 from hypothesis import given
 from hypothesis import strategies as st
 
-MADISON = (Path(__file__).parents[2] / "fixtures" / "kube_packages" / "madison.txt").read_text()
-OFFERED = core.read_madison(text=MADISON)
+MADISON = (Path(__file__).parents[3] / "fixtures" / "kube_packages" / "madison.txt").read_text()
+OFFERED = packages.read_madison(text=MADISON)
 NAMES = ["kubelet", "kubeadm", "kubectl"]
 URL = "https://pkgs.k8s.io/core:/stable:/v1.36/deb/"
 KEY = """\
@@ -38,14 +38,15 @@ def installed(*names: str, version: str = "1.36.1-1.1") -> dict[str, Package]:
 
 def test_puts_the_minor_into_addresses() -> None:
     template = "https://pkgs.k8s.io/core:/stable:/v{minor}/deb/"
-    assert core.repository_url(template=template, wish=parse_version("1.36.1")) == URL
+    assert packages.repository_url(template=template, wish=parse_version("1.36.1")) == URL
     assert (
-        core.repository_url(template="http://mirror/k8s/", wish=parse_version("1.36")) == "http://mirror/k8s/"
+        packages.repository_url(template="http://mirror/k8s/", wish=parse_version("1.36"))
+        == "http://mirror/k8s/"
     )
 
 
 def test_writes_the_source() -> None:
-    lines = core.source_text(url=URL, keyring="/etc/apt/keyrings/kubernetes.asc").splitlines()
+    lines = packages.source_text(url=URL, keyring="/etc/apt/keyrings/kubernetes.asc").splitlines()
     assert lines[1:] == [
         "Types: deb",
         f"URIs: {URL}",
@@ -60,17 +61,17 @@ BROKEN_KEYS = [KEY[:90], KEY.replace("mQENBG", "mQ!"), KEY.replace("PUBLIC", "PR
 
 @pytest.mark.parametrize("text", [KEY, KEY.replace("\n", "\r\n"), WITHOUT_HEADER])
 def test_accepts_a_key(text: str) -> None:
-    core.check_key(text=text, url="http://x/Release.key")
+    packages.check_key(text=text, url="http://x/Release.key")
 
 
 @pytest.mark.parametrize("text", ["", "<html><title>Sign in</title>", *BROKEN_KEYS])
 def test_refuses_what_is_no_key(text: str) -> None:
-    with pytest.raises(core.KubePackagesError, match="is not an ASCII-armoured OpenPGP key"):
-        core.check_key(text=text, url="http://x/Release.key")
+    with pytest.raises(packages.KubePackagesError, match="is not an ASCII-armoured OpenPGP key"):
+        packages.check_key(text=text, url="http://x/Release.key")
 
 
 def test_names_sources_that_get_in_the_way() -> None:
-    warnings = core.foreign_sources(
+    warnings = packages.foreign_sources(
         files={
             "/etc/apt/sources.list": "deb http://debian.example.org/debian bookworm main\n",
             "/a.list": "deb https://apt.kubernetes.io/ kubernetes-xenial main\n",
@@ -90,7 +91,7 @@ def test_names_sources_that_get_in_the_way() -> None:
 def test_reads_madison_newest_first() -> None:
     assert OFFERED["kubelet"] == ["1.36.10-1.1", "1.36.2-2.1", "1.36.2-1.1", "1.36.1-1.1", "1.36.0-1.1"]
     assert OFFERED["cri-tools"] == ["1.36.0-1.1"]
-    assert core.read_madison(text="") == {}
+    assert packages.read_madison(text="") == {}
 
 
 @pytest.mark.parametrize(
@@ -105,7 +106,7 @@ def test_reads_madison_newest_first() -> None:
     ],
 )
 def test_reads_versions_of_packages(text: str, version: Version | None) -> None:
-    assert core.upstream_version(text) == version
+    assert packages.upstream_version(text) == version
 
 
 @pytest.mark.parametrize(
@@ -128,7 +129,7 @@ def test_reads_versions_of_packages(text: str, version: Version | None) -> None:
 def test_decides_for_a_version(
     wish: str, present: dict[str, Package], allow_downgrade: bool, target: str
 ) -> None:
-    decided = core.target_version(
+    decided = packages.target_version(
         wish=parse_version(wish), installed=present, allow_downgrade=allow_downgrade
     )
     assert str(decided) == target
@@ -148,8 +149,8 @@ def test_decides_for_a_version(
     ],
 )
 def test_refuses_surprises(wish: str, version: str, message: str) -> None:
-    with pytest.raises(core.KubePackagesError, match=message):
-        core.target_version(
+    with pytest.raises(packages.KubePackagesError, match=message):
+        packages.target_version(
             wish=parse_version(wish), installed=installed("kubelet", version=version), allow_downgrade=False
         )
 
@@ -161,21 +162,24 @@ def test_names_what_has_to_be_installed() -> None:
         "kubectl": Package("1.36.2-1.1", held=False, broken=True),
     }
     target = parse_version("1.36.2")
-    assert core.packages_to_install(names=NAMES, installed=present, target=target) == ["kubelet", "kubectl"]
-    assert core.packages_to_install(names=NAMES, installed={}, target=target) == NAMES
+    assert packages.packages_to_install(names=NAMES, installed=present, target=target) == [
+        "kubelet",
+        "kubectl",
+    ]
+    assert packages.packages_to_install(names=NAMES, installed={}, target=target) == NAMES
 
 
 @pytest.mark.parametrize(
     ("wish", "version"), [("1.36", "1.36.10-1.1"), ("1.36.2", "1.36.2-2.1"), ("1.36.0", "1.36.0-1.1")]
 )
 def test_chooses_the_newest_that_fits(wish: str, version: str) -> None:
-    chosen = core.choose_versions(names=NAMES, offered=OFFERED, target=parse_version(wish), url=URL)
+    chosen = packages.choose_versions(names=NAMES, offered=OFFERED, target=parse_version(wish), url=URL)
     assert chosen == dict.fromkeys(NAMES, version)
 
 
 def test_takes_what_all_packages_have() -> None:
     offered = {**OFFERED, "kubeadm": ["1.37.0-1.1", "1.36.11~rc.0-1.1", "1.36.2-1.1"]}
-    chosen = core.choose_versions(names=NAMES, offered=offered, target=parse_version("1.36"), url=URL)
+    chosen = packages.choose_versions(names=NAMES, offered=offered, target=parse_version("1.36"), url=URL)
     assert chosen == {"kubelet": "1.36.2-2.1", "kubeadm": "1.36.2-1.1", "kubectl": "1.36.2-2.1"}
 
 
@@ -189,9 +193,9 @@ def test_takes_what_all_packages_have() -> None:
 )
 def test_says_what_the_repository_has(wish: str, offered: dict[str, list[str]], have: str) -> None:
     with pytest.raises(
-        core.KubePackagesError, match=rf"does not have Kubernetes {wish} .* minor: {have}\. Set"
+        packages.KubePackagesError, match=rf"does not have Kubernetes {wish} .* minor: {have}\. Set"
     ):
-        core.choose_versions(names=NAMES, offered=offered, target=parse_version(wish), url=URL)
+        packages.choose_versions(names=NAMES, offered=offered, target=parse_version(wish), url=URL)
 
 
 patches = st.lists(st.integers(0, 40), min_size=1, max_size=8, unique=True)
@@ -206,8 +210,8 @@ def test_chooses_one_version_for_all(kubelet: list[int], kubeadm: list[int], kub
     common = set(kubelet) & set(kubeadm) & set(kubectl)
     target = parse_version("1.36")
     if common:
-        chosen = core.choose_versions(names=NAMES, offered=offered, target=target, url=URL)
+        chosen = packages.choose_versions(names=NAMES, offered=offered, target=target, url=URL)
         assert set(chosen.values()) == {f"1.36.{max(common)}-1.1"}
     else:
-        with pytest.raises(core.KubePackagesError):
-            core.choose_versions(names=NAMES, offered=offered, target=target, url=URL)
+        with pytest.raises(packages.KubePackagesError):
+            packages.choose_versions(names=NAMES, offered=offered, target=target, url=URL)

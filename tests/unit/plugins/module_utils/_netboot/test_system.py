@@ -8,24 +8,24 @@ from pathlib import Path
 
 import pytest
 from ansible_collections.bramble.pi.plugins.module_utils._boot.cmdline import edit_line, split
-from ansible_collections.bramble.pi.plugins.module_utils._netboot import system as core
+from ansible_collections.bramble.pi.plugins.module_utils._netboot import system
 from hypothesis import given
 from hypothesis import strategies as st
 
-FIXTURES = Path(__file__).parents[2] / "fixtures"
+FIXTURES = Path(__file__).parents[3] / "fixtures"
 CMDLINES = sorted(
     path
     for path in (FIXTURES / "cmdline").rglob("cmdline.txt")
     # Only what a kernel is started with, not the notes that stand in its place elsewhere.
     if "root=" in path.read_text(encoding="utf-8") and len(path.read_text(encoding="utf-8").splitlines()) == 1
 )
-BY_KERNEL = core.NfsBoot(False, "")
-BY_INITRAMFS = core.NfsBoot(True, "")
-USER = core.User("ada", "$6$salt$hash", ("ssh-ed25519 AAAA you",))
+BY_KERNEL = system.NfsBoot(False, "")
+BY_INITRAMFS = system.NfsBoot(True, "")
+USER = system.User("ada", "$6$salt$hash", ("ssh-ed25519 AAAA you",))
 
 
-def line_for(line: str, boot: core.NfsBoot = BY_KERNEL) -> list[str]:
-    having, kept = core.cmdline_wanted(
+def line_for(line: str, boot: system.NfsBoot = BY_KERNEL) -> list[str]:
+    having, kept = system.cmdline_wanted(
         line=line, server="10.0.0.1", path="/srv/nfs/pi-2", boot=boot, present=["cgroup_enable=memory"]
     )
     return split(line=edit_line(line=kept, wanted=having))
@@ -74,7 +74,7 @@ UUID=5d1f-11 /media/stick vfat noauto 0 0
 
 
 def fstab(text: str) -> str:
-    return core.fstab(text=text, server="10.0.0.1", path="/srv/tftp/6a1b9c04", mount_point="/boot/firmware")
+    return system.fstab(text=text, server="10.0.0.1", path="/srv/tftp/6a1b9c04", mount_point="/boot/firmware")
 
 
 def test_fstab() -> None:
@@ -98,10 +98,10 @@ def test_fstab_names_no_card(lines: list[str]) -> None:
 
 
 def test_hosts() -> None:
-    text = core.hosts(text="127.0.0.1\tlocalhost\n127.0.1.1\traspberrypi\n10.0.0.9 nas\n", hostname="pi-2")
+    text = system.hosts(text="127.0.0.1\tlocalhost\n127.0.1.1\traspberrypi\n10.0.0.9 nas\n", hostname="pi-2")
     assert text == "127.0.0.1\tlocalhost\n10.0.0.9 nas\n127.0.1.1 pi-2\n"
-    assert core.hosts(text=text, hostname="pi-2") == text
-    assert core.hosts(text="", hostname="pi-2") == "127.0.0.1 localhost\n127.0.1.1 pi-2\n"
+    assert system.hosts(text=text, hostname="pi-2") == text
+    assert system.hosts(text="", hostname="pi-2") == "127.0.0.1 localhost\n127.0.1.1 pi-2\n"
 
 
 ACCOUNTS = {
@@ -112,18 +112,18 @@ ACCOUNTS = {
 
 
 def test_a_user_who_is_new() -> None:
-    texts, uid, gid = core.accounts(files=ACCOUNTS, user=USER)
+    texts, uid, gid = system.accounts(files=ACCOUNTS, user=USER)
     assert (uid, gid) == (1001, 1001)
     assert texts["passwd"] == ACCOUNTS["passwd"] + "ada:x:1001:1001::/home/ada:/bin/bash\n"
     assert texts["shadow"] == ACCOUNTS["shadow"] + "ada:$6$salt$hash:19000:0:99999:7:::\n"
     assert texts["group"] == "root:x:0:\nsudo:x:27:ada\nvideo:x:44:pi,ada\npi:x:1000:\nada:x:1001:\n"
     assert "gshadow" not in texts
-    assert core.home_of(passwd=texts["passwd"], user="ada") == "/home/ada"
-    assert core.accounts(files=texts, user=USER) == (texts, 1001, 1001)
+    assert system.home_of(passwd=texts["passwd"], user="ada") == "/home/ada"
+    assert system.accounts(files=texts, user=USER) == (texts, 1001, 1001)
 
 
 def test_a_user_who_is_there_keeps_ids_and_home() -> None:
-    texts, uid, _gid = core.accounts(files=ACCOUNTS, user=USER._replace(name="pi", password_hash=""))
+    texts, uid, _gid = system.accounts(files=ACCOUNTS, user=USER._replace(name="pi", password_hash=""))
     assert uid == 1000
     assert texts["passwd"] == ACCOUNTS["passwd"]
     assert texts["shadow"] == ACCOUNTS["shadow"]
@@ -147,7 +147,7 @@ INITRAMFS = ["scripts/nfs", "usr/bin/busybox", "usr/lib/modules/6.12/kernel/fs/n
 def test_ways_to_a_root_over_nfs(
     kernels: dict[str, str], initramfs: list[str] | None, by_initramfs: bool
 ) -> None:
-    assert core.judge_nfs(kernels=kernels, initramfs_files=initramfs).initramfs == by_initramfs
+    assert system.judge_nfs(kernels=kernels, initramfs_files=initramfs).initramfs == by_initramfs
 
 
 @pytest.mark.parametrize(
@@ -160,8 +160,8 @@ def test_ways_to_a_root_over_nfs(
     ],
 )
 def test_images_without_a_way(initramfs: list[str] | None, words: str) -> None:
-    with pytest.raises(core.NetbootTreeError, match=words):
-        core.judge_nfs(kernels={"6.12": CONFIG_MODULES}, initramfs_files=initramfs)
+    with pytest.raises(system.NetbootTreeError, match=words):
+        system.judge_nfs(kernels={"6.12": CONFIG_MODULES}, initramfs_files=initramfs)
 
 
 @pytest.mark.parametrize(
@@ -174,17 +174,17 @@ def test_images_without_a_way(initramfs: list[str] | None, words: str) -> None:
     ],
 )
 def test_initramfs_that_config_txt_names(config: str, expected: tuple[list[str], bool]) -> None:
-    assert core.initramfs_names(config=config) == expected
+    assert system.initramfs_names(config=config) == expected
 
 
 def test_archive_is_one_that_cpio_reads(tmp_path: Path) -> None:
-    archive = core.initramfs_archive(files={"scripts/nfs4": core.NFS4_SCRIPT, "note": ""})
+    archive = system.initramfs_archive(files={"scripts/nfs4": system.NFS4_SCRIPT, "note": ""})
     assert len(archive) % 512 == 0
     done = subprocess.run(
         ["cpio", "--extract", "--make-directories", "--quiet"], input=archive, cwd=tmp_path, check=True
     )
     assert done.returncode == 0
-    assert (tmp_path / "scripts/nfs4").read_text(encoding="utf-8") == core.NFS4_SCRIPT
+    assert (tmp_path / "scripts/nfs4").read_text(encoding="utf-8") == system.NFS4_SCRIPT
     # No folder is made that is not in it.
     listed = subprocess.run(["cpio", "--list", "--quiet"], input=archive, capture_output=True, check=True)
     assert listed.stdout.decode().split() == ["scripts", "scripts/nfs4", "note"]
@@ -192,11 +192,11 @@ def test_archive_is_one_that_cpio_reads(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("serial", ["", "6A1B9C04", "6a1b9c0", "100000006a1b9c04", "../../etc", "6a1b9c04\n"])
 def test_serial_numbers_that_are_none(serial: str) -> None:
-    with pytest.raises(core.NetbootTreeError, match="netboot_tree_serial"):
-        core.check_serial(serial=serial, node="pi-2")
+    with pytest.raises(system.NetbootTreeError, match="netboot_tree_serial"):
+        system.check_serial(serial=serial, node="pi-2")
 
 
 def test_script_is_one_that_a_shell_reads(tmp_path: Path) -> None:
     script = tmp_path / "nfs4"
-    script.write_text(core.NFS4_SCRIPT, encoding="utf-8")
+    script.write_text(system.NFS4_SCRIPT, encoding="utf-8")
     subprocess.run(["sh", "-n", script], check=True)

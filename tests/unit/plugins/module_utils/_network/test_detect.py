@@ -6,10 +6,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from ansible_collections.bramble.pi.plugins.module_utils._network import detect as core
+from ansible_collections.bramble.pi.plugins.module_utils._network import detect
 from ansible_collections.bramble.pi.plugins.module_utils._network.settings import NetworkError
 
-FIXTURES = Path(__file__).parents[3] / "unit/fixtures/network"
+FIXTURES = Path(__file__).parents[4] / "unit/fixtures/network"
 
 
 def text(name: str) -> str:
@@ -26,7 +26,7 @@ def text(name: str) -> str:
     ],
 )
 def test_ifupdown(ifstate: str, found: bool) -> None:
-    assert (core.ifupdown(interface="eth0", ifstate=ifstate) is not None) == found
+    assert (detect.ifupdown(interface="eth0", ifstate=ifstate) is not None) == found
 
 
 @pytest.mark.parametrize(
@@ -41,7 +41,7 @@ def test_ifupdown(ifstate: str, found: bool) -> None:
     ],
 )
 def test_networkmanager(version: str, name: str, file: str) -> None:
-    found = core.networkmanager(
+    found = detect.networkmanager(
         device=text(f"nmcli-{version}-device.txt"), profiles=text(f"nmcli-{version}-profiles.txt")
     )
     assert found is not None
@@ -54,12 +54,12 @@ def test_networkmanager(version: str, name: str, file: str) -> None:
     ["GENERAL.STATE:100 (connected (externally))", "GENERAL.STATE:10 (unmanaged)\nGENERAL.NM-MANAGED:no", ""],
 )
 def test_networkmanager_leaves_to_others(state: str) -> None:
-    assert core.networkmanager(device=f"{state}\nGENERAL.CONNECTION:eth0\n", profiles="") is None
+    assert detect.networkmanager(device=f"{state}\nGENERAL.CONNECTION:eth0\n", profiles="") is None
 
 
 def test_networkmanager_without_a_profile_claims_the_interface() -> None:
-    found = core.networkmanager(device="GENERAL.STATE:30 (disconnected)\nGENERAL.CON-UUID:\n", profiles="")
-    assert found == core.Manager(
+    found = detect.networkmanager(device="GENERAL.STATE:30 (disconnected)\nGENERAL.CON-UUID:\n", profiles="")
+    assert found == detect.Manager(
         "networkmanager", "networkmanager", "NetworkManager: 30 (disconnected), no profile"
     )
 
@@ -72,14 +72,14 @@ def test_networkmanager_without_a_profile_claims_the_interface() -> None:
     ],
 )
 def test_networkd(version: str, name: str, file: str) -> None:
-    found = core.networkd(status=text(f"networkctl-{version}.txt"))
+    found = detect.networkd(status=text(f"networkctl-{version}.txt"))
     assert found is not None
     assert (found.name, found.backend, found.file) == (name, "networkd", file)
 
 
 @pytest.mark.parametrize("status", [text("networkctl-252-not-running.txt"), "", "State: off (pending)\n"])
 def test_networkd_that_has_nothing_to_do_with_it(status: str) -> None:
-    assert core.networkd(status=status) is None
+    assert detect.networkd(status=status) is None
 
 
 @pytest.mark.parametrize(
@@ -96,15 +96,15 @@ def test_networkd_that_has_nothing_to_do_with_it(status: str) -> None:
 )
 def test_dhcpcd(lines: str, found: bool) -> None:
     configuration = text("dhcpcd.conf") + lines
-    assert (core.dhcpcd(interface="eth0", configuration=configuration) is not None) == found
+    assert (detect.dhcpcd(interface="eth0", configuration=configuration) is not None) == found
 
 
-IFUPDOWN = core.Manager("ifupdown", "ifupdown", "ifup has brought it up as eth0")
-DHCPCD = core.Manager("dhcpcd", "dhcpcd", "dhcpcd runs")
+IFUPDOWN = detect.Manager("ifupdown", "ifupdown", "ifup has brought it up as eth0")
+DHCPCD = detect.Manager("dhcpcd", "dhcpcd", "dhcpcd runs")
 
 
-def choose(wanted: str, *found: core.Manager) -> tuple[core.Manager, list[str]]:
-    return core.choose(interface="eth0", wanted=wanted, found=found, backends={"netplan": "networkd"})
+def choose(wanted: str, *found: detect.Manager) -> tuple[detect.Manager, list[str]]:
+    return detect.choose(interface="eth0", wanted=wanted, found=found, backends={"netplan": "networkd"})
 
 
 def test_choose() -> None:
@@ -131,6 +131,6 @@ def test_choose() -> None:
         ),
     ],
 )
-def test_choose_refuses(found: list[core.Manager], why: str) -> None:
+def test_choose_refuses(found: list[detect.Manager], why: str) -> None:
     with pytest.raises(NetworkError, match=why):
         choose("auto", *found)

@@ -6,7 +6,7 @@ from __future__ import annotations
 import json
 
 import pytest
-from ansible_collections.bramble.pi.plugins.module_utils._network import dhcp_renew as core
+from ansible_collections.bramble.pi.plugins.module_utils._network import dhcp_renew
 
 NETWORKD = "● 2: eth0\n                     Link File: n/a\n                         State: routable ({})\n"
 
@@ -27,16 +27,16 @@ def test_the_manager_renews(answers: dict[str, str], command: list[str]) -> None
     def run(arguments: list[str]) -> tuple[int, str]:
         return (0, answers[arguments[0]]) if arguments[0] in answers else (127, "")
 
-    assert core.renew_command(interface="eth0", run=run) == command
+    assert dhcp_renew.renew_command(interface="eth0", run=run) == command
 
 
 def test_no_manager() -> None:
-    with pytest.raises(core.DhcpRenewError, match=r"nothing known manages eth0; .*: restart the node"):
-        core.renew_command(interface="eth0", run=lambda _command: (1, ""))
+    with pytest.raises(dhcp_renew.DhcpRenewError, match=r"nothing known manages eth0; .*: restart the node"):
+        dhcp_renew.renew_command(interface="eth0", run=lambda _command: (1, ""))
 
 
 def test_interface_of() -> None:
     links = [{"ifname": "lo", "addr_info": []}, {"ifname": "eth0", "addr_info": [{"local": "10.0.0.2"}]}]
-    assert core.interface_of(address="10.0.0.2", ip_json=json.dumps(links)) == "eth0"
-    with pytest.raises(core.DhcpRenewError, match=r"no interface has the address 10\.0\.0\.3"):
-        core.interface_of(address="10.0.0.3", ip_json=json.dumps(links))
+    assert dhcp_renew.interface_of(address="10.0.0.2", ip_json=json.dumps(links)) == "eth0"
+    with pytest.raises(dhcp_renew.DhcpRenewError, match=r"no interface has the address 10\.0\.0\.3"):
+        dhcp_renew.interface_of(address="10.0.0.3", ip_json=json.dumps(links))

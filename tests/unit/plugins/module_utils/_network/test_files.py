@@ -11,10 +11,10 @@ from typing import Any
 
 import pytest
 import yaml
-from ansible_collections.bramble.pi.plugins.module_utils._network import files as core
+from ansible_collections.bramble.pi.plugins.module_utils._network import files as network_files
 from ansible_collections.bramble.pi.plugins.module_utils._network.settings import NetworkError, Settings
 
-FIXTURES = Path(__file__).parents[3] / "unit/fixtures/network"
+FIXTURES = Path(__file__).parents[4] / "unit/fixtures/network"
 SETTINGS = Settings(
     "eth0",
     ipaddress.IPv4Interface("192.168.1.11/24"),
@@ -29,7 +29,7 @@ def text(name: str) -> str:
     return (FIXTURES / name).read_text(encoding="utf-8")
 
 
-def by_path(files: list[core.File]) -> dict[str, str]:
+def by_path(files: list[network_files.File]) -> dict[str, str]:
     return {file.path: file.text for file in files}
 
 
@@ -46,45 +46,49 @@ ETH0 = "/etc/network/interfaces.d/eth0"
 
 
 def test_ifupdown_on_debian() -> None:
-    present = {core.INTERFACES: text("interfaces-debian.txt")}
-    files = by_path(core.ifupdown_files(settings=SETTINGS, present=present))
+    present = {network_files.INTERFACES: text("interfaces-debian.txt")}
+    files = by_path(network_files.ifupdown_files(settings=SETTINGS, present=present))
     assert files[ETH0] == OWN
-    changed = files[core.INTERFACES]
+    changed = files[network_files.INTERFACES]
     assert "\n# bramble.pi: iface eth0 inet dhcp\n# This is an autoconfigured" in changed
     assert "allow-hotplug" not in changed
     # What is not IPv4 of this interface stays.
     assert changed.endswith("\niface eth0 inet6 auto\n")
     assert "auto lo\niface lo inet loopback\n" in changed
-    assert core.ifupdown_files(settings=SETTINGS, present={**present, **files}) == [core.File(ETH0, OWN)]
+    assert network_files.ifupdown_files(settings=SETTINGS, present={**present, **files}) == [
+        network_files.File(ETH0, OWN)
+    ]
 
 
 def test_ifupdown_on_hypriotos() -> None:
     main = "source-directory /etc/network/interfaces.d\n"
-    present = {core.INTERFACES: main, ETH0: text("interfaces-hypriot-eth0.txt")}
-    assert by_path(core.ifupdown_files(settings=SETTINGS, present=present)) == {ETH0: OWN}
+    present = {network_files.INTERFACES: main, ETH0: text("interfaces-hypriot-eth0.txt")}
+    assert by_path(network_files.ifupdown_files(settings=SETTINGS, present=present)) == {ETH0: OWN}
 
 
 def test_ifupdown_keeps_what_else_is_in_the_interface_s_file() -> None:
     present = {
-        core.INTERFACES: "source interfaces.d/*\n",
+        network_files.INTERFACES: "source interfaces.d/*\n",
         ETH0: (
             "auto eth0 br0\niface eth0 inet static\n\taddress 1.2.3.4/8\n\tup echo \\\n\t  1\n"
             "# six\niface eth0 inet6 auto\n"
         ),
     }
-    files = by_path(core.ifupdown_files(settings=SETTINGS, present=present))
+    files = by_path(network_files.ifupdown_files(settings=SETTINGS, present=present))
     # It was brought up with the system, and still is.
     assert files == {ETH0: OWN.replace("allow-hotplug", "auto") + "auto br0\niface eth0 inet6 auto\n"}
-    again = by_path(core.ifupdown_files(settings=SETTINGS, present={**present, **files}))
+    again = by_path(network_files.ifupdown_files(settings=SETTINGS, present={**present, **files}))
     assert again == files
 
 
 def test_ifupdown_without_gateway_and_without_a_line_that_reads_our_file() -> None:
     files = by_path(
-        core.ifupdown_files(settings=BARE, present={core.INTERFACES: "auto lo\niface lo inet loopback"})
+        network_files.ifupdown_files(
+            settings=BARE, present={network_files.INTERFACES: "auto lo\niface lo inet loopback"}
+        )
     )
     assert "gateway" not in files[ETH0]
-    assert files[core.INTERFACES].endswith(f"\nsource {ETH0}\n")
+    assert files[network_files.INTERFACES].endswith(f"\nsource {ETH0}\n")
 
 
 @pytest.mark.parametrize(
@@ -99,25 +103,27 @@ def test_ifupdown_without_gateway_and_without_a_line_that_reads_our_file() -> No
     ],
 )
 def test_is_sourced(line: str, path: str, expected: bool) -> None:
-    assert core.is_sourced(text=line, path=path) == expected
+    assert network_files.is_sourced(text=line, path=path) == expected
 
 
 MACS = {"lo": "00:00:00:00:00:00", "eth0": "dc:a6:32:01:02:03", "wlan0": "dc:a6:32:01:02:04"}
 CLOUD_INIT = "/etc/netplan/50-cloud-init.yaml"
 
 
-def take_out(**documents: Any) -> core.Netplan:
+def take_out(**documents: Any) -> network_files.Netplan:
     paths = {f"/etc/netplan/{name.replace('_', '-')}.yaml": value for name, value in documents.items()}
-    return core.netplan_take_out(interface="eth0", documents=paths, macs=MACS)
+    return network_files.netplan_take_out(interface="eth0", documents=paths, macs=MACS)
 
 
 def test_netplan_of_cloud_init() -> None:
     document = yaml.safe_load(text("netplan-cloud-init.txt"))
-    found = core.netplan_take_out(interface="eth0", documents={CLOUD_INIT: document}, macs=MACS)
+    found = network_files.netplan_take_out(interface="eth0", documents={CLOUD_INIT: document}, macs=MACS)
     assert (found.section, found.identifier, found.changed) == ("ethernets", "eth0", (CLOUD_INIT,))
     # The Wi-Fi stays where it is.
     assert found.documents[CLOUD_INIT]["network"] == {"version": 2, "wifis": document["network"]["wifis"]}
-    definition = core.netplan_definition(settings=SETTINGS, definition=found.definition, renderer="networkd")
+    definition = network_files.netplan_definition(
+        settings=SETTINGS, definition=found.definition, renderer="networkd"
+    )
     assert definition == {
         "renderer": "networkd",
         "dhcp4": False,
@@ -130,17 +136,17 @@ def test_netplan_of_cloud_init() -> None:
         "nameservers": {"addresses": ["192.168.1.1", "8.8.8.8"], "search": ["rack.example.org"]},
     }
     own = {"network": {"version": 2, "ethernets": {"eth0": definition}}}
-    documents = {**found.documents, core.NETPLAN_FILE: own}
-    again = core.netplan_take_out(interface="eth0", documents=documents, macs=MACS)
-    assert again.changed == (core.NETPLAN_FILE,)
+    documents = {**found.documents, network_files.NETPLAN_FILE: own}
+    again = network_files.netplan_take_out(interface="eth0", documents=documents, macs=MACS)
+    assert again.changed == (network_files.NETPLAN_FILE,)
     assert (
-        core.netplan_definition(settings=SETTINGS, definition=again.definition, renderer="networkd")
+        network_files.netplan_definition(settings=SETTINGS, definition=again.definition, renderer="networkd")
         == definition
     )
 
 
 def test_netplan_keeps_ipv6_and_other_routes() -> None:
-    definition = core.netplan_definition(
+    definition = network_files.netplan_definition(
         settings=BARE,
         definition={
             "addresses": ["192.168.1.5/24", "fd00::5/64", {"10.1.1.1/24": {"label": "eth0:1"}}],
@@ -205,7 +211,7 @@ def test_netplan_refuses(document: dict[str, Any], why: str) -> None:
 
 
 def test_networkmanager_from_nothing() -> None:
-    file = core.networkmanager_file(settings=SETTINGS, present="")
+    file = network_files.networkmanager_file(settings=SETTINGS, present="")
     assert (file.path, file.mode) == (
         "/etc/NetworkManager/system-connections/bramble-eth0.nmconnection",
         0o600,
@@ -215,8 +221,8 @@ def test_networkmanager_from_nothing() -> None:
         "\n[ipv4]\nmethod=manual\naddress1=192.168.1.11/24,192.168.1.1\ndns=192.168.1.1;8.8.8.8;\n"
         "dns-search=rack.example.org;\n"
     )
-    assert core.networkmanager_file(settings=SETTINGS, present=file.text) == file
-    assert "address1=10.0.0.1/8\n" in core.networkmanager_file(settings=BARE, present="").text
+    assert network_files.networkmanager_file(settings=SETTINGS, present=file.text) == file
+    assert "address1=10.0.0.1/8\n" in network_files.networkmanager_file(settings=BARE, present="").text
 
 
 def test_networkmanager_keeps_the_rest_of_a_profile() -> None:
@@ -242,7 +248,7 @@ method=auto
 
 [proxy]
 """
-    file = core.networkmanager_file(settings=SETTINGS, present=present)
+    file = network_files.networkmanager_file(settings=SETTINGS, present=present)
     for kept in (
         "[ethernet]\nmtu=1400\n",
         "[ipv6]\naddr-gen-mode=default\nmethod=auto\n",
@@ -251,8 +257,8 @@ method=auto
         assert kept in file.text
     for gone in ("6f6c1f0e", "Wired", "timestamp", "[ipv4]\nmethod=auto"):
         assert gone not in file.text
-    assert core.networkmanager_file(settings=SETTINGS, present=file.text) == file
-    assert "not-to-be-shown" not in core.shown(text=file.text)
+    assert network_files.networkmanager_file(settings=SETTINGS, present=file.text) == file
+    assert "not-to-be-shown" not in network_files.shown(text=file.text)
 
 
 BLOCK = """# BEGIN bramble.pi
@@ -268,9 +274,9 @@ static domain_search=rack.example.org
 
 def test_dhcpcd() -> None:
     present = text("dhcpcd.conf")
-    file = core.dhcpcd_file(settings=SETTINGS, present=present)
+    file = network_files.dhcpcd_file(settings=SETTINGS, present=present)
     assert file.text == present + BLOCK
-    assert core.dhcpcd_file(settings=SETTINGS, present=file.text) == file
+    assert network_files.dhcpcd_file(settings=SETTINGS, present=file.text) == file
 
 
 def test_dhcpcd_comments_out_what_the_owner_had() -> None:
@@ -278,12 +284,12 @@ def test_dhcpcd_comments_out_what_the_owner_had() -> None:
         "interface eth0\nstatic ip_address=192.168.1.5/24\nnoipv6\n"
         "interface wlan0\nstatic ip_address=10.0.0.1/24\n"
     )
-    file = core.dhcpcd_file(settings=SETTINGS, present=owners)
+    file = network_files.dhcpcd_file(settings=SETTINGS, present=owners)
     assert file.text == (
         "interface eth0\n# bramble.pi: static ip_address=192.168.1.5/24\nnoipv6\n"
         f"interface wlan0\nstatic ip_address=10.0.0.1/24\n{BLOCK}"
     )
-    assert core.dhcpcd_file(settings=SETTINGS, present=file.text) == file
+    assert network_files.dhcpcd_file(settings=SETTINGS, present=file.text) == file
 
 
 def test_networkd() -> None:
@@ -315,7 +321,7 @@ Gateway=192.168.1.12
 [DHCPv4]
 UseDNS=no
 """
-    file = core.networkd_file(settings=SETTINGS, present=present)
+    file = network_files.networkd_file(settings=SETTINGS, present=present)
     assert file.path == "/etc/systemd/network/00-bramble-eth0.network"
     assert (
         file.text
@@ -341,13 +347,13 @@ Destination=10.244.1.0/24
 Gateway=192.168.1.12
 """
     )
-    assert core.networkd_file(settings=SETTINGS, present=file.text) == file
+    assert network_files.networkd_file(settings=SETTINGS, present=file.text) == file
 
 
 @pytest.mark.parametrize(
     ("link", "resolv_conf", "name", "file"),
     [
-        ("../run/systemd/resolve/stub-resolv.conf", "", "systemd-resolved", core.RESOLVED_FILE),
+        ("../run/systemd/resolve/stub-resolv.conf", "", "systemd-resolved", network_files.RESOLVED_FILE),
         ("/run/resolvconf/resolv.conf", "", "resolvconf", "/etc/resolvconf/resolv.conf.d/head"),
         ("", "# Generated by resolvconf\nnameserver 1.1.1.1\n", "openresolv", "/etc/resolv.conf.head"),
         ("", "nameserver 1.1.1.1\n", "file", "/etc/resolv.conf"),
@@ -355,7 +361,7 @@ Gateway=192.168.1.12
     ],
 )
 def test_resolver_keeper(link: str, resolv_conf: str, name: str, file: str) -> None:
-    keeper = core.resolver_keeper(link=link, text=resolv_conf)
+    keeper = network_files.resolver_keeper(link=link, text=resolv_conf)
     assert (keeper.name, keeper.file) == (name, file)
 
 
@@ -365,25 +371,29 @@ LINES = "search rack.example.org\nnameserver 192.168.1.1\nnameserver 8.8.8.8\n"
 @pytest.mark.parametrize(
     ("keeper", "present", "expected"),
     [
-        ("file", "search home\nnameserver 1.1.1.1\noptions edns0\n", f"{core.MANAGED}{LINES}options edns0\n"),
+        (
+            "file",
+            "search home\nnameserver 1.1.1.1\noptions edns0\n",
+            f"{network_files.MANAGED}{LINES}options edns0\n",
+        ),
         ("openresolv", "", f"# BEGIN bramble.pi\n{LINES}# END bramble.pi\n"),
         ("resolvconf", "options rotate", f"# BEGIN bramble.pi\n{LINES}# END bramble.pi\noptions rotate\n"),
         (
             "systemd-resolved",
             "[Resolve]\nDNS=1.1.1.1\n",
-            f"{core.MANAGED}[Resolve]\nDNS=192.168.1.1 8.8.8.8\nDomains=rack.example.org\n",
+            f"{network_files.MANAGED}[Resolve]\nDNS=192.168.1.1 8.8.8.8\nDomains=rack.example.org\n",
         ),
     ],
 )
 def test_resolver_file(keeper: str, present: str, expected: str) -> None:
-    kept = core.Keeper(keeper, "/etc/x")
-    file = core.resolver_file(settings=SETTINGS, keeper=kept, present=present)
-    assert file == core.File("/etc/x", expected)
-    assert core.resolver_file(settings=SETTINGS, keeper=kept, present=expected) == file
+    kept = network_files.Keeper(keeper, "/etc/x")
+    file = network_files.resolver_file(settings=SETTINGS, keeper=kept, present=present)
+    assert file == network_files.File("/etc/x", expected)
+    assert network_files.resolver_file(settings=SETTINGS, keeper=kept, present=expected) == file
 
 
 def test_shown() -> None:
     assert (
-        core.shown(text='password: "a b"\npsk=abc\ndhcp4: true\n')
+        network_files.shown(text='password: "a b"\npsk=abc\ndhcp4: true\n')
         == "password: ********\npsk=********\ndhcp4: true\n"
     )

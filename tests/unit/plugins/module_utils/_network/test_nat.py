@@ -7,14 +7,14 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from ansible_collections.bramble.pi.plugins.module_utils._network import nat as core
+from ansible_collections.bramble.pi.plugins.module_utils._network import nat
 
 EXISTING = ["lo", "eth0", "wlan0", "eth0.10"]
 
 
 @pytest.mark.parametrize(("inner", "outer"), [("eth0", "wlan0"), ("eth0.10", "wlan0")])
 def test_check_interfaces(inner: str, outer: str) -> None:
-    core.check_interfaces(inner=inner, outer=outer, existing=EXISTING)
+    nat.check_interfaces(inner=inner, outer=outer, existing=EXISTING)
 
 
 @pytest.mark.parametrize(
@@ -35,11 +35,11 @@ def test_check_interfaces(inner: str, outer: str) -> None:
     ],
 )
 def test_check_interfaces_refuses(inner: str, outer: str, existing: list[str], why: str) -> None:
-    with pytest.raises(core.NatError, match=why):
-        core.check_interfaces(inner=inner, outer=outer, existing=existing)
+    with pytest.raises(nat.NatError, match=why):
+        nat.check_interfaces(inner=inner, outer=outer, existing=existing)
 
 
-PROGRAMS = core.Programs(
+PROGRAMS = nat.Programs(
     nft="/nft",
     iptables="/iptables",
     iptables_restore="/iptables-restore",
@@ -48,8 +48,8 @@ PROGRAMS = core.Programs(
 )
 
 
-def files(ipv6: str = core.OFF) -> dict[str, str]:
-    return core.files(inner="eth0", outer="wlan0", ipv6=ipv6, programs=PROGRAMS)
+def files(ipv6: str = nat.OFF) -> dict[str, str]:
+    return nat.files(inner="eth0", outer="wlan0", ipv6=ipv6, programs=PROGRAMS)
 
 
 @pytest.mark.parametrize(
@@ -62,7 +62,7 @@ def files(ipv6: str = core.OFF) -> dict[str, str]:
     ],
 )
 def test_check_networks(addresses: dict[str, list[str]]) -> None:
-    core.check_networks(
+    nat.check_networks(
         inner="eth0",
         outer="wlan0",
         addresses=addresses,
@@ -80,8 +80,8 @@ def test_check_networks(addresses: dict[str, list[str]]) -> None:
     ],
 )
 def test_check_networks_refuses(inner: str, outer: str, why: str) -> None:
-    with pytest.raises(core.NatError, match=why):
-        core.check_networks(
+    with pytest.raises(nat.NatError, match=why):
+        nat.check_networks(
             inner="eth0",
             outer="wlan0",
             addresses={"eth0": [inner], "wlan0": [outer]},
@@ -94,25 +94,25 @@ def test_rules_are_apart_from_all_others() -> None:
     assert "flush ruleset" not in everything
     assert "--flush FORWARD" not in everything
     assert "-save" not in everything
-    assert 'oifname "wlan0" masquerade' in files()[core.RULES]
-    assert "--noflush" in files()[core.UNIT_PATH]
-    assert files()[core.SYSCTL].endswith("net/ipv4/ip_forward = 1\n")
+    assert 'oifname "wlan0" masquerade' in files()[nat.RULES]
+    assert "--noflush" in files()[nat.UNIT_PATH]
+    assert files()[nat.SYSCTL].endswith("net/ipv4/ip_forward = 1\n")
 
 
 def test_ipv6_ends_at_the_head_or_is_routed() -> None:
-    off, routed = files(core.OFF), files(core.ROUTED)
-    assert 'meta nfproto ipv6 iifname "eth0" oifname "wlan0" reject' in off[core.RULES]
-    assert "ipv6" not in off[core.SYSCTL]
-    assert "ip6tables" not in off[core.UNIT_PATH]
-    assert "nfproto ipv6" not in routed[core.RULES]
-    assert "net/ipv6/conf/all/forwarding = 1" in routed[core.SYSCTL]
-    assert "net/ipv6/conf/wlan0/accept_ra = 2" in routed[core.SYSCTL]
-    assert "ip6tables-restore" in routed[core.UNIT_PATH]
+    off, routed = files(nat.OFF), files(nat.ROUTED)
+    assert 'meta nfproto ipv6 iifname "eth0" oifname "wlan0" reject' in off[nat.RULES]
+    assert "ipv6" not in off[nat.SYSCTL]
+    assert "ip6tables" not in off[nat.UNIT_PATH]
+    assert "nfproto ipv6" not in routed[nat.RULES]
+    assert "net/ipv6/conf/all/forwarding = 1" in routed[nat.SYSCTL]
+    assert "net/ipv6/conf/wlan0/accept_ra = 2" in routed[nat.SYSCTL]
+    assert "ip6tables-restore" in routed[nat.UNIT_PATH]
 
 
-@pytest.mark.parametrize("ipv6", [core.OFF, core.ROUTED])
+@pytest.mark.parametrize("ipv6", [nat.OFF, nat.ROUTED])
 def test_unit_loads_the_same_at_start_and_reload_and_can_be_loaded_again(ipv6: str) -> None:
-    unit = core.unit_text(ipv6=ipv6, programs=PROGRAMS)
+    unit = nat.unit_text(ipv6=ipv6, programs=PROGRAMS)
     start, reload = (
         [line.partition("=")[2] for line in unit.splitlines() if line.startswith(f"{key}=")]
         for key in ("ExecStart", "ExecReload")
@@ -123,12 +123,12 @@ def test_unit_loads_the_same_at_start_and_reload_and_can_be_loaded_again(ipv6: s
     assert "--delete FORWARD" in start[0]
 
 
-@pytest.mark.parametrize("ipv6", [core.OFF, core.ROUTED])
+@pytest.mark.parametrize("ipv6", [nat.OFF, nat.ROUTED])
 def test_nftables_takes_the_rules(ipv6: str, tmp_path: Path) -> None:
     rules = tmp_path / "nat.nft"
-    rules.write_text(files(ipv6)[core.RULES])
+    rules.write_text(files(ipv6)[nat.RULES])
     # Twice, as at each reload; in a network of its own.
-    script = f"nft --file {rules} && nft --file {rules} && nft list table inet {core.TABLE}"
+    script = f"nft --file {rules} && nft --file {rules} && nft list table inet {nat.TABLE}"
     listing = subprocess.run(
         ["unshare", "--net", "sh", "-c", script], check=True, capture_output=True, text=True
     ).stdout

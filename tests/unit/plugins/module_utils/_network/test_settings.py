@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.bramble.pi.plugins.module_utils._network import settings as core
+from ansible_collections.bramble.pi.plugins.module_utils._network import settings as network_settings
 from hypothesis import given
 from hypothesis import strategies as st
 
-FIXTURES = Path(__file__).parents[3] / "unit/fixtures/network"
+FIXTURES = Path(__file__).parents[4] / "unit/fixtures/network"
 GOOD: dict[str, Any] = {
     "interface": "eth0",
     "address": "192.168.1.11/24",
@@ -23,8 +23,8 @@ GOOD: dict[str, Any] = {
 }
 
 
-def settings(**changed: Any) -> core.Settings:
-    return core.settings(**{**GOOD, **changed})
+def settings(**changed: Any) -> network_settings.Settings:
+    return network_settings.settings(**{**GOOD, **changed})
 
 
 @pytest.mark.parametrize(
@@ -63,7 +63,7 @@ def test_settings(changed: dict[str, Any]) -> None:
     ],
 )
 def test_settings_refuses(changed: dict[str, Any], why: str) -> None:
-    with pytest.raises(core.NetworkError, match=why):
+    with pytest.raises(network_settings.NetworkError, match=why):
         settings(**changed)
 
 
@@ -72,36 +72,48 @@ def test_an_address_that_is_taken_is_one_of_its_network(number: int, prefix: int
     text = f"{ipaddress.IPv4Address(number)}/{prefix}"
     try:
         wanted = settings(address=text, gateway="")
-    except core.NetworkError:
+    except network_settings.NetworkError:
         return
     network = wanted.address.network
     assert network.network_address < wanted.address.ip < network.broadcast_address
 
 
 def test_state() -> None:
-    state = core.state(
+    state = network_settings.state(
         addresses=(FIXTURES / "ip-address.json").read_text(), routes=(FIXTURES / "ip-route.json").read_text()
     )
-    assert state == core.State(("10.89.83.11/24",), ("10.89.83.1",))
-    assert core.state(addresses="", routes="") == core.State((), ())
+    assert state == network_settings.State(("10.89.83.11/24",), ("10.89.83.1",))
+    assert network_settings.state(addresses="", routes="") == network_settings.State((), ())
 
 
 @pytest.mark.parametrize(
     ("gateway", "state", "expected"),
     [
-        ("192.168.1.1", core.State(("192.168.1.11/24",), ("192.168.1.1",)), []),
-        ("192.168.1.1", core.State(("192.168.1.11/24", "192.168.1.100/32"), ("192.168.1.1",)), []),
-        ("192.168.1.1", core.State((), ()), ["eth0 has no address, wanted is 192.168.1.11/24", "gateway"]),
+        ("192.168.1.1", network_settings.State(("192.168.1.11/24",), ("192.168.1.1",)), []),
         (
             "192.168.1.1",
-            core.State(("192.168.1.11/25",), ("192.168.1.1",)),
+            network_settings.State(("192.168.1.11/24", "192.168.1.100/32"), ("192.168.1.1",)),
+            [],
+        ),
+        (
+            "192.168.1.1",
+            network_settings.State((), ()),
+            ["eth0 has no address, wanted is 192.168.1.11/24", "gateway"],
+        ),
+        (
+            "192.168.1.1",
+            network_settings.State(("192.168.1.11/25",), ("192.168.1.1",)),
             ["eth0 has 192.168.1.11/25, wanted"],
         ),
-        ("", core.State(("192.168.1.11/24",), ("192.168.1.1",)), ["is 192.168.1.1, wanted is none"]),
+        (
+            "",
+            network_settings.State(("192.168.1.11/24",), ("192.168.1.1",)),
+            ["is 192.168.1.1, wanted is none"],
+        ),
     ],
 )
-def test_shortcomings(gateway: str, state: core.State, expected: list[str]) -> None:
-    found = core.shortcomings(settings=settings(gateway=gateway), state=state)
+def test_shortcomings(gateway: str, state: network_settings.State, expected: list[str]) -> None:
+    found = network_settings.shortcomings(settings=settings(gateway=gateway), state=state)
     assert len(found) == len(expected)
     assert all(part in whole for part, whole in zip(expected, found))
 
@@ -123,9 +135,9 @@ def test_shortcomings(gateway: str, state: core.State, expected: list[str]) -> N
     ],
 )
 def test_check_cluster(addresses: tuple[str, ...], kubernetes: str, why: str | None) -> None:
-    state = core.State(addresses, ())
+    state = network_settings.State(addresses, ())
     if why is None:
-        core.check_cluster(settings=settings(), state=state, kubernetes=kubernetes)
+        network_settings.check_cluster(settings=settings(), state=state, kubernetes=kubernetes)
         return
-    with pytest.raises(core.NetworkError, match=why):
-        core.check_cluster(settings=settings(), state=state, kubernetes=kubernetes)
+    with pytest.raises(network_settings.NetworkError, match=why):
+        network_settings.check_cluster(settings=settings(), state=state, kubernetes=kubernetes)

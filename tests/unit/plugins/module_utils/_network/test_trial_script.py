@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 
 import pytest
-from ansible_collections.bramble.pi.plugins.module_utils._network import trial_script as core
+from ansible_collections.bramble.pi.plugins.module_utils._network import trial_script
 
 
 class Trial:
@@ -35,21 +35,21 @@ class Trial:
         (self.trial / "pending").write_text("{}")
         self.unit = root / "unit"
         self.unit.write_text("")
-        text = core.script(
+        text = trial_script.script(
             identifier="0123456789abcdef",
             timeout=timeout,
             session=0x7FFFFFFF,
             before=[f"echo before >>{self.log}"],
-            after=[core.command(["false"], ["sh", "-c", f"echo after >>{self.log}"])],
+            after=[trial_script.command(["false"], ["sh", "-c", f"echo after >>{self.log}"])],
             restore_before=[f"echo restore before >>{self.log}"],
             restore_after=[f"echo restore after >>{self.log}"],
             regenerate=[f"echo regenerate >>{self.log}"],
         )
         for path, own in (
-            (core.DIRECTORY, self.trial),
-            (core.RECORD, root / "record"),
-            (core.BOOT_UNIT, self.unit),
-            (core.BOOT_LINK, root / "link"),
+            (trial_script.DIRECTORY, self.trial),
+            (trial_script.RECORD, root / "record"),
+            (trial_script.BOOT_UNIT, self.unit),
+            (trial_script.BOOT_LINK, root / "link"),
         ):
             text = text.replace(path, str(own))
         self.script = root / "switch"

@@ -6,11 +6,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from ansible_collections.bramble.pi.plugins.module_utils._node import facts as core
+from ansible_collections.bramble.pi.plugins.module_utils._node import facts
 from hypothesis import given
 from hypothesis import strategies as st
 
-FIXTURES = Path(__file__).parents[2] / "fixtures" / "node_facts"
+FIXTURES = Path(__file__).parents[3] / "fixtures" / "node_facts"
 
 
 def sample(name: str) -> str:
@@ -34,14 +34,14 @@ def sample(name: str) -> str:
     ],
 )
 def test_distribution(name: str, has_rpi_issue: bool, expected: tuple[str, str, str, bool]) -> None:
-    found = core.distribution(os_release=sample(f"os-release.{name}"), has_rpi_issue=has_rpi_issue)
+    found = facts.distribution(os_release=sample(f"os-release.{name}"), has_rpi_issue=has_rpi_issue)
     assert found.pop("name") in sample(f"os-release.{name}")
     assert tuple(found.values()) == expected
     assert tuple(found) == ("id", "version", "codename", "raspberry_pi_os")
 
 
 def test_distribution_without_os_release() -> None:
-    assert core.distribution(os_release="", has_rpi_issue=False)["id"] == "linux"
+    assert facts.distribution(os_release="", has_rpi_issue=False)["id"] == "linux"
 
 
 @pytest.mark.parametrize(
@@ -56,7 +56,7 @@ def test_distribution_without_os_release() -> None:
 )
 def test_pi_firmware(model: str | None, raspberry_pi_os: bool, boot_files: list[str], expected: bool) -> None:
     assert (
-        core.has_pi_firmware(model=model, raspberry_pi_os=raspberry_pi_os, boot_files=boot_files) == expected
+        facts.has_pi_firmware(model=model, raspberry_pi_os=raspberry_pi_os, boot_files=boot_files) == expected
     )
 
 
@@ -69,36 +69,36 @@ def test_pi_firmware(model: str | None, raspberry_pi_os: bool, boot_files: list[
     ],
 )
 def test_active_swaps(name: str, expected: list[str]) -> None:
-    assert core.active_swaps(text=sample(f"swaps.{name}")) == expected
+    assert facts.active_swaps(text=sample(f"swaps.{name}")) == expected
 
 
 def test_no_proc_swaps() -> None:
-    assert core.active_swaps(text="") == []
+    assert facts.active_swaps(text="") == []
 
 
 def test_cgroup_v2_counts_where_it_is() -> None:
     # A kernel without the memory controller of version 1 says nothing of it in /proc/cgroups.
-    found = core.cgroup(
+    found = facts.cgroup(
         v2_controllers="cpuset cpu io memory pids\n", v1_table=sample("cgroups.pi-without-memory")
     )
     assert found == {"version": 2, "controllers": ["cpuset", "cpu", "io", "memory", "pids"]}
 
 
 def test_cgroup_v2_without_controllers() -> None:
-    assert core.cgroup(v2_controllers="\n", v1_table="") == {"version": 2, "controllers": []}
+    assert facts.cgroup(v2_controllers="\n", v1_table="") == {"version": 2, "controllers": []}
 
 
 def test_cgroup_v1() -> None:
-    everything = core.cgroup(v2_controllers=None, v1_table=sample("cgroups.all"))
+    everything = facts.cgroup(v2_controllers=None, v1_table=sample("cgroups.all"))
     assert everything["version"] == 1
     assert {"cpuset", "memory"} <= set(everything["controllers"])
-    switched_off = core.cgroup(v2_controllers=None, v1_table=sample("cgroups.pi-without-memory"))
+    switched_off = facts.cgroup(v2_controllers=None, v1_table=sample("cgroups.pi-without-memory"))
     assert "cpuset" in switched_off["controllers"]
     assert "memory" not in switched_off["controllers"]
 
 
 def test_installed_packages() -> None:
-    found = core.installed_packages(text=sample("dpkg-query.trixie-arm64"))
+    found = facts.installed_packages(text=sample("dpkg-query.trixie-arm64"))
     assert found["dpkg"] == ("1.22.21", "arm64")
     assert found["docker.io"][0] == "26.1.5+dfsg1-9+b9"
     # Neither what was never installed nor what was removed counts.
@@ -116,7 +116,7 @@ def test_installed_packages() -> None:
     ],
 )
 def test_clock(output: str, synchronized: bool, available: bool, enabled: bool) -> None:
-    assert core.clock(timedatectl=output, utc="2026-10-01T12:00:00Z") == {
+    assert facts.clock(timedatectl=output, utc="2026-10-01T12:00:00Z") == {
         "synchronized": synchronized,
         "ntp_available": available,
         "ntp_enabled": enabled,
@@ -154,12 +154,12 @@ CONTROL_PLANE = WORKER | {
     ],
 )
 def test_kubernetes_state(files: set[str], expected: str) -> None:
-    assert core.kubernetes_state(files=files) == expected
+    assert facts.kubernetes_state(files=files) == expected
 
 
-@given(st.sets(st.sampled_from(core.KUBERNETES_FILES)))
+@given(st.sets(st.sampled_from(facts.KUBERNETES_FILES)))
 def test_complete_states_have_a_kubelet(files: set[str]) -> None:
-    state = core.kubernetes_state(files=files)
+    state = facts.kubernetes_state(files=files)
     assert (state == "absent") == (not files)
     if state in ("worker", "control_plane"):
         assert files >= WORKER
@@ -174,14 +174,14 @@ def test_complete_states_have_a_kubelet(files: set[str]) -> None:
     ],
 )
 def test_kubeconfig_server(text: str, expected: str | None) -> None:
-    assert core.kubeconfig_server(text=text) == expected
+    assert facts.kubeconfig_server(text=text) == expected
 
 
 @given(st.text())
 def test_parsers_take_any_text(text: str) -> None:
-    core.distribution(os_release=text, has_rpi_issue=False)
-    core.active_swaps(text=text)
-    core.cgroup(v2_controllers=None, v1_table=text)
-    core.installed_packages(text=text)
-    core.clock(timedatectl=text, utc="")
-    core.kubeconfig_server(text=text)
+    facts.distribution(os_release=text, has_rpi_issue=False)
+    facts.active_swaps(text=text)
+    facts.cgroup(v2_controllers=None, v1_table=text)
+    facts.installed_packages(text=text)
+    facts.clock(timedatectl=text, utc="")
+    facts.kubeconfig_server(text=text)

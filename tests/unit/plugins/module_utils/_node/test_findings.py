@@ -10,10 +10,9 @@ from typing import Any
 
 import pytest
 from ansible_collections.bramble.pi.plugins.module_utils._kubeadm.diagnosis import unit_cause
-from ansible_collections.bramble.pi.plugins.module_utils._node import findings as core
-from ansible_collections.bramble.pi.plugins.module_utils._node import health as health
+from ansible_collections.bramble.pi.plugins.module_utils._node import findings, health
 
-FIXTURES = Path(__file__).parents[2] / "fixtures"
+FIXTURES = Path(__file__).parents[3] / "fixtures"
 SAMPLES = FIXTURES / "node_health"
 NOW = datetime(2026, 10, 1, 12, 0, 0, tzinfo=timezone.utc)
 GIGABYTE = 1024**3
@@ -72,9 +71,11 @@ def certificate(path: str, **since_now: int) -> list[dict[str, str]]:
     return [{"path": path, "expires": f"{NOW + timedelta(**since_now):%Y-%m-%dT%H:%M:%SZ}"}]
 
 
-def found(node: dict[str, Any], journals: dict[str, str] | None = None, **wanted: Any) -> list[core.Finding]:
-    return core.judge(
-        node=node, wanted=core.Wanted(**{"host": "pi-2", "now": NOW, **wanted}), journals=journals
+def found(
+    node: dict[str, Any], journals: dict[str, str] | None = None, **wanted: Any
+) -> list[findings.Finding]:
+    return findings.judge(
+        node=node, wanted=findings.Wanted(**{"host": "pi-2", "now": NOW, **wanted}), journals=journals
     )
 
 
@@ -222,14 +223,14 @@ FOUND = [
     (changed(disk_inodes_available=300000), {}, ("inodes", "warning"), "8 %", "--inodes"),
     (changed(disk_read_only=True), {}, ("read_only", "error"), "/ is mounted read-only", "dmesg"),
     (
-        changed(memory={"total": 4 * GIGABYTE, "available": 90 * core.MEBIBYTE}),
+        changed(memory={"total": 4 * GIGABYTE, "available": 90 * findings.MEBIBYTE}),
         {},
         ("memory", "error"),
         "90 MiB",
         "rss",
     ),
     (
-        changed(memory={"total": 4 * GIGABYTE, "available": 190 * core.MEBIBYTE}),
+        changed(memory={"total": 4 * GIGABYTE, "available": 190 * findings.MEBIBYTE}),
         {},
         ("memory", "warning"),
         "190 MiB",
@@ -415,9 +416,9 @@ def test_containerd_is_missed_in_a_cluster_though_disabled() -> None:
         "SubState": "dead",
         "UnitFileState": "disabled",
     }
-    assert core.down_units(node=changed(units={"containerd": disabled})) == ["containerd"]
+    assert findings.down_units(node=changed(units={"containerd": disabled})) == ["containerd"]
     before = changed(units={"containerd": disabled}, kubernetes={"state": "absent"})
-    assert core.down_units(node=before) == []
+    assert findings.down_units(node=before) == []
 
 
 @pytest.mark.parametrize(
@@ -483,7 +484,7 @@ def test_every_kind_is_found_in_each_of_its_severities() -> None:
     seen.add(("runtime", "warning"))
     wanted = {
         (check, severity)
-        for check, kind in core.KINDS.items()
+        for check, kind in findings.KINDS.items()
         for severity in kind.severities
         if check not in OF_THE_RACK
     }
@@ -492,10 +493,10 @@ def test_every_kind_is_found_in_each_of_its_severities() -> None:
 
 def test_a_finding_cannot_be_worse_than_its_kind() -> None:
     with pytest.raises(ValueError, match="never error"):
-        core.finding("page_size", core.ERROR, evidence="", wanted="")
+        findings.finding("page_size", findings.ERROR, evidence="", wanted="")
 
 
-def documented(kind: core.Kind, check: str) -> str:
+def documented(kind: findings.Kind, check: str) -> str:
     mend = kind.mend
     for name in ("host", "node", "path"):
         mend = mend.replace(f"{{{name}}}", name.upper())
@@ -505,6 +506,6 @@ def documented(kind: core.Kind, check: str) -> str:
 
 def test_the_documentation_has_every_finding() -> None:
     """If it fails: put the lines that it shows into docs/doctor.md."""
-    text = (Path(__file__).parents[4] / "docs" / "doctor.md").read_text()
+    text = (Path(__file__).parents[5] / "docs" / "doctor.md").read_text()
     table = [line for line in text.splitlines() if line.startswith("| `") and line.count(" | ") >= 3]
-    assert table == [documented(kind, check) for check, kind in core.KINDS.items()]
+    assert table == [documented(kind, check) for check, kind in findings.KINDS.items()]

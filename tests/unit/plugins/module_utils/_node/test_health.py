@@ -6,11 +6,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from ansible_collections.bramble.pi.plugins.module_utils._node import health as core
+from ansible_collections.bramble.pi.plugins.module_utils._node import health
 from hypothesis import given
 from hypothesis import strategies as st
 
-FIXTURES = Path(__file__).parents[2] / "fixtures" / "node_health"
+FIXTURES = Path(__file__).parents[3] / "fixtures" / "node_health"
 
 
 @pytest.mark.parametrize(
@@ -30,42 +30,42 @@ FIXTURES = Path(__file__).parents[2] / "fixtures" / "node_health"
     ],
 )
 def test_throttled(vcgencmd: str, sysfs: str, expected: int | None) -> None:
-    assert core.throttled(vcgencmd=vcgencmd, sysfs=sysfs) == expected
+    assert health.throttled(vcgencmd=vcgencmd, sysfs=sysfs) == expected
 
 
 @given(st.integers(min_value=0, max_value=2**32 - 1))
 def test_throttled_reads_what_both_write(bits: int) -> None:
-    assert core.throttled(vcgencmd=f"throttled={bits:#x}\n", sysfs="") == bits
-    assert core.throttled(vcgencmd="", sysfs=f"{bits:x}\n") == bits
+    assert health.throttled(vcgencmd=f"throttled={bits:#x}\n", sysfs="") == bits
+    assert health.throttled(vcgencmd="", sysfs=f"{bits:x}\n") == bits
 
 
 @given(st.text())
 def test_no_text_is_too_odd(text: str) -> None:
-    core.throttled(vcgencmd=text, sysfs=text)
-    core.temperature(text=text)
-    core.memory(meminfo=text)
-    core.uptime(text=text)
-    core.units(text=text)
+    health.throttled(vcgencmd=text, sysfs=text)
+    health.temperature(text=text)
+    health.memory(meminfo=text)
+    health.uptime(text=text)
+    health.units(text=text)
 
 
 @pytest.mark.parametrize(
     ("text", "expected"), [("48312\n", 48.3), ("-5000\n", -5.0), ("", None), ("unknown\n", None)]
 )
 def test_temperature(text: str, expected: float | None) -> None:
-    assert core.temperature(text=text) == expected
+    assert health.temperature(text=text) == expected
 
 
 def test_memory() -> None:
-    assert core.memory(meminfo=(FIXTURES / "meminfo").read_text()) == {
+    assert health.memory(meminfo=(FIXTURES / "meminfo").read_text()) == {
         "total": 24684092 * 1024,
         "available": 23241668 * 1024,
     }
-    assert core.memory(meminfo="") == {"total": None, "available": None}
+    assert health.memory(meminfo="") == {"total": None, "available": None}
 
 
 @pytest.mark.parametrize(("text", "expected"), [("2801.95 3853.63\n", 2801), ("", None)])
 def test_uptime(text: str, expected: int | None) -> None:
-    assert core.uptime(text=text) == expected
+    assert health.uptime(text=text) == expected
 
 
 @pytest.mark.parametrize(
@@ -84,32 +84,32 @@ def test_uptime(text: str, expected: int | None) -> None:
 def test_vxlan(
     in_kernel: bool, modules_dep: str | None, modules_builtin: str | None, expected: bool | None
 ) -> None:
-    found = core.has_vxlan(in_kernel=in_kernel, modules_dep=modules_dep, modules_builtin=modules_builtin)
+    found = health.has_vxlan(in_kernel=in_kernel, modules_dep=modules_dep, modules_builtin=modules_builtin)
     assert found is expected
 
 
 def test_units() -> None:
-    units = core.units(text=(FIXTURES / "systemctl-show.docker-failed").read_text())
+    units = health.units(text=(FIXTURES / "systemctl-show.docker-failed").read_text())
     assert list(units) == ["kubelet", "containerd", "docker", "cri-docker"]
-    assert core.is_active(units["containerd"])
-    assert not core.is_active(units["docker"])
+    assert health.is_active(units["containerd"])
+    assert not health.is_active(units["docker"])
     assert units["docker"]["Result"] == "exit-code"
     assert units["cri-docker"]["LoadState"] == "not-found"
-    masked = core.units(text=(FIXTURES / "systemctl-show.kubelet-masked").read_text())
+    masked = health.units(text=(FIXTURES / "systemctl-show.kubelet-masked").read_text())
     assert masked["kubelet"]["UnitFileState"] == "masked"
-    assert core.units(text="") == {}
+    assert health.units(text="") == {}
 
 
 def test_latency() -> None:
-    assert core.latency(seconds=[]) is None
-    assert core.latency(seconds=[0.004]) == {"writes": 1, "p50_ms": 4.0, "p99_ms": 4.0}
-    hundred = core.latency(seconds=[0.001] * 98 + [0.05, 0.5])
+    assert health.latency(seconds=[]) is None
+    assert health.latency(seconds=[0.004]) == {"writes": 1, "p50_ms": 4.0, "p99_ms": 4.0}
+    hundred = health.latency(seconds=[0.001] * 98 + [0.05, 0.5])
     assert hundred == {"writes": 100, "p50_ms": 1.0, "p99_ms": 50.0}
 
 
 @given(st.lists(st.floats(min_value=0, max_value=10), min_size=1))
 def test_latency_is_one_of_those_measured(seconds: list[float]) -> None:
-    measured = core.latency(seconds=seconds)
+    measured = health.latency(seconds=seconds)
     assert measured is not None
     ranks = [round(each * 1000, 2) for each in sorted(seconds)]
     assert ranks[0] <= measured["p50_ms"] <= measured["p99_ms"] <= ranks[-1]
@@ -120,7 +120,7 @@ NODE = (FIXTURES / "node.json").read_text()
 
 
 def test_membership() -> None:
-    member = core.membership(code=0, output=NODE, errors="")
+    member = health.membership(code=0, output=NODE, errors="")
     assert member == {
         "address": "10.89.118.12",
         "kubelet": "v1.20.2",
@@ -130,7 +130,7 @@ def test_membership() -> None:
     }
     stopped = NODE.replace('"type":"Ready","status":"True"', '"type":"Ready","status":"Unknown"')
     assert stopped != NODE
-    assert core.membership(code=0, output=stopped, errors="")["state"] == "not ready"
+    assert health.membership(code=0, output=stopped, errors="")["state"] == "not ready"
 
 
 @pytest.mark.parametrize(
@@ -152,11 +152,11 @@ def test_membership() -> None:
     ],
 )
 def test_membership_without_an_answer(code: int, output: str, errors: str, expected: tuple[str, str]) -> None:
-    member = core.membership(code=code, output=output, errors=errors)
+    member = health.membership(code=code, output=output, errors=errors)
     assert member["state"] == expected[0]
     assert expected[1] in member["message"]
 
 
 @given(st.integers(), st.text(), st.text())
 def test_membership_of_any_text(code: int, output: str, errors: str) -> None:
-    assert core.membership(code=code, output=output, errors=errors)["state"] in ("missing", "silent")
+    assert health.membership(code=code, output=output, errors=errors)["state"] in ("missing", "silent")

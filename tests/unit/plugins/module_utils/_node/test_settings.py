@@ -6,7 +6,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from ansible_collections.bramble.pi.plugins.module_utils._node import settings as core
+from ansible_collections.bramble.pi.plugins.module_utils._node import settings as node_settings
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -43,15 +43,15 @@ PARTUUID=4d8097e2-02  /               ext4    defaults,noatime  0       1
 
 @pytest.mark.parametrize("name", ["pi-1", "node0", "1pi", "pi.example.org", "a" * 63])
 def test_hostnames(name: str) -> None:
-    core.check_hostname(name)
+    node_settings.check_hostname(name)
 
 
 @pytest.mark.parametrize(
     "name", ["", "Pi", "pi_1", "-pi", "pi-", "pi 1", "pi..org", "a" * 64, "pi\n", "a." * 126 + "aa"]
 )
 def test_refused_hostnames(name: str) -> None:
-    with pytest.raises(core.SettingsError, match="hostname is"):
-        core.check_hostname(name)
+    with pytest.raises(node_settings.SettingsError, match="hostname is"):
+        node_settings.check_hostname(name)
 
 
 @pytest.mark.parametrize(
@@ -68,14 +68,14 @@ def test_refused_hostnames(name: str) -> None:
     ],
 )
 def test_refused_hosts(entry: dict[str, Any], message: str) -> None:
-    with pytest.raises(core.SettingsError, match=message):
-        core.check_hosts([entry])
+    with pytest.raises(node_settings.SettingsError, match=message):
+        node_settings.check_hosts([entry])
 
 
 @pytest.mark.parametrize("name", ["overlay; reboot", "", "a b", "../x"])
 def test_refused_modules(name: str) -> None:
-    with pytest.raises(core.SettingsError, match="wanted is the name of a kernel module"):
-        core.check_modules(["overlay", name])
+    with pytest.raises(node_settings.SettingsError, match="wanted is the name of a kernel module"):
+        node_settings.check_modules(["overlay", name])
 
 
 @pytest.mark.parametrize(
@@ -89,8 +89,8 @@ def test_refused_modules(name: str) -> None:
     ],
 )
 def test_refused_sysctl(settings: dict[str, Any], message: str) -> None:
-    with pytest.raises(core.SettingsError, match=message):
-        core.check_sysctl(settings)
+    with pytest.raises(node_settings.SettingsError, match=message):
+        node_settings.check_sysctl(settings)
 
 
 @pytest.mark.parametrize(
@@ -105,16 +105,16 @@ def test_refused_sysctl(settings: dict[str, Any], message: str) -> None:
     ],
 )
 def test_hostname_text(text: str, expected: str) -> None:
-    assert core.hostname_text(text=text, hostname="pi-1") == expected
+    assert node_settings.hostname_text(text=text, hostname="pi-1") == expected
 
 
 def test_hosts_of_raspberry_pi_os() -> None:
-    text = core.hosts_text(text=RASPBERRY_PI_OS, hostname="pi-1", entries=RACK)
+    text = node_settings.hosts_text(text=RASPBERRY_PI_OS, hostname="pi-1", entries=RACK)
     assert text == RASPBERRY_PI_OS.replace("raspberrypi", "pi-1") + BLOCK
 
 
 def test_hosts_template_of_cloud_init() -> None:
-    text = core.hosts_text(text=CLOUD_INIT_TEMPLATE, hostname="pi-1", entries=RACK)
+    text = node_settings.hosts_text(text=CLOUD_INIT_TEMPLATE, hostname="pi-1", entries=RACK)
     assert text == CLOUD_INIT_TEMPLATE.replace("{{fqdn}} {{hostname}}\n", "pi-1 {{hostname}}\n") + BLOCK
 
 
@@ -133,17 +133,17 @@ def test_hosts_template_of_cloud_init() -> None:
     ],
 )
 def test_own_line(before: str, after: str) -> None:
-    assert core.hosts_text(text=before + "\n", hostname="pi-1") == after + "\n"
+    assert node_settings.hosts_text(text=before + "\n", hostname="pi-1") == after + "\n"
 
 
 def test_block_is_replaced_where_it_is() -> None:
     text = "127.0.0.1 localhost\n" + BLOCK + "192.168.1.1 router\n"
-    new = core.hosts_text(text=text, entries=[{"address": "fd00::11", "names": ["pi-1"]}])
+    new = node_settings.hosts_text(text=text, entries=[{"address": "fd00::11", "names": ["pi-1"]}])
     assert new == (
         "127.0.0.1 localhost\n# BEGIN bramble.pi\nfd00::11 pi-1\n# END bramble.pi\n192.168.1.1 router\n"
     )
-    assert core.hosts_text(text=text, entries=[]) == "127.0.0.1 localhost\n192.168.1.1 router\n"
-    assert core.hosts_text(text=text, entries=None) == text
+    assert node_settings.hosts_text(text=text, entries=[]) == "127.0.0.1 localhost\n192.168.1.1 router\n"
+    assert node_settings.hosts_text(text=text, entries=None) == text
 
 
 @pytest.mark.parametrize(
@@ -156,8 +156,8 @@ def test_block_is_replaced_where_it_is() -> None:
     ],
 )
 def test_broken_marks_are_refused(text: str) -> None:
-    with pytest.raises(core.SettingsError, match="wanted is one pair"):
-        core.hosts_text(text=text, entries=RACK)
+    with pytest.raises(node_settings.SettingsError, match="wanted is one pair"):
+        node_settings.hosts_text(text=text, entries=RACK)
 
 
 @pytest.mark.parametrize(
@@ -174,9 +174,9 @@ def test_broken_marks_are_refused(text: str) -> None:
 )
 def test_hosts_conflicts(line: str, conflicts: list[str]) -> None:
     text = f"{line}\n{BLOCK}"
-    assert core.hosts_conflicts(text=text, entries=RACK) == conflicts
+    assert node_settings.hosts_conflicts(text=text, entries=RACK) == conflicts
     # After the block such a line does no harm.
-    assert core.hosts_conflicts(text=f"{BLOCK}{line}\n", entries=RACK) == []
+    assert node_settings.hosts_conflicts(text=f"{BLOCK}{line}\n", entries=RACK) == []
 
 
 lines = st.lists(st.text(st.characters(exclude_characters="\n", exclude_categories=["Cs"]))).map(
@@ -186,16 +186,16 @@ lines = st.lists(st.text(st.characters(exclude_characters="\n", exclude_categori
 
 @given(lines)
 def test_hosts_keep_foreign_lines_and_settle(text: str) -> None:
-    new = core.hosts_text(text=text, entries=RACK)
+    new = node_settings.hosts_text(text=text, entries=RACK)
     assert new == text + BLOCK
-    assert core.hosts_text(text=new, entries=RACK) == new
-    assert core.hosts_text(text=new, entries=[]) == text
+    assert node_settings.hosts_text(text=new, entries=RACK) == new
+    assert node_settings.hosts_text(text=new, entries=[]) == text
 
 
 @given(lines)
 def test_own_line_settles(text: str) -> None:
-    new = core.hosts_text(text=text + "127.0.1.1 raspberrypi\n", hostname="pi-1")
-    assert core.hosts_text(text=new, hostname="pi-1") == new
+    new = node_settings.hosts_text(text=text + "127.0.1.1 raspberrypi\n", hostname="pi-1")
+    assert node_settings.hosts_text(text=new, hostname="pi-1") == new
     assert new.endswith("127.0.1.1 pi-1\n")
 
 
@@ -211,7 +211,7 @@ def test_own_line_settles(text: str) -> None:
 )
 def test_is_built_in(module: str, expected: bool) -> None:
     assert (
-        core.is_built_in(
+        node_settings.is_built_in(
             module=module,
             filesystems="nodev\tsysfs\nnodev\toverlay\n\text4\n",
             modules_builtin="kernel/drivers/block/loop.ko\nkernel/net/netfilter/nf_conntrack.ko.xz\n",
@@ -221,8 +221,8 @@ def test_is_built_in(module: str, expected: bool) -> None:
 
 
 def test_module_evidence() -> None:
-    assert core.module_evidence("nf-conntrack") == ["/sys/module/nf_conntrack"]
-    assert "/proc/sys/net/bridge" in core.module_evidence("br_netfilter")
+    assert node_settings.module_evidence("nf-conntrack") == ["/sys/module/nf_conntrack"]
+    assert "/proc/sys/net/bridge" in node_settings.module_evidence("br_netfilter")
 
 
 @pytest.mark.parametrize(
@@ -237,7 +237,7 @@ def test_module_evidence() -> None:
     ],
 )
 def test_sysctl_path(key: str, path: str) -> None:
-    assert core.sysctl_path(key) == path
+    assert node_settings.sysctl_path(key) == path
 
 
 def test_sysctl_values() -> None:
@@ -245,15 +245,17 @@ def test_sysctl_values() -> None:
         "# net.ipv4.ip_forward=0\n;x=1\n\n-net.ipv4.ip_forward = 1\n"
         "net/ipv4/tcp_rmem=4096\t131072  6291456\nodd\n=\n"
     )
-    assert core.sysctl_values(text) == {
+    assert node_settings.sysctl_values(text) == {
         "/proc/sys/net/ipv4/ip_forward": "1",
         "/proc/sys/net/ipv4/tcp_rmem": "4096 131072 6291456",
     }
 
 
 def test_sysctl_text_is_read_back() -> None:
-    text = core.sysctl_text(settings={"net.ipv4.ip_forward": 1, "net.ipv4.tcp_rmem": "4096 131072 6291456"})
-    assert core.sysctl_values(text) == {
+    text = node_settings.sysctl_text(
+        settings={"net.ipv4.ip_forward": 1, "net.ipv4.tcp_rmem": "4096 131072 6291456"}
+    )
+    assert node_settings.sysctl_values(text) == {
         "/proc/sys/net/ipv4/ip_forward": "1",
         "/proc/sys/net/ipv4/tcp_rmem": "4096 131072 6291456",
     }
@@ -264,11 +266,11 @@ def test_sysctl_text_is_read_back() -> None:
     [("1\n", 1, True), ("0\n", 1, False), ("4096\t131072\t6291456\n", "4096 131072 6291456", True)],
 )
 def test_is_same_sysctl(running: str, wanted: Any, same: bool) -> None:
-    assert core.is_same_sysctl(running=running, wanted=wanted) == same
+    assert node_settings.is_same_sysctl(running=running, wanted=wanted) == same
 
 
 def test_fstab_of_raspberry_pi_os_has_no_swap() -> None:
-    assert core.fstab_without_swap(text=FSTAB) == FSTAB
+    assert node_settings.fstab_without_swap(text=FSTAB) == FSTAB
 
 
 @pytest.mark.parametrize(
@@ -281,19 +283,19 @@ def test_fstab_of_raspberry_pi_os_has_no_swap() -> None:
     ],
 )
 def test_fstab_without_swap(line: str) -> None:
-    new = core.fstab_without_swap(text=f"{FSTAB}{line}\n")
+    new = node_settings.fstab_without_swap(text=f"{FSTAB}{line}\n")
     assert new == f"{FSTAB}# swap off by bramble.pi: {line}\n"
-    assert core.fstab_without_swap(text=new) == new
+    assert node_settings.fstab_without_swap(text=new) == new
 
 
 @given(st.text())
 def test_fstab_settles_and_can_be_undone(text: str) -> None:
-    new = core.fstab_without_swap(text=text)
-    assert core.fstab_without_swap(text=new) == new
-    if core.FSTAB_MARK not in text:
-        assert new.replace(core.FSTAB_MARK, "") == text
+    new = node_settings.fstab_without_swap(text=text)
+    assert node_settings.fstab_without_swap(text=new) == new
+    if node_settings.FSTAB_MARK not in text:
+        assert new.replace(node_settings.FSTAB_MARK, "") == text
 
 
 @given(st.text())
 def test_sysctl_values_take_any_text(text: str) -> None:
-    core.sysctl_values(text)
+    node_settings.sysctl_values(text)

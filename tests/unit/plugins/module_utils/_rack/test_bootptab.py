@@ -7,33 +7,33 @@ import contextlib
 from pathlib import Path
 
 import pytest
-from ansible_collections.bramble.pi.plugins.module_utils._rack import bootptab as core
+from ansible_collections.bramble.pi.plugins.module_utils._rack import bootptab
 from hypothesis import given
 from hypothesis import strategies as st
 
-GUIDE = Path(__file__).resolve().parents[2] / "fixtures/bootptab/guide.txt"
+GUIDE = Path(__file__).resolve().parents[3] / "fixtures/bootptab/guide.txt"
 
 
 def test_the_file_of_the_guide_is_read_as_it_is() -> None:
-    assert core.parse_bootptab(text=GUIDE.read_text(encoding="utf-8")) == [
-        core.Entry(8, "rpi1", "b8:27:eb:5b:0d:0f", "192.168.2.101", "boot"),
-        core.Entry(9, "rpi2", "b8:27:eb:a1:5f:5a", "192.168.2.102", "boot"),
+    assert bootptab.parse_bootptab(text=GUIDE.read_text(encoding="utf-8")) == [
+        bootptab.Entry(8, "rpi1", "b8:27:eb:5b:0d:0f", "192.168.2.101", "boot"),
+        bootptab.Entry(9, "rpi2", "b8:27:eb:a1:5f:5a", "192.168.2.102", "boot"),
     ]
 
 
 @pytest.mark.parametrize(
     ("line", "entry"),
     [
-        ("pi 1 B8-27-EB-5B-0D-0F 10.0.0.2", core.Entry(2, "pi", "b8:27:eb:5b:0d:0f", "10.0.0.2", "")),
-        ("pi\t6\tb8:27:eb:5b:d:f\t10.0.0.2 #x", core.Entry(2, "pi", "b8:27:eb:5b:0d:0f", "10.0.0.2", "")),
+        ("pi 1 B8-27-EB-5B-0D-0F 10.0.0.2", bootptab.Entry(2, "pi", "b8:27:eb:5b:0d:0f", "10.0.0.2", "")),
+        ("pi\t6\tb8:27:eb:5b:d:f\t10.0.0.2 #x", bootptab.Entry(2, "pi", "b8:27:eb:5b:0d:0f", "10.0.0.2", "")),
         (
             "pi.lan 1 2:0:0:0:0:1 10.0.0.2 /b/x",
-            core.Entry(2, "pi.lan", "02:00:00:00:00:01", "10.0.0.2", "/b/x"),
+            bootptab.Entry(2, "pi.lan", "02:00:00:00:00:01", "10.0.0.2", "/b/x"),
         ),
     ],
 )
-def test_a_line(line: str, entry: core.Entry) -> None:
-    assert core.parse_bootptab(text=f"%%\n{line}\n") == [entry]
+def test_a_line(line: str, entry: bootptab.Entry) -> None:
+    assert bootptab.parse_bootptab(text=f"%%\n{line}\n") == [entry]
 
 
 @pytest.mark.parametrize(
@@ -60,19 +60,19 @@ def test_a_line(line: str, entry: core.Entry) -> None:
     ],
 )
 def test_a_bad_line_is_named(line: str, why: str) -> None:
-    with pytest.raises(core.BootptabError, match=why):
-        core.parse_bootptab(text=f"%%\n{line}\n")
+    with pytest.raises(bootptab.BootptabError, match=why):
+        bootptab.parse_bootptab(text=f"%%\n{line}\n")
 
 
 def test_without_its_sections_it_is_no_bootptab() -> None:
-    with pytest.raises(core.BootptabError, match="none of its 1 lines is '%%'"):
-        core.parse_bootptab(text="pi 1 b8:27:eb:5b:0d:0f 10.0.0.2")
+    with pytest.raises(bootptab.BootptabError, match="none of its 1 lines is '%%'"):
+        bootptab.parse_bootptab(text="pi 1 b8:27:eb:5b:0d:0f 10.0.0.2")
 
 
 @given(octets=st.lists(st.integers(0, 255), min_size=6, max_size=6))
 def test_a_mac_has_one_normal_form(octets: list[int]) -> None:
     forms = {
-        core.normal_mac(text)
+        bootptab.normal_mac(text)
         for text in (
             ":".join(f"{octet:02x}" for octet in octets),
             "-".join(f"{octet:X}" for octet in octets),
@@ -81,11 +81,11 @@ def test_a_mac_has_one_normal_form(octets: list[int]) -> None:
     assert len(forms) == 1
     (normal,) = forms
     if normal is not None:
-        assert core.normal_mac(normal) == normal
+        assert bootptab.normal_mac(normal) == normal
         assert not octets[0] & 1
 
 
 @given(text=st.text())
 def test_whatever_the_file_holds_it_is_read_or_refused(text: str) -> None:
-    with contextlib.suppress(core.BootptabError):
-        assert all(entry.mac for entry in core.parse_bootptab(text=f"%%\n{text}"))
+    with contextlib.suppress(bootptab.BootptabError):
+        assert all(entry.mac for entry in bootptab.parse_bootptab(text=f"%%\n{text}"))

@@ -7,7 +7,7 @@ import struct
 
 import pytest
 import yaml
-from ansible_collections.bramble.pi.plugins.module_utils._rack import scan as core
+from ansible_collections.bramble.pi.plugins.module_utils._rack import scan
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -33,19 +33,19 @@ NAME = bytes([12, 11]) + b"raspberrypi"
 @pytest.mark.parametrize(
     ("frame", "sighting"),
     [
-        (request(PI_4 + b"\xff"), core.Sighting(MAC, "DHCP request", "", "", "6a1b9c04", "Raspberry Pi 4B")),
-        (request(b"\x00" + PI_3 + b"\xff"), core.Sighting(MAC, "DHCP request", "", "", "765fc593", "")),
+        (request(PI_4 + b"\xff"), scan.Sighting(MAC, "DHCP request", "", "", "6a1b9c04", "Raspberry Pi 4B")),
+        (request(b"\x00" + PI_3 + b"\xff"), scan.Sighting(MAC, "DHCP request", "", "", "765fc593", "")),
         (
             request(NAME + b"\xff", ciaddr=bytes([10, 0, 0, 7])),
-            core.Sighting(MAC, "DHCP request", "10.0.0.7", "raspberrypi"),
+            scan.Sighting(MAC, "DHCP request", "10.0.0.7", "raspberrypi"),
         ),
         (request(NAME, port=53), None),
         (request(NAME)[:60], None),
         (b"", None),
     ],
 )
-def test_a_request_is_read(frame: bytes, sighting: core.Sighting | None) -> None:
-    assert core.dhcp_request(frame=frame) == sighting
+def test_a_request_is_read(frame: bytes, sighting: scan.Sighting | None) -> None:
+    assert scan.dhcp_request(frame=frame) == sighting
 
 
 def tftp(name: bytes, *, opcode: int = 1, port: int = 69) -> bytes:
@@ -70,19 +70,19 @@ def tftp(name: bytes, *, opcode: int = 1, port: int = 69) -> bytes:
     ],
 )
 def test_a_request_for_what_to_boot_is_read(frame: bytes, serial: str | None) -> None:
-    wanted = core.Sighting(MAC, "TFTP request", "10.0.0.7", "", serial) if serial else None
-    assert core.tftp_request(frame=frame) == wanted
+    wanted = scan.Sighting(MAC, "TFTP request", "10.0.0.7", "", serial) if serial else None
+    assert scan.tftp_request(frame=frame) == wanted
     # One is not taken for the other.
-    assert core.dhcp_request(frame=frame) is None
+    assert scan.dhcp_request(frame=frame) is None
 
 
 @given(frame=st.binary(max_size=400), cut=st.integers(0, 400))
 def test_whatever_is_heard_it_is_read_or_not(frame: bytes, cut: int) -> None:
-    core.dhcp_request(frame=frame)
-    core.tftp_request(frame=frame)
-    core.tftp_request(frame=tftp(b"6a1b9c04/start.elf")[:cut])
-    core.dhcp_request(frame=request(PI_4 + NAME)[:cut])
-    core.dhcp_request(frame=request(frame))
+    scan.dhcp_request(frame=frame)
+    scan.tftp_request(frame=frame)
+    scan.tftp_request(frame=tftp(b"6a1b9c04/start.elf")[:cut])
+    scan.dhcp_request(frame=request(PI_4 + NAME)[:cut])
+    scan.dhcp_request(frame=request(frame))
 
 
 LEASES = f"1795296257 {MAC} 10.0.0.7 raspberrypi *\n1795296257 02:00:00:00:00:01 10.0.0.8 * *\n"
@@ -93,13 +93,13 @@ NEIGHBOURS = """[{"dst":"10.0.0.7","dev":"eth0","lladdr":"DC:A6:32:01:36:C2","st
 
 
 def test_an_inventory_from_what_was_seen() -> None:
-    heard = core.dhcp_request(frame=request(PI_4))
+    heard = scan.dhcp_request(frame=request(PI_4))
     assert heard
-    found = core.merge(
+    found = scan.merge(
         [
-            *core.leases(text=LEASES),
-            *core.neighbours(ip_json=NEIGHBOURS),
-            core.Sighting("88:a2:9e:05:50:21", "DHCP request"),
+            *scan.leases(text=LEASES),
+            *scan.neighbours(ip_json=NEIGHBOURS),
+            scan.Sighting("88:a2:9e:05:50:21", "DHCP request"),
             heard,
         ]
     )
@@ -108,7 +108,7 @@ def test_an_inventory_from_what_was_seen() -> None:
         (MAC, "10.0.0.7", "6a1b9c04", ["lease", "neighbour", "DHCP request"]),
         ("88:a2:9e:05:50:21", "", "", ["DHCP request"]),
     ]
-    text = core.inventory(found)
+    text = scan.inventory(found)
     assert "# Raspberry Pi 4B, calls itself raspberrypi, seen by lease and neighbour" in text
     assert '      netboot_tree_serial: "6a1b9c04"' in text
     assert yaml.safe_load(text)["all"]["hosts"] == {
@@ -121,10 +121,10 @@ def test_an_inventory_from_what_was_seen() -> None:
 def test_names_of_their_own_are_kept_and_no_name_is_given_twice() -> None:
     names = ["raspberrypi", "pi-2", "node-7", "node-7", "Pi-9", "", "12"]
     found = [
-        core.Found(f"b8:27:eb:00:00:{number:02}", "", name, "", "", []) for number, name in enumerate(names)
+        scan.Found(f"b8:27:eb:00:00:{number:02}", "", name, "", "", []) for number, name in enumerate(names)
     ]
-    hosts = yaml.safe_load(core.inventory(found))["all"]["hosts"]
+    hosts = yaml.safe_load(scan.inventory(found))["all"]["hosts"]
     assert list(hosts) == ["pi-1", "pi-2", "pi-3", "pi-4", "pi-5", "pi-6", "pi-7"]
     assert hosts["pi-2"]["rack_services_mac"] == "b8:27:eb:00:00:01"
-    hosts = yaml.safe_load(core.inventory([found[1], found[2]]))["all"]["hosts"]
+    hosts = yaml.safe_load(scan.inventory([found[1], found[2]]))["all"]["hosts"]
     assert list(hosts) == ["pi-2", "node-7"]

@@ -8,14 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.bramble.pi.plugins.module_utils._rack import services as core
+from ansible_collections.bramble.pi.plugins.module_utils._rack import services as rack_services
 from hypothesis import given
 from hypothesis import strategies as st
 
-PI_2 = core.Host("pi-2", "10.0.0.2", "b8:27:eb:00:00:02", "boot", expected=True)
-PI_3 = core.Host("pi-3", "10.0.0.3", "b8:27:eb:00:00:03", expected=True)
-NAS = core.Host("nas", "10.0.0.9")
-SERVICES = core.Services(
+PI_2 = rack_services.Host("pi-2", "10.0.0.2", "b8:27:eb:00:00:02", "boot", expected=True)
+PI_3 = rack_services.Host("pi-3", "10.0.0.3", "b8:27:eb:00:00:03", expected=True)
+NAS = rack_services.Host("nas", "10.0.0.9")
+SERVICES = rack_services.Services(
     interface="eth0",
     address="10.0.0.1",
     network="10.0.0.0/24",
@@ -40,9 +40,9 @@ EVERYTHING = SERVICES._replace(
 
 
 @pytest.mark.parametrize("services", [SERVICES, EVERYTHING, SERVICES._replace(hosts=[], router="")])
-def test_dnsmasq_takes_its_configuration(services: core.Services, tmp_path: Path) -> None:
+def test_dnsmasq_takes_its_configuration(services: rack_services.Services, tmp_path: Path) -> None:
     path = tmp_path / "bramble.conf"
-    path.write_text(core.dnsmasq_configuration(services))
+    path.write_text(rack_services.dnsmasq_configuration(services))
     result = subprocess.run(
         ["dnsmasq", "--test", f"--conf-file={path}"], capture_output=True, text=True, check=False
     )
@@ -50,12 +50,12 @@ def test_dnsmasq_takes_its_configuration(services: core.Services, tmp_path: Path
 
 
 def test_dnsmasq_listens_inside_alone() -> None:
-    lines = core.dnsmasq_configuration(SERVICES).splitlines()
+    lines = rack_services.dnsmasq_configuration(SERVICES).splitlines()
     assert {"interface=eth0", "except-interface=lo", "bind-dynamic"} <= set(lines)
 
 
 def test_what_a_lease_holds() -> None:
-    lines = core.dnsmasq_configuration(SERVICES).splitlines()
+    lines = rack_services.dnsmasq_configuration(SERVICES).splitlines()
     assert "dhcp-range=10.0.0.0,static,255.255.255.0,12h" in lines
     assert "dhcp-option=option:router,10.0.0.1" in lines
     assert "dhcp-option=option:ntp-server,10.0.0.1" in lines
@@ -65,18 +65,18 @@ def test_what_a_lease_holds() -> None:
 
 
 def test_names_alone_where_no_address_is_given() -> None:
-    text = core.dnsmasq_configuration(SERVICES._replace(hosts=[NAS]))
+    text = rack_services.dnsmasq_configuration(SERVICES._replace(hosts=[NAS]))
     assert "dhcp" not in text
     assert "host-record=nas" in text
 
 
 def test_a_router_may_be_left_out() -> None:
     # Without the bare option dnsmasq names itself.
-    assert "dhcp-option=option:router\n" in core.dnsmasq_configuration(SERVICES._replace(router=""))
+    assert "dhcp-option=option:router\n" in rack_services.dnsmasq_configuration(SERVICES._replace(router=""))
 
 
 def test_chrony() -> None:
-    lines = core.chrony_configuration(EVERYTHING).splitlines()
+    lines = rack_services.chrony_configuration(EVERYTHING).splitlines()
     assert {"allow 10.0.0.0/24", "bindaddress 10.0.0.1", "local stratum 10"} <= set(lines)
     assert "server time.example.org iburst" in lines
 
@@ -97,12 +97,12 @@ def test_chrony() -> None:
 def test_what_would_not_work_here_is_refused(
     change: dict[str, Any], addresses: dict[str, list[str]], why: str
 ) -> None:
-    with pytest.raises(core.RackServicesError, match=why):
-        core.check(SERVICES._replace(**change), addresses=addresses)
+    with pytest.raises(rack_services.RackServicesError, match=why):
+        rack_services.check(SERVICES._replace(**change), addresses=addresses)
 
 
 def test_what_works_is_taken() -> None:
-    core.check(SERVICES, addresses={"eth0": ["192.168.1.7/24", "10.0.0.1/24"]})
+    rack_services.check(SERVICES, addresses={"eth0": ["192.168.1.7/24", "10.0.0.1/24"]})
 
 
 LEASES = """1795296257 b8:27:eb:00:00:02 10.0.0.17 pi-2 01:b8:27:eb:00:00:02
@@ -115,24 +115,24 @@ duid 00:01:00:01:32:94:1e:a0:b8:27:eb:00:00:01
 
 
 def test_leases_that_stand_against_the_fixed_ones() -> None:
-    kept, moves = core.stale_leases(text=LEASES, hosts=[PI_2, PI_3, NAS])
-    assert moves == [core.Move("pi-2", "10.0.0.17", "10.0.0.2")]
+    kept, moves = rack_services.stale_leases(text=LEASES, hosts=[PI_2, PI_3, NAS])
+    assert moves == [rack_services.Move("pi-2", "10.0.0.17", "10.0.0.2")]
     assert kept.splitlines() == [LEASES.splitlines()[index] for index in (1, 3, 4, 5)]
-    assert core.stale_leases(text=kept, hosts=[PI_2, PI_3, NAS]) == (kept, [])
+    assert rack_services.stale_leases(text=kept, hosts=[PI_2, PI_3, NAS]) == (kept, [])
 
 
 def test_leased_addresses() -> None:
-    assert core.leased_addresses(text=LEASES)["b8:27:eb:00:00:03"] == "10.0.0.3"
+    assert rack_services.leased_addresses(text=LEASES)["b8:27:eb:00:00:03"] == "10.0.0.3"
 
 
 @given(text=st.text())
 def test_whatever_the_file_of_leases_holds_nothing_is_taken_for_stale_without_hosts(text: str) -> None:
-    kept, moves = core.stale_leases(text=text, hosts=[])
+    kept, moves = rack_services.stale_leases(text=text, hosts=[])
     assert moves == []
     assert kept.splitlines() == text.splitlines()
 
 
 @pytest.mark.parametrize("text", ["", "10.0.0.1", "10.0.0.9-10.0.0.1", "a-b", "10.0.0.1-10.0.0.300"])
 def test_a_range_that_is_none(text: str) -> None:
-    with pytest.raises(core.RackServicesError, match="set rack_services_dhcp_range"):
-        core.parse_range(text=text)
+    with pytest.raises(rack_services.RackServicesError, match="set rack_services_dhcp_range"):
+        rack_services.parse_range(text=text)

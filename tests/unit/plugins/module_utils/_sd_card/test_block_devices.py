@@ -29,7 +29,7 @@ from ansible_collections.bramble.pi.plugins.module_utils._sd_card.block_devices 
 from hypothesis import given
 from hypothesis import strategies as st
 
-FIXTURES = Path(__file__).parents[2] / "fixtures/block_devices"
+FIXTURES = Path(__file__).parents[3] / "fixtures/block_devices"
 MIB = 2**20
 GB = 10**9
 

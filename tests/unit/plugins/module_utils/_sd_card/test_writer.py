@@ -9,7 +9,7 @@ import hashlib
 
 import pytest
 from ansible_collections.bramble.pi.plugins.module_utils._os_image.data_map import PIECE
-from ansible_collections.bramble.pi.plugins.module_utils._sd_card import writer as core
+from ansible_collections.bramble.pi.plugins.module_utils._sd_card import writer
 from ansible_collections.bramble.pi.plugins.module_utils._sd_card.device import aligned_buffer
 from hypothesis import given
 from hypothesis import strategies as st
@@ -25,9 +25,9 @@ def buffer_with(content: dict[int, int]) -> memoryview:
     return buffer
 
 
-def chunk_of(buffer: memoryview) -> core.Chunk:
-    data = core.data_runs(buffer, LENGTH)
-    return core.Chunk(1 << 20, LENGTH, data, hashlib.sha256(buffer).digest() if data else None)
+def chunk_of(buffer: memoryview) -> writer.Chunk:
+    data = writer.data_runs(buffer, LENGTH)
+    return writer.Chunk(1 << 20, LENGTH, data, hashlib.sha256(buffer).digest() if data else None)
 
 
 @given(bytes_set)
@@ -50,27 +50,30 @@ def test_any_other_byte_is_seen(content: dict[int, int], other: dict[int, int]) 
     assert chunk.is_in(seen) == (bytes(seen) == bytes(wanted))
     if content != other:
         first = min(offset for offset, value in content.items() ^ other.items())
-        assert core.first_difference(wanted, seen) == first
+        assert writer.first_difference(wanted, seen) == first
 
 
 @given(bytes_set)
 def test_what_is_not_zeros_is_written_anew(content: dict[int, int]) -> None:
     buffer = buffer_with(content)
-    dirty = list(core.dirty_pieces(buffer, 0, LENGTH))
+    dirty = list(writer.dirty_pieces(buffer, 0, LENGTH))
     assert {begin // PIECE for begin, _end in dirty} == {offset // PIECE for offset in content}
 
 
 @pytest.mark.parametrize(
     ("data", "zeros"),
     [
-        ([], [(core.HEAD, 10 * core.HEAD - core.HEAD)]),
-        ([(0, 10 * core.HEAD)], []),
-        ([(0, PIECE), (2 * core.HEAD, core.HEAD)], [(core.HEAD, core.HEAD), (3 * core.HEAD, 7 * core.HEAD)]),
-        ([(PIECE, 2 * core.HEAD)], [(2 * core.HEAD + PIECE, 8 * core.HEAD - PIECE)]),
+        ([], [(writer.HEAD, 10 * writer.HEAD - writer.HEAD)]),
+        ([(0, 10 * writer.HEAD)], []),
+        (
+            [(0, PIECE), (2 * writer.HEAD, writer.HEAD)],
+            [(writer.HEAD, writer.HEAD), (3 * writer.HEAD, 7 * writer.HEAD)],
+        ),
+        ([(PIECE, 2 * writer.HEAD)], [(2 * writer.HEAD + PIECE, 8 * writer.HEAD - PIECE)]),
     ],
 )
 def test_the_first_megabyte_is_no_place_to_look_for_zeros(
     data: list[tuple[int, int]], zeros: list[tuple[int, int]]
 ) -> None:
-    image = core.Image("/i", 10 * core.HEAD, "0", data, 0, "0")
+    image = writer.Image("/i", 10 * writer.HEAD, "0", data, 0, "0")
     assert list(image.zeros()) == zeros

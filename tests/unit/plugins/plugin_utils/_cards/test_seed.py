@@ -20,7 +20,7 @@ from ansible_collections.bramble.pi.plugins.module_utils._boot.partition import 
     detect_init_format,
     parse_seed,
 )
-from ansible_collections.bramble.pi.plugins.plugin_utils._cards import seed as _card_seed
+from ansible_collections.bramble.pi.plugins.plugin_utils._cards import seed as cards_seed
 from ansible_collections.bramble.pi.plugins.plugin_utils._cards.cloudinit import merge
 from ansible_collections.bramble.pi.plugins.plugin_utils._cards.node import (
     CardNode,
@@ -62,7 +62,7 @@ FORMATS = ["cloudinit", "cloudinit-rpi", "cloudinit-legacy", "systemd"]
 def seed(
     node: CardNode = PLAIN, init_format: str = "cloudinit", host_key: HostKey = HOST_KEY
 ) -> dict[str, Any]:
-    return _card_seed.seed(node=node, init_format=init_format, host_key=host_key)
+    return cards_seed.seed(node=node, init_format=init_format, host_key=host_key)
 
 
 def document(name: str, *arguments: Any) -> dict[str, Any]:
@@ -238,7 +238,7 @@ FILES = [
 def test_a_file_of_the_user_is_taken_whole_or_refused(text: str, problem: str | None, tmp_path: Path) -> None:
     (tmp_path / "user-data").write_text(text)
     node = replace(PLAIN, user_data_file=str(tmp_path / "user-data"))
-    found = _card_seed.problems(node=node, init_format="cloudinit", host_key=HOST_KEY)
+    found = cards_seed.problems(node=node, init_format="cloudinit", host_key=HOST_KEY)
     if problem is None:
         assert found == []
         assert seed(node)["files"]["user-data"] == text
@@ -257,13 +257,13 @@ needs_cloud_init = pytest.mark.skipif(
 def test_cloud_init_s_own_schema_agrees(init_format: str) -> None:
     for node in (PLAIN, FULL):
         own = replace(node, user_data={"packages": ["htop"]})
-        assert _card_seed.problems(node=own, init_format=init_format, host_key=HOST_KEY) == []
+        assert cards_seed.problems(node=own, init_format=init_format, host_key=HOST_KEY) == []
 
 
 @needs_cloud_init
 def test_cloud_init_s_own_schema_is_asked_about_the_user_s_data() -> None:
     node = replace(FULL, user_data={"packages": "htop"})
-    (problem,) = _card_seed.problems(node=node, init_format="cloudinit", host_key=HOST_KEY)
+    (problem,) = cards_seed.problems(node=node, init_format="cloudinit", host_key=HOST_KEY)
     assert problem.startswith("pi-1: cloud-init refuses flash_user_data: ")
     assert "packages" in problem
     assert HASH not in problem
@@ -277,7 +277,7 @@ def test_what_does_not_go_with_the_image() -> None:
         (replace(PLAIN, files={"CMDLINE.TXT": "x"}), "cloudinit", "flash_files has 'CMDLINE.TXT'"),
         (replace(PLAIN, files={"firstrun.sh": "x"}), "systemd", "flash_files has 'firstrun.sh'"),
     ]:
-        (problem,) = _card_seed.problems(node=node, init_format=init_format, host_key=HOST_KEY)
+        (problem,) = cards_seed.problems(node=node, init_format=init_format, host_key=HOST_KEY)
         assert text in problem
 
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 
 import netaddr
 import pytest
-from ansible_collections.bramble.pi.plugins.plugin_utils._inventory import addresses as core
+from ansible_collections.bramble.pi.plugins.plugin_utils._inventory import addresses
 from hypothesis import given
 from hypothesis import strategies as st
 
 
 @pytest.mark.parametrize("text", ["10.244.0.0/16", "192.168.1.0/24", "0.0.0.0/0", "10.0.0.1/32"])
 def test_parse_network(text: str) -> None:
-    assert str(core.parse_network(text)) == text
+    assert str(addresses.parse_network(text)) == text
 
 
 @pytest.mark.parametrize(
@@ -31,7 +31,7 @@ def test_parse_network(text: str) -> None:
 )
 def test_parse_network_refuses(text: str, why: str) -> None:
     with pytest.raises(ValueError, match=why):
-        core.parse_network(text)
+        addresses.parse_network(text)
 
 
 @pytest.mark.parametrize(
@@ -51,7 +51,7 @@ def test_parse_network_refuses(text: str, why: str) -> None:
 )
 def test_parse_address_refuses(text: str, why: str) -> None:
     with pytest.raises(ValueError, match=why):
-        core.parse_address(text)
+        addresses.parse_address(text)
 
 
 @pytest.mark.parametrize(
@@ -65,7 +65,7 @@ def test_parse_address_refuses(text: str, why: str) -> None:
     ],
 )
 def test_nth_address(cidr: str, n: int, address: str) -> None:
-    assert core.nth_address(cidr=cidr, n=n) == address
+    assert addresses.nth_address(cidr=cidr, n=n) == address
 
 
 @pytest.mark.parametrize(
@@ -79,7 +79,7 @@ def test_nth_address(cidr: str, n: int, address: str) -> None:
 )
 def test_nth_address_refuses(cidr: str, n: int, why: str) -> None:
     with pytest.raises(ValueError, match=why):
-        core.nth_address(cidr=cidr, n=n)
+        addresses.nth_address(cidr=cidr, n=n)
 
 
 @given(value=st.integers(0, 2**32 - 1), prefix=st.integers(0, 32))
@@ -87,22 +87,24 @@ def test_a_network_is_read_exactly_if_it_has_no_host_bits(value: int, prefix: in
     network = netaddr.IPNetwork((value, prefix))
     text = str(network)
     if network.ip == network.network:
-        assert str(core.parse_network(text)) == text
+        assert str(addresses.parse_network(text)) == text
     else:
         with pytest.raises(ValueError, match=str(network.cidr)):
-            core.parse_network(text)
+            addresses.parse_network(text)
 
 
 @given(prefix=st.integers(8, 32), data=st.data())
 def test_every_address_of_a_network_is_in_it(prefix: str, data: st.DataObject) -> None:
     network = netaddr.IPNetwork(f"10.0.0.0/{prefix}")
     n = data.draw(st.integers(0, network.size - 1))
-    assert core.nth_address(cidr=str(network), n=n) in network
-    assert core.nth_address(cidr=str(network), n=n - network.size) == core.nth_address(cidr=str(network), n=n)
+    assert addresses.nth_address(cidr=str(network), n=n) in network
+    assert addresses.nth_address(cidr=str(network), n=n - network.size) == addresses.nth_address(
+        cidr=str(network), n=n
+    )
 
 
 def test_with_prefix() -> None:
-    assert core.with_prefix(address="10.0.0.2", network="10.0.0.0/24") == "10.0.0.2/24"
+    assert addresses.with_prefix(address="10.0.0.2", network="10.0.0.0/24") == "10.0.0.2/24"
 
 
 @pytest.mark.parametrize(
@@ -115,7 +117,7 @@ def test_with_prefix() -> None:
 )
 def test_with_prefix_refuses(address: str, network: str, why: str) -> None:
     with pytest.raises(ValueError, match=why):
-        core.with_prefix(address=address, network=network)
+        addresses.with_prefix(address=address, network=network)
 
 
 @pytest.mark.parametrize(
@@ -123,7 +125,7 @@ def test_with_prefix_refuses(address: str, network: str, why: str) -> None:
     [("10.0.0.2", "2.0.0.10.in-addr.arpa"), ("::1", f"1.{'0.' * 31}ip6.arpa")],
 )
 def test_reverse_name(address: str, name: str) -> None:
-    assert core.reverse_name(address=address) == name
+    assert addresses.reverse_name(address=address) == name
 
 
 @pytest.mark.parametrize(
@@ -137,11 +139,11 @@ def test_reverse_name(address: str, name: str) -> None:
     ],
 )
 def test_reverse_zones(network: str, zones: list[str]) -> None:
-    assert core.reverse_zones(network=network) == zones
+    assert addresses.reverse_zones(network=network) == zones
 
 
 @given(value=st.integers(0, 2**32 - 1), prefix=st.integers(16, 32))
 def test_the_reverse_name_of_each_address_is_in_a_zone_of_its_network(value: int, prefix: int) -> None:
     network = netaddr.IPNetwork((value, prefix)).cidr
-    name = core.reverse_name(address=str(netaddr.IPAddress(value)))
-    assert any(name.endswith(f".{zone}") for zone in core.reverse_zones(network=str(network)))
+    name = addresses.reverse_name(address=str(netaddr.IPAddress(value)))
+    assert any(name.endswith(f".{zone}") for zone in addresses.reverse_zones(network=str(network)))

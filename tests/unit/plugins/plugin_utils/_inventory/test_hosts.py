@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from ansible_collections.bramble.pi.plugins.filter.node_problems import node_problems
-from ansible_collections.bramble.pi.plugins.plugin_utils._inventory import hosts as _os_prep
+from ansible_collections.bramble.pi.plugins.plugin_utils._inventory import hosts
 
 GROUPS = {
     "all": ["pi-1", "pi-2", "pi-3", "nas"],
@@ -24,7 +24,7 @@ def test_rack_hosts_by_inventory_alone() -> None:
         "pi-3": {"ansible_host": "192.168.1.13", "os_prep_hostname": "kitchen"},
         "nas": {"ansible_host": "192.168.1.2"},
     }
-    assert _os_prep.rack_hosts(hostvars=hostvars, groups=GROUPS) == [
+    assert hosts.rack_hosts(hostvars=hostvars, groups=GROUPS) == [
         {"address": "192.168.1.11", "names": ["pi-1"]},
         {"address": "192.168.1.12", "names": ["pi-2"]},
         {"address": "192.168.1.13", "names": ["kitchen", "pi-3"]},
@@ -32,7 +32,7 @@ def test_rack_hosts_by_inventory_alone() -> None:
 
 
 def test_rack_hosts_named_by_their_addresses() -> None:
-    entries = _os_prep.rack_hosts(hostvars={"192.168.1.11": {}}, groups={"workers": ["192.168.1.11"]})
+    entries = hosts.rack_hosts(hostvars={"192.168.1.11": {}}, groups={"workers": ["192.168.1.11"]})
     assert entries == [{"address": "192.168.1.11", "names": ["192.168.1.11"]}]
 
 
@@ -65,7 +65,7 @@ def facts(**changed: Any) -> dict[str, Any]:
     ],
 )
 def test_node_problems(changed: dict[str, Any], parts: list[str]) -> None:
-    problems = _os_prep.node_problems(host="pi-1", hostname="pi-1", facts=facts(**changed), machine_ids={})
+    problems = hosts.node_problems(host="pi-1", hostname="pi-1", facts=facts(**changed), machine_ids={})
     assert len(problems) == (1 if parts else 0)
     for part in parts:
         assert part in problems[0]
@@ -92,7 +92,7 @@ def test_same_machine_id_is_named_on_both() -> None:
 
 def test_missing_machine_ids_are_not_the_same() -> None:
     machine_ids = {"pi-1": "", "pi-2": ""}
-    problems = _os_prep.node_problems(
+    problems = hosts.node_problems(
         host="pi-1", hostname="pi-1", facts=facts(machine_id=""), machine_ids=machine_ids
     )
     assert problems == []

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from ansible_collections.bramble.pi.plugins.module_utils._rack.bootptab import Entry
-from ansible_collections.bramble.pi.plugins.plugin_utils._inventory import leases as core
+from ansible_collections.bramble.pi.plugins.plugin_utils._inventory import leases
 
 GROUPS = {"nat_headnode": ["pi-1"], "control_plane": ["pi-1"], "workers": ["pi-2", "10.0.0.3"]}
 HOSTVARS: dict[str, dict[str, Any]] = {
@@ -19,19 +19,21 @@ HOSTVARS: dict[str, dict[str, Any]] = {
 }
 
 
-def merged(*entries: Entry, **changes: dict[str, Any]) -> tuple[list[core.Host], list[str]]:
+def merged(*entries: Entry, **changes: dict[str, Any]) -> tuple[list[leases.Host], list[str]]:
     hostvars = {host: {**variables, **changes.get(host, {})} for host, variables in HOSTVARS.items()}
-    return core.merge(hosts=core.inventory_hosts(hostvars=hostvars, groups=GROUPS), bootptab=list(entries))
+    return leases.merge(
+        hosts=leases.inventory_hosts(hostvars=hostvars, groups=GROUPS), bootptab=list(entries)
+    )
 
 
 def test_hosts_of_the_rack_and_what_has_a_mac() -> None:
     hosts, problems = merged()
     assert problems == []
     assert hosts == [
-        core.Host("pi-1", "10.0.0.1"),
-        core.Host("pi-2", "10.0.0.2", "b8:27:eb:00:00:02"),
-        core.Host("pi-3", "10.0.0.3"),
-        core.Host("printer", "10.0.0.50", "00:80:77:31:01:07"),
+        leases.Host("pi-1", "10.0.0.1"),
+        leases.Host("pi-2", "10.0.0.2", "b8:27:eb:00:00:02"),
+        leases.Host("pi-3", "10.0.0.3"),
+        leases.Host("printer", "10.0.0.50", "00:80:77:31:01:07"),
     ]
 
 
@@ -41,8 +43,8 @@ def test_a_bootptab_tells_macs_and_further_hosts() -> None:
         Entry(5, "tv", "00:80:77:31:01:09", "10.0.0.51", ""),
     )
     assert problems == []
-    assert core.Host("pi-3", "10.0.0.3", "b8:27:eb:00:00:03", "boot") in hosts
-    assert core.Host("tv", "10.0.0.51", "00:80:77:31:01:09", "", expected=False) in hosts
+    assert leases.Host("pi-3", "10.0.0.3", "b8:27:eb:00:00:03", "boot") in hosts
+    assert leases.Host("tv", "10.0.0.51", "00:80:77:31:01:09", "", expected=False) in hosts
 
 
 @pytest.mark.parametrize(

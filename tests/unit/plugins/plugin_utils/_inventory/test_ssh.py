@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from ansible_collections.bramble.pi.plugins.filter.ssh_hosts import ssh_hosts
-from ansible_collections.bramble.pi.plugins.plugin_utils._inventory import ssh as _ssh
+from ansible_collections.bramble.pi.plugins.plugin_utils._inventory import ssh
 
 # What OpenSSH 9.2 said at the end of its -v, shortened: through a head, which took another key than the node.
 THROUGH_THE_HEAD = """OpenSSH_9.2p1 Debian-2+deb12u6, OpenSSL 3.0.19 27 Jan 2026
@@ -59,7 +59,7 @@ class Connection:
 
 def test_the_key_that_got_in_is_the_node_s(tmp_path: Path) -> None:
     connection = Connection(tmp_path, THROUGH_THE_HEAD, 0)
-    assert _ssh.log_in(connection, "true") == ("", "here\n", "SHA256:node")
+    assert ssh.log_in(connection, "true") == ("", "here\n", "SHA256:node")
     asked = connection.asked.read_text()
     assert asked.index("ControlMaster=no -o ControlPath=none") < asked.index("ControlMaster=auto")
     assert "-o BatchMode=yes" in asked
@@ -68,7 +68,7 @@ def test_the_key_that_got_in_is_the_node_s(tmp_path: Path) -> None:
 
 
 def test_a_certificate_is_no_key_of_the_list(tmp_path: Path) -> None:
-    assert _ssh.log_in(Connection(tmp_path, CERTIFICATE, 0), "true").fingerprint == ""
+    assert ssh.log_in(Connection(tmp_path, CERTIFICATE, 0), "true").fingerprint == ""
 
 
 @pytest.mark.parametrize(
@@ -79,7 +79,7 @@ def test_a_certificate_is_no_key_of_the_list(tmp_path: Path) -> None:
     ],
 )
 def test_why_it_failed(tmp_path: Path, words: str, problem: str) -> None:
-    assert _ssh.log_in(Connection(tmp_path, words, 255), "true").problem == problem
+    assert ssh.log_in(Connection(tmp_path, words, 255), "true").problem == problem
 
 
 @pytest.mark.parametrize(
@@ -96,7 +96,7 @@ def test_why_it_failed(tmp_path: Path, words: str, problem: str) -> None:
     ],
 )
 def test_what_is_offered(tmp_path: Path, words: str, status: int, methods: list[str] | None) -> None:
-    assert _ssh.offered(Connection(tmp_path, words, status)) == methods
+    assert ssh.offered(Connection(tmp_path, words, status)) == methods
 
 
 GROUPS = {"nat_headnode": ["pi-1"], "control_plane": ["pi-1"], "workers": ["two", "near", "here"]}

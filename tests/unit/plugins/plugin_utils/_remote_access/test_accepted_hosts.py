@@ -7,7 +7,7 @@ import ipaddress
 import re
 
 import pytest
-from ansible_collections.bramble.pi.plugins.plugin_utils._remote_access import accepted_hosts as core
+from ansible_collections.bramble.pi.plugins.plugin_utils._remote_access import accepted_hosts
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -20,7 +20,7 @@ from hypothesis import strategies as st
     ],
 )
 def test_expressions(networks: list[str], expression: str) -> None:
-    assert core.accepted_hosts(networks) == expression
+    assert accepted_hosts.accepted_hosts(networks) == expression
 
 
 @pytest.mark.parametrize(
@@ -40,7 +40,7 @@ def test_expressions(networks: list[str], expression: str) -> None:
 )
 def test_hosts_that_the_guides_expression_lets_in(host: str) -> None:
     # Go's $ is the end of the text, as Python's \Z is.
-    expression = core.accepted_hosts(["192.168.1.0/24"]).replace("$", r"\Z")
+    expression = accepted_hosts.accepted_hosts(["192.168.1.0/24"]).replace("$", r"\Z")
     assert re.match(expression, "192.168.1.7")
     assert not re.match(expression, host)
 
@@ -55,7 +55,7 @@ def test_expression_accepts_the_network_and_nothing_else(
     address: ipaddress.IPv4Address, prefix: int, other: ipaddress.IPv4Address | None, offset: int
 ) -> None:
     network = ipaddress.ip_network(f"{address}/{prefix}", strict=False)
-    expression = core.accepted_hosts([str(network)])
+    expression = accepted_hosts.accepted_hosts([str(network)])
     assert "," not in expression
     # Anywhere, or near the network's edges.
     number = int(network.network_address) + offset if other is None else int(other)
@@ -65,5 +65,5 @@ def test_expression_accepts_the_network_and_nothing_else(
 
 @pytest.mark.parametrize("network", ["192.168.1", "^192.168.1", "10.0.0.1/24", "fd00::/64", ""])
 def test_what_is_no_network(network: str) -> None:
-    with pytest.raises(core.AcceptedHostsError, match="is no IPv4 network such as"):
-        core.accepted_hosts([network])
+    with pytest.raises(accepted_hosts.AcceptedHostsError, match="is no IPv4 network such as"):
+        accepted_hosts.accepted_hosts([network])

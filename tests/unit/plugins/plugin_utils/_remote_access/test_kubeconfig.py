@@ -12,13 +12,13 @@ from typing import Any
 
 import pytest
 import yaml
-from ansible_collections.bramble.pi.plugins.plugin_utils._remote_access import kubeconfig as core
+from ansible_collections.bramble.pi.plugins.plugin_utils._remote_access import kubeconfig
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-NAMES = core.Names("rpi-cluster", "rpi", "rpi-ada")
+NAMES = kubeconfig.Names("rpi-cluster", "rpi", "rpi-ada")
 SERVER = "https://192.168.1.50:6443"
 NOW = datetime.datetime.now(datetime.timezone.utc).replace(microsecond=0)
 # As kubectl writes one, with more in it than we know of.
@@ -87,34 +87,34 @@ class Authority:
     def server(self, *names: x509.GeneralName) -> str:
         return pem(self._sign("kube-apiserver", self.key.public_key(), 365, *names))
 
-    def credentials(self, common_name: str = "remote:ada", *, days: int = 365) -> core.Credentials:
-        key, csr = core.request(common_name=common_name)
-        return core.Credentials(self.sign(csr, days=days), key)
+    def credentials(self, common_name: str = "remote:ada", *, days: int = 365) -> kubeconfig.Credentials:
+        key, csr = kubeconfig.request(common_name=common_name)
+        return kubeconfig.Credentials(self.sign(csr, days=days), key)
 
 
 OURS = Authority()
 ADA = OURS.credentials()
 
 
-def merged(config: dict[str, Any], credentials: core.Credentials = ADA) -> dict[str, Any]:
-    return core.merged(config, names=NAMES, server=SERVER, ca=OURS.ca, credentials=credentials)
+def merged(config: dict[str, Any], credentials: kubeconfig.Credentials = ADA) -> dict[str, Any]:
+    return kubeconfig.merged(config, names=NAMES, server=SERVER, ca=OURS.ca, credentials=credentials)
 
 
 def usable(config: dict[str, Any], *, ca: str = OURS.ca, common_name: str = "remote:ada") -> Any:
     until = NOW + datetime.timedelta(days=30)
-    return core.usable(config, names=NAMES, ca=ca, common_name=common_name, until=until)
+    return kubeconfig.usable(config, names=NAMES, ca=ca, common_name=common_name, until=until)
 
 
 def test_first_cluster_of_a_user() -> None:
-    config = merged(core.load(""))
-    assert core.load(core.dump(config)) == config
+    config = merged(kubeconfig.load(""))
+    assert kubeconfig.load(kubeconfig.dump(config)) == config
     assert config["current-context"] == "rpi"
     assert config["contexts"] == [{"name": "rpi", "context": {"cluster": "rpi-cluster", "user": "rpi-ada"}}]
     assert usable(config) == ADA
 
 
 def test_others_are_kept_as_they_are_and_are_what_is_left() -> None:
-    before = core.load(OTHERS)
+    before = kubeconfig.load(OTHERS)
     untouched = copy.deepcopy(before)
     after = merged(before)
     assert before == untouched
@@ -122,17 +122,17 @@ def test_others_are_kept_as_they_are_and_are_what_is_left() -> None:
     assert after["clusters"][0] == before["clusters"][0]
     assert after["preferences"] == before["preferences"]
     assert merged(after) == after
-    assert core.without(after, names=NAMES) == before
+    assert kubeconfig.without(after, names=NAMES) == before
 
 
 def test_namespace_that_was_chosen_is_kept() -> None:
-    config = merged(core.load(OTHERS))
+    config = merged(kubeconfig.load(OTHERS))
     config["contexts"][1]["context"]["namespace"] = "lab"
     assert merged(config)["contexts"][1]["context"]["namespace"] == "lab"
 
 
 def test_chosen_context_that_is_taken_out_is_no_longer_chosen() -> None:
-    assert core.without(merged(core.load("")), names=NAMES)["current-context"] == ""
+    assert kubeconfig.without(merged(kubeconfig.load("")), names=NAMES)["current-context"] == ""
 
 
 @pytest.mark.parametrize(
@@ -141,27 +141,27 @@ def test_chosen_context_that_is_taken_out_is_no_longer_chosen() -> None:
         ("it is for somebody else", ADA, {"common_name": "remote:bob"}),
         ("it ends too soon", OURS.credentials(days=29), {}),
         ("another cluster signed it", Authority().credentials(), {}),
-        ("the key is another one", core.Credentials(ADA.certificate, OURS.credentials().key), {}),
-        ("there is none", core.Credentials("", ""), {}),
-        ("it is none", core.Credentials("certificate", "key"), {}),
+        ("the key is another one", kubeconfig.Credentials(ADA.certificate, OURS.credentials().key), {}),
+        ("there is none", kubeconfig.Credentials("", ""), {}),
+        ("it is none", kubeconfig.Credentials("certificate", "key"), {}),
     ],
 )
 def test_certificate_that_is_made_anew(
-    what: str, credentials: core.Credentials, arguments: dict[str, str]
+    what: str, credentials: kubeconfig.Credentials, arguments: dict[str, str]
 ) -> None:
-    assert usable(merged(core.load(OTHERS), credentials), **arguments) is None, what
+    assert usable(merged(kubeconfig.load(OTHERS), credentials), **arguments) is None, what
 
 
 def test_cluster_that_was_made_anew_at_the_same_address_replaces_itself() -> None:
-    config = merged(core.load(OTHERS))
+    config = merged(kubeconfig.load(OTHERS))
     again = Authority()
-    core.require_room(config, names=NAMES, server=SERVER, ca=again.ca)
+    kubeconfig.require_room(config, names=NAMES, server=SERVER, ca=again.ca)
     assert usable(config, ca=again.ca) is None
 
 
 def test_cluster_that_moved_keeps_its_name() -> None:
-    config = merged(core.load(OTHERS))
-    core.require_room(config, names=NAMES, server="https://rack.example.org:6443", ca=OURS.ca)
+    config = merged(kubeconfig.load(OTHERS))
+    kubeconfig.require_room(config, names=NAMES, server="https://rack.example.org:6443", ca=OURS.ca)
 
 
 @pytest.mark.parametrize(
@@ -172,9 +172,9 @@ def test_cluster_that_moved_keeps_its_name() -> None:
         (NAMES._replace(user="me"), "its context work uses the user me"),
     ],
 )
-def test_names_of_others_are_refused(names: core.Names, words: str) -> None:
-    with pytest.raises(core.RemoteKubeconfigError, match=re.escape(words)) as caught:
-        core.require_room(core.load(OTHERS), names=names, server=SERVER, ca=OURS.ca)
+def test_names_of_others_are_refused(names: kubeconfig.Names, words: str) -> None:
+    with pytest.raises(kubeconfig.RemoteKubeconfigError, match=re.escape(words)) as caught:
+        kubeconfig.require_room(kubeconfig.load(OTHERS), names=names, server=SERVER, ca=OURS.ca)
     assert "set remote_access_" in str(caught.value)
 
 
@@ -189,13 +189,13 @@ def test_names_of_others_are_refused(names: core.Names, words: str) -> None:
     ],
 )
 def test_files_that_are_no_kubeconfig(text: str, words: str) -> None:
-    with pytest.raises(core.RemoteKubeconfigError, match=words):
-        core.load(text)
+    with pytest.raises(kubeconfig.RemoteKubeconfigError, match=words):
+        kubeconfig.load(text)
 
 
 def test_request_for_the_cluster() -> None:
-    _key, csr = core.request(common_name="remote:ada")
-    wanted = core.signing_request(name="bramble-1", csr=csr)
+    _key, csr = kubeconfig.request(common_name="remote:ada")
+    wanted = kubeconfig.signing_request(name="bramble-1", csr=csr)
     assert base64.b64decode(wanted["spec"]["request"]).decode() == csr
     assert wanted["spec"]["signerName"] == "kubernetes.io/kube-apiserver-client"
     assert yaml.safe_load(yaml.safe_dump(wanted)) == wanted
@@ -204,7 +204,7 @@ def test_request_for_the_cluster() -> None:
 def test_names_of_a_certificate() -> None:
     address = x509.IPAddress(ipaddress.ip_address("192.168.1.50"))
     certificate = OURS.server(x509.DNSName("kubernetes"), address, x509.DNSName("pi-1"))
-    assert core.certificate_names(certificate) == ["kubernetes", "pi-1", "192.168.1.50"]
-    assert core.certificate_names(OURS.ca) == []
-    with pytest.raises(core.RemoteKubeconfigError, match="no certificate"):
-        core.certificate_names("")
+    assert kubeconfig.certificate_names(certificate) == ["kubernetes", "pi-1", "192.168.1.50"]
+    assert kubeconfig.certificate_names(OURS.ca) == []
+    with pytest.raises(kubeconfig.RemoteKubeconfigError, match="no certificate"):
+        kubeconfig.certificate_names("")

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from ansible_collections.bramble.pi.plugins.filter.doctor_report import doctor_report
-from ansible_collections.bramble.pi.plugins.plugin_utils._report import report as core
+from ansible_collections.bramble.pi.plugins.plugin_utils._report import report as report_report
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -199,6 +199,6 @@ def test_the_table_holds_every_word(evidence: str, remedy: str) -> None:
     variables = hostvars(
         pi_2={"node": node(2), "findings": [{**SWAP, "evidence": evidence, "remedy": remedy}]}
     )
-    lines = core.table(report=report(variables))
+    lines = report_report.table(report=report(variables))
     words = " ".join(lines).split()
     assert set(evidence.split()) | set(remedy.replace("INVENTORY", "my-rack").split()) <= set(words)
