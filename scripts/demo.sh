@@ -41,12 +41,12 @@ fi
 case "${1:-}" in
     up)
         step "Install the tools" scripts/setup.sh rack
-        step "Create the rack: containers that stand for Pis" playbook playbooks/rack_create.yml
+        step "Create the rack: containers that stand for Pis" playbook playbooks/virtual_rack_create.yml
         step "Bring the cluster up with site.yml" playbook site.yml
         step "Verify it with a workload that answers" playbook playbooks/verify.yml
         # The first control plane, and what the inventory calls things.
         node=$(.venv/bin/ansible -i "$inventory" 'control_plane[0]' --list-hosts | sed -n '2s/ //gp')
-        container=$(value rack_name)-$node
+        container=$(value virtual_rack_name)-$node
         cat <<TEXT
 
 The cluster is up after $(($(date +%s) - began)) s:
@@ -63,13 +63,13 @@ TEXT
     down)
         total=2
         step "Install the tools" scripts/setup.sh rack
-        step "Remove the rack" playbook playbooks/rack_destroy.yml
+        step "Remove the rack" playbook playbooks/virtual_rack_destroy.yml
         cat <<TEXT
 
 The rack is gone. What took long to make is kept for the next one, in ~/.cache/bramble and as podman images.
 To remove that as well:
 
-  .venv/bin/ansible-playbook -i $inventory playbooks/rack_destroy.yml -e rack_remove_cache=true
+  .venv/bin/ansible-playbook -i $inventory playbooks/virtual_rack_destroy.yml -e virtual_rack_remove_cache=true
 TEXT
         ;;
     *)

@@ -63,9 +63,9 @@ class Rack:
         return {
             "all": {
                 "vars": {
-                    "rack_name": RACK,
-                    "rack_subnet": "10.89.91.0/24",
-                    "rack_kubernetes": "none",
+                    "virtual_rack_name": RACK,
+                    "virtual_rack_subnet": "10.89.91.0/24",
+                    "virtual_rack_kubernetes": "none",
                     "preflight_node_network": "10.89.91.0/24",
                     "netboot_tree_dir": TREES,
                     "os_prep_time_sync": False,
@@ -139,13 +139,13 @@ class Rack:
 @pytest.fixture(scope="module")
 def rack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rack]:
     rack = Rack(tmp_path_factory.mktemp("netboot"))
-    rack.playbook("playbooks/rack_create.yml")
+    rack.playbook("playbooks/virtual_rack_create.yml")
     rack.server(f"mkdir {VOLUME}/image")
     image = build.image()
     for path in (image, image.with_name(f"{image.name}.sha256")):
         subprocess.run(["podman", "cp", path, f"{RACK}-server:{VOLUME}/image/"], check=True)
     yield rack
-    rack.playbook("playbooks/rack_destroy.yml")
+    rack.playbook("playbooks/virtual_rack_destroy.yml")
 
 
 @pytest.fixture(scope="module")

@@ -132,7 +132,7 @@ def rack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rack]:
     hosts = inventory / "hosts.yml"
     text = hosts.read_text()
     changes = {
-        "rack_name: demo": f"rack_name: {RACK_NAME}\n    control_plane_pod_cidr: {POD_CIDR}",
+        "virtual_rack_name: demo": f"virtual_rack_name: {RACK_NAME}\n    control_plane_pod_cidr: {POD_CIDR}",
         "10.89.60.0/24": RACK_SUBNET,
     }
     for ours, theirs in changes.items():
@@ -142,7 +142,7 @@ def rack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rack]:
     rack = Rack(inventory)
     yield rack
     if os.environ.get("E2E_KEEP") != "yes":
-        rack.playbook("playbooks/rack_destroy.yml")
+        rack.playbook("playbooks/virtual_rack_destroy.yml")
 
 
 @pytest.fixture(scope="session")

@@ -27,7 +27,7 @@ def assert_unchanged(recap: dict[str, dict[str, int]]) -> None:
 
 
 def test_check_mode_on_a_fresh_rack(rack: Rack) -> None:
-    rack.playbook("playbooks/rack_create.yml")
+    rack.playbook("playbooks/virtual_rack_create.yml")
     before = rack.shell("pi-2", "find /etc /boot -type f | sort | xargs md5sum")
     checked = rack.playbook("site.yml", "--check", "--diff")
     assert all(counts["failed"] == 0 for counts in checked.recap().values())

@@ -111,7 +111,7 @@ def outside(cluster: Rack, tmp_path_factory: pytest.TempPathFactory) -> Iterator
     route = f"ip route replace {OUTSIDE}/24 via"
     address = str(ipaddress.ip_network(RACK_SUBNET).network_address + 14)
     try:
-        cluster.playbook("playbooks/rack_create.yml", *both)
+        cluster.playbook("playbooks/virtual_rack_create.yml", *both)
         run("ip", "link", "add", BRIDGE, "type", "bridge")
         run("ip", "address", "add", f"{OUTSIDE + 1}/24", "dev", BRIDGE)
         run("ip", "link", "set", BRIDGE, "up")

@@ -18,11 +18,11 @@ def recap(host, playbook):
 
 
 def test_a_rack_that_is_there_is_left_alone(host):
-    assert "changed=0" in recap(host, "rack_create.yml")
+    assert "changed=0" in recap(host, "virtual_rack_create.yml")
 
 
 def test_removal_can_be_tried_first(host):
-    assert "changed=2" in recap(host, "rack_destroy.yml")
+    assert "changed=2" in recap(host, "virtual_rack_destroy.yml")
     assert host.run("podman network exists molecule-default").rc == 0
 
 

@@ -72,7 +72,7 @@ def check_containers(*, rack: str, nodes: Iterable[Node], containers: Mapping[st
         if container and container.address != node.address:
             raise RackError(
                 f"container {container.name} has the address {container.address}, but ansible_host of"
-                f" {node.name} is {node.address}: set that, or remove the rack first (rack_destroy.yml)"
+                f" {node.name} is {node.address}: set that, or remove the rack first (virtual_rack_destroy.yml)"
             )
 
 

@@ -2,12 +2,12 @@
 # Copyright: bramble.pi contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Ansible module ``bramble.pi.rack_nodes``."""
+"""Ansible module ``bramble.pi.virtual_rack_nodes``."""
 
 from __future__ import annotations
 
 DOCUMENTATION = r"""
-module: rack_nodes
+module: virtual_rack_nodes
 short_description: Create or remove the containers of a virtual rack
 version_added: '0.1.0'
 description:
@@ -98,7 +98,7 @@ options:
 
 EXAMPLES = r"""
 - name: Have a rack of two nodes
-  bramble.pi.rack_nodes:
+  bramble.pi.virtual_rack_nodes:
     name: demo
     subnet: 10.89.60.0/24
     public_key: /root/.cache/bramble/racks/demo/id_ed25519.pub
@@ -108,7 +108,7 @@ EXAMPLES = r"""
       - { name: pi-2, address: 10.89.60.12, image: localhost/bramble-node:bookworm, memory: 1g }
 
 - name: Remove it
-  bramble.pi.rack_nodes:
+  bramble.pi.virtual_rack_nodes:
     name: demo
     state: absent
 """
@@ -179,13 +179,13 @@ def ensure_network(podman: Podman, *, rack: str, subnet: str, check_mode: bool) 
         subnets = virtual_rack_podman.parse_subnets(text=ask(podman, arguments, "reading the network"))
         if subnet not in subnets:
             raise RackError(
-                f"podman's network {rack} is {', '.join(subnets)}, but rack_subnet is {subnet}:"
-                " set that, or remove the rack first (rack_destroy.yml)"
+                f"podman's network {rack} is {', '.join(subnets)}, but virtual_rack_subnet is {subnet}:"
+                " set that, or remove the rack first (virtual_rack_destroy.yml)"
             )
         return False
     if not check_mode:
         arguments = virtual_rack_podman.network_arguments(rack=rack, subnet=subnet)
-        ask(podman, arguments, f"making the network {rack} (set rack_subnet to a network that is free)")
+        ask(podman, arguments, f"making the network {rack} (set virtual_rack_subnet to a network that is free)")
     return True
 
 
@@ -200,7 +200,7 @@ def wait_for_boot(podman: Podman, *, container: str, deadline: float) -> None:
         if time.monotonic() > deadline:
             raise RackError(
                 f"{container} has not booted in time; systemd says {state or error.strip()!r}:"
-                f" look at podman logs {container}, or raise rack_boot_timeout"
+                f" look at podman logs {container}, or raise virtual_rack_boot_timeout"
             )
         time.sleep(0.2)
 

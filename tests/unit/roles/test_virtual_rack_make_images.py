@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-SCRIPT = Path(__file__).parents[3] / "roles/rack/files/kubernetes/make_images.py"
+SCRIPT = Path(__file__).parents[3] / "roles/virtual_rack/files/kubernetes/make_images.py"
 
 
 @pytest.fixture(scope="module")

@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 
 SCRIPT = (
-    Path(__file__).parents[3] / "roles/rack/files/node/overlay/usr/local/lib/rack-node/runc_within_limits.py"
+    Path(__file__).parents[3]
+    / "roles/virtual_rack/files/node/overlay/usr/local/lib/rack-node/runc_within_limits.py"
 )
 ALL = (1 << 41) - 1
 WITHOUT_SYS_RESOURCE = ALL & ~(1 << 24)

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from ansible_collections.bramble.pi.plugins.module_utils._virtual_rack.podman import RackError
-from ansible_collections.bramble.pi.plugins.modules import rack_nodes
+from ansible_collections.bramble.pi.plugins.modules import virtual_rack_nodes
 
 KEY = "ssh-ed25519 AAAAC3Nz root@pi"
 
@@ -108,7 +108,7 @@ def parameters(tmp_path: Path) -> dict[str, Any]:
 
 
 def test_created_once(podman: Podman, parameters: dict[str, Any]) -> None:
-    first = rack_nodes.present(podman, parameters, check_mode=False)
+    first = virtual_rack_nodes.present(podman, parameters, check_mode=False)
     assert first["changed"]
     assert first["created"] == ["demo-pi-1", "demo-pi-2", "demo-repo"]
     assert Path(parameters["known_hosts"]).read_text().splitlines() == [
@@ -116,14 +116,14 @@ def test_created_once(podman: Podman, parameters: dict[str, Any]) -> None:
         "10.89.60.12 ssh-ed25519 AAAAC3Nz",
     ]
     podman.changes.clear()
-    second = rack_nodes.present(podman, parameters, check_mode=False)
+    second = virtual_rack_nodes.present(podman, parameters, check_mode=False)
     assert not second["changed"]
     assert podman.changes == []
 
 
 def test_check_mode_says_the_same_and_changes_nothing(podman: Podman, parameters: dict[str, Any]) -> None:
     Path(parameters["public_key"]).unlink()
-    result = rack_nodes.present(podman, parameters, check_mode=True)
+    result = virtual_rack_nodes.present(podman, parameters, check_mode=True)
     assert result["changed"]
     assert result["created"] == ["demo-pi-1", "demo-pi-2", "demo-repo"]
     assert podman.changes == []
@@ -131,49 +131,51 @@ def test_check_mode_says_the_same_and_changes_nothing(podman: Podman, parameters
 
 
 def test_what_is_missing_or_stopped_is_mended(podman: Podman, parameters: dict[str, Any]) -> None:
-    rack_nodes.present(podman, parameters, check_mode=False)
+    virtual_rack_nodes.present(podman, parameters, check_mode=False)
     podman.containers["demo-pi-1"]["State"] = "exited"
     del podman.containers["demo-repo"]
-    result = rack_nodes.present(podman, parameters, check_mode=False)
+    result = virtual_rack_nodes.present(podman, parameters, check_mode=False)
     assert (result["created"], result["started"]) == (["demo-repo"], ["demo-pi-1"])
 
 
 def test_another_subnet_is_refused(podman: Podman, parameters: dict[str, Any]) -> None:
     podman.networks["demo"] = "10.89.7.0/24"
-    with pytest.raises(RackError, match=r"demo is 10\.89\.7\.0/24, but rack_subnet is 10\.89\.60\.0/24"):
-        rack_nodes.present(podman, parameters, check_mode=False)
+    with pytest.raises(
+        RackError, match=r"demo is 10\.89\.7\.0/24, but virtual_rack_subnet is 10\.89\.60\.0/24"
+    ):
+        virtual_rack_nodes.present(podman, parameters, check_mode=False)
     assert podman.changes == []
 
 
 def test_what_podman_says_is_handed_on(podman: Podman, parameters: dict[str, Any]) -> None:
     podman.refuses["run"] = "Error: no space left on device"
     with pytest.raises(RackError, match=r"starting demo-pi-1 failed.*no space left"):
-        rack_nodes.present(podman, parameters, check_mode=False)
+        virtual_rack_nodes.present(podman, parameters, check_mode=False)
 
 
 def test_a_subnet_in_use_names_the_variable(podman: Podman, parameters: dict[str, Any]) -> None:
     podman.refuses["network create"] = (
         "Error: subnet 10.89.60.0/24 is already used on the host or by another config"
     )
-    with pytest.raises(RackError, match=r"set rack_subnet to a network that is free.*already used"):
-        rack_nodes.present(podman, parameters, check_mode=False)
+    with pytest.raises(RackError, match=r"set virtual_rack_subnet to a network that is free.*already used"):
+        virtual_rack_nodes.present(podman, parameters, check_mode=False)
 
 
 def test_a_node_that_does_not_boot_is_named(podman: Podman, parameters: dict[str, Any]) -> None:
     podman.booting = 1000
     parameters["timeout"] = 0
     with pytest.raises(
-        RackError, match=r"demo-pi-1 has not booted.*Failed to connect to bus.*rack_boot_timeout"
+        RackError, match=r"demo-pi-1 has not booted.*Failed to connect to bus.*virtual_rack_boot_timeout"
     ):
-        rack_nodes.present(podman, parameters, check_mode=False)
+        virtual_rack_nodes.present(podman, parameters, check_mode=False)
 
 
 def test_removed_once(podman: Podman, parameters: dict[str, Any]) -> None:
-    rack_nodes.present(podman, parameters, check_mode=False)
+    virtual_rack_nodes.present(podman, parameters, check_mode=False)
     podman.changes.clear()
-    assert rack_nodes.absent(podman, parameters, check_mode=True)["changed"]
+    assert virtual_rack_nodes.absent(podman, parameters, check_mode=True)["changed"]
     assert podman.changes == []
-    first = rack_nodes.absent(podman, parameters, check_mode=False)
+    first = virtual_rack_nodes.absent(podman, parameters, check_mode=False)
     assert first["removed"] == ["demo-pi-1", "demo-pi-2", "demo-repo"]
     assert (podman.containers, podman.networks) == ({}, {})
-    assert not rack_nodes.absent(podman, parameters, check_mode=False)["changed"]
+    assert not virtual_rack_nodes.absent(podman, parameters, check_mode=False)["changed"]
