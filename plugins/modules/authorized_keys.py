@@ -71,13 +71,14 @@ from collections.abc import Iterator
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.bramble.pi.plugins.module_utils._common.errors import BrambleError
 from ansible_collections.bramble.pi.plugins.module_utils._ssh.keys import authorized_key_problem, merged
 
 _FILE = "authorized_keys"
 _ENCODING = {"encoding": "utf-8", "errors": "surrogateescape"}
 
 
-class AuthorizedKeysError(Exception):
+class AuthorizedKeysError(BrambleError):
     """The keys cannot be entered; the message says what mends it."""
 
 

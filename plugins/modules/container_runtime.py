@@ -151,6 +151,7 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.bramble.pi.plugins.module_utils._common import apt
 from ansible_collections.bramble.pi.plugins.module_utils._common.download import DownloadError, download
+from ansible_collections.bramble.pi.plugins.module_utils._common.errors import BrambleError
 from ansible_collections.bramble.pi.plugins.module_utils._common.files import read_text, write_text
 from ansible_collections.bramble.pi.plugins.module_utils._containers import runtime
 from ansible_collections.bramble.pi.plugins.module_utils._kubernetes.compatibility import CRI_SOCKETS
@@ -171,7 +172,7 @@ _UNITS = {
 }
 
 
-class RuntimeStateError(Exception):
+class RuntimeStateError(BrambleError):
     """A runtime that is not as wanted, and cannot be made so here."""
 
 

@@ -122,6 +122,7 @@ import time
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.bramble.pi.plugins.module_utils._common.errors import BrambleError
 from ansible_collections.bramble.pi.plugins.module_utils._common.files import read_text
 from ansible_collections.bramble.pi.plugins.module_utils._kubeadm.state import (
     KUBELET_CONFIGURATION,
@@ -133,7 +134,7 @@ from ansible_collections.bramble.pi.plugins.module_utils._kubernetes.cluster_wat
 _MANIFEST = MANIFESTS + "/{}.yaml"
 
 
-class FailoverError(Exception):
+class FailoverError(BrambleError):
     """It cannot be measured; the message says why."""
 
 

@@ -229,6 +229,7 @@ from typing import IO, Any, NamedTuple, TypeVar
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.bramble.pi.plugins.module_utils._boot.partition import BootPartitionError, Seed
 from ansible_collections.bramble.pi.plugins.module_utils._common.child_process import Apart, ApartError
+from ansible_collections.bramble.pi.plugins.module_utils._common.errors import BrambleError
 from ansible_collections.bramble.pi.plugins.module_utils._sd_card import plan
 from ansible_collections.bramble.pi.plugins.module_utils._sd_card.block_devices import (
     MAXIMUM_SIZE,
@@ -244,7 +245,7 @@ from ansible_collections.bramble.pi.plugins.module_utils._sd_card.writer import 
 _T = TypeVar("_T")
 
 
-class _RefusedError(Exception):
+class _RefusedError(BrambleError):
     """Something speaks against what is asked for; nothing was touched."""
 
 

@@ -185,7 +185,11 @@ def ensure_network(podman: Podman, *, rack: str, subnet: str, check_mode: bool) 
         return False
     if not check_mode:
         arguments = virtual_rack_podman.network_arguments(rack=rack, subnet=subnet)
-        ask(podman, arguments, f"making the network {rack} (set virtual_rack_subnet to a network that is free)")
+        ask(
+            podman,
+            arguments,
+            f"making the network {rack} (set virtual_rack_subnet to a network that is free)",
+        )
     return True
 
 

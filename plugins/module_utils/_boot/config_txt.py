@@ -16,6 +16,7 @@ from ansible_collections.bramble.pi.plugins.module_utils._boot.layout import (
     PARTITIONS,
     RASPI_FIRMWARE_EXTRA,
 )
+from ansible_collections.bramble.pi.plugins.module_utils._common.errors import BrambleError
 
 #: Where the file is. Bookworm's in /boot only points to the first.
 CONFIG_TXT = tuple(f"{partition}/config.txt" for partition in PARTITIONS)
@@ -63,7 +64,7 @@ _MAX_INCLUDE_DEPTH = 8
 _Filters = frozenset[str]
 
 
-class ConfigTxtError(Exception):
+class ConfigTxtError(BrambleError):
     """A setting that config.txt cannot hold; the message says what was given and what is wanted."""
 
 

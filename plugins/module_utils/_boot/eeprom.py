@@ -17,6 +17,7 @@ from ansible_collections.bramble.pi.plugins.module_utils._boot.config_txt import
     edit_config_txt,
     parse_settings,
 )
+from ansible_collections.bramble.pi.plugins.module_utils._common.errors import BrambleError
 
 #: Row 17 of the one-time memory, once the bit for booting by USB and network is set.
 _OTP_ON = "3020000a"
@@ -29,7 +30,7 @@ _MODES = {
 }  # fmt: skip
 
 
-class EepromError(ValueError):
+class EepromError(BrambleError):
     """Something that is not done; the message gives what was seen, what is wanted and what mends it."""
 
 

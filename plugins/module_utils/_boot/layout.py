@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import NamedTuple, Protocol
 
+from ansible_collections.bramble.pi.plugins.module_utils._common.errors import BrambleError
+
 #: Where the boot partition is mounted: Raspberry Pi OS from bookworm on, Ubuntu and Debian; then
 #: Raspberry Pi OS up to bullseye and HypriotOS. Bookworm leaves files in /boot that only point to the first.
 PARTITIONS = ("/boot/firmware", "/boot")
@@ -21,7 +23,7 @@ RASPI_FIRMWARE_EXTRA = "/etc/default/raspi-extra-cmdline"
 _MAX_INCLUDE_DEPTH = 8
 
 
-class BootLayoutError(Exception):
+class BootLayoutError(BrambleError):
     """It cannot be said which file counts; the message says what was found and what mends it."""
 
 

@@ -317,8 +317,9 @@ def apply_seed(*, boot: Boot, seed: Seed, dry_run: bool) -> SeedResult:
 
 def read_receipt(*, boot: Boot) -> dict[str, Any] | None:
     """Return the receipt of the card, None if there is none that can be read."""
+    content = boot.read(RECEIPT) or b""
     try:
-        receipt = json.loads(boot.read(RECEIPT) or b"")
+        receipt = json.loads(content)
     except ValueError:
         return None
     return receipt if isinstance(receipt, dict) else None

@@ -21,6 +21,8 @@ import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import NamedTuple, Protocol
 
+from ansible_collections.bramble.pi.plugins.module_utils._common.errors import BrambleError
+
 #: Runs a command as AnsibleModule.run_command does, and takes the same keywords.
 Runner = Callable[..., tuple[int, bytes, bytes]]
 
@@ -48,7 +50,7 @@ _NAME_PART = re.compile(r"[A-Za-z0-9._]([A-Za-z0-9 ._+@=,#()-]{0,253}[A-Za-z0-9_
 _SHORT_NAME = re.compile(r"[A-Z0-9_@#()-]{1,8}(\.[A-Z0-9_@#()-]{1,3})?")
 
 
-class BootPartitionError(Exception):
+class BootPartitionError(BrambleError):
     """The boot partition cannot be read or changed; the message says what was seen and what mends it."""
 
 

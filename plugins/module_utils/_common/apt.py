@@ -9,6 +9,8 @@ import re
 import time
 from typing import Callable, NamedTuple
 
+from ansible_collections.bramble.pi.plugins.module_utils._common.errors import BrambleError
+
 #: Runs a command and returns its exit code, output and error output.
 Runner = Callable[[list[str]], tuple[int, str, str]]
 
@@ -40,7 +42,7 @@ _REMEDIES = (
 _CAUSE = re.compile(r"E: |Err:|W: GPG error|dpkg: error| *Depends: |.* : Depends: | *subprocess ")
 
 
-class AptError(Exception):
+class AptError(BrambleError):
     """A package that cannot be installed."""
 
 

@@ -19,8 +19,10 @@ import traceback
 from collections.abc import Callable
 from typing import Any, NoReturn
 
+from ansible_collections.bramble.pi.plugins.module_utils._common.errors import BrambleError
 
-class ApartError(Exception):
+
+class ApartError(BrambleError):
     """The work ended without a result."""
 
 

@@ -18,6 +18,7 @@ from urllib.error import HTTPError
 from urllib.parse import urlsplit, urlunsplit
 
 from ansible.module_utils.urls import open_url
+from ansible_collections.bramble.pi.plugins.module_utils._common.errors import BrambleError
 
 _CHUNK = 1 << 18
 _TIMEOUT = 60
@@ -31,7 +32,7 @@ _VERSION = ".part.json"
 _CONTENT_RANGE = re.compile(r"bytes (\d+)-")
 
 
-class DownloadError(Exception):
+class DownloadError(BrambleError):
     """Something that could not be fetched, or is not what it should be."""
 
     def __init__(self, message: str, *, status: int | None = None) -> None:

@@ -10,11 +10,13 @@ import stat
 import tempfile
 from typing import NamedTuple
 
+from ansible_collections.bramble.pi.plugins.module_utils._common.errors import BrambleError
+
 _BACKUP_SUFFIX = ".bramble-original"
 _TEMPORARY_SUFFIX = ".bramble-new-"
 
 
-class FileEditError(Exception):
+class FileEditError(BrambleError):
     """The file cannot be edited; the message says what was found and what mends it."""
 
 

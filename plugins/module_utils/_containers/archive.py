@@ -9,13 +9,15 @@ import re
 from collections.abc import Mapping
 from typing import NamedTuple
 
+from ansible_collections.bramble.pi.plugins.module_utils._common.errors import BrambleError
+
 _DEFAULT_REGISTRY = "docker.io"
 _REFERENCE = re.compile(
     r"(?:[a-zA-Z0-9.-]+(?::\d+)?/)?[a-z0-9]+(?:[._/-]+[a-z0-9]+)*(?::[A-Za-z0-9_][A-Za-z0-9._-]{0,127})?"
 )
 
 
-class ImageArchiveError(Exception):
+class ImageArchiveError(BrambleError):
     """An archive that cannot be imported, or a wish that cannot be understood."""
 
 

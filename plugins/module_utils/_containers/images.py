@@ -14,6 +14,7 @@ import re
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
+from ansible_collections.bramble.pi.plugins.module_utils._common.errors import BrambleError
 from ansible_collections.bramble.pi.plugins.module_utils._containers import archive
 
 #: Runs a command and returns its exit code, output and error output.
@@ -38,7 +39,7 @@ _HOSTS = "/etc/containerd/certs.d"
 _CHECKED = re.compile(r"(?P<name>\S+) +\S+ +(?P<digest>sha256:[0-9a-f]{64}) +\S+ .* (?P<unpacked>true|false)")
 
 
-class ContainerImagesError(Exception):
+class ContainerImagesError(BrambleError):
     """Images that cannot be had, read or written."""
 
 

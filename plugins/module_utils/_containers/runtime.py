@@ -9,6 +9,7 @@ import json
 import re
 from typing import Any, NamedTuple
 
+from ansible_collections.bramble.pi.plugins.module_utils._common.errors import BrambleError
 from ansible_collections.bramble.pi.plugins.module_utils._containers import toml
 
 #: Lists of ``key=value`` in daemon.json, in which an entry replaces the one with its key.
@@ -28,7 +29,7 @@ _CONFIG_VERSION = ("version",)
 _DISABLED_PLUGINS = ("disabled_plugins",)
 
 
-class RuntimeConfigError(ValueError):
+class RuntimeConfigError(BrambleError):
     """A configuration that cannot be read, or not be changed as wanted."""
 
 

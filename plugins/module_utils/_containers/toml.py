@@ -12,6 +12,8 @@ import json
 import re
 from typing import Any, NamedTuple, NoReturn
 
+from ansible_collections.bramble.pi.plugins.module_utils._common.errors import BrambleError
+
 Path = tuple[str, ...]
 
 _BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
@@ -34,7 +36,7 @@ _STRINGS = {
 }
 
 
-class TomlError(ValueError):
+class TomlError(BrambleError):
     """Text that is not TOML, or a change that it does not take."""
 
 

@@ -14,6 +14,8 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from ansible_collections.bramble.pi.plugins.module_utils._common.errors import BrambleError
+
 # https://kubernetes.io/docs/reference/config-api/kubeadm-config.v1beta4/ and its predecessors.
 API_VERSIONS = ("v1beta2", "v1beta3", "v1beta4")
 _GROUP = "kubeadm.k8s.io"
@@ -22,7 +24,7 @@ _EXTRA_ARGS = ("extraArgs", "kubeletExtraArgs")
 Document = dict[str, Any]
 
 
-class KubeadmConfigError(ValueError):
+class KubeadmConfigError(BrambleError):
     """kubeadm or the user asked for something that no configuration can be built from."""
 
 

@@ -21,6 +21,8 @@ import re
 from dataclasses import dataclass
 from datetime import timedelta
 
+from ansible_collections.bramble.pi.plugins.module_utils._common.errors import BrambleError
+
 _TOKEN = re.compile(r"[a-z0-9]{6}\.[a-z0-9]{16}")
 _CA_CERT_HASH = re.compile(r"sha256:[0-9a-f]{64}")
 _CERTIFICATE_KEY = re.compile(r"[0-9a-f]{64}")
@@ -36,7 +38,7 @@ _VALUES = {
 _CONTROL_PLANE = ("--control-plane", "--experimental-control-plane")
 
 
-class JoinCommandError(ValueError):
+class JoinCommandError(BrambleError):
     """The text is not what kubeadm prints. Its message never holds the value of a secret."""
 
 

@@ -22,6 +22,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
+from ansible_collections.bramble.pi.plugins.module_utils._common.errors import BrambleError
 from ansible_collections.bramble.pi.plugins.module_utils._common.files import read_text, write_text
 from ansible_collections.bramble.pi.plugins.module_utils._kubeadm import config, diagnosis
 from ansible_collections.bramble.pi.plugins.module_utils._kubeadm import state as kubeadm_state
@@ -48,7 +49,7 @@ _LOG_BYTES = 16384
 _COMPONENTS = ("etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler")
 
 
-class KubeadmError(Exception):
+class KubeadmError(BrambleError):
     """The node cannot be brought to the wanted state; the message says why and what mends it."""
 
 

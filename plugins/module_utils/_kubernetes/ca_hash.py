@@ -14,6 +14,8 @@ import binascii
 import hashlib
 import re
 
+from ansible_collections.bramble.pi.plugins.module_utils._common.errors import BrambleError
+
 _PEM_CERTIFICATE = re.compile(
     r"^-----BEGIN CERTIFICATE-----[ \t]*\r?$(?P<body>.*?)^-----END CERTIFICATE-----[ \t]*\r?$",
     re.MULTILINE | re.DOTALL,
@@ -23,7 +25,7 @@ _SEQUENCE = 0x30
 _EXPLICIT_VERSION = 0xA0
 
 
-class CaCertError(ValueError):
+class CaCertError(BrambleError):
     """The text is not a CA certificate in PEM form."""
 
 

@@ -13,6 +13,7 @@ import binascii
 import re
 from datetime import datetime, timezone
 
+from ansible_collections.bramble.pi.plugins.module_utils._common.errors import BrambleError
 from ansible_collections.bramble.pi.plugins.module_utils._kubernetes.ca_hash import (
     CaCertError,
     certificates,
@@ -25,7 +26,7 @@ _GENERALIZED_TIME = 0x18
 _CLIENT_CERTIFICATE = re.compile(r"^\s+client-certificate-data:\s*[\"']?([A-Za-z0-9+/=]+)", re.MULTILINE)
 
 
-class CertificateError(ValueError):
+class CertificateError(BrambleError):
     """The text holds no certificate whose end can be read."""
 
 

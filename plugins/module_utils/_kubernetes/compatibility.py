@@ -8,6 +8,8 @@ from __future__ import annotations
 import re
 from typing import NamedTuple
 
+from ansible_collections.bramble.pi.plugins.module_utils._common.errors import BrambleError
+
 Minor = tuple[int, int]
 
 #: kubeadm's API v1beta2, the oldest one written by this collection, came with 1.15.
@@ -84,7 +86,7 @@ OS_RELEASES: dict[str, dict[str, OsRelease]] = {
 ARCHITECTURES: tuple[str, ...] = ("amd64", "arm64")
 
 
-class CompatibilityError(ValueError):
+class CompatibilityError(BrambleError):
     """Versions that do not go together, or that are no versions."""
 
 

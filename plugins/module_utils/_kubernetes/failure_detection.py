@@ -10,6 +10,8 @@ import re
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+from ansible_collections.bramble.pi.plugins.module_utils._common.errors import BrambleError
+
 #: How often a kubelet tries to send its status before it gives up, nodeStatusUpdateRetry. A grace period in
 #: which that often does not fit takes nodes for lost that are only busy.
 #: https://kubernetes.io/docs/reference/config-api/kubelet-config.v1beta1/
@@ -25,7 +27,7 @@ _KUBELET_SETTINGS = ("nodeStatusUpdateFrequency", "nodeStatusReportFrequency")
 _UNSET = "0s"
 
 
-class FailureDetectionError(ValueError):
+class FailureDetectionError(BrambleError):
     """Values that do not go together, or files that are not as kubeadm writes them."""
 
 

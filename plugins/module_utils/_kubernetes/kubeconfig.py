@@ -14,6 +14,7 @@ import binascii
 import enum
 import re
 
+from ansible_collections.bramble.pi.plugins.module_utils._common.errors import BrambleError
 from ansible_collections.bramble.pi.plugins.module_utils._kubernetes.ca_hash import CaCertError, ca_cert_hash
 
 _CA_DATA = re.compile(
@@ -22,7 +23,7 @@ _CA_DATA = re.compile(
 _SERVER = re.compile(r"^(?P<key>[ \t-]*server:)[ \t]*\S+[ \t]*$", re.MULTILINE)
 
 
-class KubeconfigError(ValueError):
+class KubeconfigError(BrambleError):
     """The text is not the kubeconfig of one cluster."""
 
 

@@ -10,6 +10,7 @@ import binascii
 import re
 
 from ansible_collections.bramble.pi.plugins.module_utils._common.apt import Package
+from ansible_collections.bramble.pi.plugins.module_utils._common.errors import BrambleError
 from ansible_collections.bramble.pi.plugins.module_utils._kubernetes.compatibility import Version
 
 #: Taken from the repository in their newest version, where it has them: kubelet and kubeadm need them.
@@ -28,7 +29,7 @@ _FOREIGN_SOURCES = {
 }
 
 
-class KubePackagesError(ValueError):
+class KubePackagesError(BrambleError):
     """A wish that cannot be fulfilled."""
 
 

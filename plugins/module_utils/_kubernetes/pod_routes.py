@@ -9,6 +9,8 @@ import ipaddress
 import json
 from dataclasses import dataclass
 
+from ansible_collections.bramble.pi.plugins.module_utils._common.errors import BrambleError
+
 #: Marks our routes among all others, so that those of nodes that left are found again. Free in
 #: https://github.com/iproute2/iproute2/blob/main/etc/iproute2/rt_protos
 ROUTE_PROTOCOL = "177"
@@ -23,7 +25,7 @@ UNIT_NAME = "bramble-pod-network.service"
 UNIT = f"/etc/systemd/system/{UNIT_NAME}"
 
 
-class PodNetworkError(ValueError):
+class PodNetworkError(BrambleError):
     """The table of nodes cannot be turned into routes."""
 
 

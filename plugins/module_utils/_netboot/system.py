@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from ansible_collections.bramble.pi.plugins.module_utils._boot.cmdline import Wanted, key_of, split
+from ansible_collections.bramble.pi.plugins.module_utils._common.errors import BrambleError
 
 #: The last eight hex digits of the serial number, which the firmware asks the TFTP server for.
 SERIAL = re.compile(r"[0-9a-f]{8}")
@@ -55,7 +56,7 @@ _CARD_KEYS = frozenset(
 )
 
 
-class NetbootTreeError(ValueError):
+class NetbootTreeError(BrambleError):
     """No tree can be made of it; the message gives what was seen, what is wanted and what mends it."""
 
 

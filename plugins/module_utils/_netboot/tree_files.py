@@ -9,8 +9,10 @@ import os
 import stat
 import tempfile
 
+from ansible_collections.bramble.pi.plugins.module_utils._common.errors import BrambleError
 
-class TreeError(ValueError):
+
+class TreeError(BrambleError):
     """The tree leads out of itself."""
 
 

@@ -9,11 +9,13 @@ import json
 import re
 from typing import Callable
 
+from ansible_collections.bramble.pi.plugins.module_utils._common.errors import BrambleError
+
 # A command's exit status, which a missing program has as well, and what it wrote.
 Runner = Callable[[list[str]], tuple[int, str]]
 
 
-class DhcpRenewError(ValueError):
+class DhcpRenewError(BrambleError):
     """The interface or what manages it was not found."""
 
 

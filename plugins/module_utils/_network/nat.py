@@ -11,6 +11,8 @@ import re
 from collections.abc import Collection, Mapping
 from typing import NamedTuple
 
+from ansible_collections.bramble.pi.plugins.module_utils._common.errors import BrambleError
+
 MANAGED = "# Written by the collection bramble.pi; changes are overwritten.\n"
 
 RULES = "/etc/bramble/nat.nft"
@@ -30,7 +32,7 @@ CHAIN = "BRAMBLE-NAT"
 _INTERFACE = re.compile(r"[A-Za-z0-9_.:@-]{1,15}")
 
 
-class NatError(ValueError):
+class NatError(BrambleError):
     """Interfaces that cannot be used."""
 
 

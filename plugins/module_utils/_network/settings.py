@@ -11,6 +11,8 @@ import re
 from collections.abc import Collection, Sequence
 from typing import NamedTuple
 
+from ansible_collections.bramble.pi.plugins.module_utils._common.errors import BrambleError
+
 MANAGED = "# Written by the collection bramble.pi; changes are overwritten.\n"
 
 # The kernel's limit is 15 characters (IFNAMSIZ); the rest is what no interface is named with.
@@ -20,7 +22,7 @@ _DOMAIN = re.compile(
 )
 
 
-class NetworkError(ValueError):
+class NetworkError(BrambleError):
     """What is wanted cannot be had."""
 
 

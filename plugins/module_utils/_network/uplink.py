@@ -12,6 +12,8 @@ import string
 from collections.abc import Collection
 from typing import NamedTuple
 
+from ansible_collections.bramble.pi.plugins.module_utils._common.errors import BrambleError
+
 MANAGED = "# Written by the collection bramble.pi; changes are overwritten.\n"
 
 NETWORK_MANAGER = "networkmanager"
@@ -29,7 +31,7 @@ _SECRET = 0o600
 _PUBLIC = 0o644
 
 
-class UplinkError(ValueError):
+class UplinkError(BrambleError):
     """Values that no network can have, or no manager that could take them."""
 
 

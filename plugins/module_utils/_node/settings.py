@@ -10,6 +10,8 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from ansible_collections.bramble.pi.plugins.module_utils._common.errors import BrambleError
+
 MANAGED = "# Managed by bramble.pi (bramble.pi.node_settings); changes are overwritten.\n"
 HOSTS_BEGIN = "# BEGIN bramble.pi"
 HOSTS_END = "# END bramble.pi"
@@ -23,7 +25,7 @@ _SYSCTL_KEY = re.compile(r"[A-Za-z0-9_-]+([./][A-Za-z0-9_:.-]+)+")
 _OTHER_EVIDENCE = {"br_netfilter": ["/proc/sys/net/bridge"]}
 
 
-class SettingsError(ValueError):
+class SettingsError(BrambleError):
     """A setting that cannot be put into effect; the text says why and what mends it."""
 
 

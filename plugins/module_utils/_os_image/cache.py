@@ -23,6 +23,7 @@ from collections.abc import Callable, Iterator
 from typing import IO, Any, NamedTuple
 
 from ansible_collections.bramble.pi.plugins.module_utils._common.download import file_sha256
+from ansible_collections.bramble.pi.plugins.module_utils._common.errors import BrambleError
 from ansible_collections.bramble.pi.plugins.module_utils._common.files import read_text, write_text
 from ansible_collections.bramble.pi.plugins.module_utils._os_image.data_map import (
     ImageMap,
@@ -55,7 +56,7 @@ _PACK = ("zstd", "-3", "-T0", "-q", "-c")
 _DOWNLOAD_AGE = 7 * 24 * 3600
 
 
-class ImageCacheError(Exception):
+class ImageCacheError(BrambleError):
     """An image that cannot be put into the cache."""
 
 

@@ -9,13 +9,15 @@ import hashlib
 import json
 from typing import NamedTuple
 
+from ansible_collections.bramble.pi.plugins.module_utils._common.errors import BrambleError
+
 #: How finely zeros are told from data, in bytes.
 PIECE = 64 << 10
 
 _ZEROS = bytes(PIECE)
 
 
-class ImageMapError(Exception):
+class ImageMapError(BrambleError):
     """Text that is no map of an image."""
 
 

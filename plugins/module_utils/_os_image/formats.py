@@ -15,13 +15,15 @@ import zlib
 from collections.abc import Iterator
 from typing import IO, NamedTuple, Protocol
 
+from ansible_collections.bramble.pi.plugins.module_utils._common.errors import BrambleError
+
 _HEAD = 512
 _ZIP_END = b"PK\x05\x06"
 _ZIP_END_SIZE = 22
 _ZIP_ENCRYPTED = 1
 
 
-class ImageFormatError(Exception):
+class ImageFormatError(BrambleError):
     """A file that cannot be unpacked; the message names it."""
 
 

@@ -11,6 +11,8 @@ import zlib
 from collections.abc import Callable
 from typing import NamedTuple
 
+from ansible_collections.bramble.pi.plugins.module_utils._common.errors import BrambleError
+
 #: Reads ``length`` bytes at ``offset``; fewer where the image ends.
 Read = Callable[[int, int], bytes]
 
@@ -60,7 +62,7 @@ _KINDS = (
 )
 
 
-class DiskImageError(Exception):
+class DiskImageError(BrambleError):
     """This is no disk image, or none that can be used; the message says what it is instead."""
 
 

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 from urllib.parse import unquote, urlsplit
 
 from ansible_collections.bramble.pi.plugins.module_utils._common.download import is_url
+from ansible_collections.bramble.pi.plugins.module_utils._common.errors import BrambleError
 
 _SHA256 = re.compile(r"[0-9a-fA-F]{64}")
 _OTHER_HASH = re.compile(r"(?:md5|sha1|sha224|sha384|sha512):", re.IGNORECASE)
@@ -24,7 +25,7 @@ _SUMS = "SHA256SUMS"
 _MEND = "set 'checksum' (flash_image_checksum of the role flash)"
 
 
-class ImageSourceError(Exception):
+class ImageSourceError(BrambleError):
     """A checksum or an image list that does not say what it has to."""
 
 

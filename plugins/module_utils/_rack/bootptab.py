@@ -13,6 +13,8 @@ from __future__ import annotations
 import re
 from typing import NamedTuple
 
+from ansible_collections.bramble.pi.plugins.module_utils._common.errors import BrambleError
+
 SEPARATOR = "%%"
 
 #: Hardware types of RFC 1700 whose addresses are MACs: Ethernet, and IEEE 802 as wireless networks have it.
@@ -26,7 +28,7 @@ _BYTE = r"(25[0-5]|2[0-4][0-9]|1[0-9]{2}|[1-9]?[0-9])"
 _ADDRESS = re.compile(rf"{_BYTE}(\.{_BYTE}){{3}}", re.ASCII)
 
 
-class BootptabError(ValueError):
+class BootptabError(BrambleError):
     """Lines that cannot be read; one sentence for each, with its number."""
 
 

@@ -9,6 +9,8 @@ import ipaddress
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
+from ansible_collections.bramble.pi.plugins.module_utils._common.errors import BrambleError
+
 MANAGED = "# Written by the collection bramble.pi; changes are overwritten.\n"
 
 DNSMASQ = "/etc/dnsmasq.d/bramble.conf"
@@ -24,7 +26,7 @@ ExecStop=
 """
 
 
-class RackServicesError(ValueError):
+class RackServicesError(BrambleError):
     """Values that do not go together."""
 
 

@@ -15,6 +15,8 @@ import sys
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
+from ansible_collections.bramble.pi.plugins.module_utils._common.errors import BrambleError
+
 #: The largest device that is taken for a card, in bytes: what is printed as 256 GB holds up to 256.1.
 MAXIMUM_SIZE = 257 * 10**9
 
@@ -50,7 +52,7 @@ _MEMORY = re.compile(r"z?ram\d+")
 _EMMC_BOOT_AREA = re.compile(r"(mmcblk\d+)boot\d+")
 
 
-class BlockDeviceError(Exception):
+class BlockDeviceError(BrambleError):
     """There is no such device, or the devices cannot be listed; the message says what mends it."""
 
 

@@ -15,6 +15,8 @@ import time
 from collections.abc import Iterator
 from typing import NamedTuple
 
+from ansible_collections.bramble.pi.plugins.module_utils._common.errors import BrambleError
+
 #: What transfers are aligned to, on the card and in memory; right for sectors of 512 and of 4096 bytes.
 BLOCK = 4096
 
@@ -43,7 +45,7 @@ _REASONS_TO_OPEN = {
 }
 
 
-class CardError(Exception):
+class CardError(BrambleError):
     """A card that cannot be used any more; the message says what was seen, where, and what helps."""
 
 

@@ -23,6 +23,7 @@ from ansible_collections.bramble.pi.plugins.module_utils._boot.partition import 
     read_receipt,
 )
 from ansible_collections.bramble.pi.plugins.module_utils._boot.storage import Runner
+from ansible_collections.bramble.pi.plugins.module_utils._common.errors import BrambleError
 from ansible_collections.bramble.pi.plugins.module_utils._os_image.cache import (
     ImageCache,
     ImageCacheError,
@@ -48,7 +49,7 @@ _PIECE = 1 << 20
 _KEPT = re.compile(r"(.+)/images/([0-9a-f]{64})\.img\.zst")
 
 
-class CardPlanError(Exception):
+class CardPlanError(BrambleError):
     """Something that is not to be written to a card."""
 
 
@@ -99,10 +100,10 @@ def read_seed(*, path: str, node: str) -> Seed:
             seed = parse_seed(data=json.load(file))
     except OSError as error:
         raise CardPlanError(f"the seed {path} cannot be read ({error.strerror}); correct 'seed'") from error
-    except ValueError as error:
-        raise CardPlanError(f"the seed {path} is no JSON ({error}); make it again") from error
     except BootPartitionError as error:
         raise CardPlanError(f"the seed {path}: {error}") from error
+    except ValueError as error:
+        raise CardPlanError(f"the seed {path} is no JSON ({error}); make it again") from error
     if seed.node != node:
         raise CardPlanError(f"the seed {path} is for node {seed.node!r}, wanted {node!r}; correct 'seed'")
     return seed

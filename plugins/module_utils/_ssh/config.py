@@ -11,8 +11,10 @@ import shlex
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from ansible_collections.bramble.pi.plugins.module_utils._common.errors import BrambleError
 
-class SshConfigError(ValueError):
+
+class SshConfigError(BrambleError):
     """The configuration cannot be written; the message says what mends it."""
 
 

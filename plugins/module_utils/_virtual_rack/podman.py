@@ -9,6 +9,8 @@ import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
+from ansible_collections.bramble.pi.plugins.module_utils._common.errors import BrambleError
+
 # All that belongs to a rack carries its name in this label, and is found by it again.
 LABEL = "bramble.rack"
 ADDRESS_LABEL = "bramble.address"
@@ -18,7 +20,7 @@ ADDRESS_LABEL = "bramble.address"
 VOLUMES = ("/var/lib/containerd", "/var/lib/docker", "/var/lib/etcd", "/var/lib/kubelet")
 
 
-class RackError(Exception):
+class RackError(BrambleError):
     """The rack cannot be made as it is wanted."""
 
 
@@ -72,7 +74,8 @@ def check_containers(*, rack: str, nodes: Iterable[Node], containers: Mapping[st
         if container and container.address != node.address:
             raise RackError(
                 f"container {container.name} has the address {container.address}, but ansible_host of"
-                f" {node.name} is {node.address}: set that, or remove the rack first (virtual_rack_destroy.yml)"
+                f" {node.name} is {node.address}: set that, or remove the rack first with"
+                " virtual_rack_destroy.yml"
             )
 
 

@@ -16,6 +16,7 @@ from typing import Any
 
 import yaml
 from ansible_collections.bramble.pi.plugins.module_utils._boot.partition import RECEIPT
+from ansible_collections.bramble.pi.plugins.module_utils._common.errors import BrambleError
 from ansible_collections.bramble.pi.plugins.plugin_utils._cards import cloudinit, firstrun
 from ansible_collections.bramble.pi.plugins.plugin_utils._cards.node import CardNode, HostKey
 
@@ -24,7 +25,7 @@ _ID_DIGITS = 12
 _OTHERS = ("meta-data", "cmdline.txt", "current/cmdline.txt", RECEIPT)
 
 
-class SeedError(Exception):
+class SeedError(BrambleError):
     """The seed cannot be made; the message says what was seen, what is wanted and what mends it."""
 
 

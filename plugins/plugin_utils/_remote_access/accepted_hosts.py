@@ -8,8 +8,10 @@ from __future__ import annotations
 import ipaddress
 from collections.abc import Sequence
 
+from ansible_collections.bramble.pi.plugins.module_utils._common.errors import BrambleError
 
-class AcceptedHostsError(ValueError):
+
+class AcceptedHostsError(BrambleError):
     """What is given is no network."""
 
 

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import yaml
+from ansible_collections.bramble.pi.plugins.module_utils._common.errors import BrambleError
 
 try:
     from cryptography import x509
@@ -25,7 +26,7 @@ except ImportError:
     HAS_CRYPTOGRAPHY = False
 
 
-class RemoteKubeconfigError(ValueError):
+class RemoteKubeconfigError(BrambleError):
     """The kubeconfig cannot take the cluster in."""
 
 

@@ -179,9 +179,13 @@ def test_hosts_conflicts(line: str, conflicts: list[str]) -> None:
     assert node_settings.hosts_conflicts(text=f"{BLOCK}{line}\n", entries=RACK) == []
 
 
-lines = st.lists(st.text(st.characters(exclude_characters="\n", exclude_categories=["Cs"]))).map(
-    lambda parts: "".join(f"{part}\n" for part in parts)
-)
+MARKS = {node_settings.HOSTS_BEGIN, node_settings.HOSTS_END}
+# Lines of others: a mark of ours among them is refused or is a block of ours, which the tests above show.
+lines = st.lists(
+    st.text(st.characters(exclude_characters="\n", exclude_categories=["Cs"])).filter(
+        lambda part: part.strip() not in MARKS
+    )
+).map(lambda parts: "".join(f"{part}\n" for part in parts))
 
 
 @given(lines)

@@ -1,0 +1,36 @@
+# Copyright: bramble.pi contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Commands of the node: one type for what runs them, and one form of the error when one fails."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Sequence
+
+from ansible_collections.bramble.pi.plugins.module_utils._common.errors import BrambleError
+
+#: Runs a command, a list: exit code, output and error output, as AnsibleModule.run_command returns them.
+Runner = Callable[[list[str]], "tuple[int, str, str]"]
+
+#: Where programs for root are, which an ordinary user's PATH may lack.
+SBIN = ("/usr/sbin", "/sbin")
+
+
+class CommandError(BrambleError):
+    """A command that has to succeed did not."""
+
+
+def output_of(
+    run: Runner, command: Sequence[str], *, accepted: Collection[int] = (0,), remedy: str = ""
+) -> str:
+    """Return what a command printed; CommandError with its last words if its exit code is not accepted.
+
+    ``remedy`` ends the message: what to look at, or which variable to set.
+    """
+    code, output, errors = run(list(command))
+    if code not in accepted:
+        said = (errors or output).strip() or "it said nothing"
+        raise CommandError(
+            f"'{' '.join(command)}' ended with {code}: {said}" + (f"; {remedy}" if remedy else "")
+        )
+    return output

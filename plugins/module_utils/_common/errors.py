@@ -1,0 +1,70 @@
+# Copyright: bramble.pi contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Errors that a user reads, and the one way in which a module ends on them."""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, NoReturn, Protocol
+
+
+class BrambleError(ValueError):
+    """The base of all errors whose message is for the user: what is seen, what is expected, what fixes it.
+
+    It is a ValueError, so that whoever reads values of the user catches both with one name.
+    """
+
+
+class _Module(Protocol):
+    """What is used of AnsibleModule here."""
+
+    def fail_json(self, msg: str, **kwargs: Any) -> NoReturn:
+        """End the module with a failure."""
+
+
+def os_error_text(error: OSError, *, path: str = "", remedy: str = "") -> str:
+    """Say what the system refused, and what to do about it.
+
+    ``path`` is what was worked on, for errors that name no file; ``remedy`` is what to do about an error
+    that has none of its own, such as "look at 'dmesg' whether the card fails".
+    """
+    name = str(error.filename or path)
+    where = f"{name}: " if name else ""
+    reason = error.strerror or str(error) or type(error).__name__
+    if error.errno in (errno.EACCES, errno.EPERM):
+        return f"{where}{reason}; expected are the rights of root: set 'become: true' (or pass --become)"
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return f"{where}{reason}; expected is room for it: free some there, see 'df -h'"
+    if error.errno == errno.EROFS:
+        return (
+            f"{where}{reason}; expected is a file system mounted read-write: run "
+            "'mount -o remount,rw' on it, or look at 'dmesg' why it is not"
+        )
+    return f"{where}{reason}" + (f"; {remedy}" if remedy else "")
+
+
+@contextmanager
+def module_errors(
+    module: _Module,
+    *,
+    subject: str = "",
+    path: str = "",
+    remedy: str = "",
+    result: Callable[[], Mapping[str, Any]] = dict,
+) -> Iterator[None]:
+    """End the module with a failure if what runs within raises an error that is meant for the user.
+
+    ``subject`` begins the message (the node that is worked on); ``path`` and ``remedy`` are as in
+    :func:`os_error_text`; ``result`` is asked for what was done until then. Any other exception is a fault
+    of the collection and keeps its traceback.
+    """
+    prefix = f"{subject}: " if subject else ""
+    try:
+        yield
+    except BrambleError as error:
+        module.fail_json(msg=f"{prefix}{error}", **result())
+    except OSError as error:
+        module.fail_json(msg=prefix + os_error_text(error, path=path, remedy=remedy), **result())
