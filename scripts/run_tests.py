@@ -58,7 +58,8 @@ class Running:
             if all_of_it:
                 print(line, end="", flush=True)
             elif NOTE.search(line):
-                print(f"[{self.job.name}] {line.strip()}", flush=True)
+                # Without the line that Ansible draws behind the name of a task.
+                print(f"[{self.job.name}]", line.rstrip("*\n"), flush=True)
 
 
 class Run:
@@ -178,13 +179,8 @@ def report(
     return times
 
 
-def main(names: Sequence[str]) -> int:
+def run_parts(names: Sequence[str]) -> int:
     """Run the parts named, print the summary, return the exit code."""
-    parts = list(dict.fromkeys(job.part for job in JOBS))
-    unknown = [name for name in names if name not in parts]
-    if unknown or not names:
-        print(f"unknown part: {' '.join(unknown)}; the parts are: {' '.join(parts)}", file=sys.stderr)
-        return 2
     ENVIRONMENT.setdefault(SEED, str(random.SystemRandom().randrange(10**9)))
     outcomes = {name: prepare(name) for name in names}
     jobs = [job for job in JOBS if job.part in names and not outcomes[job.part].not_run]
@@ -193,12 +189,7 @@ def main(names: Sequence[str]) -> int:
     meter.start()
     with tempfile.TemporaryDirectory() as folder:
         run = Run(jobs, Path(folder))
-        try:
-            run.finish()
-        except KeyboardInterrupt:
-            print("\n=== interrupted: ending what runs, which may take a minute", flush=True)
-            PROCESSES.stop()
-            return 130
+        run.finish()
     times = report(names, outcomes, run, meter)
     if any(name.endswith("-long") for name in names):
         print("\n=== Proved\n")
@@ -211,6 +202,21 @@ def main(names: Sequence[str]) -> int:
     failed = sum(len(outcome.failed) for outcome in outcomes.values())
     print(f"\n{passed} passed, {failed} failed" + (f", {skipped} skipped" if skipped else ""), flush=True)
     return 1 if failed else 0
+
+
+def main(names: Sequence[str]) -> int:
+    """Run the parts named; end all that runs if that is asked for."""
+    parts = list(dict.fromkeys(job.part for job in JOBS))
+    unknown = [name for name in names if name not in parts]
+    if unknown or not names:
+        print(f"unknown part: {' '.join(unknown)}; the parts are: {' '.join(parts)}", file=sys.stderr)
+        return 2
+    try:
+        return run_parts(names)
+    except KeyboardInterrupt:
+        print("\n=== interrupted: ending what runs, which may take a minute", flush=True)
+        PROCESSES.stop()
+        return 130
 
 
 def interrupt(_number: int, _frame: FrameType | None) -> None:
