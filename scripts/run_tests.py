@@ -193,7 +193,7 @@ def run_parts(names: Sequence[str]) -> int:
     times = report(names, outcomes, run, meter)
     if any(name.endswith("-long") for name in names):
         print("\n=== Proved\n")
-        print("\n".join(proved(outcomes, seed=ENVIRONMENT[SEED])))
+        print("\n".join(proved(run.outcomes.values(), seed=ENVIRONMENT[SEED])))
     print("\n=== Summary\n")
     print("\n".join(summary(outcomes, times)))
     seconds, machine = time.monotonic() - began, machine_seconds() - machine

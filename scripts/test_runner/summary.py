@@ -53,12 +53,12 @@ def slowest(tests: Iterable[Timed]) -> Iterator[str]:
 
 def summary(outcomes: Mapping[str, Outcome], times: Mapping[str, Times]) -> Iterator[str]:
     """Give the table of the parts, what failed, and the count of all."""
-    yield f"{'part':<10}{'passed':>8}{'failed':>8}{'skipped':>9}{'seconds':>9}{'CPU':>8}{'in containers':>15}"
+    yield f"{'part':<11}{'passed':>8}{'failed':>8}{'skipped':>9}{'seconds':>9}{'CPU':>8}{'in containers':>15}"
     for name, outcome in outcomes.items():
         time = times[name]
         counts = f"{outcome.count('passed'):>8}{len(outcome.failed):>8}{outcome.count('skipped'):>9}"
         used = f"{time.seconds:>9.0f}{time.processes + time.containers:>8.0f}{time.containers:>15.0f}"
-        yield f"{name:<10}{counts}{used}" + (f"  not run: {outcome.not_run}" if outcome.not_run else "")
+        yield f"{name:<11}{counts}{used}" + (f"  not run: {outcome.not_run}" if outcome.not_run else "")
     for name, outcome in outcomes.items():
         for failure in outcome.failed:
             yield f"FAILED {name}: {failure}"
@@ -67,18 +67,18 @@ def summary(outcomes: Mapping[str, Outcome], times: Mapping[str, Times]) -> Iter
 def floor(times: Iterable[Times], *, seconds: float, machine: float, processors: int) -> str:
     """Say how long it took, and how long it would have taken if no processor had ever waited."""
     used = sum(time.processes + time.containers for time in times)
-    least = used / processors
+    minutes = {"took": seconds, "used": used, "least": used / processors, "machine": machine}
     return (
-        f"It took {seconds / 60:.1f} min. The parts used {used / 60:.1f} min of CPU, for which {processors}"
-        f" processors need {least / 60:.1f} min at least. The machine used {machine / 60:.1f} min, which has"
-        " builds in containers and other programs as well."
-    )
+        "It took {took:.1f} min. The parts used {used:.1f} min of CPU, for which {processors} processors need"
+        " {least:.1f} min at least. The whole machine used {machine:.1f} min, builds in containers and other"
+        " programs included."
+    ).format(processors=processors, **{name: value / 60 for name, value in minutes.items()})
 
 
-def proved(outcomes: Mapping[str, Outcome], *, seed: str) -> Iterator[str]:
+def proved(outcomes: Iterable[Outcome], *, seed: str) -> Iterator[str]:
     """Give a table of what the long run proved and when."""
     yield f"seed {seed}"
     yield f"{'ended (UTC)':<21}{'result':<9}{'seconds':>8}  test"
-    for outcome in outcomes.values():
+    for outcome in outcomes:
         for case in outcome.cases:
             yield f"{case.ended_at:<21}{case.result:<9}{case.seconds:>8.0f}  {case.name}"
