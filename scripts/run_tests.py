@@ -65,7 +65,8 @@ class Running:
 class Run:
     """Jobs on their way to their outcomes."""
 
-    def __init__(self, jobs: Sequence[Job], folder: Path) -> None:
+    def __init__(self, jobs: Sequence[Job], folder: Path, meter: ContainerMeter) -> None:
+        self.meter = meter
         self.spans: dict[str, tuple[float, float]] = {}
         self.outcomes: dict[str, Outcome] = {}
         self._waiting = list(jobs)
@@ -116,9 +117,15 @@ class Run:
         ended.show(all_of_it=True)
         if not self._live:
             print(f"----- {name}: end of its output\n", flush=True)
-        self._tell(f"{name} ended: {'FAILED' if ended.outcome.failed else 'ok'}, {now - ended.began:.0f} s")
+        result = "FAILED" if ended.outcome.failed else "ok"
+        cpu = ended.outcome.cpu + self.contained(ended.job, ended.began, now)
+        self._tell(f"{name} ended: {result}, {now - ended.began:.0f} s, {cpu:.0f} s of CPU")
         ended.output.close()
         ended.outcome.log.close()
+
+    def contained(self, job: Job, began: float, ended: float) -> float:
+        """Return the CPU seconds that the containers of a job have used between two moments."""
+        return self.meter.used(job.containers, began, ended) if job.containers else 0.0
 
 
 def work(job: Job, outcome: Outcome) -> None:
@@ -150,27 +157,21 @@ def prepare(part: str) -> Outcome:
     return outcome
 
 
-def report(
-    names: Sequence[str], outcomes: dict[str, Outcome], run: Run, meter: ContainerMeter
-) -> dict[str, Times]:
+def report(names: Sequence[str], outcomes: dict[str, Outcome], run: Run) -> dict[str, Times]:
     """Add the outcomes of the jobs to those of their parts, and print the slowest tests of each part."""
     times = {name: Times() for name in names}
     tests: dict[str, list[Timed]] = {name: [] for name in names}
     for job in JOBS:
         if job.name not in run.outcomes:
             continue
-        outcome, total, time_ = run.outcomes[job.name], outcomes[job.part], times[job.part]
-
-        def contained(began: float, ended: float, names: str = job.containers) -> float:
-            return meter.used(names, began, ended) if names else 0.0
-
-        total.cases += outcome.cases
-        total.errors += outcome.errors
-        time_.spans.append(run.spans[job.name])
-        time_.processes += outcome.cpu
-        time_.containers += contained(*run.spans[job.name])
+        outcome, span = run.outcomes[job.name], run.spans[job.name]
+        outcomes[job.part].cases += outcome.cases
+        outcomes[job.part].errors += outcome.errors
+        times[job.part].spans.append(span)
+        times[job.part].processes += outcome.cpu
+        times[job.part].containers += run.contained(job, *span)
         tests[job.part] += [
-            Timed(case, contained(case.began, case.began + case.seconds)) for case in outcome.cases
+            Timed(case, run.contained(job, case.began, case.began + case.seconds)) for case in outcome.cases
         ]
     for name in names:
         if lines := list(slowest(tests[name])):
@@ -188,9 +189,9 @@ def run_parts(names: Sequence[str]) -> int:
     meter = ContainerMeter()
     meter.start()
     with tempfile.TemporaryDirectory() as folder:
-        run = Run(jobs, Path(folder))
+        run = Run(jobs, Path(folder), meter)
         run.finish()
-    times = report(names, outcomes, run, meter)
+    times = report(names, outcomes, run)
     if any(name.endswith("-long") for name in names):
         print("\n=== Proved\n")
         print("\n".join(proved(run.outcomes.values(), seed=ENVIRONMENT[SEED])))

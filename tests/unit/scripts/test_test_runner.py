@@ -240,7 +240,7 @@ def test_a_job_that_fails_does_not_stop_the_others(
         check("b", "sh", "-c", "echo this takes about a year; exit 3"),
         check("c", "echo", "fine"),
     ]
-    run = run_tests.Run(jobs, tmp_path)
+    run = run_tests.Run(jobs, tmp_path, ContainerMeter())
     run.finish()
     assert {name: outcome.failed for name, outcome in run.outcomes.items()} == {
         "a": ["a: OSError: no disk"],
