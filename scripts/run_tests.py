@@ -1,9 +1,10 @@
 # Copyright: bramble.pi contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Run parts of the tests, show their output as it comes, and close with one summary.
+"""Run parts of the tests, those that mostly wait beside each other, and close with one summary.
 
-usage: run_tests.py PART...      PART: lint, unit, sanity, cards, boot, boot-all, molecule, e2e
+usage: python -m scripts.run_tests PART...      PART: lint, unit, sanity, cards, boot, molecule, e2e,
+                                                unit-long, cards-long, boot-long, e2e-long
 
 A part that this machine cannot run is named with the reason. With CI=true that is a failure,
 so that a green run never means "not run".
@@ -12,258 +13,218 @@ so that a green run never means "not run".
 from __future__ import annotations
 
 import os
+import random
 import re
-import shutil
+import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
-import xml.etree.ElementTree as ET
-from collections.abc import Callable
-from dataclasses import dataclass, field
+import traceback
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from types import FrameType
+from typing import IO
 
-ROOT = Path(__file__).resolve().parent.parent
-VENV_BIN = ROOT / ".venv" / "bin"
-ENVIRONMENT = {
-    **os.environ,
-    "PATH": f"{VENV_BIN}{os.pathsep}{os.environ['PATH']}",
-    # Ansible refuses to start without a UTF-8 locale.
-    "LC_ALL": "C.UTF-8",
-    "ANSIBLE_FORCE_COLOR": "0",
-    "NO_COLOR": "1",
-}
+from scripts.test_runner.containers import ContainerMeter, machine_seconds
+from scripts.test_runner.outcome import ENVIRONMENT, PROCESSES, ROOT, Outcome
+from scripts.test_runner.parts import JOBS, needs
+from scripts.test_runner.schedule import Job, in_a_row, next_job
+from scripts.test_runner.summary import Timed, Times, floor, proved, slowest, summary
+
+#: All chance in tests comes from it; see tests/seed.py.
+SEED = "BRAMBLE_TEST_SEED"
+#: What is told at once of the output of a job, as it explains a long silence.
+NOTE = re.compile(r"takes about")
+#: Seconds after which is said what still runs.
+SILENCE = 120
 
 
 @dataclass
-class Outcome:
-    """What came of one part: counts, the names of what failed, why it was not run."""
+class Running:
+    """A job that runs, and the part of its output that was not shown yet."""
 
-    passed: int = 0
-    failed: list[str] = field(default_factory=list)
-    skipped: int = 0
-    not_run: str = ""
-    seconds: float = 0.0
+    job: Job
+    outcome: Outcome
+    output: IO[str]
+    thread: threading.Thread
+    began: float
 
-    def check(self, name: str, command: list[str], cwd: Path = ROOT) -> bool:
-        """Run one command as one test; its exit code decides."""
-        print(f"\n--- {name}: {' '.join(command)}", flush=True)
-        began = time.monotonic()
-        ok = subprocess.run(command, cwd=cwd, env=ENVIRONMENT, check=False).returncode == 0
-        print(f"--- {name}: {'ok' if ok else 'FAILED'} after {time.monotonic() - began:.0f} s", flush=True)
-        if ok:
-            self.passed += 1
-        else:
-            self.failed.append(name)
-        return ok
-
-    def pytest(self, *arguments: str) -> None:
-        """Run pytest and take its counts over."""
-        with tempfile.TemporaryDirectory() as folder:
-            report = Path(folder) / "report.xml"
-            command = ["pytest", f"--junitxml={report}", *arguments]
-            print(f"\n--- {' '.join(command)}", flush=True)
-            code = subprocess.run(command, cwd=ROOT, env=ENVIRONMENT, check=False).returncode
-            # S314 warns of hostile XML; this report is pytest's own.
-            cases = list(ET.parse(report).iter("testcase")) if report.exists() else []  # noqa: S314
-        for case in cases:
-            if case.find("failure") is not None or case.find("error") is not None:
-                self.failed.append(f"{case.get('classname')}::{case.get('name')}")
-            elif case.find("skipped") is not None:
-                self.skipped += 1
-            else:
-                self.passed += 1
-        if code != 0 and not self.failed:
-            self.failed.append(
-                f"pytest ended with code {code} ({'no test ran' if not cases else 'see above'})"
-            )
+    def show(self, *, all_of_it: bool) -> None:
+        """Show the new lines of its output, or only those that explain why it takes long."""
+        for line in self.output.readlines():
+            if all_of_it:
+                print(line, end="", flush=True)
+            elif NOTE.search(line):
+                # Without the line that Ansible draws behind the name of a task.
+                print(f"[{self.job.name}]", line.rstrip("*\n"), flush=True)
 
 
-def tracked_files(*patterns: str) -> list[str]:
-    """List the files of the checkout that match, new ones that are not ignored included."""
-    command = ["git", "ls-files", "--cached", "--others", "--exclude-standard", "--", *patterns]
-    listing = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
-    return [name for name in listing.splitlines() if (ROOT / name).exists()]
+class Run:
+    """Jobs on their way to their outcomes."""
+
+    def __init__(self, jobs: Sequence[Job], folder: Path, meter: ContainerMeter) -> None:
+        self.meter = meter
+        self.spans: dict[str, tuple[float, float]] = {}
+        self.outcomes: dict[str, Outcome] = {}
+        self._waiting = list(jobs)
+        self._running: list[Running] = []
+        self._folder = folder
+        # Their output is shown as it comes if it cannot be mixed up.
+        self._live = in_a_row(jobs)
+        self._told = time.monotonic()
+
+    def finish(self) -> None:
+        """Run all jobs."""
+        while self._waiting or self._running:
+            job = next_job(waiting=self._waiting, running=[each.job for each in self._running])
+            if job:
+                self._waiting.remove(job)
+                self._running.append(self._start(job))
+                continue
+            for each in list(self._running):
+                each.show(all_of_it=self._live)
+                if not each.thread.is_alive():
+                    self._running.remove(each)
+                    self._end(each)
+            if not self._live and time.monotonic() - self._told > SILENCE:
+                since = [f"{one.job.name} ({time.monotonic() - one.began:.0f} s)" for one in self._running]
+                self._tell(f"still running: {', '.join(since)}")
+            time.sleep(0.2)
+
+    def _tell(self, line: str) -> None:
+        self._told = time.monotonic()
+        print(f"=== {line}", flush=True)
+
+    def _start(self, job: Job) -> Running:
+        path = self._folder / job.name.replace("/", "-")
+        # The commands write to the same file, each at its end.
+        outcome = Outcome(path.open("a"))
+        thread = threading.Thread(target=work, args=(job, outcome), daemon=True)
+        self._tell(f"{job.name} began")
+        thread.start()
+        return Running(job, outcome, path.open(errors="replace"), thread, time.monotonic())
+
+    def _end(self, ended: Running) -> None:
+        name, now = ended.job.name, time.monotonic()
+        self.outcomes[name] = ended.outcome
+        self.spans[name] = (ended.began, now)
+        if not self._live:
+            print(f"\n----- {name}: its output", flush=True)
+            ended.output.seek(0)
+        ended.show(all_of_it=True)
+        if not self._live:
+            print(f"----- {name}: end of its output\n", flush=True)
+        result = "FAILED" if ended.outcome.failed else "ok"
+        cpu = ended.outcome.cpu + self.contained(ended.job, ended.began, now)
+        self._tell(f"{name} ended: {result}, {now - ended.began:.0f} s, {cpu:.0f} s of CPU")
+        ended.output.close()
+        ended.outcome.log.close()
+
+    def contained(self, job: Job, began: float, ended: float) -> float:
+        """Return the CPU seconds that the containers of a job have used between two moments."""
+        return self.meter.used(job.containers, began, ended) if job.containers else 0.0
 
 
-def copy_collection(into: Path) -> Path:
-    """Copy the checkout to ``into``/ansible_collections/bramble/pi, where ansible-test wants a collection."""
-    target = into / "ansible_collections" / "bramble" / "pi"
-    for name in tracked_files():
-        source = ROOT / name
-        if name.startswith((".collections/", ".ci/")):
-            continue
-        (target / name).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy2(source, target / name, follow_symlinks=False)
-    subprocess.run(["git", "init", "--quiet", str(target)], check=True)
-    return target
+def work(job: Job, outcome: Outcome) -> None:
+    """Run a job; what goes wrong with it is its own failure."""
+    try:
+        job.run(outcome)
+    except Exception as error:
+        outcome.say(traceback.format_exc())
+        outcome.errors.append(f"{job.name}: {type(error).__name__}: {error}")
 
 
-def provide_pip_for_ansible_test() -> None:
-    """Let ansible-test take pip from Python itself, where its own download cannot be reached.
-
-    It looks for its bootstrap script, named after the pip version that it wants, in its cache.
-    """
-    code = (
-        "import pathlib, ansible_test._internal.python_requirements as r;"
-        "print(pathlib.Path(r.__file__).read_text())"
-    )
-    source = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True, env=ENVIRONMENT
-    ).stdout
-    cache = Path.home() / ".ansible" / "test" / "cache"
-    cache.mkdir(parents=True, exist_ok=True)
-    for version in set(re.findall(r"pip=['\"]([0-9.]+)['\"]", source)):
-        script = cache / f"get_pip_{version.replace('.', '_')}.py"
-        if not script.exists():
-            script.write_text("import ensurepip; ensurepip.bootstrap()\n")
-
-
-def lint(outcome: Outcome) -> None:
-    """Run the linters; each is one test."""
-    scripts = [name for name in tracked_files("*.sh", ".ci/run", "roles/*/files/*") if is_shell_script(name)]
-    outcome.check("yamllint", ["yamllint", "--strict", "."])
-    outcome.check("ruff check", ["ruff", "check", "."])
-    outcome.check("ruff format", ["ruff", "format", "--check", "."])
-    outcome.check("mypy plugins", ["mypy", "-p", "ansible_collections.bramble.pi.plugins"])
-    outcome.check("mypy tests and scripts", ["mypy", "scripts", "tests"])
-    outcome.check("shellcheck", ["shellcheck", *scripts])
-    outcome.check("ansible-lint", ["ansible-lint", "--strict"])
-    outcome.check("changelog", ["antsibull-changelog", "lint"])
-
-
-def is_shell_script(name: str) -> bool:
-    """Tell whether the file's first line names a shell."""
-    with (ROOT / name).open("rb") as file:
-        return re.match(rb"#!\S*(/|env )(ba|da)?sh\b", file.readline()) is not None
-
-
-def unit(outcome: Outcome) -> None:
-    """Run what needs no container: pure logic, modules on files and loop devices, the built collection."""
-    # Without root some tests cannot run, which they say; the others do.
-    outcome.check("tools for cards and network", ["scripts/setup.sh", "cards", "network"])
-    outcome.pytest("tests/unit")
-
-
-def sanity(outcome: Outcome) -> None:
-    """Run ansible-test's sanity tests on a copy of the checkout; each of them is one test."""
-    provide_pip_for_ansible_test()
-    with tempfile.TemporaryDirectory() as folder:
-        target = copy_collection(Path(folder))
-        listing = ["ansible-test", "sanity", "--list-tests"]
-        names = subprocess.run(
-            listing, cwd=target, env=ENVIRONMENT, capture_output=True, text=True, check=True
-        ).stdout.split()
-        python = f"{sys.version_info.major}.{sys.version_info.minor}"
-        command = ["ansible-test", "sanity", "--python", python]
-        print(f"\n--- {' '.join(command)}", flush=True)
-        failures = False
-        with subprocess.Popen(
-            command, cwd=target, env=ENVIRONMENT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-        ) as run:
-            for line in run.stdout or ():
-                # The installation of its own tools fills pages; what it tests and finds does not.
-                if not re.match(
-                    r"(Collecting|Downloading|Installing collected|Looking in|Processing| )", line
-                ):
-                    print(line, end="", flush=True)
-                # After the line that counts the failures, each failed test stands on a line of its own,
-                # some with the version of Python.
-                if failures and line.split(maxsplit=1)[:1] in [[name] for name in names]:
-                    outcome.failed.append(line.strip())
-                failures = failures or line.startswith("FATAL: ")
-        if run.returncode != 0 and not outcome.failed:
-            outcome.failed.append("ansible-test sanity (see above)")
-    outcome.passed += len(names) - len(outcome.failed)
-
-
-def cards(outcome: Outcome) -> None:
-    """Flash loop devices by the playbook, and break what can break."""
-    outcome.pytest("tests/cards")
-
-
-def boot(outcome: Outcome) -> None:
-    """Boot an arm64 system in QEMU, from a card that was flashed and from the network."""
-    outcome.pytest("tests/boot", "-x", "-s", "-m", "not slow")
-
-
-def boot_all(outcome: Outcome) -> None:
-    """Do so on an emulated Raspberry Pi as well, and cut the power at more moments."""
-    outcome.pytest("tests/boot", "-x", "-s")
-
-
-def molecule(outcome: Outcome) -> None:
-    """Run every scenario; each is one test."""
-    for scenario in sorted(path.parent.name for path in ROOT.glob("molecule/*/molecule.yml")):
-        outcome.check(scenario, ["molecule", "test", "--scenario-name", scenario])
-
-
-def e2e(outcome: Outcome) -> None:
-    """Run the demonstration and what can go wrong with a real cluster."""
-    outcome.pytest("tests/e2e", "-x", "-s")
-
-
-PARTS: dict[str, Callable[[Outcome], None]] = {
-    "lint": lint,
-    "unit": unit,
-    "sanity": sanity,
-    "cards": cards,
-    "boot": boot,
-    "boot-all": boot_all,
-    "molecule": molecule,
-    "e2e": e2e,
-}
-#: What tells whether a part can be run here, and the groups of packages that it needs.
-NEEDS: dict[str, tuple[list[str], list[str]]] = {
-    "cards": (["scripts/cards-possible.sh"], ["cards"]),
-    "boot": (["scripts/cards-possible.sh", "boot"], ["cards", "boot", "rack"]),
-    "boot-all": (["scripts/cards-possible.sh", "boot"], ["cards", "boot", "rack"]),
-    "molecule": (["scripts/rack-possible.sh"], ["rack"]),
-    "e2e": (["scripts/rack-possible.sh"], ["rack", "browser"]),
-}
-
-
-def run_part(name: str) -> Outcome:
-    """Run one part, or find out why it cannot be run."""
-    outcome = Outcome()
-    began = time.monotonic()
-    print(f"\n=== {name}", flush=True)
-    if name in NEEDS:
-        question, groups = NEEDS[name]
+def prepare(part: str) -> Outcome:
+    """Find out whether a part can be run here, and install its packages, before anything runs beside it."""
+    outcome = Outcome(sys.stdout)
+    question, groups = needs(part)
+    if question:
         possible = subprocess.run(question, cwd=ROOT, capture_output=True, text=True, check=False)
         if possible.returncode != 0:
             outcome.not_run = possible.stdout.strip() or possible.stderr.strip()
             if os.environ.get("CI") == "true":
-                outcome.failed.append(f"{name} was not run, which CI=true does not allow")
+                outcome.errors.append(f"{part} was not run, which CI=true does not allow")
             return outcome
-        if not outcome.check(f"tools for {' and '.join(groups)}", ["scripts/setup.sh", *groups]):
-            return outcome
-    PARTS[name](outcome)
-    outcome.seconds = time.monotonic() - began
+    if (
+        groups
+        and not outcome.check(f"tools for {' and '.join(groups)}", ["scripts/setup.sh", *groups])
+        and question
+    ):
+        outcome.not_run = "its tools could not be installed"
     return outcome
 
 
-def main(names: list[str]) -> int:
+def report(names: Sequence[str], outcomes: dict[str, Outcome], run: Run) -> dict[str, Times]:
+    """Add the outcomes of the jobs to those of their parts, and print the slowest tests of each part."""
+    times = {name: Times() for name in names}
+    tests: dict[str, list[Timed]] = {name: [] for name in names}
+    for job in JOBS:
+        if job.name not in run.outcomes:
+            continue
+        outcome, span = run.outcomes[job.name], run.spans[job.name]
+        outcomes[job.part].cases += outcome.cases
+        outcomes[job.part].errors += outcome.errors
+        times[job.part].spans.append(span)
+        times[job.part].processes += outcome.cpu
+        times[job.part].containers += run.contained(job, *span)
+        tests[job.part] += [
+            Timed(case, run.contained(job, case.began, case.began + case.seconds)) for case in outcome.cases
+        ]
+    for name in names:
+        if lines := list(slowest(tests[name])):
+            print(f"\nThe slowest of {name}\n\n  seconds     CPU  test")
+            print("\n".join(lines))
+    return times
+
+
+def run_parts(names: Sequence[str]) -> int:
     """Run the parts named, print the summary, return the exit code."""
-    unknown = [name for name in names if name not in PARTS]
-    if unknown or not names:
-        print(f"unknown part: {' '.join(unknown)}; the parts are: {' '.join(PARTS)}", file=sys.stderr)
-        return 2
-    outcomes = {name: run_part(name) for name in names}
+    ENVIRONMENT.setdefault(SEED, str(random.SystemRandom().randrange(10**9)))
+    outcomes = {name: prepare(name) for name in names}
+    jobs = [job for job in JOBS if job.part in names and not outcomes[job.part].not_run]
+    began, machine = time.monotonic(), machine_seconds()
+    meter = ContainerMeter()
+    meter.start()
+    with tempfile.TemporaryDirectory() as folder:
+        run = Run(jobs, Path(folder), meter)
+        run.finish()
+    times = report(names, outcomes, run)
+    if any(name.endswith("-long") for name in names):
+        print("\n=== Proved\n")
+        print("\n".join(proved(run.outcomes.values(), seed=ENVIRONMENT[SEED])))
     print("\n=== Summary\n")
-    print(f"{'part':<10}{'passed':>8}{'failed':>8}{'skipped':>9}{'seconds':>9}")
-    for name, outcome in outcomes.items():
-        counts = f"{outcome.passed:>8}{len(outcome.failed):>8}{outcome.skipped:>9}{outcome.seconds:>9.0f}"
-        print(f"{name:<10}{counts}" + (f"  not run: {outcome.not_run}" if outcome.not_run else ""))
-    for name, outcome in outcomes.items():
-        for failure in outcome.failed:
-            print(f"FAILED {name}: {failure}")
-    passed = sum(outcome.passed for outcome in outcomes.values())
+    print("\n".join(summary(outcomes, times)))
+    seconds, machine = time.monotonic() - began, machine_seconds() - machine
+    print(f"\n{floor(times.values(), seconds=seconds, machine=machine, processors=os.cpu_count() or 1)}")
+    passed, skipped = (sum(each.count(what) for each in outcomes.values()) for what in ("passed", "skipped"))
     failed = sum(len(outcome.failed) for outcome in outcomes.values())
-    skipped = sum(outcome.skipped for outcome in outcomes.values())
     print(f"\n{passed} passed, {failed} failed" + (f", {skipped} skipped" if skipped else ""), flush=True)
     return 1 if failed else 0
 
 
+def main(names: Sequence[str]) -> int:
+    """Run the parts named; end all that runs if that is asked for."""
+    parts = list(dict.fromkeys(job.part for job in JOBS))
+    unknown = [name for name in names if name not in parts]
+    if unknown or not names:
+        print(f"unknown part: {' '.join(unknown)}; the parts are: {' '.join(parts)}", file=sys.stderr)
+        return 2
+    try:
+        return run_parts(names)
+    except KeyboardInterrupt:
+        print("\n=== interrupted: ending what runs, which may take a minute", flush=True)
+        PROCESSES.stop()
+        return 130
+
+
+def interrupt(_number: int, _frame: FrameType | None) -> None:
+    """End as Ctrl-C does."""
+    raise KeyboardInterrupt
+
+
 if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, interrupt)
     sys.exit(main(sys.argv[1:]))

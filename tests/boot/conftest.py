@@ -19,6 +19,7 @@ from typing import Any
 
 import pytest
 
+from tests import loop_devices
 from tests.boot import build
 from tests.boot.machine import GATEWAY, VIRT, Board, Machine, free_port
 
@@ -131,14 +132,13 @@ def pytest_exception_interact(node: pytest.Item | pytest.Collector) -> None:
 @contextmanager
 def loop_device(path: Path) -> Iterator[str]:
     """Let a file be a block device, which stands for a card in a reader."""
-    command = ["losetup", "--find", "--show", str(path)]
-    device = subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
+    device = loop_devices.attach(path)
     # Who had the device before may have left it write-protected.
     subprocess.run(["blockdev", "--setrw", device], check=True)
     try:
         yield device
     finally:
-        subprocess.run(["losetup", "--detach", device], check=True)
+        loop_devices.detach(device)
 
 
 @pytest.fixture(scope="session")

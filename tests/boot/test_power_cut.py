@@ -30,9 +30,9 @@ def flashed(node: Node) -> Iterator[Path]:
 @pytest.mark.parametrize(
     "moment",
     [
-        pytest.param("as soon as the root has grown", marks=pytest.mark.slow),
+        pytest.param("as soon as the root has grown", marks=pytest.mark.long),
         "two seconds after the root has grown",
-        pytest.param("as soon as ssh answers", marks=pytest.mark.slow),
+        pytest.param("as soon as ssh answers", marks=pytest.mark.long),
     ],
 )
 def test_the_node_comes_up_after_a_power_cut(node: Node, flashed: Path, moment: str) -> None:

@@ -22,6 +22,7 @@ from typing import Any
 import pytest
 import yaml
 
+from tests import loop_devices
 from tests.unit.boot_card import OFFSET, Card, command, system_files
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -100,14 +101,15 @@ class Reader:
         self.backing = backing
         with backing.open("wb") as file:
             file.truncate(size)
-        self.device = command("losetup", "--find", "--show", backing).decode().strip()
+        self.device = loop_devices.attach(backing)
 
     def change(self, backing: Path) -> None:
         """Put another card into the same reader."""
         with backing.open("wb") as file:
             file.truncate(CARD_SIZE)
-        command("losetup", "--detach", self.device)
-        command("losetup", self.device, backing)
+        with loop_devices.numbers_kept():
+            loop_devices.detach(self.device)
+            loop_devices.attach_again(self.device, backing)
         self.backing = backing
 
     def read(self, name: str) -> str:
@@ -147,7 +149,7 @@ def reader(tmp_path: Path) -> Iterator[Callable[..., Reader]]:
 
     yield make
     for one in made:
-        command("losetup", "--detach", one.device)
+        loop_devices.detach(one.device)
 
 
 def test_two_readers_from_check_mode_to_nothing_to_do(

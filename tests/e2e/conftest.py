@@ -27,6 +27,8 @@ RACK_NAME = os.environ.get("E2E_RACK", "e2e")
 RACK_SUBNET = os.environ.get("E2E_SUBNET", "10.89.90.0/24")
 # Not the default, so that it is seen to be followed.
 POD_CIDR = "10.200.0.0/16"
+NODES = {"pi-1", "pi-2", "pi-3"}
+ALL_READY = dict.fromkeys(NODES, "True")
 ENVIRONMENT = {**os.environ, "LC_ALL": "C.UTF-8", "ANSIBLE_FORCE_COLOR": "0"}
 
 
@@ -112,6 +114,12 @@ class Rack:
             for node in self.kubectl("get", "nodes")["items"]
         }
 
+    def is_up(self) -> bool:
+        """Tell whether there is a cluster that all nodes belong to."""
+        with contextlib.suppress(subprocess.CalledProcessError):
+            return self.ready() == ALL_READY
+        return False
+
 
 def wait_for(condition: Callable[[], bool], seconds: float, what: str) -> None:
     """Wait until something is true, also while the API server is away."""
@@ -122,6 +130,14 @@ def wait_for(condition: Callable[[], bool], seconds: float, what: str) -> None:
                 return
         time.sleep(1)
     raise AssertionError(f"not within {seconds} s: {what}")
+
+
+def assert_unchanged(recap: dict[str, dict[str, int]]) -> None:
+    """Fail if a playbook has changed or could not do anything."""
+    assert set(recap) >= NODES
+    for host, counts in recap.items():
+        assert counts["changed"] == 0, host
+        assert counts["failed"] == counts["unreachable"] == 0, host
 
 
 @pytest.fixture(scope="session")
@@ -148,5 +164,6 @@ def rack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rack]:
 @pytest.fixture(scope="session")
 def cluster(rack: Rack) -> Rack:
     """Return the rack with a cluster on it, which its tests leave as they found it."""
-    rack.run("make", "demo", f"INVENTORY={rack.inventory}")
+    if not rack.is_up():
+        rack.run("make", "demo", f"INVENTORY={rack.inventory}")
     return rack

@@ -71,6 +71,7 @@ def demo(cluster: Rack) -> Iterator[Rack]:
         wait_for(lambda: set(cluster.ready().values()) == {"True"}, 300, "all nodes are Ready")
 
 
+@pytest.mark.alone
 def test_running_cluster_has_the_new_setting(demo: Rack) -> None:
     processes = demo.shell("pi-1", "ps -eo args | grep -E '^kube-(apiserver|controller-manager)'")
     assert "--node-monitor-grace-period=12s" in processes
@@ -85,6 +86,7 @@ def test_running_cluster_has_the_new_setting(demo: Rack) -> None:
     }
 
 
+@pytest.mark.alone
 def test_what_does_not_answer_in_time_is_put_back(demo: Rack) -> None:
     before = files(demo)
     # Nothing of a control plane starts within a second.
@@ -96,6 +98,7 @@ def test_what_does_not_answer_in_time_is_put_back(demo: Rack) -> None:
     assert files(demo) == before
 
 
+@pytest.mark.alone
 def test_values_that_do_not_go_together_change_nothing(demo: Rack) -> None:
     before = files(demo)
     value = (
@@ -119,6 +122,7 @@ def require_back(rack: Rack, node: str) -> None:
     assert "bramble-failover" not in rack.shell(node, "systemctl list-timers --all")
 
 
+@pytest.mark.alone
 def test_worker_without_network(demo: Rack) -> None:
     run = demo.playbook(FAILOVER)
     seen = timeline(run.output)
@@ -131,6 +135,7 @@ def test_worker_without_network(demo: Rack) -> None:
     assert "failover" not in names
 
 
+@pytest.mark.alone
 def test_worker_without_power(demo: Rack) -> None:
     container = demo.container("pi-2")
     command = demo.playbook_command(
@@ -158,6 +163,7 @@ def test_worker_without_power(demo: Rack) -> None:
     require_back(demo, "pi-2")
 
 
+@pytest.mark.alone
 def test_worker_comes_back_after_a_run_that_is_broken_off(demo: Rack) -> None:
     def kubelet() -> str:
         return demo.shell("pi-2", "systemctl is-active kubelet || true").strip()

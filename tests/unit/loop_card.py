@@ -23,6 +23,7 @@ from ansible_collections.bramble.pi.plugins.module_utils._os_image.partition_tab
 )
 from ansible_collections.bramble.pi.plugins.module_utils._os_image.source import Expected
 
+from tests import loop_devices
 from tests.unit import boot_card
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -74,8 +75,7 @@ class LoopCard:
         if not backing.exists():
             with backing.open("wb") as file:
                 file.truncate(size)
-        command = ["losetup", "--find", "--show", "--sector-size", str(sector_size), str(backing)]
-        self.device = subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
+        self.device = loop_devices.attach(backing, "--sector-size", str(sector_size))
         # Who had the device before may have left it write-protected.
         subprocess.run(["blockdev", "--setrw", self.device], check=True)
         number = os.stat(self.device).st_rdev
@@ -89,7 +89,7 @@ class LoopCard:
     def detach(self) -> None:
         if THROTTLE.exists():
             self.throttle()
-        subprocess.run(["losetup", "--detach", self.device], check=True)
+        loop_devices.detach(self.device)
 
     def snapshot(self, path: Path) -> Path:
         """Copy what it holds at this moment, as a power cut would leave it."""

@@ -88,6 +88,7 @@ def test_draws_bars_in_place_on_a_terminal(tmp_path: Path, card: LoopCard) -> No
     assert all(len(line) < 100 + len("\x1b[1A\x1b[K") for line in lines)
 
 
+@pytest.mark.alone
 def test_says_a_line_now_and_then_elsewhere(tmp_path: Path, card: LoopCard) -> None:
     with playbook(tmp_path, card, output=subprocess.PIPE, errors=subprocess.PIPE) as process:
         output, errors = process.communicate()

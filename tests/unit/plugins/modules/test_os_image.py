@@ -619,6 +619,7 @@ def test_missing_commands(cache: Cache, tmp_path: Path, packed_image: bytes) -> 
     cache.run(src=path)
 
 
+@pytest.mark.alone
 def test_memory_stays_small(cache: Cache, tmp_path: Path) -> None:
     """What is unpacked does not pile up, however much it is."""
     image = make_image(tmp_path, {"user-data": "#cloud-config\n"})

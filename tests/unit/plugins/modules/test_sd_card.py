@@ -336,6 +336,7 @@ def test_killed_at_any_moment_it_ends_verified(lab: Lab) -> None:
     assert unfinished >= 10, "most kills are to come before the end"
 
 
+@pytest.mark.alone
 @needs_throttle
 def test_a_power_cut_leaves_no_table_or_all(lab: Lab) -> None:
     card = lab.card()
@@ -392,6 +393,7 @@ def test_names_the_first_byte_that_reads_back_wrong(lab: Lab, skip_zeros: bool) 
     assert_complete(good.backing, image=lab.raw, node="pi-2", seed="pi-2-0123456789ab")
 
 
+@pytest.mark.alone
 @needs_throttle
 def test_gives_a_hung_card_up(lab: Lab) -> None:
     hung, good = lab.card(), lab.card()

@@ -11,11 +11,13 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests import loop_devices
 from tests.unit.loop_card import LoopCard, needs_throttle, wait_until_free
 
 REPOSITORY = Path(__file__).parents[4]
@@ -52,27 +54,29 @@ class Slot:
         self.image = folder / "card.img"
         with self.image.open("wb") as file:
             file.truncate(64 * MIB)
-        self.path = ""
+        self.path = loop_devices.attach(self.image)
+        #: Holds what keeps the number while the slot is empty.
+        self._empty = ExitStack()
 
-    def insert(self) -> str:
-        device = [self.path] if self.path else ["--find", "--show"]
-        done = subprocess.run(
-            ["losetup", *device, str(self.image)], capture_output=True, text=True, check=True
-        )
-        self.path = self.path or done.stdout.strip()
-        return self.path
+    def insert(self) -> None:
+        with self._empty:
+            loop_devices.attach_again(self.path, self.image)
 
     def remove(self) -> None:
-        subprocess.run(["losetup", "--detach", self.path], check=True)
+        self._empty.enter_context(loop_devices.numbers_kept())
+        loop_devices.detach(self.path)
+
+    def close(self) -> None:
+        with self._empty:
+            if subprocess.run(["losetup", self.path], capture_output=True, check=False).returncode == 0:
+                loop_devices.detach(self.path)
 
 
 @pytest.fixture
 def slot(tmp_path: Path) -> Iterator[Slot]:
     slot = Slot(tmp_path)
-    slot.insert()
     yield slot
-    if subprocess.run(["losetup", slot.path], capture_output=True, check=False).returncode == 0:
-        slot.remove()
+    slot.close()
 
 
 def test_all_disks_are_listed(slot: Slot) -> None:
@@ -117,6 +121,7 @@ def test_known_cards_are_not_new(slot: Slot) -> None:
     assert run(known=[device["id"]], timeout=30, **options)["inserted"] == [slot.path]
 
 
+@pytest.mark.alone
 def test_waiting_ends_in_time(slot: Slot) -> None:
     before = time.monotonic()
     result = run(devices=[slot.path], allow_loop=True, timeout=1)
@@ -162,6 +167,7 @@ def test_a_missing_command_is_named(tmp_path: Path) -> None:
     assert "no command lsblk; install the package util-linux" in json.loads(done.stdout)["msg"]
 
 
+@pytest.mark.alone
 @needs_throttle
 def test_a_card_that_hangs_is_not_waited_for(tmp_path: Path) -> None:
     card = LoopCard(tmp_path / "hung.img", 64 * MIB)

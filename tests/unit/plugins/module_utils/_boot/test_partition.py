@@ -28,6 +28,7 @@ from ansible_collections.bramble.pi.plugins.module_utils._boot.partition import 
 )
 from ansible_collections.bramble.pi.plugins.module_utils._boot.storage import STAGING
 
+from tests import loop_devices
 from tests.unit.boot_card import (
     KINDS,
     OFFSET,
@@ -95,9 +96,9 @@ def image(made: dict[str, Card], tmp_path: Path) -> Card:
 
 
 def loop(path: Path) -> Iterator[str]:
-    device = command("losetup", "--find", "--show", path).decode().strip()
+    device = loop_devices.attach(path)
     yield device
-    command("losetup", "--detach", device)
+    loop_devices.detach(device)
 
 
 @pytest.fixture

@@ -35,6 +35,7 @@ def test_tells_what_went_wrong() -> None:
         Apart(lambda _alive: os.kill(os.getpid(), signal.SIGKILL)).result(timeout=10)
 
 
+@pytest.mark.alone
 def test_does_not_wait_longer_than_it_is_told_to() -> None:
     work = Apart(lambda _alive: time.sleep(2))
     began = time.monotonic()

@@ -178,6 +178,7 @@ def test_ask_api(result: tuple[int, str, str], answers: tuple[bool, bool]) -> No
     assert Node(run=Commands(kubectl=result)).ask_api() == answers
 
 
+@pytest.mark.alone
 def test_wait_for_api_ends() -> None:
     begun = time.monotonic()
     commands = Commands(kubectl=(1, "", "refused"))

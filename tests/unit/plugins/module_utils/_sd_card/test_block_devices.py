@@ -29,6 +29,8 @@ from ansible_collections.bramble.pi.plugins.module_utils._sd_card.block_devices 
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests import loop_devices
+
 FIXTURES = Path(__file__).parents[3] / "fixtures/block_devices"
 MIB = 2**20
 GB = 10**9
@@ -289,12 +291,11 @@ def sh(*command: object) -> None:
 
 @contextmanager
 def loop(image: Path, *options: str) -> Iterator[str]:
-    command = ["losetup", "--find", "--show", *options, str(image)]
-    path = subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+    path = loop_devices.attach(image, *options)
     try:
         yield path
     finally:
-        sh("losetup", "--detach", path)
+        loop_devices.detach(path)
 
 
 @pytest.fixture
