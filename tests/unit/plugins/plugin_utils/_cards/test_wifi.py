@@ -12,6 +12,8 @@ from typing import Any
 import pytest
 import yaml
 from ansible_collections.bramble.pi.plugins.module_utils._network import uplink
+from ansible_collections.bramble.pi.plugins.module_utils._network.detect import MANAGERS
+from ansible_collections.bramble.pi.plugins.module_utils._network.wifi import Wifi
 from ansible_collections.bramble.pi.plugins.plugin_utils._cards import cloudinit, firstrun
 from ansible_collections.bramble.pi.plugins.plugin_utils._cards.node import CardNode, HostKey
 
@@ -33,14 +35,14 @@ HOST_KEY = HostKey("PRIVATE\n", "PUBLIC\n")
 def of_heads(case: str) -> dict[str, str]:
     """Return what heads get: files by manager and path, and what brings them into effect."""
     return {
-        f"{manager} {file.path} {file.mode:o}": file.text
-        for manager in uplink.MANAGERS
-        for file in uplink.files(manager=manager, interface="wlan0", wifi=uplink.Wifi(**CASES[case]))
+        f"{name} {file.path} {file.mode:o}": file.text
+        for name, manager in MANAGERS.items()
+        for file in uplink.files(manager=manager, interface="wlan0", wifi=Wifi(**CASES[case]))
     } | {
-        f"{manager} commands": json.dumps(
-            uplink.commands(manager=manager, interface="wlan0", wifi=uplink.Wifi(**CASES[case]))
+        f"{name} commands": json.dumps(
+            uplink.commands(manager=manager, interface="wlan0", wifi=Wifi(**CASES[case]))
         )
-        for manager in uplink.MANAGERS
+        for name, manager in MANAGERS.items()
     }
 
 
