@@ -11,6 +11,11 @@ from ansible_collections.bramble.pi.plugins.module_utils._common.changes import 
 from ansible_collections.bramble.pi.plugins.module_utils._common.commands import Runner, output_of
 
 
+def is_active(run: Runner, unit: str) -> bool:
+    """Tell whether a unit runs."""
+    return run(["systemctl", "is-active", "--quiet", unit])[0] == 0
+
+
 class Systemd:
     """Asks systemd about units, and notes down what it changes of them."""
 
@@ -20,7 +25,7 @@ class Systemd:
 
     def is_active(self, unit: str) -> bool:
         """Tell whether a unit runs."""
-        return self._run(["systemctl", "is-active", "--quiet", unit])[0] == 0
+        return is_active(self._run, unit)
 
     def is_enabled(self, unit: str) -> bool:
         """Tell whether a unit is started at each boot."""

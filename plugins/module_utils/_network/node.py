@@ -11,6 +11,7 @@ from collections.abc import Callable
 
 from ansible_collections.bramble.pi.plugins.module_utils._common.commands import Runner
 from ansible_collections.bramble.pi.plugins.module_utils._common.files import read_text
+from ansible_collections.bramble.pi.plugins.module_utils._common.systemd import is_active
 from ansible_collections.bramble.pi.plugins.module_utils._network.settings import State, state
 
 
@@ -54,7 +55,7 @@ class Node:
 
     def is_active(self, unit: str) -> bool:
         """Tell whether a unit of systemd runs."""
-        return self.run(["systemctl", "is-active", "--quiet", unit])[0] == 0
+        return is_active(self.run, unit)
 
     def interfaces(self) -> dict[str, str]:
         """Return the interfaces with their MAC addresses."""
