@@ -58,7 +58,11 @@ command:
 """
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.bramble.pi.plugins.module_utils._common.addresses import interface_addresses
+from ansible_collections.bramble.pi.plugins.module_utils._common.commands import output_of
+from ansible_collections.bramble.pi.plugins.module_utils._common.errors import module_errors
 from ansible_collections.bramble.pi.plugins.module_utils._network import dhcp_renew
+from ansible_collections.bramble.pi.plugins.module_utils._network.node import Node
 
 
 def main() -> None:
@@ -72,29 +76,16 @@ def main() -> None:
     )
     # What is parsed is in English.
     module.run_command_environ_update = {"LC_ALL": "C.UTF-8"}
-
-    def run(command: list[str]) -> tuple[int, str]:
-        path = module.get_bin_path(command[0], opt_dirs=["/usr/sbin", "/sbin"])
-        if path is None:
-            return 127, ""
-        status, stdout, _stderr = module.run_command([path, *command[1:]])
-        return status, stdout
-
-    try:
+    run = module.run_command
+    node = Node(run=run, has=lambda program: module.get_bin_path(program) is not None)
+    with module_errors(module):
         interface = dhcp_renew.interface_of(
-            address=module.params["address"], ip_json=run(["ip", "-json", "-4", "address", "show"])[1]
+            address=module.params["address"], interfaces=interface_addresses(run)
         )
-        command = dhcp_renew.renew_command(interface=interface, run=run)
-    except ValueError as error:
-        module.fail_json(msg=str(error))
-    if not module.check_mode:
-        module.run_command(
-            [
-                *("systemd-run", "--collect", f"--on-active={module.params['delay']}"),
-                *("--timer-property=AccuracySec=100ms", "--", *command),
-            ],
-            check_rc=True,
-        )
+        command = dhcp_renew.renew_command(node=node, interface=interface)
+        if not module.check_mode:
+            timer = ["systemd-run", "--collect", f"--on-active={module.params['delay']}"]
+            output_of(run, [*timer, "--timer-property=AccuracySec=100ms", "--", *command])
     module.exit_json(changed=True, interface=interface, command=command)
 
 

@@ -70,120 +70,14 @@ changes:
   returned: success
   type: list
   elements: str
-  sample: [write /etc/bramble/nat.nft, load the rules]
+  sample: [write /etc/bramble/nat.nft, restart bramble-nat.service]
 """
 
-import json
-import os
-from collections.abc import Sequence
-
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.bramble.pi.plugins.module_utils._common.files import read_text, write_text
+from ansible_collections.bramble.pi.plugins.module_utils._common.changes import Changes
+from ansible_collections.bramble.pi.plugins.module_utils._common.errors import module_errors
 from ansible_collections.bramble.pi.plugins.module_utils._network import nat
-
-_SBIN = ("/usr/sbin", "/sbin")
-
-
-class NatForwarding:
-    """Brings files, unit, rules and forwarding into effect and remembers what that changed."""
-
-    def __init__(self, module: AnsibleModule) -> None:
-        self.module = module
-        self.changes: list[str] = []
-        self.diff: list[dict[str, str]] = []
-
-    def _program(self, name: str) -> str:
-        path = self.module.get_bin_path(name, opt_dirs=list(_SBIN))
-        # In check mode the packages may be yet to come; this is where they put their programs.
-        if path is None and self.module.check_mode:
-            return f"{_SBIN[0]}/{name}"
-        if path is None:
-            raise nat.NatError(f"{name} is not installed; wanted are the packages nftables and iptables")
-        return path
-
-    def _succeeds(self, *command: str) -> bool:
-        return os.path.exists(command[0]) and self.module.run_command(list(command))[0] == 0
-
-    def _run(self, command: Sequence[str]) -> None:
-        status, _stdout, stderr = self.module.run_command(list(command))
-        if status != 0:
-            raise nat.NatError(
-                f"{' '.join(command)} ended with {status}: {stderr.strip()}; see journalctl -u {nat.UNIT}"
-            )
-
-    def _change(self, sentence: str, *commands: Sequence[str]) -> None:
-        self.changes.append(sentence)
-        if not self.module.check_mode:
-            for command in commands:
-                self._run(command)
-
-    def _addresses(self) -> dict[str, list[str]]:
-        """Return the IPv4 addresses of each interface, with their prefixes."""
-        ip = self._program("ip")
-        status, stdout, stderr = self.module.run_command([ip, "-json", "-4", "address", "show"])
-        if status != 0:
-            raise nat.NatError(f"{ip} address ended with {status}: {stderr.strip()}")
-        return {
-            link["ifname"]: [f"{entry['local']}/{entry['prefixlen']}" for entry in link["addr_info"]]
-            for link in json.loads(stdout)
-            if "ifname" in link
-        }
-
-    def ensure(self, *, inner: str, outer: str, ipv6: str, cluster_networks: Sequence[str]) -> None:
-        """Ensure that the rack has its way out."""
-        nat.check_interfaces(inner=inner, outer=outer, existing=os.listdir("/sys/class/net"))
-        nat.check_networks(
-            inner=inner, outer=outer, addresses=self._addresses(), cluster_networks=cluster_networks
-        )
-        programs = nat.Programs(
-            *(self._program(name.replace("_", "-")) for name in nat.Programs._fields),
-        )
-        systemctl = self._program("systemctl")
-        for path, text in nat.files(inner=inner, outer=outer, ipv6=ipv6, programs=programs).items():
-            self._write(path, text)
-        for name, value in nat.kernel_parameters(outer=outer, ipv6=ipv6).items():
-            self._set(f"/proc/sys/{name}", value)
-        rules_changed = bool(
-            {nat.RULES, nat.IPTABLES_RULES, nat.UNIT_PATH}.intersection(
-                entry["after_header"] for entry in self.diff
-            )
-        )
-        if not self._succeeds(systemctl, "is-enabled", "--quiet", nat.UNIT):
-            self._change("load the rules at each boot", [systemctl, "enable", nat.UNIT])
-        filters = [programs.iptables] + ([programs.ip6tables] if ipv6 == nat.ROUTED else [])
-        loaded = (
-            self._succeeds(systemctl, "is-active", "--quiet", nat.UNIT)
-            and self._succeeds(programs.nft, "list", "table", "inet", nat.TABLE)
-            and all(
-                self._succeeds(program, "--wait", "--check", "FORWARD", "--jump", nat.CHAIN)
-                for program in filters
-            )
-        )
-        if rules_changed or not loaded:
-            # Stopped by what the unit said before: what it loaded then goes, whatever it is to load now.
-            self._change(
-                "load the rules",
-                [systemctl, "stop", nat.UNIT],
-                [systemctl, "daemon-reload"],
-                [systemctl, "start", nat.UNIT],
-            )
-
-    def _set(self, path: str, value: str) -> None:
-        if (read_text(path) or "").strip() == value:
-            return
-        self.changes.append(f"set {path} to {value}")
-        if not self.module.check_mode:
-            with open(path, "w", encoding="ascii") as file:
-                file.write(f"{value}\n")
-
-    def _write(self, path: str, text: str) -> None:
-        before = read_text(path)
-        if before == text:
-            return
-        self.changes.append(f"write {path}")
-        self.diff.append({"before_header": path, "after_header": path, "before": before or "", "after": text})
-        if not self.module.check_mode:
-            write_text(path, text)
+from ansible_collections.bramble.pi.plugins.module_utils._network.forwarding import Forwarding
 
 
 def main() -> None:
@@ -197,19 +91,16 @@ def main() -> None:
         },
         supports_check_mode=True,
     )
-    forwarding = NatForwarding(module)
-    try:
+    changes = Changes(check_mode=module.check_mode)
+    forwarding = Forwarding(run=module.run_command, find=module.get_bin_path, changes=changes)
+    with module_errors(module, result=changes.result):
         forwarding.ensure(
             inner=module.params["inner_interface"],
             outer=module.params["outer_interface"],
             ipv6=module.params["ipv6"],
             cluster_networks=module.params["cluster_networks"],
         )
-    except PermissionError as error:
-        module.fail_json(msg=f"{error}; wanted are the rights of root: set become to true")
-    except (ValueError, OSError) as error:
-        module.fail_json(msg=str(error), changes=forwarding.changes)
-    module.exit_json(changed=bool(forwarding.changes), changes=forwarding.changes, diff=forwarding.diff)
+    module.exit_json(**changes.result())
 
 
 if __name__ == "__main__":

@@ -95,57 +95,11 @@ inventory:
   sample: "all:\n  hosts:\n    pi-1:\n      ansible_host: 192.168.1.23\n"
 """
 
-import ipaddress
-import socket
-import time
-
 from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.bramble.pi.plugins.module_utils._common.commands import output_of
+from ansible_collections.bramble.pi.plugins.module_utils._common.errors import module_errors
 from ansible_collections.bramble.pi.plugins.module_utils._common.files import read_text
-from ansible_collections.bramble.pi.plugins.module_utils._rack import scan
-
-#: A /22; more would take minutes and belong to somebody who minds.
-MOST_ADDRESSES = 1024
-_ALL_PROTOCOLS = 3
-
-
-def _wake(network: str) -> None:
-    """Have the kernel ask for the MAC of each address, which a datagram to any port does."""
-    try:
-        addresses = ipaddress.IPv4Network(network)
-    except ValueError as error:
-        raise ValueError(f"network is {network!r}: {error}; wanted is one such as '192.168.1.0/24'") from None
-    if addresses.num_addresses > MOST_ADDRESSES:
-        raise ValueError(
-            f"network {network} has {addresses.num_addresses} addresses; wanted are {MOST_ADDRESSES} at the "
-            "most: give the part of it that the Pis are in"
-        )
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-        probe.setblocking(False)
-        for address in addresses.hosts():
-            try:
-                probe.sendto(b"", (str(address), 9))
-            except OSError:
-                # The queue is full, or there is no way to it: the next one may fare better.
-                time.sleep(0.01)
-            time.sleep(0.002)
-    time.sleep(2)
-
-
-def _listen(seconds: int) -> list[scan.Sighting]:
-    """Hear who asks for an address, or for what to boot."""
-    sightings = []
-    deadline = time.monotonic() + seconds
-    with socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(_ALL_PROTOCOLS)) as ear:
-        while (rest := deadline - time.monotonic()) > 0:
-            ear.settimeout(rest)
-            try:
-                frame = ear.recv(2048)
-            except TimeoutError:
-                break
-            sighting = scan.dhcp_request(frame=frame) or scan.tftp_request(frame=frame)
-            if sighting is not None:
-                sightings.append(sighting)
-    return sightings
+from ansible_collections.bramble.pi.plugins.module_utils._rack import discovery, scan
 
 
 def main() -> None:
@@ -158,16 +112,12 @@ def main() -> None:
         },
         supports_check_mode=True,
     )
-    try:
+    with module_errors(module):
         if module.params["network"]:
-            _wake(module.params["network"])
-        heard = _listen(module.params["listen"]) if module.params["listen"] else []
+            discovery.wake(module.params["network"])
+        heard = discovery.listen(module.params["listen"]) if module.params["listen"] else []
         leases = scan.leases(text=read_text(module.params["leases"]) or "")
-    except PermissionError as error:
-        module.fail_json(msg=f"{error}; wanted are the rights of root: set become to true")
-    except (ValueError, OSError) as error:
-        module.fail_json(msg=str(error))
-    table = module.run_command(["ip", "-json", "neighbour", "show"], check_rc=True)[1]
+        table = output_of(module.run_command, ["ip", "-json", "neighbour", "show"])
     found = scan.merge([*leases, *scan.neighbours(ip_json=table), *heard])
     module.exit_json(
         changed=False, found=[pi._asdict() for pi in found], inventory=scan.inventory(found) if found else ""

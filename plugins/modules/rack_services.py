@@ -168,141 +168,11 @@ moves:
       sample: 10.0.0.2
 """
 
-import json
-import tempfile
-import time
-from collections.abc import Mapping
-
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.bramble.pi.plugins.module_utils._common.files import read_text, write_text
-from ansible_collections.bramble.pi.plugins.module_utils._rack import services as rack_services
-
-_SBIN = ["/usr/sbin", "/sbin"]
-
-
-class RackServices:
-    """Brings files, leases and services into effect and remembers what that changed."""
-
-    def __init__(self, module: AnsibleModule) -> None:
-        self.module = module
-        self.changes: list[str] = []
-        self.diff: list[dict[str, str]] = []
-
-    def _run(self, *command: str, hint: str = "") -> str:
-        status, stdout, stderr = self.module.run_command(list(command))
-        if status != 0:
-            raise rack_services.RackServicesError(
-                f"{' '.join(command)} ended with {status}: {stderr.strip()}{hint}"
-            )
-        return str(stdout)
-
-    def _addresses(self) -> dict[str, list[str]]:
-        return {
-            link["ifname"]: [f"{entry['local']}/{entry['prefixlen']}" for entry in link["addr_info"]]
-            for link in json.loads(self._run("ip", "-json", "-4", "address", "show"))
-            if "ifname" in link
-        }
-
-    def _is(self, what: str, unit: str) -> bool:
-        return self.module.run_command(["systemctl", what, "--quiet", unit])[0] == 0
-
-    def _test(self, text: str) -> None:
-        dnsmasq = self.module.get_bin_path("dnsmasq", opt_dirs=_SBIN)
-        # In check mode the package may be yet to come.
-        if dnsmasq is None and self.module.check_mode:
-            return
-        if dnsmasq is None:
-            raise rack_services.RackServicesError(
-                "dnsmasq is not installed; wanted are the packages dnsmasq and chrony"
-            )
-        with tempfile.NamedTemporaryFile("w", prefix="bramble-", suffix=".conf", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            self._run(
-                *(dnsmasq, "--test", f"--conf-file={file.name}"),
-                hint="; see rack_services_dnsmasq_options, rack_services_lease_time and the hosts' names",
-            )
-
-    def _write(self, path: str, text: str) -> bool:
-        before = read_text(path)
-        if before == text:
-            return False
-        self.changes.append(f"write {path}")
-        self.diff.append({"before_header": path, "after_header": path, "before": before or "", "after": text})
-        if not self.module.check_mode:
-            write_text(path, text)
-        return True
-
-    def _have_started(self, unit: str, *, changed: bool, leases: str | None = None) -> None:
-        if not self._is("is-enabled", unit):
-            self.changes.append(f"start {unit} at each boot")
-            if not self.module.check_mode:
-                self._run("systemctl", "enable", unit)
-        if not changed and self._is("is-active", unit):
-            return
-        self.changes.append(f"restart {unit}")
-        if self.module.check_mode:
-            return
-        self._run("systemctl", "stop", unit)
-        if leases is not None:
-            # dnsmasq reads this file when it starts, and writes it over while it runs.
-            self._write(rack_services.LEASES, leases)
-        self._run("systemctl", "start", unit, hint=f"; see journalctl -u {unit}")
-
-    def ensure(self, services: rack_services.Services, *, release: bool) -> list[rack_services.Move]:
-        """Ensure that the rack has its services; return which hosts have to move."""
-        try:
-            rack_services.check(services, addresses=self._addresses())
-        except rack_services.RackServicesError as error:
-            # In check mode the address may be yet to come.
-            if not self.module.check_mode:
-                raise
-            self.module.warn(str(error))
-        configuration = rack_services.dnsmasq_configuration(services)
-        self._test(configuration)
-        before = read_text(rack_services.LEASES) or ""
-        leases, moves = rack_services.stale_leases(text=before, hosts=services.hosts)
-        changed = self._write(rack_services.DNSMASQ, configuration)
-        if self._write(rack_services.DNSMASQ_UNIT, rack_services.UNIT_SETTINGS):
-            changed = True
-            if not self.module.check_mode:
-                self._run("systemctl", "daemon-reload")
-        if moves:
-            self.changes.append("move " + ", ".join(f"{move.name} to {move.new}" for move in moves))
-        stale = leases != before and (release or not moves)
-        self._have_started("dnsmasq", changed=changed or stale, leases=leases if stale else None)
-        changed = self._write(rack_services.CHRONY, rack_services.chrony_configuration(services))
-        self._have_started("chrony", changed=changed)
-        return moves
-
-    def wait(
-        self, services: rack_services.Services, *, moves: list[rack_services.Move], timeout: float
-    ) -> None:
-        """Wait until each host that gets its address from here has it."""
-        deadline = time.monotonic() + timeout
-        missing = [host for host in services.leases if host.expected]
-        # Until one that moves has its new lease, another may have that address, and answer in its place.
-        moving = {move.name for move in moves}
-        while missing:
-            leases = rack_services.leased_addresses(text=read_text(rack_services.LEASES) or "")
-            missing = [
-                host for host in missing if not self._has_come(host, leases, by_lease=host.name in moving)
-            ]
-            if not missing or time.monotonic() > deadline:
-                break
-            time.sleep(1)
-        if missing:
-            self.module.warn(
-                f"{', '.join(f'{host.name} ({host.mac})' for host in missing)} did not ask for an address "
-                f"within {timeout} s; wanted is a node that is switched on, has this MAC and takes its "
-                "address by DHCP: switch it off and on, or see rack_services_mac"
-            )
-
-    def _has_come(self, host: rack_services.Host, leases: Mapping[str, str], *, by_lease: bool) -> bool:
-        if host.mac in leases or by_lease:
-            return leases.get(host.mac) == host.address
-        # One with the same address set for good needs no lease.
-        return self.module.run_command(["ping", "-c", "1", "-W", "1", host.address])[0] == 0
+from ansible_collections.bramble.pi.plugins.module_utils._common.changes import Changes
+from ansible_collections.bramble.pi.plugins.module_utils._common.errors import module_errors
+from ansible_collections.bramble.pi.plugins.module_utils._rack.server import RackServer
+from ansible_collections.bramble.pi.plugins.module_utils._rack.services import Host, Services
 
 
 def main() -> None:
@@ -341,26 +211,18 @@ def main() -> None:
     )
     # Messages of the tools are read by people only, but in a language that all of them know.
     module.run_command_environ_update = {"LC_ALL": "C.UTF-8"}
-    services = rack_services.Services(
-        **{name: module.params[name] for name in rack_services.Services._fields if name != "hosts"},
-        hosts=[rack_services.Host(**host) for host in module.params["hosts"]],
+    services = Services(
+        **{name: module.params[name] for name in Services._fields if name != "hosts"},
+        hosts=[Host(**host) for host in module.params["hosts"]],
     )
-    work = RackServices(module)
-    try:
-        moves = work.ensure(services, release=module.params["release"])
+    changes = Changes(check_mode=module.check_mode)
+    server = RackServer(run=module.run_command, find=module.get_bin_path, changes=changes, warn=module.warn)
+    with module_errors(module, result=changes.result):
+        moves = server.ensure(services, release=module.params["release"])
         waits = module.params["timeout"] > 0 and (module.params["release"] or not moves)
-        if work.changes and not module.check_mode and waits:
-            work.wait(services, moves=moves, timeout=module.params["timeout"])
-    except PermissionError as error:
-        module.fail_json(msg=f"{error}; wanted are the rights of root: set become to true")
-    except (ValueError, OSError) as error:
-        module.fail_json(msg=str(error), changes=work.changes)
-    module.exit_json(
-        changed=bool(work.changes),
-        changes=work.changes,
-        moves=[move._asdict() for move in moves],
-        diff=work.diff,
-    )
+        if changes and not module.check_mode and waits:
+            server.wait(services, moves=moves, timeout=module.params["timeout"])
+    module.exit_json(moves=[move._asdict() for move in moves], **changes.result())
 
 
 if __name__ == "__main__":

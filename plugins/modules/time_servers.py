@@ -40,6 +40,12 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
+changes:
+  description: What was changed, or would be in check mode.
+  returned: success
+  type: list
+  elements: str
+  sample: [write /etc/systemd/timesyncd.conf.d/bramble.conf, restart systemd-timesyncd]
 path:
   description: The file.
   returned: success
@@ -47,24 +53,11 @@ path:
   sample: /etc/systemd/timesyncd.conf.d/bramble.conf
 """
 
-import os
-from collections.abc import Sequence
-
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.bramble.pi.plugins.module_utils._common.files import read_text, write_text
-
-_MANAGED = "# Written by the collection bramble.pi; changes are overwritten.\n"
-_TIMESYNCD = "/lib/systemd/systemd-timesyncd"
-
-
-def _wanted(module: AnsibleModule, servers: Sequence[str]) -> tuple[str, str, list[str] | None]:
-    """Return the file, its text, and the command that has it read."""
-    if module.get_bin_path("chronyd", opt_dirs=["/usr/sbin", "/sbin"]):
-        text = _MANAGED + "".join(f"server {server} iburst prefer\n" for server in servers)
-        return "/etc/chrony/sources.d/bramble.sources", text, ["systemctl", "try-restart", "chrony"]
-    text = f"{_MANAGED}[Time]\nNTP={' '.join(servers)}\n"
-    command = ["systemctl", "try-restart", "systemd-timesyncd"] if os.path.exists(_TIMESYNCD) else None
-    return "/etc/systemd/timesyncd.conf.d/bramble.conf", text, command
+from ansible_collections.bramble.pi.plugins.module_utils._common.changes import Changes
+from ansible_collections.bramble.pi.plugins.module_utils._common.errors import module_errors
+from ansible_collections.bramble.pi.plugins.module_utils._common.systemd import Systemd
+from ansible_collections.bramble.pi.plugins.module_utils._rack.time_servers import of_chrony, of_timesyncd
 
 
 def main() -> None:
@@ -73,21 +66,15 @@ def main() -> None:
         argument_spec={"servers": {"type": "list", "elements": "str", "required": True}},
         supports_check_mode=True,
     )
-    path, text, command = _wanted(module, module.params["servers"])
-    before = read_text(path)
-    changed = before != text
-    if changed and not module.check_mode:
-        try:
-            write_text(path, text)
-        except PermissionError as error:
-            module.fail_json(msg=f"{error}; wanted are the rights of root: set become to true")
-        if command is not None:
-            module.run_command(command, check_rc=True)
-    module.exit_json(
-        changed=changed,
-        path=path,
-        diff={"before_header": path, "after_header": path, "before": before or "", "after": text},
-    )
+    form = of_chrony if module.get_bin_path("chronyd") else of_timesyncd
+    settings = form(module.params["servers"])
+    changes = Changes(check_mode=module.check_mode)
+    systemd = Systemd(run=module.run_command, changes=changes)
+    with module_errors(module, result=changes.result):
+        # One that does not run reads it when it is started.
+        if changes.write(settings.path, settings.text) and systemd.is_active(settings.unit):
+            systemd.restart(settings.unit)
+    module.exit_json(path=settings.path, **changes.result())
 
 
 if __name__ == "__main__":

@@ -50,7 +50,7 @@ options:
   manager:
     description: The network manager; V(auto) finds it.
     type: str
-    choices: [auto, networkmanager, netplan, dhcpcd, ifupdown, networkd]
+    choices: [auto, ifupdown, netplan, networkmanager, dhcpcd, networkd]
     default: auto
   force:
     description: Consent to change the interface that the connection comes by.
@@ -81,78 +81,12 @@ changes:
   sample: [write /etc/netplan/90-bramble-uplink.yaml, bring wlan0 up]
 """
 
-import glob
-import json
-import os
-import stat
-
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.bramble.pi.plugins.module_utils._common.files import read_text, write_text
-from ansible_collections.bramble.pi.plugins.module_utils._network import uplink
-
-_UNITS = ("NetworkManager", "dhcpcd", "systemd-networkd")
-
-
-def _manager(module: AnsibleModule) -> str:
-    if module.params["manager"] != "auto":
-        return str(module.params["manager"])
-    states = module.run_command(["systemctl", "is-active", *_UNITS])[1].split()
-    return uplink.choose_manager(
-        active=[unit for unit, state in zip(_UNITS, states) if state == "active"],
-        netplan=bool(glob.glob("/etc/netplan/*.yaml")),
-        ifupdown=os.path.exists("/etc/network/interfaces") and module.get_bin_path("ifup") is not None,
-    )
-
-
-def _carries_ssh(module: AnsibleModule, interface: str) -> bool:
-    status, stdout, _stderr = module.run_command(["ip", "-json", "-4", "address", "show", "dev", interface])
-    links = json.loads(stdout) if status == 0 else []
-    addresses = [entry["local"] for link in links for entry in link.get("addr_info", ())]
-    return uplink.carries_ssh(tcp=read_text("/proc/net/tcp") or "", addresses=addresses)
-
-
-def _apply(module: AnsibleModule, commands: list[list[str]]) -> None:
-    for command in commands:
-        if module.get_bin_path(command[0], opt_dirs=["/usr/sbin", "/sbin"]) is None:
-            continue
-        status, stdout, stderr = module.run_command(command)
-        # Out of reach of the network, or before the driver is there, it comes up later by itself.
-        if status != 0:
-            module.warn(f"{' '.join(command)} ended with {status}: {(stderr or stdout).strip()}")
-
-
-def ensure(module: AnsibleModule) -> tuple[str, list[str]]:
-    """Ensure that the interface is configured; return the manager and what was changed."""
-    parameters = module.params
-    wifi = None
-    if parameters["ssid"]:
-        wifi = uplink.Wifi(*(parameters[name] for name in uplink.Wifi._fields))
-        uplink.check_wifi(wifi)
-    interface = parameters["interface"]
-    manager = _manager(module)
-    changes = []
-    differing = [
-        file
-        for file in uplink.files(manager=manager, interface=interface, wifi=wifi)
-        if read_text(file.path) != file.text or stat.S_IMODE(os.stat(file.path).st_mode) != file.mode
-    ]
-    if differing and not parameters["force"] and _carries_ssh(module, interface):
-        raise uplink.UplinkError(
-            f"{interface} would change ({', '.join(file.path for file in differing)}), and the connection to "
-            "this node comes by it; wanted is a connection that outlives a mistake: connect over the rack's "
-            "switch, set nat_headnode_uplink to keep if the interface is as it should be, or consent by "
-            "nat_headnode_uplink_force=true"
-        )
-    for file in differing:
-        changes.append(f"write {file.path}")
-        if not module.check_mode:
-            write_text(file.path, file.text, mode=file.mode)
-            os.chmod(file.path, file.mode)
-    if differing:
-        changes.append(f"bring {interface} up")
-        if not module.check_mode:
-            _apply(module, uplink.commands(manager=manager, interface=interface, wifi=wifi))
-    return manager, changes
+from ansible_collections.bramble.pi.plugins.module_utils._common.changes import Changes
+from ansible_collections.bramble.pi.plugins.module_utils._common.errors import module_errors
+from ansible_collections.bramble.pi.plugins.module_utils._network import detect, uplink
+from ansible_collections.bramble.pi.plugins.module_utils._network.node import Node
+from ansible_collections.bramble.pi.plugins.module_utils._network.wifi import Wifi, check
 
 
 def main() -> None:
@@ -164,19 +98,34 @@ def main() -> None:
             "psk": {"type": "str", "default": "", "no_log": True},
             "country": {"type": "str", "default": ""},
             "hidden": {"type": "bool", "default": False},
-            "manager": {"type": "str", "choices": ["auto", *uplink.MANAGERS], "default": "auto"},
+            "manager": {"type": "str", "choices": ["auto", *detect.MANAGERS], "default": "auto"},
             "force": {"type": "bool", "default": False},
         },
         supports_check_mode=True,
     )
     module.run_command_environ_update = {"LC_ALL": "C.UTF-8"}
-    try:
-        manager, changes = ensure(module)
-    except PermissionError as error:
-        module.fail_json(msg=f"{error}; wanted are the rights of root: set become to true")
-    except (ValueError, OSError) as error:
-        module.fail_json(msg=str(error))
-    module.exit_json(changed=bool(changes), manager=manager, changes=changes)
+    node = Node(run=module.run_command, has=lambda program: module.get_bin_path(program) is not None)
+    changes = Changes(check_mode=module.check_mode)
+    interface = module.params["interface"]
+    with module_errors(module, result=changes.result):
+        wifi = None
+        if module.params["ssid"]:
+            wifi = Wifi(*(module.params[name] for name in Wifi._fields))
+            check(wifi, variables="nat_headnode_wifi")
+        if module.params["manager"] == "auto":
+            manager = detect.for_uplink(node=node, interface=interface)
+        else:
+            manager = detect.MANAGERS[module.params["manager"]]
+        uplink.ensure(
+            node=node,
+            changes=changes,
+            manager=manager,
+            interface=interface,
+            wifi=wifi,
+            force=module.params["force"],
+            warn=module.warn,
+        )
+    module.exit_json(manager=manager.name, **changes.result())
 
 
 if __name__ == "__main__":

@@ -145,7 +145,7 @@ def test_wrong_prefix():
 def test_wrong_gateway():
     status, output = change(change_gateway=254, node_network_confirm_timeout=30)
     assert status == 2
-    message = f"the gateway {NETWORK}.254 does not answer on eth0; wanted is a machine there that does"
+    message = f"the gateway {NETWORK}.254 does not answer on eth0; expected is a machine there that does"
     assert len(re.findall(rf"\[ERROR\]: .*{re.escape(message)}.*/24 again", output)) == len(NODES), output
     check_all_have(OLD)
 

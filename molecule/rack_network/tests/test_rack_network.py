@@ -16,6 +16,8 @@ from subprocess import PIPE
 import pytest
 import yaml
 from ansible_collections.bramble.pi.plugins.module_utils._network import uplink
+from ansible_collections.bramble.pi.plugins.module_utils._network.detect import MANAGERS
+from ansible_collections.bramble.pi.plugins.module_utils._network.wifi import Wifi
 
 RACK = "molecule-rack_network"
 SCENARIO = Path(__file__).resolve().parents[1]
@@ -254,9 +256,9 @@ def test_wifi_is_configured_as_the_managers_themselves_read_it() -> None:
     )
     packages = "wpasupplicant network-manager netplan.io ifupdown"
     shell("outside", f"DEBIAN_FRONTEND=noninteractive apt-get install -qq --no-install-recommends {packages}")
-    wifi = uplink.Wifi(ssid='Café "7"', psk="with blanks, # and $", country="DE", hidden=True)
+    wifi = Wifi(ssid='Café "7"', psk="with blanks, # and $", country="DE", hidden=True)
     for manager, script in PARSERS.items():
-        for file in uplink.files(manager=manager, interface="wlan9", wifi=wifi):
+        for file in uplink.files(manager=MANAGERS[manager], interface="wlan9", wifi=wifi):
             place = f"mkdir -p $(dirname {file.path}); cat > {file.path}; chmod {file.mode:o} {file.path}"
             command = ["podman", "exec", "--interactive", f"{RACK}-outside", "sh", "-c", place]
             subprocess.run(command, input=file.text, text=True, check=True)

@@ -10,6 +10,9 @@ import os
 import stat
 import tempfile
 
+#: The first line of a file that is the collection's own.
+MANAGED = "# Written by the collection bramble.pi; changes are overwritten.\n"
+
 # Bytes that are not UTF-8 survive reading and writing.
 _ENCODING = {"encoding": "utf-8", "errors": "surrogateescape"}
 

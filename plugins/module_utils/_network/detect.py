@@ -1,110 +1,53 @@
 # Copyright: bramble.pi contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Which program configures an interface, by what is running now."""
+"""The managers that there are, and which of them an interface belongs to."""
 
 from __future__ import annotations
 
-import fnmatch
-import re
-from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from collections.abc import Sequence
 
+from ansible_collections.bramble.pi.plugins.module_utils._network.dhcpcd import Dhcpcd
+from ansible_collections.bramble.pi.plugins.module_utils._network.ifupdown import Ifupdown
+from ansible_collections.bramble.pi.plugins.module_utils._network.manager import (
+    DHCPCD,
+    IFUPDOWN,
+    NETPLAN,
+    NETWORKD,
+    NETWORKMANAGER,
+    Claim,
+    Manager,
+)
+from ansible_collections.bramble.pi.plugins.module_utils._network.netplan import Netplan
+from ansible_collections.bramble.pi.plugins.module_utils._network.networkd import Networkd
+from ansible_collections.bramble.pi.plugins.module_utils._network.networkmanager import NetworkManager
+from ansible_collections.bramble.pi.plugins.module_utils._network.node import Node
 from ansible_collections.bramble.pi.plugins.module_utils._network.settings import NetworkError
 
-IFUPDOWN = "ifupdown"
-NETPLAN = "netplan"
-NETWORKMANAGER = "networkmanager"
-DHCPCD = "dhcpcd"
-NETWORKD = "networkd"
-MANAGERS = (IFUPDOWN, NETPLAN, NETWORKMANAGER, DHCPCD, NETWORKD)
+MANAGERS: dict[str, Manager] = {
+    manager.name: manager for manager in (Ifupdown(), Netplan(), NetworkManager(), Dhcpcd(), Networkd())
+}
 
-_NETPLAN_NETWORK = "/run/systemd/network/10-netplan-"
-_NETPLAN_PROFILE = "/run/NetworkManager/system-connections/netplan-"
+#: Who is asked first where several could connect a head to the outside, or renew a lease.
+_UPLINK_ORDER = (NETWORKMANAGER, NETPLAN, DHCPCD, IFUPDOWN, NETWORKD)
+_RENEW_ORDER = (NETWORKD, NETWORKMANAGER, DHCPCD, IFUPDOWN)
 
 
-class Manager(NamedTuple):
-    """A program that configures the interface."""
-
-    name: str
-    # "networkd" or "networkmanager" behind netplan, else the same as the name.
-    backend: str
-    # How it is known.
-    why: str
-    # The file with the interface's configuration, and NetworkManager's uuid of it.
-    file: str = ""
-    uuid: str = ""
+def find(*, node: Node, interface: str) -> list[Claim]:
+    """Find what configures the interface, by what runs."""
+    found = (manager.detect(node=node, interface=interface) for manager in MANAGERS.values())
+    return [claim for claim in found if claim]
 
 
-def ifupdown(*, interface: str, ifstate: str) -> Manager | None:
-    """Look at the interfaces that ifup has brought up."""
-    for line in ifstate.splitlines():
-        physical, equals, logical = line.strip().partition("=")
-        if equals and physical == interface:
-            return Manager(IFUPDOWN, IFUPDOWN, f"ifup has brought it up as {logical}")
-    return None
-
-
-def _fields(text: str) -> dict[str, str]:
-    rows = (line.partition(":") for line in text.splitlines())
-    return {key.strip(): value.strip().replace("\\:", ":") for key, colon, value in rows if colon}
-
-
-def networkmanager(*, device: str, profiles: str) -> Manager | None:
-    """Read C(nmcli -t -f GENERAL device show X) and C(nmcli -t -f UUID,FILENAME connection show).
-
-    A device that somebody else has configured is managed as well, and "connected (externally)".
-    """
-    general = _fields(device)
-    state = general.get("GENERAL.STATE", "")
-    if general.get("GENERAL.NM-MANAGED", "yes") != "yes" or "unmanaged" in state or "externally" in state:
-        return None
-    if not state:
-        return None
-    uuid = general.get("GENERAL.CON-UUID", "")
-    file = _fields(profiles).get(uuid, "") if uuid else ""
-    name = NETPLAN if file.startswith(_NETPLAN_PROFILE) else NETWORKMANAGER
-    profile = general.get("GENERAL.CONNECTION", "") or "no profile"
-    return Manager(name, NETWORKMANAGER, f"NetworkManager: {state}, {profile}", file, uuid)
-
-
-def networkd(*, status: str) -> Manager | None:
-    """Read C(networkctl status X)."""
-    fields = _fields(status)
-    match = re.search(r"\((.*)\)", fields.get("State", ""))
-    file = fields.get("Network File", "n/a")
-    if match is None or match.group(1) in ("unmanaged", "pending", "initialized") or not file.startswith("/"):
-        return None
-    name = NETPLAN if file.startswith(_NETPLAN_NETWORK) else NETWORKD
-    return Manager(name, NETWORKD, f"systemd-networkd: {match.group(1)} by {file}", file)
-
-
-def dhcpcd(*, interface: str, configuration: str) -> Manager | None:
-    """Read the configuration of the dhcpcd for all interfaces; it takes each that it is not denied."""
-    denied = False
-    allowed: list[str] = []
-    for line in configuration.splitlines():
-        words = line.replace(",", " ").split()
-        if words[:1] == ["denyinterfaces"]:
-            denied |= any(fnmatch.fnmatchcase(interface, pattern) for pattern in words[1:])
-        elif words[:1] == ["allowinterfaces"]:
-            allowed += words[1:]
-    if denied or (allowed and not any(fnmatch.fnmatchcase(interface, pattern) for pattern in allowed)):
-        return None
-    return Manager(DHCPCD, DHCPCD, "dhcpcd runs for all interfaces that dhcpcd.conf does not deny it")
-
-
-def choose(
-    *, interface: str, wanted: str, found: Sequence[Manager], backends: Mapping[str, str]
-) -> tuple[Manager, list[str]]:
-    """Choose the manager in charge; name the others that claim the interface."""
-    if wanted == "auto":
+def choose(*, interface: str, manager: str, found: Sequence[Claim]) -> tuple[Claim, list[str]]:
+    """Choose the manager in charge, if it is to be found; name the others that claim the interface."""
+    if manager == "auto":
         if len(found) == 1:
             return found[0], []
         if found:
-            claims = "; ".join(f"{manager.name} ({manager.why})" for manager in found)
+            claims = "; ".join(f"{claim.name} ({claim.why})" for claim in found)
             raise NetworkError(
-                f"{interface} is claimed by {claims}; wanted is one: switch the other off on the node "
+                f"{interface} is claimed by {claims}; expected is one: switch the other off on the node "
                 "(systemctl disable --now, or take the interface out of its files), or set "
                 "node_network_manager to the one that is to keep it"
             )
@@ -113,12 +56,41 @@ def choose(
             "plugged in? Set node_network_manager to the one that is to configure it"
         )
     others = [
-        f"{manager.name} configures {interface} too ({manager.why}); node_network_manager is {wanted}: "
-        f"switch {manager.name} off on the node"
-        for manager in found
-        if manager.name != wanted
+        f"{claim.name} configures {interface} too ({claim.why}); node_network_manager is {manager}: "
+        f"switch {claim.name} off on the node"
+        for claim in found
+        if claim.name != manager
     ]
-    for manager in found:
-        if manager.name == wanted:
-            return manager, others
-    return Manager(wanted, backends.get(wanted, wanted), "node_network_manager says so"), others
+    for claim in found:
+        if claim.name == manager:
+            return claim, others
+    return Claim(manager, MANAGERS[manager].backend, "node_network_manager says so"), others
+
+
+def for_uplink(*, node: Node, interface: str) -> Manager:
+    """Return the manager that an interface to the outside belongs to, or would if it were configured."""
+    # Profiles that NetworkManager has from netplan, and ours beside them, are all the same to it.
+    names = {
+        claim.backend if claim.backend == NETWORKMANAGER else claim.name
+        for claim in find(node=node, interface=interface)
+    }
+    for name in _UPLINK_ORDER:
+        if name in names or (not names and MANAGERS[name].is_available(node=node)):
+            return MANAGERS[name]
+    raise NetworkError(
+        "no network manager was found; expected is NetworkManager, netplan, dhcpcd, ifupdown or "
+        "systemd-networkd: install one of them, or configure the interface to the outside by hand "
+        "(nat_headnode_uplink: keep)"
+    )
+
+
+def to_renew(*, node: Node, interface: str) -> Claim:
+    """Return the manager that can renew the interface's lease."""
+    claims = {claim.backend: claim for claim in find(node=node, interface=interface)}
+    for backend in _RENEW_ORDER:
+        if backend in claims:
+            return claims[backend]
+    raise NetworkError(
+        f"nothing known manages {interface}; expected is systemd-networkd, NetworkManager, dhcpcd or "
+        "ifupdown: restart the node, and it asks for its address again"
+    )

@@ -12,8 +12,7 @@ from collections.abc import Collection, Mapping
 from typing import NamedTuple
 
 from ansible_collections.bramble.pi.plugins.module_utils._common.errors import BrambleError
-
-MANAGED = "# Written by the collection bramble.pi; changes are overwritten.\n"
+from ansible_collections.bramble.pi.plugins.module_utils._common.files import MANAGED
 
 RULES = "/etc/bramble/nat.nft"
 IPTABLES_RULES = "/etc/bramble/nat.iptables"

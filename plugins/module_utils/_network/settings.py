@@ -13,8 +13,6 @@ from typing import NamedTuple
 
 from ansible_collections.bramble.pi.plugins.module_utils._common.errors import BrambleError
 
-MANAGED = "# Written by the collection bramble.pi; changes are overwritten.\n"
-
 # The kernel's limit is 15 characters (IFNAMSIZ); the rest is what no interface is named with.
 _INTERFACE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,14}")
 _DOMAIN = re.compile(
@@ -23,7 +21,7 @@ _DOMAIN = re.compile(
 
 
 class NetworkError(BrambleError):
-    """What is wanted cannot be had."""
+    """The network cannot be configured as it is to be."""
 
 
 class Settings(NamedTuple):

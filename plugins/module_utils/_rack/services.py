@@ -10,14 +10,12 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from ansible_collections.bramble.pi.plugins.module_utils._common.errors import BrambleError
-
-MANAGED = "# Written by the collection bramble.pi; changes are overwritten.\n"
+from ansible_collections.bramble.pi.plugins.module_utils._common.files import MANAGED
 
 DNSMASQ = "/etc/dnsmasq.d/bramble.conf"
 DNSMASQ_UNIT = "/etc/systemd/system/dnsmasq.service.d/bramble.conf"
 CHRONY = "/etc/chrony/conf.d/bramble.conf"
 LEASES = "/var/lib/misc/dnsmasq.leases"
-
 
 #: Debian's unit makes the node ask its own dnsmasq, at an interface where this one does not listen.
 UNIT_SETTINGS = f"""{MANAGED}[Service]

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import yaml
+from ansible_collections.bramble.pi.plugins.module_utils._network.wifi import access_points, wpa_supplicant
 from ansible_collections.bramble.pi.plugins.plugin_utils._cards.node import CardNode, HostKey
 from ansible_collections.bramble.pi.plugins.plugin_utils._inventory.addresses import parse_interface
 
@@ -198,10 +199,7 @@ def network_config(*, node: CardNode, init_format: str) -> dict[str, Any]:
         wifi: dict[str, Any] = _addresses(node) if node.interface_is_wifi else {"dhcp4": True}
         if init_format == RASPBERRY_PI_OS:
             wifi["regulatory-domain"] = node.wifi_country
-        access_point: dict[str, Any] = {"password": node.wifi_psk}
-        if node.wifi_hidden:
-            access_point["hidden"] = True
-        wifi["access-points"] = {node.wifi_ssid: access_point}
+        wifi["access-points"] = access_points(node.wifi, first_boot=True)
         config["wifis"] = {node.wifi_interface: wifi}
     return config
 
@@ -234,7 +232,9 @@ def _ifupdown_files(node: CardNode) -> list[dict[str, str]]:
             files.append({"path": path, "content": resolv_conf(node)})
     if node.wifi_ssid:
         path = "/etc/wpa_supplicant/wpa_supplicant.conf"
-        files.append({"path": path, "permissions": "0600", "content": wpa_supplicant_conf(node)})
+        files.append(
+            {"path": path, "permissions": "0600", "content": wpa_supplicant(node.wifi, first_boot=True)}
+        )
     return files
 
 
@@ -261,20 +261,3 @@ def resolv_conf(node: CardNode) -> str:
     """Return the resolver's configuration."""
     search = [f"search {' '.join(node.search)}"] if node.search else []
     return "\n".join([*search, *(f"nameserver {address}" for address in node.resolvers)]) + "\n"
-
-
-def wpa_supplicant_conf(node: CardNode) -> str:
-    """Return the configuration of wpa_supplicant; the name as hex digits, which need no quoting."""
-    psk = node.wifi_psk if len(node.wifi_psk) == 64 else f'"{node.wifi_psk}"'
-    lines = [
-        f"country={node.wifi_country}",
-        "ctrl_interface=DIR=/var/run/wpa_supplicant GROUP=netdev",
-        "update_config=1",
-        "network={",
-        f"    ssid={node.wifi_ssid.encode().hex()}",
-        *(["    scan_ssid=1"] if node.wifi_hidden else []),
-        "    key_mgmt=WPA-PSK",
-        f"    psk={psk}",
-        "}",
-    ]
-    return "\n".join(lines) + "\n"

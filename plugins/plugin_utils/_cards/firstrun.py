@@ -12,7 +12,7 @@ import shlex
 import uuid
 from collections.abc import Iterator
 
-from ansible_collections.bramble.pi.plugins.plugin_utils._cards.cloudinit import wpa_supplicant_conf
+from ansible_collections.bramble.pi.plugins.module_utils._network.wifi import keyfile_sections, wpa_supplicant
 from ansible_collections.bramble.pi.plugins.plugin_utils._cards.node import CardNode, HostKey
 
 FORMAT = "systemd"
@@ -137,31 +137,21 @@ def _network(node: CardNode) -> Iterator[str]:
     if node.address or node.resolvers or node.search:
         yield f"printf %s {shlex.quote(_dhcpcd(node))} >> /etc/dhcpcd.conf\n"
     if node.wifi_ssid:
-        yield _put("0600", "/etc/wpa_supplicant/wpa_supplicant.conf", wpa_supplicant_conf(node))
+        yield _put(
+            "0600", "/etc/wpa_supplicant/wpa_supplicant.conf", wpa_supplicant(node.wifi, first_boot=True)
+        )
     yield "fi\n"
 
 
 def _keyfiles(node: CardNode) -> Iterator[tuple[str, str]]:
     if not node.interface_is_wifi:
-        yield node.interface, _keyfile(node, node.interface, [])
+        yield node.interface, _keyfile(node, node.interface)
     if node.wifi_ssid:
-        ssid = ";".join(str(byte) for byte in node.wifi_ssid.encode()) + ";"
-        psk = node.wifi_psk.replace("\\", "\\\\")
-        wifi = [
-            "[wifi]",
-            "mode=infrastructure",
-            f"ssid={ssid}",
-            *(["hidden=true"] if node.wifi_hidden else []),
-            "",
-            "[wifi-security]",
-            "key-mgmt=wpa-psk",
-            f"psk={psk}",
-            "",
-        ]
+        wifi = keyfile_sections(node.wifi, first_boot=True)
         yield node.wifi_interface, _keyfile(node, node.wifi_interface, wifi)
 
 
-def _keyfile(node: CardNode, interface: str, wifi: list[str]) -> str:
+def _keyfile(node: CardNode, interface: str, wifi: str = "") -> str:
     own = interface == node.interface
     ipv4 = ["method=auto"]
     if own and node.address:
@@ -178,7 +168,7 @@ def _keyfile(node: CardNode, interface: str, wifi: list[str]) -> str:
         f"type={'wifi' if wifi else 'ethernet'}",
         f"interface-name={interface}",
         "",
-        *wifi,
+        *wifi.splitlines(),
         "[ipv4]",
         *ipv4,
         "",

@@ -17,6 +17,8 @@ from ansible_collections.bramble.pi.plugins.module_utils._boot.config_txt import
     ConfigTxtError,
     parse_settings,
 )
+from ansible_collections.bramble.pi.plugins.module_utils._network.wifi import Wifi
+from ansible_collections.bramble.pi.plugins.module_utils._network.wifi import problems as wifi_problems
 from ansible_collections.bramble.pi.plugins.module_utils._ssh.keys import authorized_key_problem
 from ansible_collections.bramble.pi.plugins.plugin_utils._inventory.addresses import (
     parse_address,
@@ -28,7 +30,6 @@ _USER = re.compile(r"[a-z][a-z0-9-]{0,31}")
 #: The forms of crypt(5) that a Debian or Ubuntu takes.
 _PASSWORD_HASH = re.compile(r"\$(y|gy|7|2[abxy]|6|5)\$[^\s:!*]{8,}")
 _INTERFACE = re.compile(r"[a-zA-Z][a-zA-Z0-9._-]{0,14}")
-_COUNTRY = re.compile(r"[A-Z]{2}")
 _FILE_NAME = re.compile(r"[^\x00-\x1f\\:*?\"<>|]+")
 
 
@@ -75,6 +76,11 @@ class CardNode:
     def wifi_interface(self) -> str:
         """Name the Wi-Fi interface."""
         return self.interface if self.interface_is_wifi else "wlan0"
+
+    @property
+    def wifi(self) -> Wifi:
+        """The Wi-Fi network; without a name there is none."""
+        return Wifi(self.wifi_ssid, self.wifi_psk, self.wifi_country, self.wifi_hidden)
 
     def user_data_text(self) -> str:
         """Read the user's own user-data file."""
@@ -238,16 +244,8 @@ def _wifi_problems(node: CardNode) -> Iterator[str]:
         if node.wifi_psk:
             yield "flash_wifi_psk is set, and flash_wifi_ssid is not: set both, or neither"
         return
-    if len(node.wifi_ssid.encode()) > 32 or not node.wifi_ssid.isprintable():
-        yield f"flash_wifi_ssid is {node.wifi_ssid!r}: it has to be the network's name, 32 bytes at most"
-    psk = node.wifi_psk
-    passphrase = 8 <= len(psk) <= 63 and all(" " <= character <= "~" for character in psk)
-    if not passphrase and re.fullmatch(r"[0-9a-fA-F]{64}", psk) is None:
-        yield (
-            f"flash_wifi_psk has {len(psk)} characters: wanted are 8 to 63 of ASCII, or 64 hexadecimal digits"
-        )
-    if _COUNTRY.fullmatch(node.wifi_country) is None:
-        yield (
-            f"flash_wifi_country is {node.wifi_country!r}: without a country Wi-Fi stays off; set its two "
-            "letters, such as 'DE'"
-        )
+    if not node.wifi_ssid.isprintable():
+        yield f"flash_wifi_ssid is {node.wifi_ssid!r}: expected are printable characters; set it again"
+    if not node.wifi_psk:
+        yield "flash_wifi_psk is not set: expected is the passphrase or the key of flash_wifi_ssid; set it"
+    yield from wifi_problems(node.wifi, variables="flash_wifi")

@@ -1,0 +1,218 @@
+# Copyright: bramble.pi contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Trials: a change of the network that the node reverts unless the controller has come back to confirm it."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from ansible_collections.bramble.pi.plugins.module_utils._common.files import read_text, write_text
+from ansible_collections.bramble.pi.plugins.module_utils._network import trial_script
+from ansible_collections.bramble.pi.plugins.module_utils._network.manager import Commands, File
+from ansible_collections.bramble.pi.plugins.module_utils._network.node import Node
+from ansible_collections.bramble.pi.plugins.module_utils._network.probe import gateway_answers
+from ansible_collections.bramble.pi.plugins.module_utils._network.settings import (
+    NetworkError,
+    Settings,
+    settings,
+    shortcomings,
+)
+
+_SETTLE_TIMEOUT = 10.0
+
+
+def ssh_session() -> tuple[str, int]:
+    """Return the address of this node that the controller's ssh session came to, and the session's command.
+
+    The address is empty without one. sudo takes the variable away; the shell that called it still has it.
+    """
+    address, process = "", os.getpid()
+    while True:
+        with contextlib.suppress(OSError), open(f"/proc/{process}/environ", "rb") as file:
+            for variable in file.read().split(b"\0"):
+                if variable.startswith(b"SSH_CONNECTION="):
+                    address = address or variable.decode(errors="replace").split()[2]
+        # The name, in brackets, may have blanks; the parent is the second field after it.
+        parent = int((read_text(f"/proc/{process}/stat") or ") ? 0").rpartition(")")[2].split()[1])
+        if parent <= 1 or (read_text(f"/proc/{parent}/comm") or "").startswith("sshd"):
+            return address, process
+        process = parent
+
+
+def start(
+    node: Node,
+    *,
+    identifier: str,
+    files: Sequence[File],
+    commands: Commands,
+    timeout: int,
+    session: int,
+    parameters: Mapping[str, Any],
+) -> None:
+    """Lay everything ready, so that a restart of the node finds it, and let the node go on alone."""
+    part = f"{trial_script.DIRECTORY}.part"
+    shutil.rmtree(part, ignore_errors=True)
+    os.makedirs(part, mode=0o700)
+    for file in files:
+        new, old = f"{part}/new{file.path}", f"{part}/old{file.path}"
+        write_text(new, file.text, mode=file.mode)
+        if os.path.exists(file.path):
+            os.makedirs(os.path.dirname(old), exist_ok=True)
+            shutil.copyfile(file.path, old)
+            owner = os.stat(file.path)
+            for copy in (new, old):
+                os.chown(copy, owner.st_uid, owner.st_gid)
+                shutil.copystat(file.path, copy)
+    write_text(f"{part}/files", "".join(f"{file.path}\n" for file in files))
+    write_text(f"{part}/pending", json.dumps(dict(parameters)))
+    write_text(
+        f"{part}/switch",
+        trial_script.script(
+            identifier=identifier,
+            timeout=timeout,
+            session=session,
+            before=commands.before,
+            after=commands.after,
+            restore_before=commands.before,
+            restore_after=commands.restore_after,
+            regenerate=commands.regenerate,
+        ),
+    )
+    write_text(trial_script.BOOT_UNIT, trial_script.BOOT_UNIT_TEXT)
+    os.rename(part, trial_script.DIRECTORY)
+    os.makedirs(os.path.dirname(trial_script.BOOT_LINK), exist_ok=True)
+    if not os.path.islink(trial_script.BOOT_LINK):
+        os.symlink(trial_script.BOOT_UNIT, trial_script.BOOT_LINK)
+    os.sync()
+    try:
+        _detach(node, "try", identifier)
+    except NetworkError:
+        _forget()
+        raise
+
+
+def _unit(identifier: str) -> str:
+    return trial_script.UNITS.replace("*", identifier)
+
+
+def _detach(node: Node, verb: str, identifier: str) -> None:
+    command = ["systemd-run", "--quiet", "--collect", f"--unit={_unit(identifier)}"]
+    # DHCP clients that ifup starts live on after the trial.
+    command += ["--property=KillMode=process", "--description=Try a change of the network"]
+    status, _stdout, stderr = node.run([*command, "/bin/sh", f"{trial_script.DIRECTORY}/switch", verb])
+    if status != 0:
+        raise NetworkError(
+            "the unit for a change of the network could not be started, and nothing was changed: "
+            f"systemd-run says {stderr.strip()!r}; expected is a node that was booted with systemd"
+        )
+
+
+def _forget() -> None:
+    for path in (trial_script.BOOT_LINK, trial_script.BOOT_UNIT):
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(path)
+    shutil.rmtree(trial_script.DIRECTORY, ignore_errors=True)
+
+
+def _taken_back(identifier: str | None) -> str | None:
+    """Return why a trial, or any one, was taken back."""
+    text = read_text(trial_script.RECORD)
+    if text is None:
+        return None
+    of, _newline, reason = text.partition("\n")
+    return reason.strip() if identifier in (None, of) else None
+
+
+def check_none(node: Node) -> None:
+    """Refuse a second change beside one that is not decided."""
+    if not os.path.exists(trial_script.DIRECTORY):
+        return
+    if os.path.exists(f"{trial_script.DIRECTORY}/confirmed"):
+        _forget()
+        return
+    if not node.is_active(trial_script.UNITS):
+        _detach(node, "revert", str(time.time_ns()))
+    raise NetworkError(
+        "an earlier change of the network that was not confirmed is just being taken back; expected is the "
+        "node as it was: run this again in node_network_confirm_timeout seconds"
+    )
+
+
+def read_record() -> str | None:
+    """Return why an earlier trial was reverted, which is told once."""
+    reason = _taken_back(None)
+    if reason is not None:
+        os.unlink(trial_script.RECORD)
+    return reason
+
+
+def report(identifier: str) -> dict[str, Any]:
+    """Say what became of a trial, which is the last that is heard of it once it was reverted."""
+    outcome = _outcome(identifier)
+    if outcome["state"] == "taken_back":
+        # Who reads this is told; the next run need not be.
+        os.unlink(trial_script.RECORD)
+    return outcome
+
+
+def _outcome(identifier: str) -> dict[str, Any]:
+    reason = _taken_back(identifier)
+    if reason is not None:
+        return {"state": "taken_back", "reason": reason}
+    if os.path.exists(trial_script.DIRECTORY):
+        return {"state": "pending", "reason": ""}
+    return {"state": "confirmed", "reason": ""}
+
+
+def confirm(node: Node, identifier: str) -> dict[str, Any]:
+    """Keep the change if the node has what it is to have and its gateway answers."""
+    pending = f"{trial_script.DIRECTORY}/pending"
+    parameters = json.loads(read_text(pending) or "{}")
+    if parameters.get("identifier") != identifier:
+        return _outcome(identifier)
+    wanted = settings_of(node, parameters)
+    # Where the address stays the same, the controller may be here before anything has happened.
+    while os.path.exists(pending) and not os.path.exists(f"{trial_script.DIRECTORY}/applied"):
+        time.sleep(0.2)
+    deadline = time.monotonic() + _SETTLE_TIMEOUT
+    while True:
+        reasons = shortcomings(settings=wanted, state=node.state(wanted.interface))
+        if not reasons or time.monotonic() > deadline:
+            break
+        time.sleep(0.5)
+    gateway = str(wanted.gateway or "")
+    if not reasons and gateway and not gateway_answers(node.run, interface=wanted.interface, gateway=gateway):
+        reasons = [
+            f"the gateway {gateway} does not answer on {wanted.interface}; expected is a machine there that "
+            "does: set node_network_gateway"
+        ]
+    try:
+        if reasons:
+            write_text(pending, "; ".join(reasons) + "\n")
+            os.rename(pending, f"{trial_script.DIRECTORY}/rejected")
+            return {"state": "rejected", "reason": "; ".join(reasons)}
+        os.rename(pending, f"{trial_script.DIRECTORY}/confirmed")
+    except FileNotFoundError:
+        return _outcome(identifier)
+    node.run(["systemctl", "stop", _unit(identifier)])
+    _forget()
+    return {"state": "confirmed", "reason": ""}
+
+
+def settings_of(node: Node, parameters: Mapping[str, Any]) -> Settings:
+    """Read what the interface is to have, from the module's parameters or from those of a trial."""
+    return settings(
+        interface=parameters["interface"],
+        address=parameters["address"],
+        gateway=parameters["gateway"],
+        resolvers=parameters["resolvers"],
+        search=parameters["search"],
+        existing=node.interfaces(),
+    )

@@ -1,0 +1,68 @@
+# Copyright: bramble.pi contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+from __future__ import annotations
+
+import pytest
+from ansible_collections.bramble.pi.plugins.module_utils._common.changes import Changes
+from ansible_collections.bramble.pi.plugins.module_utils._common.commands import CommandError
+from ansible_collections.bramble.pi.plugins.module_utils._common.systemd import Systemd
+
+
+class Node:
+    """A node on which some questions are answered with yes, and some commands fail."""
+
+    def __init__(self, *states: str, failing: str = "", check_mode: bool = False) -> None:
+        self.states = states
+        self.failing = failing
+        self.commands: list[str] = []
+        self.changes = Changes(check_mode=check_mode, run=self.run)
+        self.systemd = Systemd(run=self.run, changes=self.changes)
+
+    def run(self, command: list[str]) -> tuple[int, str, str]:
+        verb = command[1]
+        if verb.startswith("is-"):
+            return (0 if verb in self.states else 3), "", ""
+        self.commands.append(" ".join(command[1:]))
+        return (1, "", "it is masked") if verb == self.failing else (0, "", "")
+
+
+@pytest.mark.parametrize(
+    ("states", "changed", "sentences", "commands"),
+    [
+        (["is-active", "is-enabled"], False, [], []),
+        (["is-active"], False, ["start x at each boot"], ["enable x"]),
+        (["is-active", "is-enabled"], True, ["restart x"], ["stop x", "daemon-reload", "start x"]),
+        (
+            [],
+            False,
+            ["start x at each boot", "restart x"],
+            ["enable x", "stop x", "daemon-reload", "start x"],
+        ),
+    ],
+)
+def test_a_unit_runs(states: list[str], changed: bool, sentences: list[str], commands: list[str]) -> None:
+    node = Node(*states)
+    assert node.systemd.ensure_running("x", changed=changed) is bool(sentences)
+    assert (node.changes.sentences, node.commands) == (sentences, commands)
+    # Check mode says the same.
+    checked = Node(*states, check_mode=True)
+    checked.systemd.ensure_running("x", changed=changed)
+    assert (checked.changes.sentences, checked.commands) == (sentences, [])
+
+
+def test_what_must_not_be_done_while_it_runs() -> None:
+    node = Node("is-enabled")
+    node.systemd.restart("x", while_stopped=lambda: node.commands.append("now"))
+    assert node.commands == ["stop x", "daemon-reload", "now", "start x"]
+
+
+def test_a_unit_that_does_not_start() -> None:
+    with pytest.raises(CommandError, match="it is masked; see 'journalctl -u x'"):
+        Node(failing="start").systemd.restart("x")
+
+
+def test_reload() -> None:
+    node = Node()
+    node.systemd.reload("x")
+    assert (node.changes.sentences, node.commands) == (["reload x"], ["reload x"])
