@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 from ansible_collections.bramble.pi.plugins.module_utils._common import apt
 from ansible_collections.bramble.pi.plugins.module_utils._common.commands import output_of
+from ansible_collections.bramble.pi.plugins.module_utils._common.systemd import unit_properties
 from ansible_collections.bramble.pi.plugins.module_utils._containers import base, containerd, docker
 
 _UNIT_PROPERTIES = "Id,LoadState,UnitFileState,ActiveState,ActiveEnterTimestampMonotonic"
@@ -55,16 +56,15 @@ class Unit(NamedTuple):
 
 def read_units(*, text: str) -> dict[str, Unit]:
     """Read systemctl show's properties of several units."""
-    units: dict[str, Unit] = {}
-    for block in text.strip().split("\n\n"):
-        properties = dict(line.partition("=")[::2] for line in block.splitlines())
-        units[properties["Id"]] = Unit(
+    return {
+        name: Unit(
             loaded=properties["LoadState"] == "loaded",
             enabled=properties["UnitFileState"] == "enabled",
             active=properties["ActiveState"] == "active",
             active_since=int(properties["ActiveEnterTimestampMonotonic"]) / 1_000_000,
         )
-    return units
+        for name, properties in unit_properties(text=text).items()
+    }
 
 
 def _ensure_services(*, runtime: base.Runtime, host: base.Host, written: Collection[str | None]) -> None:
