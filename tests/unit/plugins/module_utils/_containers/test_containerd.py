@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from dataclasses import replace
 from pathlib import Path
@@ -270,3 +271,53 @@ def test_tells_why_there_is_no_list_of_images() -> None:
     )
     with pytest.raises(CommandError, match=r"images check' ended with 1: ctr: failed to dial"):
         client.images(names={"x:1"})
+
+
+class Registry:
+    """A ctr that has or fetches one image, and notes what it was told."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, *, fails: str = "") -> None:
+        monkeypatch.setattr(os.path, "isdir", lambda path: path == "/etc/containerd/certs.d")
+        self.fails = fails
+        self.log: list[str] = []
+        self.client = containerd.ContainerdImages(run=self, architecture="arm64")
+
+    def __call__(self, command: list[str]) -> tuple[int, str, str]:
+        self.log.append(" ".join(command).removeprefix("ctr --namespace "))
+        if "check" in command:
+            return 0, CHECKED, ""
+        failed = self.fails and self.fails in command
+        return (1, "elapsed: 0.1 s\n", "resolving\nctr: not found\n") if failed else (0, "", "")
+
+
+def test_an_image_of_another_architecture_is_fetched_aside(monkeypatch: pytest.MonkeyPatch) -> None:
+    registry = Registry(monkeypatch)
+    registry.client.fetch_aside("x:1", "arm", "/x.tar")
+    assert registry.log == [
+        "bramble-images content fetch --hosts-dir /etc/containerd/certs.d --platform linux/arm/v7 x:1",
+        "bramble-images images export --platform linux/arm/v7 /x.tar x:1",
+        "bramble-images images rm --sync x:1",
+        "ctr namespaces rm bramble-images",
+    ]
+    registry = Registry(monkeypatch, fails="fetch")
+    with pytest.raises(CommandError, match="ended with 1: ctr: not found"):
+        registry.client.fetch_aside("x:1", "arm", "/x.tar")
+    assert registry.log[1:] == ["bramble-images images rm --sync x:1", "ctr namespaces rm bramble-images"]
+
+
+def test_nothing_stays_of_an_image_that_cannot_be_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    registry = Registry(monkeypatch)
+    assert registry.client.pull("x:1") is None
+    assert registry.log == [
+        "k8s.io images pull --hosts-dir /etc/containerd/certs.d --platform linux/arm64 x:1",
+        "k8s.io images check",
+        "k8s.io images rm x:1",
+    ]
+    registry = Registry(monkeypatch, fails="import")
+    with pytest.raises(CommandError, match="ended with 1: ctr: not found"):
+        registry.client.load("/x.tar", names={"x:1"})
+    assert registry.log == [
+        "k8s.io images import --platform linux/arm64 /x.tar",
+        "k8s.io images check",
+        "k8s.io images rm x:1",
+    ]
