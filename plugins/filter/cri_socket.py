@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Any, Callable
 
 from ansible.errors import AnsibleFilterError
+from ansible_collections.bramble.pi.plugins.module_utils._containers.runtime import RUNTIMES
 from ansible_collections.bramble.pi.plugins.module_utils._kubernetes import compatibility
 
 DOCUMENTATION = r"""
@@ -47,7 +48,8 @@ _value:
 def cri_socket(version: object, runtime: str = "auto") -> str:
     """Find the socket."""
     try:
-        return compatibility.cri_socket(version=compatibility.parse_version(version), runtime=runtime)
+        parsed = compatibility.parse_version(version)
+        return RUNTIMES[compatibility.kubernetes_runtime(version=parsed, runtime=runtime)].socket
     except compatibility.CompatibilityError as error:
         raise AnsibleFilterError(str(error)) from error
 

@@ -143,247 +143,15 @@ docker_info:
       sample: ['WARNING: No swap limit support']
 """
 
-import os
-import tempfile
-import time
-from typing import Any
+from functools import partial
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.bramble.pi.plugins.module_utils._common import apt
-from ansible_collections.bramble.pi.plugins.module_utils._common.download import DownloadError, download
-from ansible_collections.bramble.pi.plugins.module_utils._common.errors import BrambleError
-from ansible_collections.bramble.pi.plugins.module_utils._common.files import read_text, write_text
-from ansible_collections.bramble.pi.plugins.module_utils._containers import runtime
-from ansible_collections.bramble.pi.plugins.module_utils._kubernetes.compatibility import CRI_SOCKETS
-
-_DAEMON_JSON = "/etc/docker/daemon.json"
-_CONTAINERD_CONFIG = "/etc/containerd/config.toml"
-#: Any of these is Docker.
-_DOCKER_PACKAGES = ["docker.io", "docker-ce"]
-#: Debian 13 took the command out of docker.io, which only recommends its package.
-_DOCKER_CLI = "docker-cli"
-_CONTAINERD_UNIT = "containerd.service"
-_DOCKER_UNIT = "docker.service"
-#: In the order in which they depend on each other.
-_UNITS = {
-    "containerd": [_CONTAINERD_UNIT, _DOCKER_UNIT],
-    "cri_dockerd": [_CONTAINERD_UNIT, _DOCKER_UNIT, "cri-docker.socket", "cri-docker.service"],
-    "dockershim": [_CONTAINERD_UNIT, _DOCKER_UNIT],
-}
-
-
-class RuntimeStateError(BrambleError):
-    """A runtime that is not as wanted, and cannot be made so here."""
-
-
-class ContainerRuntime:
-    """The runtimes of this node."""
-
-    def __init__(self, module: AnsibleModule, run: apt.Runner) -> None:
-        self.module = module
-        self.run = run
-        self.changes: list[str] = []
-        self.diffs: list[dict[str, str]] = []
-
-    def ensure(self) -> dict[str, Any]:
-        """Bring everything into the wanted state."""
-        # Written first, the settings hold from Docker's first start on.
-        self.edit_daemon_json()
-        self.install()
-        if self.module.params["runtime"] == "containerd":
-            self.edit_containerd_config()
-        self.ensure_services()
-        result = {
-            "changed": bool(self.changes),
-            "changes": self.changes,
-            "cri_socket": CRI_SOCKETS[self.module.params["runtime"]],
-            "diff": self.diffs,
-        }
-        if not (self.module.check_mode and self.changes):
-            self.check_cri()
-            result["docker_info"] = self.check_docker_info()._asdict()
-        return result
-
-    def output_of(self, command: list[str]) -> str:
-        """Run a command that has to succeed."""
-        code, output, error = self.run(command)
-        if code != 0:
-            raise RuntimeStateError(f"{' '.join(command)} failed: {(error or output).strip()}")
-        return output
-
-    def write(self, path: str, before: str | None, after: str) -> None:
-        """Replace a file, unless it has this content."""
-        if after == before:
-            return
-        self.changes.append(f"Write {path}")
-        self.diffs.append(
-            {"before_header": path, "before": before or "", "after_header": path, "after": after}
-        )
-        if not self.module.check_mode:
-            write_text(path, after)
-
-    def edit_daemon_json(self) -> None:
-        """Merge the settings."""
-        text = read_text(_DAEMON_JSON)
-        try:
-            merged = runtime.merge_daemon_json(text=text, wanted=self.module.params["daemon_json"])
-        except runtime.RuntimeConfigError as error:
-            raise RuntimeStateError(
-                f"{_DAEMON_JSON} {error}. It was left as it is: mend it, or remove it"
-            ) from error
-        self.write(_DAEMON_JSON, text, merged)
-
-    def install(self) -> None:
-        """Install what is missing."""
-        # dpkg-query exits with 1 if it does not know one of the packages, and still lists the others.
-        installed = apt.read_packages(text=self.run([*apt.DPKG_QUERY, *_DOCKER_PACKAGES, "cri-dockerd"])[1])
-        broken = any(package.broken for package in installed.values())
-        if broken or not any(name in installed for name in _DOCKER_PACKAGES):
-            self.install_packages(self.module.params["packages"])
-        if not self.module.check_mode and self.module.get_bin_path("docker") is None:
-            self.install_packages([_DOCKER_CLI])
-        if self.module.params["runtime"] == "cri_dockerd" and "cri-dockerd" not in installed:
-            self.install_cri_dockerd()
-
-    def install_packages(self, packages: list[str]) -> None:
-        """Install packages of the distribution."""
-        self.changes.append(f"Install {' '.join(packages)}")
-        if not self.module.check_mode:
-            apt.install(run=self.run, arguments=packages)
-
-    def install_cri_dockerd(self) -> None:
-        """Install the package that the user named."""
-        source = self.module.params["cri_dockerd"]
-        self.changes.append(f"Install {source['url']}")
-        if self.module.check_mode:
-            return
-        with tempfile.TemporaryDirectory() as directory:
-            path = os.path.join(directory, "cri-dockerd.deb")
-            download(url=source["url"], path=path, sha256=source["sha256"])
-            apt.install(run=self.run, arguments=[path])
-
-    def edit_containerd_config(self) -> None:
-        """Edit config.toml, if containerd does not do as wanted."""
-        if self.module.check_mode and self.module.get_bin_path("containerd") is None:
-            self.changes.append(f"Write {_CONTAINERD_CONFIG}")
-            return
-        wishes = runtime.ContainerdWishes(
-            cni_bin_dir=self.module.params["cni_bin_dir"], sandbox_image=self.module.params["sandbox_image"]
-        )
-        text = read_text(_CONTAINERD_CONFIG)
-        dump = self.dump_containerd_config(None if text is None else _CONTAINERD_CONFIG)
-        if not runtime.containerd_shortcomings(dump=dump, wishes=wishes):
-            return
-        try:
-            edited = runtime.edit_containerd_config(text=text, dump=dump, wishes=wishes)
-        except runtime.RuntimeConfigError as error:
-            raise RuntimeStateError(f"{_CONTAINERD_CONFIG} {error}. It was left as it is") from error
-        self.prove_containerd_config(edited, wishes)
-        self.write(_CONTAINERD_CONFIG, text, edited)
-
-    def dump_containerd_config(self, path: str | None) -> str:
-        """Ask containerd what a configuration comes to, with its defaults and imports."""
-        if path is None:
-            return self.output_of(["containerd", "config", "default"])
-        return self.output_of(["containerd", "--config", path, "config", "dump"])
-
-    def prove_containerd_config(self, text: str, wishes: runtime.ContainerdWishes) -> None:
-        """Have containerd read the new text before it gets the file."""
-        with tempfile.NamedTemporaryFile("w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            shortcomings = runtime.containerd_shortcomings(
-                dump=self.dump_containerd_config(file.name), wishes=wishes
-            )
-        if shortcomings:
-            raise RuntimeStateError(
-                f"Edited as wanted, {_CONTAINERD_CONFIG} would not have effect: {'; '.join(shortcomings)}. "
-                "It was left as it is: look into the files that it imports, which override it"
-            )
-
-    def units(self) -> dict[str, runtime.Unit]:
-        """Ask systemd for the services."""
-        names = _UNITS[self.module.params["runtime"]]
-        return runtime.read_units(
-            text=self.output_of(["systemctl", "show", "-p", runtime.UNIT_PROPERTIES, *names])
-        )
-
-    def ensure_services(self) -> None:
-        """Enable and start the services, and restart those whose configuration is newer than they are."""
-        configurations = {_DOCKER_UNIT: _DAEMON_JSON, _CONTAINERD_UNIT: _CONTAINERD_CONFIG}
-        written = {change.partition(" ")[2] for change in self.changes}
-        for name, unit in self.units().items():
-            if self.module.check_mode and not unit.loaded:
-                self.changes.append(f"Enable and start {name}")
-                continue
-            if not unit.enabled:
-                self.systemctl("enable", name)
-            configuration = configurations.get(name)
-            if not unit.active:
-                self.systemctl("start", name)
-            elif configuration is not None and (
-                _is_newer(configuration, unit) or (self.module.check_mode and configuration in written)
-            ):
-                self.systemctl("restart", name)
-            elif name == _CONTAINERD_UNIT and not self.serves_cri():
-                # What kept the plugin from loading may be gone by now.
-                self.systemctl("restart", name)
-
-    def systemctl(self, verb: str, unit: str) -> None:
-        """Change the state of a service."""
-        self.changes.append(f"{verb.capitalize()} {unit}")
-        if self.module.check_mode:
-            return
-        code, _output, error = self.run(["systemctl", verb, unit])
-        if code != 0:
-            log = self.run(["journalctl", "--unit", unit, "--lines", "15", "--no-pager", "--output", "cat"])[
-                1
-            ]
-            raise RuntimeStateError(
-                f"systemctl {verb} {unit} failed: {error.strip()}\nIts log ends with:\n{log}"
-            )
-
-    def serves_cri(self) -> bool:
-        """Ask containerd whether kubelet can use it, where it is to."""
-        if self.module.params["runtime"] != "containerd":
-            return True
-        return runtime.serves_cri(plugins=self.output_of(["ctr", "plugins", "list"]))
-
-    def check_cri(self) -> None:
-        """Fail if containerd runs, but without its CRI plugin."""
-        if not self.serves_cri():
-            log = self.output_of(
-                ["journalctl", "--unit", _CONTAINERD_UNIT, "--lines", "200", "--no-pager", "--output", "cat"]
-            )
-            raise RuntimeStateError(
-                f"containerd runs, but its CRI plugin did not load: {runtime.cri_failure(log=log)}. "
-                "Wanted is status ok in ctr plugins list; mend the cause and run this again"
-            )
-
-    def check_docker_info(self) -> runtime.DockerInfo:
-        """Fail if Docker is not as wanted."""
-        info = runtime.read_docker_info(text=self.output_of(["docker", "info", "--format", "{{json .}}"]))
-        shortcomings = runtime.docker_shortcomings(
-            info=info,
-            wanted=self.module.params["daemon_json"],
-            accepted=self.module.params["accepted_warnings"],
-        )
-        if shortcomings:
-            raise RuntimeStateError(
-                f"docker info is not as wanted: {'; '.join(shortcomings)}. For drivers look at "
-                f"{_DAEMON_JSON} and at options of dockerd in docker.service; for limits at the kernel "
-                "command line (os_prep_kernel_cmdline), or accept the warning in docker_accepted_warnings"
-            )
-        return info
-
-
-def _is_newer(path: str, unit: runtime.Unit) -> bool:
-    # Both by today's clock: a Pi's may have been wrong when the service was started.
-    started = time.time() - (time.monotonic() - unit.active_since)
-    try:
-        return os.stat(path).st_mtime > started
-    except FileNotFoundError:
-        return False
+from ansible_collections.bramble.pi.plugins.module_utils._common.changes import Changes
+from ansible_collections.bramble.pi.plugins.module_utils._common.errors import module_errors
+from ansible_collections.bramble.pi.plugins.module_utils._containers.base import Host, Wishes
+from ansible_collections.bramble.pi.plugins.module_utils._containers.provision import provision
+from ansible_collections.bramble.pi.plugins.module_utils._containers.runtime import RUNTIMES
 
 
 def main() -> None:
@@ -392,7 +160,7 @@ def main() -> None:
         argument_spec={
             "runtime": {
                 "type": "str",
-                "choices": ["containerd", "cri_dockerd", "dockershim"],
+                "choices": list(RUNTIMES),
                 "required": True,
             },
             "packages": {"type": "list", "elements": "str", "default": ["docker.io"]},
@@ -412,14 +180,15 @@ def main() -> None:
         supports_check_mode=True,
     )
 
-    def run(command: list[str]) -> tuple[int, str, str]:
-        code, output, error = module.run_command(command, environ_update=apt.ENVIRONMENT)
-        return code, output, error
-
-    try:
-        result = ContainerRuntime(module, run).ensure()
-    except (RuntimeStateError, runtime.RuntimeConfigError, apt.AptError, DownloadError) as error:
-        module.fail_json(msg=str(error))
+    run = partial(module.run_command, environ_update=apt.ENVIRONMENT)
+    changes = Changes(check_mode=module.check_mode, run=run)
+    parameters = dict(module.params)
+    with module_errors(module, result=changes.result):
+        result = provision(
+            runtime=RUNTIMES[parameters.pop("runtime")],
+            host=Host(run, module.get_bin_path, changes),
+            wishes=Wishes(**parameters),
+        )
     module.exit_json(**result)
 
 

@@ -28,9 +28,9 @@ attributes:
 options:
   runtime:
     description:
-      - Whose images kubelet uses. For V(containerd) they are imported into its namespace C(k8s.io).
+      - What kubelet runs containers by. For V(containerd) they are imported into its namespace C(k8s.io).
     type: str
-    choices: [containerd, docker]
+    choices: [containerd, cri_dockerd, dockershim]
     required: true
   archives:
     description: The archives.
@@ -81,103 +81,17 @@ imported:
   sample: [registry.k8s.io/pause:3.10]
 """
 
-import os
-import tempfile
-
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.bramble.pi.plugins.module_utils._common.download import (
-    DownloadError,
-    check_sha256,
-    download,
-    file_sha256,
-    is_url,
-)
-from ansible_collections.bramble.pi.plugins.module_utils._containers import archive as containers_archive
-from ansible_collections.bramble.pi.plugins.module_utils._containers.images import (
-    RUNTIMES,
-    ContainerImagesError,
-    node_architecture,
-)
-
-#: Where a large file does not lie in memory.
-_DOWNLOADS = "/var/tmp"  # noqa: S108 - the file is in a private directory there
-
-
-class ImageArchives:
-    """The images of a runtime on this node."""
-
-    def __init__(self, module: AnsibleModule) -> None:
-        self.module = module
-        self.variable: str = module.params["variable"]
-        runtime = RUNTIMES[module.params["runtime"]]
-        self.runtime = runtime(run=module.run_command, architecture=node_architecture(run=module.run_command))
-
-    def ensure(self) -> list[str]:
-        """Import what is missing, and return it."""
-        archives = [
-            containers_archive.Archive(item["src"], item["images"], item["sha256"], item["ids"])
-            for item in self.module.params["archives"]
-        ]
-        names = {
-            containers_archive.normalize(image, variable=self.variable)
-            for archive in archives
-            for image in archive.images
-        }
-        present = self.present_images(names)
-        imported: list[str] = []
-        for archive in archives:
-            missing = containers_archive.missing_images(archive=archive, present=present)
-            if missing and not self.module.check_mode:
-                self.import_archive(archive)
-                present = self.present_images(names)
-                lacking = containers_archive.missing_images(archive=archive, present=present)
-                if lacking:
-                    raise containers_archive.ImageArchiveError(
-                        f"{archive.source} was imported, and {', '.join(lacking)} for "
-                        f"{self.runtime.architecture} is still missing: correct the archive, or its images "
-                        f"in {self.variable}"
-                    )
-            imported += missing
-        return imported
-
-    def present_images(self, names: set[str]) -> dict[str, str]:
-        """Ask the runtime for the ids of images."""
-        if self.module.check_mode and self.module.get_bin_path(self.runtime.program) is None:
-            return {}
-        return {name: image.id for name, image in self.runtime.images(names=names).items()}
-
-    def import_archive(self, archive: containers_archive.Archive) -> None:
-        """Import an archive, downloading it before if it is elsewhere."""
-        if not is_url(archive.source):
-            if not os.path.exists(archive.source):
-                raise containers_archive.ImageArchiveError(
-                    f"{archive.source} is not there, wanted for {', '.join(archive.images)}: put it on the "
-                    f"node, or correct src in {self.variable}"
-                )
-            if archive.sha256 is not None:
-                check_sha256(name=archive.source, seen=file_sha256(archive.source), wanted=archive.sha256)
-            self.import_file(archive, archive.source)
-            return
-        with tempfile.TemporaryDirectory(dir=_DOWNLOADS) as directory:
-            path = os.path.join(directory, "images.tar")
-            download(url=archive.source, path=path, sha256=archive.sha256)
-            self.import_file(archive, path)
-
-    def import_file(self, archive: containers_archive.Archive, path: str) -> None:
-        """Have the runtime import a file."""
-        try:
-            self.runtime.load(path, names={containers_archive.normalize(image) for image in archive.images})
-        except ContainerImagesError as error:
-            raise containers_archive.ImageArchiveError(
-                f"{archive.source} cannot be imported: {error}"
-            ) from error
+from ansible_collections.bramble.pi.plugins.module_utils._common.errors import module_errors
+from ansible_collections.bramble.pi.plugins.module_utils._containers.load import ImageArchives
+from ansible_collections.bramble.pi.plugins.module_utils._containers.runtime import RUNTIMES
 
 
 def main() -> None:
     """Run the module."""
     module = AnsibleModule(
         argument_spec={
-            "runtime": {"type": "str", "choices": ["containerd", "docker"], "required": True},
+            "runtime": {"type": "str", "choices": list(RUNTIMES), "required": True},
             "archives": {
                 "type": "list",
                 "elements": "dict",
@@ -193,10 +107,15 @@ def main() -> None:
         },
         supports_check_mode=True,
     )
-    try:
-        imported = ImageArchives(module).ensure()
-    except (containers_archive.ImageArchiveError, ContainerImagesError, DownloadError) as error:
-        module.fail_json(msg=str(error))
+    parameters = dict(module.params)
+    with module_errors(module):
+        imported = ImageArchives(
+            runtime=RUNTIMES[parameters.pop("runtime")],
+            run=module.run_command,
+            has=module.get_bin_path,
+            check_mode=module.check_mode,
+            **parameters,
+        ).ensure()
     module.exit_json(changed=bool(imported), imported=imported)
 
 

@@ -9,10 +9,8 @@ import re
 import time
 from typing import Callable, NamedTuple
 
+from ansible_collections.bramble.pi.plugins.module_utils._common.commands import Runner
 from ansible_collections.bramble.pi.plugins.module_utils._common.errors import BrambleError
-
-#: Runs a command and returns its exit code, output and error output.
-Runner = Callable[[list[str]], tuple[int, str, str]]
 
 #: needrestart would restart the services of containers on its own.
 ENVIRONMENT = {"DEBIAN_FRONTEND": "noninteractive", "NEEDRESTART_SUSPEND": "1", "LC_ALL": "C.UTF-8"}

@@ -21,15 +21,23 @@ class CommandError(BrambleError):
 
 
 def output_of(
-    run: Runner, command: Sequence[str], *, accepted: Collection[int] = (0,), remedy: str = ""
+    run: Runner,
+    command: Sequence[str],
+    *,
+    accepted: Collection[int] = (0,),
+    remedy: str = "",
+    last_line: bool = False,
 ) -> str:
     """Return what a command printed; CommandError with its last words if its exit code is not accepted.
 
-    ``remedy`` ends the message: what to look at, or which variable to set.
+    ``remedy`` ends the message: what to look at, or which variable to set. ``last_line`` leaves out what
+    a program printed before its last line, for those that tell how far they came.
     """
     code, output, errors = run(list(command))
     if code not in accepted:
-        said = (errors or output).strip() or "it said nothing"
+        said = errors.strip() or output.strip() or "it said nothing"
+        if last_line:
+            said = said.splitlines()[-1].strip()
         raise CommandError(
             f"'{' '.join(command)}' ended with {code}: {said}" + (f"; {remedy}" if remedy else "")
         )

@@ -5,10 +5,21 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 
 from ansible_collections.bramble.pi.plugins.module_utils._common.changes import Changes
 from ansible_collections.bramble.pi.plugins.module_utils._common.commands import Runner, output_of
+
+
+def unit_properties(*, text: str) -> dict[str, dict[str, str]]:
+    """Return the properties of each unit in what ``systemctl show`` printed, by the unit's Id."""
+    found = {}
+    for block in re.split(r"\n\s*\n", text):
+        values = dict(line.split("=", 1) for line in block.splitlines() if "=" in line)
+        if values.get("Id"):
+            found[values["Id"]] = values
+    return found
 
 
 def is_active(run: Runner, unit: str) -> bool:

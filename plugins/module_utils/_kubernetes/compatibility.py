@@ -33,13 +33,6 @@ RUNTIMES: dict[str, tuple[Minor, Minor | None]] = {
     "dockershim": (OLDEST_MINOR, (1, 23)),
 }
 
-CRI_SOCKETS: dict[str, str] = {
-    "containerd": "unix:///run/containerd/containerd.sock",
-    "cri_dockerd": "unix:///var/run/cri-dockerd.sock",
-    # kubeadm compares this one with its default, which has no scheme.
-    "dockershim": "/var/run/dockershim.sock",
-}
-
 #: First minor whose kubelet refuses cgroup v1 (failCgroupV1).
 CGROUP_V1_REFUSED_FROM: Minor = (1, 35)
 
@@ -159,11 +152,6 @@ def kubernetes_runtime(*, version: Version, runtime: str = "auto") -> str:
             f"runtime {runtime} does not go with Kubernetes {version}: use one of auto, {', '.join(served)}"
         )
     return runtime
-
-
-def cri_socket(*, version: Version, runtime: str = "auto") -> str:
-    """Where kubelet and kubeadm reach the runtime."""
-    return CRI_SOCKETS[kubernetes_runtime(version=version, runtime=runtime)]
 
 
 def kubeadm_api_versions(version: Version) -> list[str]:

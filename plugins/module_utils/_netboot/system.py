@@ -5,12 +5,14 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from ansible_collections.bramble.pi.plugins.module_utils._boot.cmdline import Wanted, key_of, split
 from ansible_collections.bramble.pi.plugins.module_utils._common.errors import BrambleError
+from ansible_collections.bramble.pi.plugins.module_utils._containers.runtime import data_folders
 
 #: The last eight hex digits of the serial number, which the firmware asks the TFTP server for.
 SERIAL = re.compile(r"[0-9a-f]{8}")
@@ -37,7 +39,7 @@ nfs_mount_root_impl()
 #: Where a node keeps images and containers, as overlayfs does not work on NFS.
 STORAGE = "/var/lib/bramble/containers"
 STORAGE_FILE = f"{STORAGE}.img"
-STORAGE_USERS = ("containerd", "docker", "kubelet")
+STORAGE_USERS = (*(os.path.basename(folder) for folder in data_folders()), "kubelet")
 
 #: What is touched at a boot from the tree.
 BOOTED = "var/lib/bramble/booted"

@@ -11,6 +11,8 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
+from ansible_collections.bramble.pi.plugins.module_utils._common.systemd import unit_properties
+
 SYSTEMCTL_PROPERTIES = (
     "Id",
     "LoadState",
@@ -67,12 +69,7 @@ def has_vxlan(*, in_kernel: bool, modules_dep: str | None, modules_builtin: str 
 
 def units(*, text: str) -> dict[str, dict[str, str]]:
     """Return the properties of each unit in what ``systemctl show`` printed, by the unit's name."""
-    found = {}
-    for block in re.split(r"\n\s*\n", text):
-        values = dict(line.split("=", 1) for line in block.splitlines() if "=" in line)
-        if values.get("Id"):
-            found[values["Id"].removesuffix(".service")] = values
-    return found
+    return {name.removesuffix(".service"): values for name, values in unit_properties(text=text).items()}
 
 
 def is_active(unit: dict[str, str]) -> bool:

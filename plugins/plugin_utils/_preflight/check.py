@@ -15,8 +15,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
-from ansible_collections.bramble.pi.plugins.module_utils._containers.archive import (
-    ImageArchiveError,
+from ansible_collections.bramble.pi.plugins.module_utils._containers.images import (
+    ContainerImagesError,
     normalize,
 )
 from ansible_collections.bramble.pi.plugins.module_utils._kubernetes import (
@@ -689,7 +689,7 @@ def check_images(rack: Rack, node_network: str) -> Iterator[Finding]:
         for name in names if isinstance(names, list) else ():
             try:
                 normalize(str(name), variable="image_cache_images")
-            except ImageArchiveError as error:
+            except ContainerImagesError as error:
                 yield Finding(str(error), host)
     sources = dict.fromkeys(
         source for host in rack.nodes if isinstance(source := rack.value(host, "image_cache_source"), str)

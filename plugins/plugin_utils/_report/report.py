@@ -9,6 +9,7 @@ import textwrap
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from ansible_collections.bramble.pi.plugins.module_utils._containers import containerd, docker
 from ansible_collections.bramble.pi.plugins.module_utils._node.findings import (
     ERROR,
     IN_CLUSTER,
@@ -114,7 +115,7 @@ def judge(
                 "os": node.get("distribution", {}).get("name"),
                 "kubelet": member.get("kubelet") or packages.get("kubelet"),
                 "runtime": member.get("runtime")
-                or _version(packages, "docker.io", "docker-ce", "containerd.io", "containerd"),
+                or _version(packages, *docker.DAEMON.packages, *containerd.DAEMON.packages),
                 **{key: node.get(key) for key in _SHOWN},
                 "clock": node.get("clock", {}).get("synchronized"),
                 "receipt": receipts.get(host),

@@ -69,8 +69,7 @@ def test_parse_version_reads_only_what_it_writes(text: str) -> None:
 def test_every_minor_is_in_the_table(minor: tuple[int, int]) -> None:
     version = Version(*minor)
     assert compatibility.version_warning(version) is None
-    runtime = compatibility.kubernetes_runtime(version=version)
-    assert compatibility.cri_socket(version=version) == compatibility.CRI_SOCKETS[runtime]
+    assert compatibility.kubernetes_runtime(version=version) in compatibility.RUNTIMES
     assert compatibility.kubeadm_api_version(version) == compatibility.kubeadm_api_versions(version)[-1]
 
 

@@ -12,38 +12,26 @@ import json
 import threading
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import pytest
-from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.bramble.pi.plugins.module_utils._common.download import DownloadError
-from ansible_collections.bramble.pi.plugins.module_utils._containers.archive import ImageArchiveError
-from ansible_collections.bramble.pi.plugins.modules import image_archives
+from ansible_collections.bramble.pi.plugins.module_utils._containers.images import ContainerImagesError
+from ansible_collections.bramble.pi.plugins.module_utils._containers.load import ImageArchives
+from ansible_collections.bramble.pi.plugins.module_utils._containers.runtime import RUNTIMES
 
 CONTENT = b"a.example/one:1 busybox"
 SHA256 = hashlib.sha256(CONTENT).hexdigest()
 
 
-class Module:
-    """What of AnsibleModule the work needs, and a runtime whose archives hold names of images."""
+class Docker:
+    """A docker whose archives hold names of images."""
 
-    def __init__(
-        self, *archives: dict[str, Any], check_mode: bool = False, runtime: str | None = "docker"
-    ) -> None:
-        self.params = {
-            "runtime": "docker",
-            "archives": [{"sha256": None, "ids": {}, **archive} for archive in archives],
-            "variable": "kube_packages_image_archives",
-        }
-        self.check_mode = check_mode
-        self.runtime = runtime
+    def __init__(self) -> None:
         self.images = ["k8s.gcr.io/pause:3.2"]
         self.imports: list[str] = []
 
-    def get_bin_path(self, name: str) -> str | None:
-        return self.runtime and f"/usr/bin/{name}"
-
-    def run_command(self, command: list[str]) -> tuple[int, str, str]:
+    def __call__(self, command: list[str]) -> tuple[int, str, str]:
         if command[0] == "dpkg":
             return 0, "amd64\n", ""
         if "ls" in command:
@@ -68,8 +56,17 @@ class Module:
         }
 
 
-def ensure(module: Module) -> list[str]:
-    return image_archives.ImageArchives(cast(AnsibleModule, module)).ensure()
+def ensure(
+    docker: Docker, *archives: dict[str, Any], check_mode: bool = False, installed: bool = True
+) -> list[str]:
+    return ImageArchives(
+        runtime=RUNTIMES["dockershim"],
+        run=docker,
+        has=lambda program: installed,
+        check_mode=check_mode,
+        archives=[{"sha256": None, "ids": {}, **archive} for archive in archives],
+        variable="kube_packages_image_archives",
+    ).ensure()
 
 
 @pytest.fixture(scope="module")
@@ -92,28 +89,33 @@ def archive(tmp_path: Path) -> str:
 
 
 def test_imports_what_is_missing(archive: str, server: str) -> None:
-    module = Module(
+    docker = Docker()
+    archives = (
         {"src": "/there/is/none", "images": ["k8s.gcr.io/pause:3.2"]},
         {"src": f"{server}/images.tar", "images": ["a.example/one:1"], "sha256": SHA256.upper()},
         {"src": archive, "images": ["docker.io/library/busybox:latest"], "sha256": SHA256},
     )
-    assert ensure(module) == ["a.example/one:1"]
-    assert len(module.imports) == 1
-    assert not Path(module.imports[0]).exists(), "a download is to be removed"
-    assert ensure(module) == []
+    assert ensure(docker, *archives) == ["a.example/one:1"]
+    assert len(docker.imports) == 1
+    assert not Path(docker.imports[0]).exists(), "a download is to be removed"
+    assert ensure(docker, *archives) == []
 
 
 def test_imports_from_a_path(archive: str) -> None:
-    module = Module({"src": archive, "images": ["busybox", "a.example/one:1"]})
-    assert ensure(module) == ["busybox", "a.example/one:1"]
-    assert module.imports == [archive]
+    docker = Docker()
+    assert ensure(docker, {"src": archive, "images": ["busybox", "a.example/one:1"]}) == [
+        "busybox",
+        "a.example/one:1",
+    ]
+    assert docker.imports == [archive]
 
 
-@pytest.mark.parametrize("runtime", ["docker", None])
-def test_check_mode_imports_nothing(archive: str, runtime: str | None) -> None:
-    module = Module({"src": archive, "images": ["busybox"]}, check_mode=True, runtime=runtime)
-    assert ensure(module) == ["busybox"]
-    assert module.imports == []
+@pytest.mark.parametrize("installed", [True, False])
+def test_check_mode_imports_nothing(archive: str, installed: bool) -> None:
+    docker = Docker()
+    item = {"src": archive, "images": ["busybox"]}
+    assert ensure(docker, item, check_mode=True, installed=installed) == ["busybox"]
+    assert docker.imports == []
 
 
 def test_names_what_cannot_be_imported(tmp_path: Path, archive: str) -> None:
@@ -122,11 +124,11 @@ def test_names_what_cannot_be_imported(tmp_path: Path, archive: str) -> None:
     cases = [
         (
             {"src": str(broken), "images": ["x"]},
-            r"broken\.tar cannot be imported: docker image load .*failed: unexpected",
+            r"broken\.tar cannot be imported: 'docker image load .*' ended with 1: unexpected",
         ),
         (
             {"src": "/no/such.tar", "images": ["x"]},
-            r"/no/such\.tar is not there, wanted for x: put it on",
+            r"/no/such\.tar is not there, needed for x: put it on",
         ),
         (
             {"src": archive, "images": ["busybox", "y:1"]},
@@ -135,33 +137,32 @@ def test_names_what_cannot_be_imported(tmp_path: Path, archive: str) -> None:
         ({"src": archive, "images": ["x@sha256:00"]}, "image 'x@sha256:00' is not understood"),
     ]
     for item, message in cases:
-        with pytest.raises(ImageArchiveError, match=message):
-            ensure(Module(item))
+        with pytest.raises(ContainerImagesError, match=message):
+            ensure(Docker(), item)
 
 
 def test_another_architecture_or_id_is_not_there(archive: str) -> None:
     item = {"src": archive, "images": ["a.example/one:1"]}
-    module = Module(item)
-    module.images = ["a.example/one:1=arm64"]
-    assert ensure(module) == ["a.example/one:1"]
-    module = Module({**item, "ids": {"a.example/one:1": "sha256:a.example/one:1"}})
-    module.images = ["a.example/one:1"]
-    assert ensure(module) == []
-    module = Module({**item, "ids": {"a.example/one:1": "sha256:another"}}, check_mode=True)
-    module.images = ["a.example/one:1"]
-    assert ensure(module) == ["a.example/one:1"]
+    docker = Docker()
+    docker.images = ["a.example/one:1=arm64"]
+    assert ensure(docker, item) == ["a.example/one:1"]
+    docker = Docker()
+    docker.images = ["a.example/one:1"]
+    assert ensure(docker, {**item, "ids": {"a.example/one:1": "sha256:a.example/one:1"}}) == []
+    another = {**item, "ids": {"a.example/one:1": "sha256:another"}}
+    assert ensure(docker, another, check_mode=True) == ["a.example/one:1"]
 
 
 def test_refuses_other_content(archive: str, server: str) -> None:
     for source in (archive, f"{server}/images.tar"):
-        module = Module({"src": source, "images": ["busybox"], "sha256": "0" * 64})
+        docker = Docker()
         with pytest.raises(DownloadError, match=f"has the sha256 {SHA256}, wanted 0000"):
-            ensure(module)
-        assert module.imports == []
+            ensure(docker, {"src": source, "images": ["busybox"], "sha256": "0" * 64})
+        assert docker.imports == []
 
 
 def test_names_what_cannot_be_downloaded(server: str) -> None:
     with pytest.raises(DownloadError, match=r"none\.tar cannot be fetched: HTTP Error 404"):
-        ensure(Module({"src": f"{server}/none.tar", "images": ["busybox"]}))
+        ensure(Docker(), {"src": f"{server}/none.tar", "images": ["busybox"]})
     with pytest.raises(DownloadError, match=r"cannot be fetched: .*refused"):
-        ensure(Module({"src": "http://127.0.0.1:9/x.tar", "images": ["busybox"]}))
+        ensure(Docker(), {"src": "http://127.0.0.1:9/x.tar", "images": ["busybox"]})

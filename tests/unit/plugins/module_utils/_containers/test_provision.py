@@ -1,7 +1,7 @@
 # Copyright: bramble.pi contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""When the module installs, edits, restarts and refuses; molecule/docker has real runtimes."""
+"""When a runtime is installed, edited, restarted and refused; molecule/docker has real runtimes."""
 
 from __future__ import annotations
 
@@ -10,28 +10,34 @@ import os
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import pytest
-from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.bramble.pi.plugins.modules import container_runtime
-from ansible_collections.bramble.pi.plugins.modules.container_runtime import RuntimeStateError
+from ansible_collections.bramble.pi.plugins.module_utils._common.changes import Changes
+from ansible_collections.bramble.pi.plugins.module_utils._containers import docker, provision
+from ansible_collections.bramble.pi.plugins.module_utils._containers.base import (
+    Host,
+    RuntimeStateError,
+    Wishes,
+)
+from ansible_collections.bramble.pi.plugins.module_utils._containers.runtime import RUNTIMES
 
-FIXTURES = Path(__file__).parents[2] / "fixtures" / "containerd"
+FIXTURES = Path(__file__).parents[3] / "fixtures" / "containerd"
 SYSTEMD = {"exec-opts": ["native.cgroupdriver=systemd"]}
 
 
 class Node:
-    """A node with dpkg, apt, systemd, containerd and Docker, as far as the module sees them."""
+    """A node with dpkg, apt, systemd, containerd and Docker, as far as they are seen."""
 
     def __init__(self, folder: Path, *, packages: list[str], active: bool = True) -> None:
         self.packages = packages
         self.active = active
+        self.starts = True
         #: What containerd makes of a configuration, of whichever text.
         self.dumps = [(FIXTURES / "default-1.6.20.toml").read_text()]
         self.cri = ["ok"]
-        self.daemon_json = folder / "daemon.json"
-        self.containerd_config = folder / "config.toml"
+        self.daemon_json = folder / "etc/docker/daemon.json"
+        self.containerd_config = folder / "etc/containerd/config.toml"
         self.log: list[str] = []
 
     def __call__(self, command: list[str]) -> tuple[int, str, str]:
@@ -52,6 +58,8 @@ class Node:
             return 0, json.dumps({"CgroupDriver": driver, "Warnings": ["WARNING: No swap limit support"]}), ""
         if program == "journalctl":
             return 0, 'msg="failed to load plugin cri" error="too many open files"\n', ""
+        if (program, verb) == ("systemctl", "start") and not self.starts:
+            return 1, "", "Job for the service failed.\n"
         if program == "systemctl" and verb in ("start", "restart"):
             self.active = True
         if "install" in command:
@@ -74,45 +82,33 @@ class Node:
         )
 
 
-class Module:
-    """What of AnsibleModule the work needs."""
-
-    def __init__(self, node: Node, *, check_mode: bool, **parameters: Any) -> None:
-        self.node = node
-        self.check_mode = check_mode
-        self.params = {
-            "runtime": "dockershim",
-            "packages": ["docker.io"],
-            "daemon_json": SYSTEMD,
-            "cni_bin_dir": "/opt/cni/bin",
-            "sandbox_image": None,
-            "accepted_warnings": ["No swap limit support"],
-            "cri_dockerd": None,
-            **parameters,
-        }
-
-    def get_bin_path(self, name: str) -> str | None:
-        return f"/usr/bin/{name}" if self.node.packages else None
-
-
 Ensure = Callable[..., dict[str, Any]]
 
 
 @pytest.fixture
-def ensure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Ensure:
-    """Run the module's work, with files below a folder."""
-    monkeypatch.setattr(container_runtime, "_DAEMON_JSON", str(tmp_path / "daemon.json"))
-    monkeypatch.setattr(container_runtime, "_CONTAINERD_CONFIG", str(tmp_path / "config.toml"))
+def ensure(tmp_path: Path) -> Ensure:
+    """Provision a node whose files are below a folder."""
 
-    def run(node: Node, *, check_mode: bool = False, **parameters: Any) -> dict[str, Any]:
-        module = Module(node, check_mode=check_mode, **parameters)
-        return container_runtime.ContainerRuntime(cast(AnsibleModule, module), node).ensure()
+    def run(
+        node: Node, *, check_mode: bool = False, runtime: str = "dockershim", **wishes: Any
+    ) -> dict[str, Any]:
+        root = str(tmp_path)
+        host = Host(
+            node,
+            lambda program: bool(node.packages),
+            Changes(check_mode=check_mode, run=node, root=root),
+            root,
+        )
+        asked = {"daemon_json": SYSTEMD, "accepted_warnings": ["No swap limit support"], **wishes}
+        return provision.provision(runtime=RUNTIMES[runtime], host=host, wishes=Wishes(**asked))
 
     return run
 
 
 def configured(tmp_path: Path) -> Node:
     node = Node(tmp_path, packages=["docker.io"])
+    node.daemon_json.parent.mkdir(parents=True)
+    node.containerd_config.parent.mkdir()
     node.daemon_json.write_text(json.dumps(SYSTEMD))
     long_ago = time.time() - 3600
     os.utime(node.daemon_json, (long_ago, long_ago))
@@ -123,15 +119,12 @@ def configured(tmp_path: Path) -> Node:
 def test_announces_all_on_a_fresh_node(ensure: Ensure, tmp_path: Path, runtime: str) -> None:
     node = Node(tmp_path, packages=[])
     result = ensure(node, check_mode=True, runtime=runtime)
-    assert [change.rpartition("/")[2] for change in result["changes"]] == [
-        "daemon.json" if change is None else change
-        for change in (
-            None,
-            "Install docker.io",
-            *(["config.toml"] if runtime == "containerd" else []),
-            "Enable and start containerd.service",
-            "Enable and start docker.service",
-        )
+    assert result["changes"] == [
+        "Write /etc/docker/daemon.json",
+        "Install docker.io",
+        *(["Write /etc/containerd/config.toml"] if runtime == "containerd" else []),
+        "Enable and start containerd.service",
+        "Enable and start docker.service",
     ]
     assert "docker_info" not in result
     assert node.log == []
@@ -172,6 +165,16 @@ def test_starts_what_is_stopped(ensure: Ensure, tmp_path: Path) -> None:
     node = configured(tmp_path)
     node.active = False
     assert ensure(node)["changes"] == ["Start containerd.service", "Start docker.service"]
+
+
+def test_gives_the_log_of_what_does_not_start(ensure: Ensure, tmp_path: Path) -> None:
+    node = configured(tmp_path)
+    node.active = False
+    node.starts = False
+    with pytest.raises(
+        RuntimeStateError, match=r"'systemctl start containerd.service' ended with 1: .*\n.*\n.*too many"
+    ):
+        ensure(node)
 
 
 def test_edits_the_configuration_of_containerd(ensure: Ensure, tmp_path: Path) -> None:
@@ -230,10 +233,30 @@ def test_installs_cri_dockerd(ensure: Ensure, tmp_path: Path, monkeypatch: pytes
     def download(*, url: str, path: str, sha256: str) -> None:
         downloads.append(f"{url} {sha256} {Path(path).name}")
 
-    monkeypatch.setattr(container_runtime, "download", download)
+    monkeypatch.setattr(docker, "download", download)
     node = configured(tmp_path)
     source = {"url": "http://x/cri-dockerd_0.3.20.deb", "sha256": "abc"}
     result = ensure(node, runtime="cri_dockerd", cri_dockerd=source)
     assert downloads == ["http://x/cri-dockerd_0.3.20.deb abc cri-dockerd.deb"]
     assert result["changes"] == ["Install http://x/cri-dockerd_0.3.20.deb"]
     assert node.log[0].startswith("apt-get install /")
+
+
+def test_reads_units() -> None:
+    text = """\
+Id=docker.service
+LoadState=loaded
+ActiveState=active
+UnitFileState=enabled
+ActiveEnterTimestampMonotonic=5250000
+
+Id=cri-docker.socket
+LoadState=not-found
+ActiveState=inactive
+UnitFileState=
+ActiveEnterTimestampMonotonic=0
+"""
+    assert provision.read_units(text=text) == {
+        "docker.service": provision.Unit(loaded=True, enabled=True, active=True, active_since=5.25),
+        "cri-docker.socket": provision.Unit(loaded=False, enabled=False, active=False, active_since=0),
+    }

@@ -10,13 +10,13 @@ import json
 import tarfile
 from io import BytesIO
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import pytest
-from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.bramble.pi.plugins.module_utils._common.download import DownloadError
+from ansible_collections.bramble.pi.plugins.module_utils._containers.fetch import ImageFetch
 from ansible_collections.bramble.pi.plugins.module_utils._containers.images import ContainerImagesError
-from ansible_collections.bramble.pi.plugins.modules import container_images_fetch
+from ansible_collections.bramble.pi.plugins.module_utils._containers.runtime import RUNTIMES
 
 HELLO = "10.0.0.1:5000/hello:1"
 URL = "http://10.0.0.2:8470"
@@ -44,15 +44,14 @@ def write_archive(path: Path, *images: tuple[str, str]) -> None:
             archive.addfile(entry, BytesIO(content))
 
 
-class Module:
-    """What of AnsibleModule the work needs, with a docker of amd64 and a registry."""
+class Source:
+    """The node that fetches, with a docker of amd64 and a registry."""
 
     def __init__(
         self, directory: Path, nodes: dict[str, Any], *archives: dict[str, Any], **parameters: Any
     ) -> None:
-        self.check_mode = parameters.pop("check_mode", False)
-        self.params = {
-            "runtime": "docker",
+        self.parameters: dict[str, Any] = {
+            "check_mode": False,
             "source": "pi-1",
             "nodes": nodes,
             "directory": str(directory / "served"),
@@ -66,10 +65,7 @@ class Module:
         self.images: dict[str, str] = {}
         self.pulled: list[tuple[str, str]] = []
 
-    def get_bin_path(self, name: str) -> str:
-        return f"/usr/bin/{name}"
-
-    def run_command(self, command: list[str]) -> tuple[int, str, str]:
+    def run(self, command: list[str]) -> tuple[int, str, str]:
         if command[0] == "dpkg":
             return 0, "amd64\n", ""
         return getattr(self, command[2])(*command[3:])
@@ -121,8 +117,10 @@ RACK = {
 }
 
 
-def fetch(module: Module) -> container_images_fetch.ContainerImagesFetch:
-    work = container_images_fetch.ContainerImagesFetch(cast(AnsibleModule, module))
+def fetch(source: Source) -> ImageFetch:
+    work = ImageFetch(
+        runtime=RUNTIMES["dockershim"], run=source.run, has=lambda program: True, **source.parameters
+    )
     work.fetch()
     return work
 
@@ -132,11 +130,11 @@ def ids(archives: dict[str, list[dict[str, Any]]]) -> dict[str, Any]:
 
 
 def test_each_architecture_is_fetched_once(tmp_path: Path) -> None:
-    module = Module(tmp_path, RACK)
-    work = fetch(module)
+    source = Source(tmp_path, RACK)
+    work = fetch(source)
     # The source's own comes last, as docker gives the name to the last.
-    assert module.pulled == [(HELLO, "arm64"), (HELLO, "amd64")]
-    assert module.images == {HELLO: "amd64"}
+    assert source.pulled == [(HELLO, "arm64"), (HELLO, "amd64")]
+    assert source.images == {HELLO: "amd64"}
     assert work.fetched == [f"{HELLO} for arm64", f"{HELLO} for amd64"]
     archives = work.archives()
     assert ids(archives) == {
@@ -148,21 +146,21 @@ def test_each_architecture_is_fetched_once(tmp_path: Path) -> None:
     name = str(entry["src"]).removeprefix(f"{URL}/")
     assert entry["sha256"] == hashlib.sha256((tmp_path / "served" / name).read_bytes()).hexdigest()
     # What a run left that did not come to its end is not fetched again.
-    again = fetch(module)
-    assert (again.fetched, again.changed, len(module.pulled)) == ([], False, 2)
+    again = fetch(source)
+    assert (again.fetched, again.changed, len(source.pulled)) == ([], False, 2)
     assert again.archives() == archives
 
 
 def test_nothing_is_done_without_need(tmp_path: Path) -> None:
     own = image_id(HELLO, "amd64")
-    work = fetch(Module(tmp_path, {"pi-1": node("amd64", hello=own), "pi-2": node("amd64", hello=own)}))
+    work = fetch(Source(tmp_path, {"pi-1": node("amd64", hello=own), "pi-2": node("amd64", hello=own)}))
     assert (work.fetched, work.archives(), work.changed) == ([], {}, False)
     assert not (tmp_path / "served").exists()
 
 
 def test_the_source_s_version_counts(tmp_path: Path) -> None:
     own = image_id(HELLO, "amd64")
-    module = Module(
+    source = Source(
         tmp_path,
         {
             "pi-1": node("amd64", hello=own),
@@ -170,48 +168,48 @@ def test_the_source_s_version_counts(tmp_path: Path) -> None:
             "pi-3": node("amd64", hello=own),
         },
     )
-    module.images = {HELLO: "amd64"}
-    work = fetch(module)
-    assert module.pulled == []
+    source.images = {HELLO: "amd64"}
+    work = fetch(source)
+    assert source.pulled == []
     assert ids(work.archives()) == {"pi-2": {HELLO: own}}
 
 
 def test_an_image_whose_layers_were_thrown_away_is_fetched_again(tmp_path: Path) -> None:
     own = image_id(HELLO, "amd64")
-    module = Module(tmp_path, {"pi-1": node("amd64", hello=own), "pi-2": node("amd64", hello=None)})
-    module.images = {HELLO: "amd64"}
-    save = module.save
-    module.save = lambda *arguments: save(*arguments) if module.pulled else (1, "", "no reader")  # type: ignore[method-assign]
-    work = fetch(module)
-    assert module.pulled == [(HELLO, "amd64")]
-    assert module.images == {HELLO: "amd64"}
+    source = Source(tmp_path, {"pi-1": node("amd64", hello=own), "pi-2": node("amd64", hello=None)})
+    source.images = {HELLO: "amd64"}
+    save = source.save
+    source.save = lambda *arguments: save(*arguments) if source.pulled else (1, "", "no reader")  # type: ignore[method-assign]
+    work = fetch(source)
+    assert source.pulled == [(HELLO, "amd64")]
+    assert source.images == {HELLO: "amd64"}
     assert ids(work.archives()) == {"pi-2": {HELLO: own}}
 
 
 def test_no_archive_is_made_for_the_source_alone(tmp_path: Path) -> None:
-    work = fetch(Module(tmp_path, {"pi-1": node("amd64", hello=None)}))
+    work = fetch(Source(tmp_path, {"pi-1": node("amd64", hello=None)}))
     assert work.fetched == [f"{HELLO} for amd64"]
     assert work.archives() == {}
     assert list((tmp_path / "served").iterdir()) == []
 
 
 def test_an_image_of_another_architecture_leaves_the_own_one(tmp_path: Path) -> None:
-    module = Module(tmp_path, {"pi-3": node("arm64", hello=None)})
-    module.images = {HELLO: "amd64"}
-    fetch(module)
-    assert module.images == {HELLO: "amd64"}
-    module = Module(tmp_path / "other", {"pi-3": node("arm64", hello=None)})
+    source = Source(tmp_path, {"pi-3": node("arm64", hello=None)})
+    source.images = {HELLO: "amd64"}
+    fetch(source)
+    assert source.images == {HELLO: "amd64"}
+    source = Source(tmp_path / "other", {"pi-3": node("arm64", hello=None)})
     (tmp_path / "other").mkdir()
-    fetch(module)
-    assert module.images == {}
+    fetch(source)
+    assert source.images == {}
 
 
 def test_archives_come_before_the_registry(tmp_path: Path) -> None:
     write_archive(tmp_path / "one.tar", (HELLO, "arm64"), ("other:1", "arm64"))
     write_archive(tmp_path / "two.tar", (HELLO, "amd64"))
     given = [{"src": str(tmp_path / name)} for name in ("one.tar", "two.tar")]
-    module = Module(tmp_path, RACK, *given, pull=False)
-    archives = fetch(module).archives()
+    source = Source(tmp_path, RACK, *given, pull=False)
+    archives = fetch(source).archives()
     assert ids(archives) == {
         # Its runtime does not have it yet.
         "pi-1": {HELLO: image_id(HELLO, "amd64")},
@@ -221,38 +219,39 @@ def test_archives_come_before_the_registry(tmp_path: Path) -> None:
     }
     assert archives["pi-3"][0]["src"] == f"{URL}/given-0-one.tar"
     assert archives["pi-1"][0]["src"] == f"{URL}/given-1-two.tar"
-    assert module.pulled == []
+    assert source.pulled == []
 
 
 def test_check_mode_changes_nothing(tmp_path: Path) -> None:
     write_archive(tmp_path / "one.tar", (HELLO, "arm64"))
-    module = Module(tmp_path, RACK, {"src": str(tmp_path / "one.tar")}, check_mode=True)
-    work = fetch(module)
+    source = Source(tmp_path, RACK, {"src": str(tmp_path / "one.tar")}, check_mode=True)
+    work = fetch(source)
     assert work.fetched == [f"{HELLO} for amd64"]
     assert set(work.archives()) == {"pi-2", "pi-3", "pi-4"}
-    assert module.pulled == []
+    assert source.pulled == []
     assert not (tmp_path / "served").exists()
 
 
-def test_names_what_cannot_be_had(tmp_path: Path) -> None:
-    module = Module(tmp_path, RACK)
-    module.registry = {HELLO: ["amd64"]}
+def test_names_what_is_not_available(tmp_path: Path) -> None:
+    source = Source(tmp_path, RACK)
+    source.registry = {HELLO: ["amd64"]}
     with pytest.raises(ContainerImagesError) as caught:
-        fetch(module)
+        fetch(source)
     assert str(caught.value) == (
-        f"{HELLO} for arm64, wanted by pi-3, pi-4, cannot be had: docker image pull --quiet --platform "
-        f"linux/arm64 {HELLO} failed: no matching manifest for linux/arm64 in the manifest list entries. "
-        "Correct image_cache_images, or name an archive that has it for arm64 in image_cache_archives"
+        f"{HELLO} for arm64, needed by pi-3, pi-4, is not available: 'docker image pull --quiet "
+        f"--platform linux/arm64 {HELLO}' ended with 1: no matching manifest for linux/arm64 in the "
+        "manifest list entries. Correct image_cache_images, or name an archive that has it for arm64 in "
+        "image_cache_archives"
     )
     write_archive(tmp_path / "one.tar", (HELLO, "amd64"))
     with pytest.raises(
-        ContainerImagesError, match=r"for arm64, .* cannot be had: .*one\.tar has it only for amd64"
+        ContainerImagesError, match=r"for arm64, .* is not available: .*one\.tar has it only for amd64"
     ):
-        fetch(Module(tmp_path, RACK, {"src": str(tmp_path / "one.tar")}, pull=False))
+        fetch(Source(tmp_path, RACK, {"src": str(tmp_path / "one.tar")}, pull=False))
     with pytest.raises(
         ContainerImagesError, match="it is in none of image_cache_archives, and image_cache_pull is"
     ):
-        fetch(Module(tmp_path, RACK, pull=False))
+        fetch(Source(tmp_path, RACK, pull=False))
 
 
 def test_names_archives_that_are_none(tmp_path: Path) -> None:
@@ -265,7 +264,7 @@ def test_names_archives_that_are_none(tmp_path: Path) -> None:
         (str(tmp_path / "text.tar"), "cannot be read as an archive of images"),
     ):
         with pytest.raises(ContainerImagesError, match=message):
-            fetch(Module(tmp_path, RACK, {"src": source}))
+            fetch(Source(tmp_path, RACK, {"src": source}))
     write_archive(tmp_path / "one.tar", (HELLO, "arm64"))
     with pytest.raises(DownloadError, match=r"one\.tar has the sha256 [0-9a-f]{64}, wanted 0000"):
-        fetch(Module(tmp_path, RACK, {"src": str(tmp_path / "one.tar"), "sha256": "0" * 64}))
+        fetch(Source(tmp_path, RACK, {"src": str(tmp_path / "one.tar"), "sha256": "0" * 64}))

@@ -1,0 +1,355 @@
+# Copyright: bramble.pi contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""containerd: its configuration, what it says of itself, its images, and kubelet's use of it."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import tempfile
+import time
+from collections.abc import Callable, Collection
+from typing import Any
+
+from ansible_collections.bramble.pi.plugins.module_utils._common.commands import Runner, output_of
+from ansible_collections.bramble.pi.plugins.module_utils._common.files import read_text
+from ansible_collections.bramble.pi.plugins.module_utils._containers import base, images, toml
+
+DAEMON = base.Daemon(
+    packages=("containerd", "containerd.io"),
+    units=("containerd.service",),
+    configuration="/etc/containerd/config.toml",
+    data="/var/lib/containerd",
+)
+
+#: The namespace that kubelet uses.
+_NAMESPACE = "k8s.io"
+#: Where images are for a moment that are not to take the place of the node's own.
+_ASIDE = "bramble-images"
+#: Where containerd's own tools look for the registries' settings.
+_HOSTS = "/etc/containerd/certs.d"
+#: A line of ctr images check; the size has blanks in it.
+_CHECKED = re.compile(r"(?P<name>\S+) +\S+ +(?P<digest>sha256:[0-9a-f]{64}) +\S+ .* (?P<unpacked>true|false)")
+#: Names of the CRI plugin in disabled_plugins: of config version 1, 2, and 3 (in which it has several parts).
+_CRI_PLUGIN = re.compile(r"cri|io\.containerd\.grpc\.v1\.cri|io\.containerd\.cri\..+|io\.containerd\..+\.cri")
+#: error="..." in a line of containerd's log.
+_LOG_ERROR = re.compile(r'error="((?:[^"\\]|\\.)*)"')
+
+_CONFIG_VERSION = ("version",)
+_DISABLED_PLUGINS = ("disabled_plugins",)
+
+#: ctr waits for ever for a task that does not end.
+_CTR_SECONDS = 30
+_CONTAINERS_SECONDS = 120
+
+
+def _runtime_plugin(version: int) -> tuple[str, str]:
+    return ("plugins", "io.containerd.grpc.v1.cri" if version < 3 else "io.containerd.cri.v1.runtime")
+
+
+def _runc(version: int) -> toml.Path:
+    return (*_runtime_plugin(version), "containerd", "runtimes", "runc")
+
+
+def _cni(version: int) -> toml.Path:
+    return (*_runtime_plugin(version), "cni")
+
+
+def _sandbox(version: int) -> toml.Path:
+    if version < 3:
+        return (*_runtime_plugin(version), "sandbox_image")
+    return ("plugins", "io.containerd.cri.v1.images", "pinned_images", "sandbox")
+
+
+def sandbox_image(*, dump: str) -> str | None:
+    """Read which image containerd makes pods' sandboxes of (containerd config dump)."""
+    values = _values(dump)
+    image = values.get(_sandbox(values.get(_CONFIG_VERSION, 1)))
+    return str(image) if image else None
+
+
+def _bin_dirs(values: dict[toml.Path, Any]) -> list[str | None]:
+    cni = _cni(values.get(_CONFIG_VERSION, 1))
+    return values.get((*cni, "bin_dirs")) or [values.get((*cni, "bin_dir"))]
+
+
+def _disabled_cri(values: dict[toml.Path, Any]) -> list[str]:
+    return [name for name in values.get(_DISABLED_PLUGINS, []) if _CRI_PLUGIN.fullmatch(name)]
+
+
+def _values(text: str) -> dict[toml.Path, Any]:
+    try:
+        return toml.parse(text=text).values()
+    except toml.TomlError as error:
+        raise base.RuntimeConfigError(f"is not valid TOML: {error}") from error
+
+
+def containerd_shortcomings(*, dump: str, wishes: base.Wishes) -> list[str]:
+    """Compare what containerd says that it uses (containerd config dump) with what is expected."""
+    values = _values(dump)
+    version = values.get(_CONFIG_VERSION, 1)
+    shortcomings = [
+        f"disabled_plugins has {name!r}, which kubelet needs enabled" for name in _disabled_cri(values)
+    ]
+    if shortcomings:
+        # A disabled plugin does not show its settings.
+        return shortcomings
+    driver = values.get((*_runc(version), "options", "SystemdCgroup"))
+    if driver is not True:
+        shortcomings.append(f"SystemdCgroup is {json.dumps(driver)}, expected true")
+    runtime_type = values.get((*_runc(version), "runtime_type"))
+    if not runtime_type:
+        shortcomings.append(f"runtime_type of runc is {json.dumps(runtime_type)}, expected a shim")
+    bin_dirs = _bin_dirs(values)
+    if wishes.cni_bin_dir not in bin_dirs:
+        shortcomings.append(f"CNI plugins are looked for in {bin_dirs[0]}, expected {wishes.cni_bin_dir}")
+    sandbox = values.get(_sandbox(version))
+    if wishes.sandbox_image not in (None, sandbox):
+        shortcomings.append(f"the sandbox image is {sandbox}, expected {wishes.sandbox_image}")
+    return shortcomings
+
+
+def edit_containerd_config(*, text: str | None, dump: str, wishes: base.Wishes) -> str:
+    """Put the wishes into config.toml, in the config version that the file has."""
+    text = text or ""
+    values = _values(text)
+    effective = _values(dump)
+    version = values.get(_CONFIG_VERSION, 1)
+    if not values:
+        # Of a new file's settings only these are fixed; for all others containerd's defaults go on to hold.
+        version = effective[_CONFIG_VERSION]
+    elif version == 1:
+        if any(path[0] == "plugins" for path in values):
+            raise base.RuntimeConfigError(
+                "is of config version 1; expected is version 2 or later: convert it "
+                "(containerd config migrate), or move it away to begin with containerd's defaults"
+            )
+        version = 2
+    changes: list[tuple[toml.Path, Any]] = [(_CONFIG_VERSION, version)]
+    disabled = _disabled_cri(values)
+    if disabled:
+        kept = [name for name in values[_DISABLED_PLUGINS] if name not in disabled]
+        changes.append((_DISABLED_PLUGINS, kept))
+    runc = _runc(version)
+    if not values.get((*runc, "runtime_type")):
+        # A runtime that the file mentions loses the defaults that containerd 1 has for it.
+        changes.append(((*runc, "runtime_type"), "io.containerd.runc.v2"))
+    changes.append(((*runc, "options", "SystemdCgroup"), True))
+    if wishes.cni_bin_dir not in _bin_dirs(effective):
+        changes.append(
+            _cni_change(values=values, effective=effective, version=version, wanted=wishes.cni_bin_dir)
+        )
+    if wishes.sandbox_image is not None:
+        changes.append((_sandbox(version), wishes.sandbox_image))
+    try:
+        for path, value in changes:
+            text = toml.set_value(text=text, path=path, value=value)
+    except toml.TomlError as error:
+        raise base.RuntimeConfigError(f"cannot be changed: {error}") from error
+    return text
+
+
+def _cni_change(
+    *, values: dict[toml.Path, Any], effective: dict[toml.Path, Any], version: int, wanted: str
+) -> tuple[toml.Path, Any]:
+    # From containerd 2.1 on there is bin_dirs, and both may not be set; the file's own choice stays.
+    listed = (*_cni(version), "bin_dirs")
+    single = (*_cni(version), "bin_dir")
+    listed_effective = (*_cni(effective.get(_CONFIG_VERSION, 1)), "bin_dirs")
+    if listed in values or (single not in values and listed_effective in effective):
+        present = values.get(listed, effective.get(listed_effective, []))
+        return listed, [wanted, *(other for other in present if other != wanted)]
+    return single, wanted
+
+
+def serves_cri(*, plugins: str) -> bool:
+    """Find the CRI plugin in ctr's list of plugins: type, name, platforms, status."""
+    rows = [line.split() for line in plugins.splitlines()]
+    return any(row[:2] == ["io.containerd.grpc.v1", "cri"] and row[-1] == "ok" for row in rows)
+
+
+def cri_failure(*, log: str) -> str:
+    """Pick out of containerd's log why the CRI plugin did not load last."""
+    causes = [
+        _LOG_ERROR.search(line) for line in log.splitlines() if "failed to load" in line and "cri" in line
+    ]
+    found = [cause.group(1) for cause in causes if cause is not None]
+    return found[-1] if found else "its log does not say why"
+
+
+def usable(*, text: str) -> dict[str, str]:
+    """Read what ctr images check says: the digests of images that containers can be made of, by name."""
+    matches = (_CHECKED.match(line) for line in text.splitlines())
+    return {
+        match["name"]: match["digest"]
+        for match in matches
+        # Layers that were unpacked may have been thrown away, so that an image is not complete any more.
+        if match and match["unpacked"] == "true"
+    }
+
+
+class ContainerdImages(base.ImageClient):
+    """containerd's images, in the namespace that kubelet uses."""
+
+    program = "ctr"
+    remove_command = ("ctr", "--namespace", _NAMESPACE, "images", "rm")
+
+    def images(self, *, names: Collection[str]) -> dict[str, images.Image]:
+        command = ["ctr", "--namespace", _NAMESPACE, "images", "check"]
+        output = self._run(command)[1]
+        # It fails for an image of another architecture, and tells of the others all the same.
+        if not output.startswith("REF"):
+            output = self.do(command)
+        found: dict[str, images.Image] = {}
+        for name, digest in usable(text=output).items():
+            if name in names:
+                for image in images.images_below(
+                    name=name, digest=digest, read=self._read, architecture=self.architecture
+                ):
+                    if image.architecture == self.architecture:
+                        found.setdefault(name, image)
+        return found
+
+    def _read(self, digest: str) -> bytes | None:
+        code, output, _error = self._run(["ctr", "--namespace", _NAMESPACE, "content", "get", digest])
+        return output.encode(errors="surrogateescape") if code == 0 else None
+
+    @staticmethod
+    def _hosts() -> list[str]:
+        return ["--hosts-dir", _HOSTS] if os.path.isdir(_HOSTS) else []
+
+    def _pull(self, name: str, architecture: str) -> None:
+        self.do(
+            [
+                *("ctr", "--namespace", _NAMESPACE, "images", "pull", *self._hosts()),
+                *("--platform", images.platform(architecture), name),
+            ]
+        )
+
+    def _export(self, namespace: str, name: str, architecture: str, path: str) -> None:
+        self.do(
+            [
+                *("ctr", "--namespace", namespace, "images", "export"),
+                *("--platform", images.platform(architecture), path, name),
+            ]
+        )
+
+    def save(self, name: str, path: str) -> None:
+        self._export(_NAMESPACE, name, self.architecture, path)
+
+    def fetch_aside(self, name: str, architecture: str, path: str) -> None:
+        ctr = ["ctr", "--namespace", _ASIDE]
+        try:
+            # What is fetched so is not unpacked.
+            self.do(
+                [*ctr, "content", "fetch", *self._hosts(), "--platform", images.platform(architecture), name]
+            )
+            self._export(_ASIDE, name, architecture, path)
+        finally:
+            self._run([*ctr, "images", "rm", "--sync", name])
+            self._run(["ctr", "namespaces", "rm", _ASIDE])
+
+    def _load(self, path: str) -> None:
+        # By itself it also wants what the node could run beside its own: 386 on amd64, arm on arm64.
+        self.do(
+            [
+                *("ctr", "--namespace", _NAMESPACE, "images", "import"),
+                *("--platform", images.platform(self.architecture), path),
+            ]
+        )
+
+
+class Containerd(base.Runtime):
+    """containerd by itself, as kubelet's runtime."""
+
+    name = "containerd"
+    socket = "unix:///run/containerd/containerd.sock"
+    daemons = (DAEMON,)
+    client = ContainerdImages
+
+    def configure(self, *, host: base.Host, wishes: base.Wishes) -> str | None:
+        """Edit config.toml, if containerd does not do as asked."""
+        path = str(DAEMON.configuration)
+        if host.changes.check_mode and not host.has("containerd"):
+            host.changes.note(f"Write {path}")
+            return path
+        text = read_text(host.root + path)
+        dump = _dump(run=host.run, path=None if text is None else host.root + path)
+        if not containerd_shortcomings(dump=dump, wishes=wishes):
+            return None
+        try:
+            edited = edit_containerd_config(text=text, dump=dump, wishes=wishes)
+        except base.RuntimeConfigError as error:
+            raise base.RuntimeStateError(f"{path} {error}. It was left as it is") from error
+        _prove(run=host.run, text=edited, wishes=wishes)
+        return path if host.changes.write(path, edited, sentence=f"Write {path}") else None
+
+    def serves(self, *, run: Runner) -> bool:
+        """Tell whether the CRI plugin runs."""
+        return serves_cri(plugins=output_of(run, ["ctr", "plugins", "list"]))
+
+    def check(self, *, run: Runner) -> None:
+        """Fail if containerd runs, but without its CRI plugin."""
+        if self.serves(run=run):
+            return
+        command = ["journalctl", "--unit", *DAEMON.units, "--lines", "200", "--no-pager", "--output", "cat"]
+        cause = cri_failure(log=output_of(run, command))
+        raise base.RuntimeStateError(
+            f"containerd runs, but its CRI plugin did not load: {cause}. Expected is status ok in "
+            "'ctr plugins list': fix the cause and run this again"
+        )
+
+    def sandbox_image(self, *, run: Runner) -> str | None:
+        """Ask containerd, which has an image of its own choice."""
+        return sandbox_image(dump=output_of(run, ["containerd", "config", "dump"]))
+
+    def remove_containers(self, *, run: Runner, has: Callable[[str], object]) -> None:
+        """Remove what is left of the pods.
+
+        kubeadm before 1.31 removes containers with crictl, and only warns where it is not installed.
+        """
+        if not has("ctr"):
+            return
+        ctr = ["timeout", str(_CTR_SECONDS), "ctr", f"--namespace={_NAMESPACE}"]
+        listing = [*ctr, "containers", "list", "--quiet"]
+        containers = output_of(run, listing).split()
+        if not containers:
+            return
+        deadline = time.monotonic() + _CONTAINERS_SECONDS
+        while containers:
+            if time.monotonic() > deadline:
+                raise base.RuntimeStateError(
+                    f"containers {', '.join(containers)} cannot be removed from containerd; reboot the node"
+                    " and run this again"
+                )
+            for container in containers:
+                # Each may fail: there is no task, it has not quite ended, containerd was quicker. What
+                # counts is that the container is gone in the end.
+                run([*ctr, "tasks", "kill", "--signal=SIGKILL", container])
+                run([*ctr, "tasks", "delete", "--force", container])
+                run([*ctr, "containers", "delete", container])
+            containers = output_of(run, listing).split()
+        # containerd's CRI keeps its own list of pods and forgets those that are gone when it starts.
+        output_of(run, ["systemctl", "restart", DAEMON.service])
+
+
+def _dump(*, run: Runner, path: str | None) -> str:
+    """Ask containerd what a configuration comes to, with its defaults and imports."""
+    if path is None:
+        return output_of(run, ["containerd", "config", "default"])
+    return output_of(run, ["containerd", "--config", path, "config", "dump"])
+
+
+def _prove(*, run: Runner, text: str, wishes: base.Wishes) -> None:
+    """Have containerd read the new text before it gets the file."""
+    with tempfile.NamedTemporaryFile("w", encoding="utf-8") as file:
+        file.write(text)
+        file.flush()
+        shortcomings = containerd_shortcomings(dump=_dump(run=run, path=file.name), wishes=wishes)
+    if shortcomings:
+        raise base.RuntimeStateError(
+            f"Edited as asked, {DAEMON.configuration} would not have effect: {'; '.join(shortcomings)}. "
+            "It was left as it is: look into the files that it imports, which override it"
+        )

@@ -1,0 +1,115 @@
+# Copyright: bramble.pi contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Docker and containerd of a node, installed, configured, started and checked for one runtime of kubelet."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Collection
+from typing import Any, NamedTuple
+
+from ansible_collections.bramble.pi.plugins.module_utils._common import apt
+from ansible_collections.bramble.pi.plugins.module_utils._common.commands import output_of
+from ansible_collections.bramble.pi.plugins.module_utils._common.systemd import unit_properties
+from ansible_collections.bramble.pi.plugins.module_utils._containers import base, containerd, docker
+
+_UNIT_PROPERTIES = "Id,LoadState,UnitFileState,ActiveState,ActiveEnterTimestampMonotonic"
+#: Docker is set up whatever kubelet uses, and it runs on containerd.
+_ALWAYS = (containerd.DAEMON, docker.DAEMON)
+
+
+def provision(*, runtime: base.Runtime, host: base.Host, wishes: base.Wishes) -> dict[str, Any]:
+    """Bring the runtime into the state asked for, and return what the module returns."""
+    # Written first, the settings hold from Docker's first start on.
+    written = [docker.edit_daemon_json(host=host, wishes=wishes)]
+    installed = _installed(runtime=runtime, host=host)
+    docker.install(host=host, wishes=wishes, installed=installed)
+    runtime.install(host=host, wishes=wishes, installed=installed)
+    written.append(runtime.configure(host=host, wishes=wishes))
+    _ensure_services(runtime=runtime, host=host, written=written)
+    result = {**host.changes.result(), "cri_socket": runtime.socket}
+    if not (host.changes.check_mode and host.changes):
+        runtime.check(run=host.run)
+        result["docker_info"] = docker.check(run=host.run, wishes=wishes)._asdict()
+    return result
+
+
+def _installed(*, runtime: base.Runtime, host: base.Host) -> dict[str, apt.Package]:
+    """Ask dpkg for Docker, and for what the runtime has beyond it."""
+    daemons = [docker.DAEMON, *(daemon for daemon in runtime.daemons if daemon not in _ALWAYS)]
+    names = [name for daemon in daemons for name in daemon.packages]
+    # dpkg-query exits with 1 if it does not know one of the packages, and still lists the others.
+    return apt.read_packages(text=host.run([*apt.DPKG_QUERY, *names])[1])
+
+
+class Unit(NamedTuple):
+    """A unit of systemd."""
+
+    loaded: bool
+    enabled: bool
+    active: bool
+    #: Seconds after boot at which it became active.
+    active_since: float
+
+
+def read_units(*, text: str) -> dict[str, Unit]:
+    """Read systemctl show's properties of several units."""
+    return {
+        name: Unit(
+            loaded=properties["LoadState"] == "loaded",
+            enabled=properties["UnitFileState"] == "enabled",
+            active=properties["ActiveState"] == "active",
+            active_since=int(properties["ActiveEnterTimestampMonotonic"]) / 1_000_000,
+        )
+        for name, properties in unit_properties(text=text).items()
+    }
+
+
+def _ensure_services(*, runtime: base.Runtime, host: base.Host, written: Collection[str | None]) -> None:
+    """Enable and start the services, and restart those whose configuration is newer than they are."""
+    daemons = [*_ALWAYS, *(daemon for daemon in runtime.daemons if daemon not in _ALWAYS)]
+    owners = {name: daemon for daemon in daemons for name in daemon.units}
+    show = ["systemctl", "show", "-p", _UNIT_PROPERTIES, *owners]
+    for name, unit in read_units(text=output_of(host.run, show)).items():
+        if host.changes.check_mode and not unit.loaded:
+            host.changes.note(f"Enable and start {name}")
+            continue
+        if not unit.enabled:
+            _systemctl("enable", name, host=host)
+        configuration = owners[name].configuration
+        if not unit.active:
+            _systemctl("start", name, host=host)
+        elif configuration is not None and (
+            _is_newer(host.root + configuration, unit)
+            # Announced only, it is not newer yet.
+            or (host.changes.check_mode and configuration in written)
+        ):
+            _systemctl("restart", name, host=host)
+        elif name == runtime.daemons[-1].units[-1] and not runtime.serves(run=host.run):
+            # What kept the plugin from loading may be gone by now.
+            _systemctl("restart", name, host=host)
+
+
+def _systemctl(verb: str, unit: str, *, host: base.Host) -> None:
+    """Change the state of a service; if it fails, its log says why."""
+    if not host.changes.note(f"{verb.capitalize()} {unit}"):
+        return
+    command = ["systemctl", verb, unit]
+    code, _output, error = host.run(command)
+    if code != 0:
+        journal = ["journalctl", "--unit", unit, "--lines", "15", "--no-pager", "--output", "cat"]
+        raise base.RuntimeStateError(
+            f"'{' '.join(command)}' ended with {code}: {error.strip()}\nIts log ends with:\n"
+            f"{host.run(journal)[1]}"
+        )
+
+
+def _is_newer(path: str, unit: Unit) -> bool:
+    # Both by today's clock: a Pi's may have been wrong when the service was started.
+    started = time.time() - (time.monotonic() - unit.active_since)
+    try:
+        return os.stat(path).st_mtime > started
+    except FileNotFoundError:
+        return False
