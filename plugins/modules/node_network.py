@@ -176,6 +176,7 @@ from typing import Any, Callable, NamedTuple
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.bramble.pi.plugins.module_utils._common.files import read_text, write_text
+from ansible_collections.bramble.pi.plugins.module_utils._kubeadm.node_files import kubernetes_state
 from ansible_collections.bramble.pi.plugins.module_utils._network import detect, trial_script
 from ansible_collections.bramble.pi.plugins.module_utils._network import files as network_files
 from ansible_collections.bramble.pi.plugins.module_utils._network.detect import Manager
@@ -189,7 +190,6 @@ from ansible_collections.bramble.pi.plugins.module_utils._network.settings impor
     shortcomings,
     state,
 )
-from ansible_collections.bramble.pi.plugins.module_utils._node.facts import KUBERNETES_FILES, kubernetes_state
 
 try:
     import yaml
@@ -689,8 +689,7 @@ def _try(network: NodeNetwork, run: Run, module: AnsibleModule) -> dict[str, Any
     wanted = _settings(network, module.params)
     name = wanted.interface
     before = network.state(name)
-    present = [path for path in KUBERNETES_FILES if os.path.exists(f"/etc/kubernetes/{path}")]
-    check_cluster(settings=wanted, state=before, kubernetes=kubernetes_state(files=present))
+    check_cluster(settings=wanted, state=before, kubernetes=kubernetes_state())
     manager, others = detect.choose(
         interface=name,
         wanted=module.params["manager"],
