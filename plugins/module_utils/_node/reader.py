@@ -48,8 +48,8 @@ def _kubernetes(module: AnsibleModule) -> dict[str, Any]:
     }
 
 
-def output_of(module: AnsibleModule, command: list[str]) -> str:
-    """Return what a command writes; nothing where it is not installed."""
+def output_if_installed(module: AnsibleModule, command: list[str]) -> str:
+    """Return what a command prints; nothing where it is not installed."""
     if module.get_bin_path(command[0]) is None:
         return ""
     return str(module.run_command(command)[1])
@@ -59,9 +59,9 @@ def read_facts(module: AnsibleModule) -> dict[str, Any]:
     """Read the facts of this node."""
     # dpkg-query exits with 1 if it does not know one of the packages, and still lists the others.
     dpkg_query = ["dpkg-query", "-W", "-f", facts.PACKAGE_FORMAT, facts.DPKG, *facts.PACKAGES]
-    packages = facts.installed_packages(text=output_of(module, dpkg_query))
+    packages = facts.installed_packages(text=output_if_installed(module, dpkg_query))
     # Without systemd-timedated nothing is known of the clock, which counts as not synchronised.
-    timedatectl = output_of(module, ["timedatectl", "show"])
+    timedatectl = output_if_installed(module, ["timedatectl", "show"])
     kernel = os.uname()
     distribution = facts.distribution(
         os_release=read_text("/etc/os-release") or "", has_rpi_issue=os.path.exists("/etc/rpi-issue")
