@@ -117,116 +117,13 @@ pods:
   sample: [failover-5fd79744c5-dnxvm]
 """
 
-import json
-import time
-from typing import Any
-
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.bramble.pi.plugins.module_utils._common.errors import BrambleError
-from ansible_collections.bramble.pi.plugins.module_utils._common.files import read_text
-from ansible_collections.bramble.pi.plugins.module_utils._kubeadm.state import (
-    KUBELET_CONFIGURATION,
-    MANIFESTS,
+from ansible_collections.bramble.pi.plugins.module_utils._common.errors import module_errors
+from ansible_collections.bramble.pi.plugins.module_utils._kubeadm.measure_failover import (
+    Demonstration,
+    expectation,
+    measure,
 )
-from ansible_collections.bramble.pi.plugins.module_utils._kubernetes import failover, failure_detection
-from ansible_collections.bramble.pi.plugins.module_utils._kubernetes.cluster_watch import Seen, Watch
-
-_MANIFEST = MANIFESTS + "/{}.yaml"
-
-
-class FailoverError(BrambleError):
-    """It cannot be measured; the message says why."""
-
-
-def _expectation() -> failure_detection.Expectation:
-    """Return what to expect by the settings that this control plane has."""
-    texts = {name: read_text(_MANIFEST.format(name)) for name in failure_detection.PROGRAMS}
-    missing = [_MANIFEST.format(name) for name, text in texts.items() if text is None]
-    if missing:
-        raise FailoverError(f"{missing[0]} is not there; wanted is a control plane: run site.yml before")
-    manifests = {name: text or "" for name, text in texts.items()}
-    return failure_detection.expected(
-        failure_detection.in_force(
-            manifests=manifests, kubelet_configuration=read_text(KUBELET_CONFIGURATION) or ""
-        )
-    )
-
-
-def _get(module: AnsibleModule, *what: str) -> dict[str, Any]:
-    command = ["kubectl", f"--kubeconfig={module.params['kubeconfig']}", "get", *what, "--output=json"]
-    status, output, errors = module.run_command(command)
-    if status != 0:
-        raise FailoverError(f"{' '.join(command)} ended with {status}: {errors.strip()}")
-    answer: dict[str, Any] = json.loads(output)
-    return answer
-
-
-def _heartbeats(node: dict[str, Any]) -> list[str]:
-    return [entry.get("lastHeartbeatTime", "") for entry in node["status"].get("conditions") or []]
-
-
-class _Observer:
-    """Gives what the watch sees to the timeline."""
-
-    def __init__(self, timeline: failover.Timeline) -> None:
-        self.timeline = timeline
-        self._beats: list[str] = []
-
-    def take(self, seen: Seen) -> None:
-        at, what, event = seen
-        if what == "kubelet":
-            self.timeline.see_node_answers(at, event)
-        elif what == "service":
-            self.timeline.see_service_answers(at, event)
-        elif event.get("type") not in ("ADDED", "MODIFIED", "DELETED"):
-            # An error of the watch, which begins anew.
-            return
-        elif what == "pods":
-            self.timeline.see_pod(at, event["object"], gone=event["type"] == "DELETED")
-        elif what == "lease":
-            self.timeline.see_heartbeat(at)
-        else:
-            beats = _heartbeats(event["object"])
-            self.timeline.see_node(at, event["object"], heartbeat=beats != self._beats)
-            self._beats = beats
-
-
-def measure(module: AnsibleModule, expectation: failure_detection.Expectation) -> dict[str, Any]:
-    """Wait for the loss and for what comes of it."""
-    given = module.params
-    node = _get(module, "node", given["node"])
-    address = next(entry["address"] for entry in node["status"]["addresses"] if entry["type"] == "InternalIP")
-    service = _get(module, "service", given["service"], f"--namespace={given['namespace']}")["spec"]
-    timeline = failover.Timeline(node=given["node"], replicas=given["replicas"])
-    observer = _Observer(timeline)
-    name = f"?fieldSelector=metadata.name%3D{given['node']}"
-    with Watch(kubeconfig=given["kubeconfig"]) as watch:
-        watch.follow("node", f"/api/v1/nodes{name}")
-        watch.follow("lease", f"/apis/coordination.k8s.io/v1/namespaces/kube-node-lease/leases{name}")
-        watch.follow("pods", f"/api/v1/namespaces/{given['namespace']}/pods")
-        watch.ask_node("kubelet", address)
-        watch.ask_service("service", service["clusterIP"], service["ports"][0]["port"], given["path"])
-        for seen in watch.until(time.monotonic() + given["loss_timeout"]):
-            if seen:
-                observer.take(seen)
-            if timeline.lost is not None:
-                break
-        else:
-            raise FailoverError(
-                f"{given['node']} still answered at {address} after {given['loss_timeout']} s; wanted is "
-                "that it is stopped within that time"
-            )
-        for seen in watch.until(time.monotonic() + given["timeout"]):
-            if seen:
-                observer.take(seen)
-            if timeline.settled(time.monotonic()):
-                break
-    rows = timeline.rows(expectation)
-    return {
-        "timeline": [row._asdict() for row in rows],
-        "table": failover.table(rows),
-        "pods": sorted(timeline.victims),
-    }
 
 
 def main() -> None:
@@ -245,14 +142,16 @@ def main() -> None:
         supports_check_mode=True,
     )
     module.run_command_environ_update = {"LC_ALL": "C.UTF-8"}
-    try:
-        expectation = _expectation()
-        result = {} if module.check_mode else measure(module, expectation)
-    except PermissionError as error:
-        module.fail_json(msg=f"{error}; wanted are the rights of root: set become to true")
-    except (FailoverError, failure_detection.FailureDetectionError, OSError) as error:
-        module.fail_json(msg=str(error))
-    module.exit_json(changed=False, expected=str(expectation), longest=expectation.evicted[1], **result)
+    with module_errors(module):
+        expected = expectation()
+        result = (
+            {}
+            if module.check_mode
+            else measure(
+                run=module.run_command, demonstration=Demonstration(**module.params), expected=expected
+            )
+        )
+    module.exit_json(changed=False, expected=str(expected), longest=expected.evicted[1], **result)
 
 
 if __name__ == "__main__":

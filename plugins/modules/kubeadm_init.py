@@ -146,134 +146,10 @@ api_version:
   sample: v1beta4
 """
 
-import time
-from typing import Any
-
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.bramble.pi.plugins.module_utils._kubeadm import config, state
-from ansible_collections.bramble.pi.plugins.module_utils._kubeadm.join_command import is_token
-from ansible_collections.bramble.pi.plugins.module_utils._kubeadm.node import (
-    KubeadmError,
-    Node,
-    default_node_name,
-    phases_argument,
-)
-
-# The phases up to the moment when the API server answers; those after it can be run again at any time.
-_PHASES_BEFORE_API = (
-    "preflight",
-    "certs",
-    "kubeconfig",
-    "kubelet-start",
-    "control-plane",
-    "etcd",
-    "wait-control-plane",
-)
-
-# How many seconds before the API server was found silent may be of interest.
-_LOOK_BACK = 300
-
-
-def _documents(*, node: Node, parameters: dict[str, Any]) -> tuple[str, list[config.Document]]:
-    version = node.api_version()
-    wanted = parameters["kubernetes_version"]
-    documents = config.init_documents(
-        version=version,
-        kubernetes_version=f"v{wanted.lstrip('v')}" if wanted else node.release(),
-        **{
-            name: parameters[name]
-            for name in (
-                "pod_cidr",
-                "service_cidr",
-                "advertise_address",
-                "control_plane_endpoint",
-                "node_name",
-                "cri_socket",
-                "cgroup_driver",
-                "token",
-                "token_ttl",
-                "ignore_preflight_errors",
-                "timeout",
-                "cluster_configuration",
-                "init_configuration",
-                "kubelet_configuration",
-                "kube_proxy_configuration",
-            )
-        },
-    )
-    return version, documents
-
-
-def _judge(*, node: Node, parameters: dict[str, Any], settings: str, timeout: int) -> state.Verdict:
-    attempt = node.attempt()
-    name = parameters["node_name"] or default_node_name()
-    answers = uploaded = False
-    if node.state() == "control_plane":
-        node.need("kubeadm", "kubectl", "kubelet")
-        # A run that failed has already waited; one with other settings is not waited for either.
-        hopeless = attempt is not None and (attempt.failed or attempt.settings != settings)
-        answers, uploaded = node.wait_for_api(timeout=0 if hopeless else timeout)
-    return state.judge_init(
-        node=name,
-        files=node.files(),
-        external_etcd=node.external_etcd(),
-        attempt=attempt,
-        settings=settings,
-        api_answers=answers,
-        uploaded=uploaded,
-        in_use=() if attempt is None else node.signs_of_use(node_name=name),
-    )
-
-
-def _bring_up(*, node: Node, parameters: dict[str, Any], check_mode: bool) -> dict[str, Any]:
-    version: str | None = None
-    documents: list[config.Document] = []
-    if node.attempt() is not None:
-        node.need("kubeadm", "kubectl", "kubelet")
-        version, documents = _documents(node=node, parameters=parameters)
-    settings = config.digest(documents=documents)
-    verdict = _judge(node=node, parameters=parameters, settings=settings, timeout=parameters["timeout"])
-    if verdict.step is state.Step.REFUSE:
-        if verdict.state == "unreachable":
-            raise KubeadmError(
-                node.explanation(
-                    command="The check of the API server",
-                    output=verdict.reason,
-                    begun=time.time() - parameters["timeout"] - _LOOK_BACK,
-                )
-            )
-        raise KubeadmError(verdict.reason)
-
-    changed = verdict.step is not state.Step.NOTHING
-    if changed and not check_mode:
-        node.need("kubeadm", "kubectl", "kubelet")
-        if version is None:
-            version, documents = _documents(node=node, parameters=parameters)
-            settings = config.digest(documents=documents)
-        attempt = node.attempt()
-        phases = list(parameters["skip_phases"])
-        if verdict.step is state.Step.UNDO:
-            node.undo(attempt=attempt, cri_socket=parameters["cri_socket"])
-        if verdict.step is state.Step.FINISH:
-            phases = [*_PHASES_BEFORE_API, *(phase for phase in phases if phase not in _PHASES_BEFORE_API)]
-        else:
-            attempt = state.Attempt(action="init", settings=settings, kept=node.users_files())
-        node.kubeadm(
-            [
-                "init",
-                f"--config={node.configuration_file(documents=documents)}",
-                "--skip-token-print",
-                *phases_argument(phases=phases),
-            ],
-            attempt=attempt,
-        )
-        node.clear_attempt()
-    result = {"changed": changed, "state": verdict.state, "reason": verdict.reason}
-    if version:
-        result["api_version"] = version
-    if node.state() == "control_plane":
-        result.update(ca_cert_hash=node.ca_cert_hash(), server=node.server())
-    return result
+from ansible_collections.bramble.pi.plugins.module_utils._common.errors import module_errors
+from ansible_collections.bramble.pi.plugins.module_utils._kubeadm.init import bring_up, check_parameters
+from ansible_collections.bramble.pi.plugins.module_utils._kubeadm.node import Node
 
 
 def main() -> None:
@@ -300,18 +176,12 @@ def main() -> None:
         },
         supports_check_mode=True,
     )
-    token = module.params["token"]
-    if token and not is_token(token):
-        module.fail_json(
-            msg="token does not have the form of a bootstrap token, six and sixteen of a-z and 0-9 with a dot"
-            " between; kubeadm token generate makes one"
-        )
+    parameters = module.params
     node = Node(run=module.run_command)
-    try:
-        with node.locked(timeout=module.params["timeout"]):
-            result = _bring_up(node=node, parameters=module.params, check_mode=module.check_mode)
-    except (KubeadmError, config.KubeadmConfigError) as error:
-        module.fail_json(msg=str(error))
+    with module_errors(module):
+        check_parameters(parameters=parameters)
+        with node.locked(timeout=parameters["timeout"]):
+            result = bring_up(node=node, parameters=parameters, check_mode=module.check_mode)
     module.exit_json(**result)
 
 

@@ -124,187 +124,10 @@ api_version:
   sample: v1beta4
 """
 
-import time
-from typing import Any
-
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.bramble.pi.plugins.module_utils._kubeadm import config, state
-from ansible_collections.bramble.pi.plugins.module_utils._kubeadm.join_command import (
-    is_ca_cert_hash,
-    is_endpoint,
-    is_token,
-)
-from ansible_collections.bramble.pi.plugins.module_utils._kubeadm.node import (
-    KubeadmError,
-    Node,
-    default_node_name,
-    is_busy_name,
-    phases_argument,
-)
-
-# The control plane counts a node that was reset as ready until it has missed its reports: 40 s, 50 s from
-# about 1.32 on, and some more until that is seen.
-_BUSY_NAME_SECONDS = 90
-_BUSY_NAME_POLL = 10
-_POLL = 1
-_CRI_SOCKET_ANNOTATION = "kubeadm.alpha.kubernetes.io/cri-socket"
-
-
-def _check_parameters(*, parameters: dict[str, Any], check_mode: bool) -> None:
-    """Refuse what cannot be joined with. No message holds the value of a secret."""
-    endpoint, token = parameters["endpoint"], parameters["token"]
-    if parameters["ca_cert_hash"] is None and check_mode:
-        return
-    if not is_ca_cert_hash(parameters["ca_cert_hash"] or ""):
-        raise KubeadmError(
-            f"ca_cert_hash is {parameters['ca_cert_hash']!r}; wanted is sha256: and 64 hexadecimal digits, as"
-            " bramble.pi.kubeadm_join_info returns it"
-        )
-    if endpoint and not is_endpoint(endpoint):
-        raise KubeadmError(f"endpoint is {endpoint!r}; wanted is HOST:PORT, such as 192.168.1.10:6443")
-    if token and not is_token(token):
-        raise KubeadmError(
-            "token does not have the form of a bootstrap token, six and sixteen of a-z and 0-9 with a dot"
-            " between, as bramble.pi.kubeadm_join_info returns it"
-        )
-
-
-def _documents(*, node: Node, parameters: dict[str, Any]) -> tuple[str, list[config.Document]]:
-    missing = [name for name in ("endpoint", "token") if not parameters[name]]
-    if missing:
-        raise KubeadmError(
-            f"{' and '.join(missing)} not given, and this node has to be joined;"
-            " bramble.pi.kubeadm_join_info returns both"
-        )
-    version = node.api_version()
-    documents = config.join_documents(
-        version=version,
-        **{
-            name: parameters[name]
-            for name in (
-                "endpoint",
-                "token",
-                "ca_cert_hash",
-                "control_plane",
-                "certificate_key",
-                "advertise_address",
-                "node_name",
-                "cri_socket",
-                "ignore_preflight_errors",
-                "timeout",
-                "join_configuration",
-            )
-        },
-    )
-    return version, documents
-
-
-def _judge(*, node: Node, parameters: dict[str, Any]) -> state.Verdict:
-    own_hash = node.ca_cert_hash()
-    return state.judge_join(
-        node=parameters["node_name"] or default_node_name(),
-        files=node.files(),
-        external_etcd=node.external_etcd(),
-        attempt=node.attempt(),
-        kubelet_complete=node.kubelet_complete(),
-        ca_cert_hash=own_hash,
-        expected_ca_cert_hash=parameters["ca_cert_hash"] or own_hash,
-        control_plane=parameters["control_plane"],
-    )
-
-
-def _undo(*, node: Node, parameters: dict[str, Any]) -> None:
-    if state.ETCD_DATA in node.files() and not node.ask_api()[0]:
-        raise KubeadmError(
-            "kubeadm join was cut short after this node had become a member of etcd, and the API server does"
-            " not answer, so the member cannot be taken out of etcd without losing its majority. Bring the"
-            " other control planes up first"
-        )
-    node.undo(attempt=node.attempt(), cri_socket=parameters["cri_socket"])
-
-
-def _join(*, node: Node, parameters: dict[str, Any], documents: list[config.Document]) -> None:
-    """Run kubeadm join; wait until the cluster has counted a node that was just reset out."""
-    deadline = time.monotonic() + _BUSY_NAME_SECONDS
-    while True:
-        attempt = state.Attempt(
-            action="join", settings=config.digest(documents=documents), kept=node.users_files()
-        )
-        try:
-            node.kubeadm(
-                [
-                    "join",
-                    f"--config={node.configuration_file(documents=documents)}",
-                    *phases_argument(phases=parameters["skip_phases"]),
-                ],
-                attempt=attempt,
-            )
-            return
-        except KubeadmError as error:
-            if not is_busy_name(str(error)) or time.monotonic() > deadline:
-                raise
-        _undo(node=node, parameters=parameters)
-        time.sleep(_BUSY_NAME_POLL)
-
-
-def _finish(*, node: Node, parameters: dict[str, Any]) -> str | None:
-    """Do what kubeadm join does after the kubelet has its certificate."""
-    version = None
-    if parameters["control_plane"]:
-        version, documents = _documents(node=node, parameters=parameters)
-        node.kubeadm(
-            [
-                "join",
-                "phase",
-                "control-plane-join",
-                "mark-control-plane",
-                f"--config={node.configuration_file(documents=documents)}",
-            ]
-        )
-    if parameters["cri_socket"]:
-        node.annotate(
-            node_name=parameters["node_name"] or default_node_name(),
-            annotation=f"{_CRI_SOCKET_ANNOTATION}={parameters['cri_socket']}",
-        )
-    node.remove_bootstrap_kubeconfig()
-    return version
-
-
-def _bring_in(*, node: Node, parameters: dict[str, Any], check_mode: bool) -> dict[str, Any]:
-    verdict = _judge(node=node, parameters=parameters)
-    if verdict.step is state.Step.REFUSE:
-        raise KubeadmError(verdict.reason)
-    changed = verdict.step is not state.Step.NOTHING
-    version = None
-    if changed and not check_mode:
-        node.need("kubeadm", "kubectl", "kubelet")
-        if verdict.step is state.Step.FINISH:
-            version = _finish(node=node, parameters=parameters)
-        else:
-            version, documents = _documents(node=node, parameters=parameters)
-            if verdict.step is state.Step.UNDO:
-                _undo(node=node, parameters=parameters)
-            _join(node=node, parameters=parameters, documents=documents)
-        begun = time.time()
-        deadline = time.monotonic() + parameters["timeout"]
-        while not node.kubelet_complete():
-            if time.monotonic() > deadline:
-                raise KubeadmError(
-                    node.explanation(
-                        command="kubeadm join",
-                        output="error: the kubelet has no client certificate from the cluster"
-                        f" after {parameters['timeout']} s",
-                        begun=begun,
-                    )
-                )
-            time.sleep(_POLL)
-        node.clear_attempt()
-    result = {"changed": changed, "state": verdict.state, "reason": verdict.reason}
-    if version:
-        result["api_version"] = version
-    if node.kubelet_complete():
-        result.update(ca_cert_hash=node.ca_cert_hash(), server=node.server())
-    return result
+from ansible_collections.bramble.pi.plugins.module_utils._common.errors import module_errors
+from ansible_collections.bramble.pi.plugins.module_utils._kubeadm.join import bring_in, check_parameters
+from ansible_collections.bramble.pi.plugins.module_utils._kubeadm.node import Node
 
 
 def main() -> None:
@@ -326,13 +149,12 @@ def main() -> None:
         },
         supports_check_mode=True,
     )
+    parameters = module.params
     node = Node(run=module.run_command)
-    try:
-        _check_parameters(parameters=module.params, check_mode=module.check_mode)
-        with node.locked(timeout=module.params["timeout"]):
-            result = _bring_in(node=node, parameters=module.params, check_mode=module.check_mode)
-    except (KubeadmError, config.KubeadmConfigError) as error:
-        module.fail_json(msg=str(error))
+    with module_errors(module):
+        check_parameters(parameters=parameters, check_mode=module.check_mode)
+        with node.locked(timeout=parameters["timeout"]):
+            result = bring_in(node=node, parameters=parameters, check_mode=module.check_mode)
     module.exit_json(**result)
 
 

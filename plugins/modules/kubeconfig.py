@@ -110,113 +110,9 @@ backup_file:
   sample: /home/pi/.kube/config.before-bramble.1
 """
 
-import os
-import pwd
-import stat
-from typing import Any
-
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.bramble.pi.plugins.module_utils._common.files import (
-    free_backup_name,
-    read_text,
-    write_text,
-)
-from ansible_collections.bramble.pi.plugins.module_utils._kubernetes import kubeconfig
-
-
-def _ids(name: str | None) -> tuple[int, int]:
-    if name is None:
-        return os.getuid(), os.getgid()
-    try:
-        user = pwd.getpwnam(name)
-    except KeyError as error:
-        raise kubeconfig.KubeconfigError(
-            f"there is no user {name} on this host: set control_plane_admin_user to one who is there"
-        ) from error
-    return user.pw_uid, user.pw_gid
-
-
-def _wrong(path: str, mode: int, ids: tuple[int, int]) -> bool:
-    try:
-        status = os.stat(path)
-    except FileNotFoundError:
-        return True
-    return stat.S_IMODE(status.st_mode) != mode or (status.st_uid, status.st_gid) != ids
-
-
-def _set(path: str, mode: int, ids: tuple[int, int]) -> None:
-    os.chown(path, *ids)
-    os.chmod(path, mode)
-
-
-def _source(module: AnsibleModule) -> str:
-    """Return the kubeconfig as kubeadm made it; empty in check mode before there is a cluster."""
-    content: str | None = module.params["content"]
-    if content is None:
-        content = read_text(module.params["src"]) or ""
-    if not content and not module.check_mode:
-        raise kubeconfig.KubeconfigError(
-            f"{module.params['src']} is not there: bring the control plane up first (role control_plane)"
-        )
-    return content
-
-
-def present(module: AnsibleModule) -> dict[str, Any]:
-    """Write the kubeconfig unless it is somebody's own."""
-    dest = module.params["dest"]
-    folder = os.path.dirname(dest)
-    content = _source(module)
-    result: dict[str, Any] = {"changed": True, "dest": dest}
-    if module.params["content"] is None:
-        result["content"] = content
-    if not content:
-        return {**result, "why": "there is no cluster yet whose kubeconfig it could be"}
-
-    server = module.params["server"]
-    wanted = kubeconfig.with_server(text=content, server=server) if server else content
-    ids = _ids(module.params["owner"])
-    before = read_text(dest)
-    if before is None:
-        result["why"] = "it was not there"
-    elif before == wanted:
-        folder_wrong = module.params["owner"] is not None and _wrong(folder, 0o700, ids)
-        result["changed"] = folder_wrong or _wrong(dest, 0o600, ids)
-        result["why"] = "its owner or mode was wrong" if result["changed"] else "it is as it should be"
-    else:
-        whose = kubeconfig.owner(text=before, ca_hash=kubeconfig.admin_ca_hash(wanted))
-        if whose is kubeconfig.Owner.SHARED:
-            why = "its user put this cluster in beside others, so it is left alone"
-            return {**result, "changed": False, "why": why}
-        result["why"] = "it was out of date"
-        if whose is kubeconfig.Owner.FOREIGN:
-            result["backup_file"] = free_backup_name(dest)
-            result["why"] = "it was that of another cluster, and is kept beside"
-
-    if result["changed"] and not module.check_mode:
-        if not os.path.isdir(folder):
-            os.makedirs(os.path.dirname(folder), exist_ok=True)
-            os.mkdir(folder, 0o700)
-            _set(folder, 0o700, ids)
-        elif module.params["owner"] is not None:
-            _set(folder, 0o700, ids)
-        if "backup_file" in result:
-            os.rename(dest, result["backup_file"])
-        write_text(dest, wanted, mode=0o600)
-        _set(dest, 0o600, ids)
-    return result
-
-
-def absent(module: AnsibleModule) -> dict[str, Any]:
-    """Remove the kubeconfig if it is that of the cluster."""
-    dest = module.params["dest"]
-    text = read_text(dest)
-    if text is None:
-        return {"changed": False, "dest": dest, "why": "it is not there"}
-    if kubeconfig.owner(text=text, ca_hash=module.params["ca_cert_hash"]) is not kubeconfig.Owner.OURS:
-        return {"changed": False, "dest": dest, "why": "it knows other clusters, so it is left alone"}
-    if not module.check_mode:
-        os.unlink(dest)
-    return {"changed": True, "dest": dest, "why": "it was that of this cluster"}
+from ansible_collections.bramble.pi.plugins.module_utils._common.errors import module_errors
+from ansible_collections.bramble.pi.plugins.module_utils._kubernetes import kubeconfig_file
 
 
 def main() -> None:
@@ -234,10 +130,22 @@ def main() -> None:
         required_if=[("state", "absent", ("ca_cert_hash",))],
         supports_check_mode=True,
     )
-    try:
-        result = present(module) if module.params["state"] == "present" else absent(module)
-    except (kubeconfig.KubeconfigError, OSError) as error:
-        module.fail_json(msg=f"{module.params['dest']}: {error}")
+    parameters = module.params
+    dest = parameters["dest"]
+    with module_errors(module, subject=dest):
+        if parameters["state"] == "present":
+            result = kubeconfig_file.install(
+                dest=dest,
+                src=parameters["src"],
+                content=parameters["content"],
+                server=parameters["server"],
+                owner=parameters["owner"],
+                check_mode=module.check_mode,
+            )
+        else:
+            result = kubeconfig_file.remove(
+                dest=dest, ca_hash=parameters["ca_cert_hash"], check_mode=module.check_mode
+            )
     module.exit_json(**result)
 
 

@@ -54,27 +54,9 @@ objects:
   sample: {namespace/playground: created}
 """
 
-import os
-from typing import Any
-
 from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.bramble.pi.plugins.module_utils._common.errors import module_errors
 from ansible_collections.bramble.pi.plugins.module_utils._kubernetes import kubectl
-
-
-def apply(module: AnsibleModule) -> dict[str, Any]:
-    """Run kubectl and read its answer."""
-    kubeconfig = module.params["kubeconfig"]
-    if module.check_mode and not os.path.exists(kubeconfig):
-        return {"changed": True, "objects": {}}
-    command = ["kubectl", "--kubeconfig", kubeconfig, "apply", "-f", "-"]
-    if module.check_mode:
-        command.append("--dry-run=server")
-    code, output, error = module.run_command(command, data=module.params["definition"])
-    namespace_missing = module.check_mode and kubectl.only_namespace_missing(error)
-    if code != 0 and not namespace_missing:
-        module.fail_json(msg=f"{' '.join(command)} ended with {code}: {error.strip()}", rc=code)
-    objects = kubectl.applied(output)
-    return {"changed": namespace_missing or set(objects.values()) != {"unchanged"}, "objects": objects}
 
 
 def main() -> None:
@@ -86,7 +68,14 @@ def main() -> None:
         },
         supports_check_mode=True,
     )
-    module.exit_json(**apply(module))
+
+    def run(command: list[str]) -> tuple[int, str, str]:
+        code, output, errors = module.run_command(command, data=module.params["definition"])
+        return code, output, errors
+
+    with module_errors(module):
+        result = kubectl.apply(run=run, kubeconfig=module.params["kubeconfig"], check_mode=module.check_mode)
+    module.exit_json(**result)
 
 
 if __name__ == "__main__":

@@ -191,13 +191,16 @@ ansible_facts:
 """
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.bramble.pi.plugins.module_utils._common.errors import module_errors
 from ansible_collections.bramble.pi.plugins.module_utils._node.reader import read_facts
 
 
 def main() -> None:
     """Run the module."""
     module = AnsibleModule(argument_spec={}, supports_check_mode=True)
-    module.exit_json(changed=False, ansible_facts={"bramble": read_facts(module)})
+    with module_errors(module):
+        facts = read_facts(module)
+    module.exit_json(changed=False, ansible_facts={"bramble": facts})
 
 
 if __name__ == "__main__":

@@ -159,24 +159,22 @@ reason:
   sample: the gateway 192.168.1.254 does not answer on eth0
 """
 
-import os
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.bramble.pi.plugins.module_utils._common.errors import module_errors
+from ansible_collections.bramble.pi.plugins.module_utils._kubeadm.node_files import kubernetes_state
 from ansible_collections.bramble.pi.plugins.module_utils._network import detect, static_address, trial
 from ansible_collections.bramble.pi.plugins.module_utils._network.node import Node
-from ansible_collections.bramble.pi.plugins.module_utils._node.facts import KUBERNETES_FILES, kubernetes_state
 
 
 def _try(module: AnsibleModule, node: Node) -> dict[str, Any]:
     """Begin a change, unless there is nothing to do or this is check mode."""
-    present = [path for path in KUBERNETES_FILES if os.path.exists(f"/etc/kubernetes/{path}")]
     plan = static_address.make_plan(
         node=node,
         settings=trial.settings_of(node, module.params),
         manager=module.params["manager"],
-        kubernetes=kubernetes_state(files=present),
+        kubernetes=kubernetes_state(),
     )
     result = static_address.result(node=node, plan=plan)
     for warning in plan.warnings:

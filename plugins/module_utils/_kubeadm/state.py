@@ -191,15 +191,26 @@ def uses_external_etcd(*, apiserver_manifest: str) -> bool:
     return servers is not None and not re.search(r"//(127\.0\.0\.1|\[::1\]):", servers[1])
 
 
-def files_state(*, files: Collection[str], external_etcd: bool = False) -> str:
-    """Tell what the files are those of: absent, partial, worker or control_plane."""
+def has_control_plane(*, files: Collection[str], external_etcd: bool = False) -> bool:
+    """Tell whether all files of a control plane are there."""
+    return {*_CONTROL_PLANE, KUBELET_KUBECONFIG, *(() if external_etcd else (_ETCD_MANIFEST,))} <= set(files)
+
+
+def kubernetes_state(*, files: Collection[str], external_etcd: bool = False) -> str:
+    """Tell which state a node's Kubernetes is in: absent, partial, worker or control_plane.
+
+    ``files`` are those of ``KUBERNETES_FILES`` that are there.
+    """
     present = KUBERNETES_FILES & set(files)
     if not present:
         return "absent"
-    wanted = {*_CONTROL_PLANE, KUBELET_KUBECONFIG, *(() if external_etcd else (_ETCD_MANIFEST,))}
-    if present >= wanted:
+    # kubeadm join removes this file when the kubelet has its certificate, so a leftover was cut short.
+    if BOOTSTRAP_KUBECONFIG in present:
+        return "partial"
+    if has_control_plane(files=present, external_etcd=external_etcd):
         return "control_plane"
-    return "worker" if present == {KUBELET_KUBECONFIG} else "partial"
+    # The data of an etcd that ran here before makes no control plane of a worker.
+    return "worker" if present - DIRECTORIES == {KUBELET_KUBECONFIG} else "partial"
 
 
 def _listed(values: Iterable[str]) -> str:
@@ -264,13 +275,13 @@ def judge_init(
     in_use: Collection[str],
 ) -> Verdict:
     """Return what ``kubeadm init`` has to do (see the first table above)."""
-    state = files_state(files=files, external_etcd=external_etcd)
+    state = kubernetes_state(files=files, external_etcd=external_etcd)
     reset = _RESET.format(node=node)
     if state == "absent":
         if attempt is None:
             return Verdict("absent", Step.RUN, "there is no Kubernetes on this node")
         return Verdict("partial", Step.UNDO, f"kubeadm {attempt.action} was cut short at its beginning")
-    if state == "control_plane":
+    if has_control_plane(files=files, external_etcd=external_etcd):
         if attempt is None or attempt.action == "join":
             if not api_answers:
                 return Verdict(
@@ -340,9 +351,8 @@ def judge_join(
     control_plane: bool,
 ) -> Verdict:
     """Return what ``kubeadm join`` has to do (see the second table above)."""
-    state = files_state(files=files, external_etcd=external_etcd)
     reset = _RESET.format(node=node)
-    if state == "absent":
+    if kubernetes_state(files=files, external_etcd=external_etcd) == "absent":
         if attempt is None:
             return Verdict("absent", Step.RUN, "there is no Kubernetes on this node")
         return Verdict("partial", Step.UNDO, f"kubeadm {attempt.action} was cut short at its beginning")
@@ -355,7 +365,7 @@ def judge_join(
     if kubelet_complete:
         if ca_cert_hash != expected_ca_cert_hash:
             return other_cluster
-        if control_plane and state != "control_plane":
+        if control_plane and not has_control_plane(files=files, external_etcd=external_etcd):
             if attempt is not None:
                 return Verdict("partial", Step.UNDO, "kubeadm join was cut short; what it left is undone")
             return Verdict(

@@ -22,6 +22,8 @@ _CA_DATA = re.compile(
 )
 _SERVER = re.compile(r"^(?P<key>[ \t-]*server:)[ \t]*\S+[ \t]*$", re.MULTILINE)
 
+_ADDRESS = re.compile(r"^\s+server:\s*[\"']?(https?://[^\s\"']+)", re.MULTILINE)
+
 
 class KubeconfigError(BrambleError):
     """The text is not the kubeconfig of one cluster."""
@@ -36,6 +38,12 @@ class Owner(enum.Enum):
     SHARED = "shared"
     #: It does not know this cluster.
     FOREIGN = "foreign"
+
+
+def server_of(text: str) -> str | None:
+    """Return the address of the API server that a kubeconfig names."""
+    match = _ADDRESS.search(text)
+    return match.group(1) if match else None
 
 
 def ca_hashes(text: str) -> list[str]:

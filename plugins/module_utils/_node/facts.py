@@ -32,32 +32,6 @@ PACKAGES = (
 
 PACKAGE_FORMAT = r"${Package}\t${Version}\t${Architecture}\t${db:Status-Status}\n"
 
-KUBELET_KUBECONFIG = "kubelet.conf"
-CA_CERTIFICATE = "pki/ca.crt"
-_CONTROL_PLANE_FILES = frozenset(
-    {
-        "admin.conf",
-        "controller-manager.conf",
-        "scheduler.conf",
-        "manifests/kube-apiserver.yaml",
-        "manifests/kube-controller-manager.yaml",
-        "manifests/kube-scheduler.yaml",
-    }
-)
-# kubeadm join removes this file when the kubelet has its certificate; a leftover means that it was cut short.
-_BOOTSTRAP_KUBECONFIG = "bootstrap-kubelet.conf"
-
-# All files below /etc/kubernetes by which kubeadm's work is recognised.
-KUBERNETES_FILES = (
-    *sorted(_CONTROL_PLANE_FILES),
-    KUBELET_KUBECONFIG,
-    _BOOTSTRAP_KUBECONFIG,
-    "super-admin.conf",
-    "manifests/etcd.yaml",
-    CA_CERTIFICATE,
-    "pki/ca.key",
-)
-
 
 def parse_os_release(*, text: str) -> dict[str, str]:
     """Return the assignments of an os-release file, without their quotes."""
@@ -129,21 +103,3 @@ def clock(*, timedatectl: str, utc: str) -> dict[str, Any]:
         "ntp_enabled": values.get("NTP") == "yes",
         "utc": utc,
     }
-
-
-def kubernetes_state(*, files: Collection[str]) -> str:
-    """Tell how far kubeadm came, from the files that exist below /etc/kubernetes."""
-    present = set(files)
-    if not present:
-        return "absent"
-    if not {KUBELET_KUBECONFIG, CA_CERTIFICATE} <= present or _BOOTSTRAP_KUBECONFIG in present:
-        return "partial"
-    if present >= _CONTROL_PLANE_FILES:
-        return "control_plane"
-    return "partial" if _CONTROL_PLANE_FILES & present else "worker"
-
-
-def kubeconfig_server(*, text: str) -> str | None:
-    """Return the address of the API server that a kubeconfig names."""
-    match = re.search(r"^\s+server:\s*[\"']?(https?://[^\s\"']+)", text, re.MULTILINE)
-    return match.group(1) if match else None

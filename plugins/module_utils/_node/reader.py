@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """What the modules that look at a node read there.
 
-What it means is decided in ``_node_facts``; here the files are read and the commands run.
+What it means is decided in ``facts``; here the files are read and the commands run.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.bramble.pi.plugins.module_utils._boot.layout import PARTITIONS
 from ansible_collections.bramble.pi.plugins.module_utils._common.files import read_text
-from ansible_collections.bramble.pi.plugins.module_utils._kubernetes.ca_hash import ca_cert_hash
+from ansible_collections.bramble.pi.plugins.module_utils._kubeadm import node_files, state
+from ansible_collections.bramble.pi.plugins.module_utils._kubernetes.ca_hash import CaCertError, ca_cert_hash
+from ansible_collections.bramble.pi.plugins.module_utils._kubernetes.kubeconfig import server_of
 from ansible_collections.bramble.pi.plugins.module_utils._node import facts
-
-_KUBERNETES = "/etc/kubernetes"
 
 
 def _default_address() -> str | None:
@@ -34,25 +34,22 @@ def _default_address() -> str | None:
 
 
 def _kubernetes(module: AnsibleModule) -> dict[str, Any]:
-    files = [name for name in facts.KUBERNETES_FILES if os.path.exists(os.path.join(_KUBERNETES, name))]
-    certificate_path = os.path.join(_KUBERNETES, facts.CA_CERTIFICATE)
-    certificate = read_text(certificate_path)
+    certificate = read_text(state.CA_CERTIFICATE)
     certificate_hash = None
     if certificate is not None:
         try:
             certificate_hash = ca_cert_hash(certificate)
-        except ValueError as error:
-            module.warn(f"{certificate_path} is not a usable certificate: {error}")
-    kubeconfig = read_text(os.path.join(_KUBERNETES, facts.KUBELET_KUBECONFIG))
+        except CaCertError as error:
+            module.warn(f"{state.CA_CERTIFICATE} is not a usable certificate: {error}")
     return {
-        "state": facts.kubernetes_state(files=files),
+        "state": node_files.kubernetes_state(),
         "ca_cert_hash": certificate_hash,
-        "server": facts.kubeconfig_server(text=kubeconfig or ""),
+        "server": server_of(read_text(state.KUBELET_KUBECONFIG) or ""),
     }
 
 
-def output_of(module: AnsibleModule, command: list[str]) -> str:
-    """Return what a command writes; nothing where it is not installed."""
+def output_if_installed(module: AnsibleModule, command: list[str]) -> str:
+    """Return what a command prints; nothing where it is not installed."""
     if module.get_bin_path(command[0]) is None:
         return ""
     return str(module.run_command(command)[1])
@@ -62,9 +59,9 @@ def read_facts(module: AnsibleModule) -> dict[str, Any]:
     """Read the facts of this node."""
     # dpkg-query exits with 1 if it does not know one of the packages, and still lists the others.
     dpkg_query = ["dpkg-query", "-W", "-f", facts.PACKAGE_FORMAT, facts.DPKG, *facts.PACKAGES]
-    packages = facts.installed_packages(text=output_of(module, dpkg_query))
+    packages = facts.installed_packages(text=output_if_installed(module, dpkg_query))
     # Without systemd-timedated nothing is known of the clock, which counts as not synchronised.
-    timedatectl = output_of(module, ["timedatectl", "show"])
+    timedatectl = output_if_installed(module, ["timedatectl", "show"])
     kernel = os.uname()
     distribution = facts.distribution(
         os_release=read_text("/etc/os-release") or "", has_rpi_issue=os.path.exists("/etc/rpi-issue")

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 from ansible.module_utils.testing import patch_module_args
-from ansible_collections.bramble.pi.plugins.module_utils._node import findings
+from ansible_collections.bramble.pi.plugins.module_utils._node import examine, findings
 from ansible_collections.bramble.pi.plugins.modules import doctor
 
 
@@ -50,7 +50,7 @@ def test_the_disk_is_measured_and_nothing_stays(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     etcd = tmp_path / "etcd"
-    monkeypatch.setattr(doctor, "_ETCD", str(etcd))
+    monkeypatch.setattr(examine, "_ETCD", str(etcd))
     # Before there is a cluster, where etcd's data will be.
     assert run(capsys, fsync=True)["node"]["fsync"]["path"] == str(tmp_path)
     etcd.mkdir()
@@ -65,8 +65,8 @@ def test_the_disk_is_measured_and_nothing_stays(
 def test_a_slow_disk_is_not_measured_for_long(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(doctor, "_ETCD", str(tmp_path))
-    monkeypatch.setattr(doctor, "_SECONDS", 0.2)
+    monkeypatch.setattr(examine, "_ETCD", str(tmp_path))
+    monkeypatch.setattr(examine, "_SECONDS", 0.2)
     monkeypatch.setattr(os, "fdatasync", lambda _descriptor: time.sleep(0.05))
     result = run(capsys, fsync=True)
     assert 1 <= result["node"]["fsync"]["writes"] < 10
@@ -80,7 +80,7 @@ def test_a_disk_that_cannot_be_written_is_told_of_elsewhere(
     def refuse(_descriptor: int) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(doctor, "_ETCD", str(tmp_path))
+    monkeypatch.setattr(examine, "_ETCD", str(tmp_path))
     monkeypatch.setattr(os, "fdatasync", refuse)
     assert run(capsys, fsync=True)["node"]["fsync"] is None
 
@@ -91,7 +91,7 @@ def test_certificates_that_are_there(
     sample = Path(__file__).parents[2] / "fixtures" / "ca_cert" / "rsa.crt"
     (tmp_path / "ca.crt").write_text(sample.read_text())
     (tmp_path / "etcd.crt").write_text("not a certificate")
-    monkeypatch.setattr(doctor, "_CERTIFICATES", (f"{tmp_path}/*.crt",))
+    monkeypatch.setattr(examine, "_CERTIFICATES", (f"{tmp_path}/*.crt",))
     result = run(capsys, certificate_days=36500)
     assert result["node"]["certificates"] == [
         {"path": f"{tmp_path}/ca.crt", "expires": "2036-11-18T05:39:01Z"},

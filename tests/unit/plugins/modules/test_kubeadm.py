@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from ansible.module_utils.testing import patch_module_args
 from ansible_collections.bramble.pi.plugins.module_utils._kubeadm import node as kubeadm_node
-from ansible_collections.bramble.pi.plugins.module_utils._kubeadm import state
+from ansible_collections.bramble.pi.plugins.module_utils._kubeadm import reset, state
 from ansible_collections.bramble.pi.plugins.modules import (
     kubeadm_init,
     kubeadm_join,
@@ -130,7 +130,7 @@ def test_join_in_check_mode_before_there_is_a_cluster(
 @pytest.mark.parametrize(
     ("parameters", "reason"),
     [
-        ({}, "ca_cert_hash is None; wanted is sha256:"),
+        ({}, "ca_cert_hash is None; expected is sha256:"),
         ({"ca_cert_hash": "12"}, "ca_cert_hash is '12'"),
         ({"ca_cert_hash": CA_HASH, "endpoint": "192.168.1.10"}, "endpoint is '192.168.1.10'"),
         (
@@ -219,11 +219,11 @@ def test_reset_in_check_mode_lists_what_it_would_remove(
     node.write("/var/lib/etcd/member/snap/db", "x")
     node.write("/etc/cni/net.d/10-flannel.conflist", "{}")
     node.write("/etc/cni/net.d/10-other.conflist", "{}")
-    monkeypatch.setattr(kubeadm_reset, "_CNI_CONFIGURATIONS", str(node.root / "etc/cni/net.d"))
+    monkeypatch.setattr(reset, "_CNI_CONFIGURATIONS", str(node.root / "etc/cni/net.d"))
     directories = (state.PKI, state.ETCD)
-    monkeypatch.setattr(kubeadm_reset, "_DIRECTORIES", directories)
-    monkeypatch.setattr(kubeadm_reset, "_packet_filter", lambda node: ())
-    monkeypatch.setattr(kubeadm_reset, "_links", lambda node: ())
+    monkeypatch.setattr(reset, "_DIRECTORIES", directories)
+    monkeypatch.setattr(reset, "_packet_filter", lambda node: ())
+    monkeypatch.setattr(reset, "_links", lambda node: ())
     before = sorted(node.root.rglob("*"))
     result = run(kubeadm_reset, capsys, check=True, kubeconfigs=[])
     assert result["changed"]

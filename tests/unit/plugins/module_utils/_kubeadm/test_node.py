@@ -15,11 +15,10 @@ from typing import Any
 
 import pytest
 from ansible_collections.bramble.pi.plugins.module_utils._kubeadm import node as kubeadm_node
-from ansible_collections.bramble.pi.plugins.module_utils._kubeadm import state
+from ansible_collections.bramble.pi.plugins.module_utils._kubeadm import node_files, state
 from ansible_collections.bramble.pi.plugins.module_utils._kubeadm.node import (
     KubeadmError,
     Node,
-    empty_directory,
     is_busy_name,
     phases_argument,
     tail,
@@ -131,7 +130,7 @@ def test_an_attempt_is_written_down_before_and_marked_when_it_fails() -> None:
 
     def run(command: list[str], **_options: Any) -> tuple[int, str, str]:
         if command[0] == "kubeadm":
-            seen.append(node.attempt())
+            seen.append(node_files.read_attempt())
             return 1, "", "error execution phase preflight: [preflight] no\n\t[ERROR Swap]: swap is on\n"
         return 0, "", ""
 
@@ -139,20 +138,20 @@ def test_an_attempt_is_written_down_before_and_marked_when_it_fails() -> None:
     with pytest.raises(KubeadmError, match="Swap: swap is on"):
         node.kubeadm(["init"], attempt=attempt)
     assert seen == [attempt]
-    marked = node.attempt()
+    marked = node_files.read_attempt()
     assert marked is not None
     assert marked.failed
     assert os.stat(state.ATTEMPT).st_mode & 0o777 == 0o600
-    node.clear_attempt()
-    node.clear_attempt()
-    assert node.attempt() is None
+    node_files.clear_attempt()
+    node_files.clear_attempt()
+    assert node_files.read_attempt() is None
 
 
 def test_a_run_that_was_killed_has_not_failed() -> None:
     node = Node(run=Commands(kubeadm=(-9, "", "")))
     with pytest.raises(KubeadmError, match="ended by signal 9"):
         node.kubeadm(["join"], attempt=state.Attempt(action="join", settings="s"))
-    marked = node.attempt()
+    marked = node_files.read_attempt()
     assert marked is not None
     assert not marked.failed
 
@@ -185,77 +184,6 @@ def test_wait_for_api_ends() -> None:
     assert Node(run=commands).wait_for_api(timeout=0) == (False, False)
     assert time.monotonic() - begun < 1
     assert len(commands.run) == 1
-
-
-def test_reset_takes_away_the_containers_that_kubeadm_cannot(monkeypatch: pytest.MonkeyPatch) -> None:
-    containers = ["a1", "b2"]
-    run = []
-
-    def play(command: list[str], **_options: Any) -> tuple[int, str, str]:
-        run.append([word for word in command if word not in ("timeout", "30", "--namespace=k8s.io")])
-        if "list" in command:
-            return 0, "\n".join(containers), ""
-        if "containers" in command and "delete" in command:
-            containers.remove(command[-1])
-        return 0, "", ""
-
-    node = Node(run=play)
-    monkeypatch.setattr(node, "has", lambda program: True)
-    node.reset(cri_socket="unix:///run/containerd/containerd.sock")
-    assert run[0] == ["kubeadm", "reset", "--force", "--cri-socket=unix:///run/containerd/containerd.sock"]
-    assert ["ctr", "tasks", "kill", "--signal=SIGKILL", "a1"] in run
-    assert run[-1] == ["systemctl", "restart", "containerd"]
-    assert containers == []
-
-
-def test_containers_that_stay_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(kubeadm_node, "_CONTAINERS_TIMEOUT", 0)
-    node = Node(run=Commands(timeout=(0, "a1\n", "")))
-    monkeypatch.setattr(node, "has", lambda program: True)
-    with pytest.raises(KubeadmError, match="containers a1 cannot be removed"):
-        node.reset(cri_socket="/run/containerd/containerd.sock")
-
-
-def test_docker_removes_its_containers_itself() -> None:
-    commands = Commands()
-    Node(run=commands).reset(cri_socket="/var/run/dockershim.sock")
-    assert commands.run == [["kubeadm", "reset", "--force", "--cri-socket=/var/run/dockershim.sock"]]
-
-
-def test_what_the_user_put_there_survives_an_undo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    pki = tmp_path / "pki"
-    pki.mkdir()
-    own = pki / "ca.key"
-    own.write_text("my own")
-    own.chmod(0o600)
-    monkeypatch.setattr(state, "KUBERNETES_FILES", frozenset({str(tmp_path / "admin.conf")}))
-    monkeypatch.setattr(state, "ETCD", str(tmp_path / "etcd"))
-    (tmp_path / "admin.conf").write_text("x")
-
-    def play(command: list[str], **_options: Any) -> tuple[int, str, str]:
-        if command[:2] == ["kubeadm", "reset"]:
-            own.unlink()
-        return 0, "", ""
-
-    node = Node(run=play)
-    attempt = state.Attempt(action="init", settings="s", kept=(str(own),))
-    node.write_attempt(attempt)
-    node.undo(attempt=attempt, cri_socket=None)
-    assert own.read_text() == "my own"
-    assert own.stat().st_mode & 0o777 == 0o600
-    assert not (tmp_path / "admin.conf").exists()
-    assert node.attempt() is None
-
-
-def test_empty_directory(tmp_path: Path) -> None:
-    directory = tmp_path / "d"
-    (directory / "below" / "deeper").mkdir(parents=True)
-    (directory / "below" / "file").write_text("")
-    (directory / ".hidden").write_text("")
-    (directory / "link").symlink_to(tmp_path / "nowhere")
-    assert len(empty_directory(str(directory))) == 3
-    assert list(directory.iterdir()) == []
-    assert empty_directory(str(tmp_path / "none")) == []
 
 
 def test_tail(tmp_path: Path) -> None:

@@ -8,11 +8,11 @@ from ansible_collections.bramble.pi.plugins.module_utils._kubeadm import state a
 from ansible_collections.bramble.pi.plugins.module_utils._kubeadm.state import (
     Attempt,
     Step,
-    files_state,
     judge_init,
     judge_join,
     kubelet_client_certificate,
     kubelet_cri_socket,
+    kubernetes_state,
     parse_attempt,
     signs_of_use,
     uses_external_etcd,
@@ -38,30 +38,55 @@ UNKNOWN = Attempt(action="unknown", settings="")
 JOIN = Attempt(action="join", settings="s")
 
 
-@pytest.mark.parametrize(
-    ("files", "state"),
-    [
-        (set(), "absent"),
-        # A CA of the user's own, put there beforehand, is no cluster.
-        ({kubeadm_state.CA_CERTIFICATE, f"{kubeadm_state.PKI}/ca.key"}, "absent"),
-        ({f"{kubeadm_state.MANIFESTS}/kube-vip.yaml"}, "absent"),
-        (WORKER, "worker"),
-        ({kubeadm_state.BOOTSTRAP_KUBECONFIG}, "partial"),
-        ({kubeadm_state.ETCD_DATA}, "partial"),
-        (AFTER_ADMIN, "partial"),
-        (AFTER_KUBECONFIGS, "partial"),
-        (COMPLETE, "control_plane"),
-        (BEFORE_ETCD, "partial"),
-        (COMPLETE - {kubeadm_state.KUBELET_KUBECONFIG}, "partial"),
-    ],
-)
-def test_files_state(files: set[str], state: str) -> None:
-    assert files_state(files=files) == state
+STATES = {
+    "nothing": (set(), "absent"),
+    "a CA of the user's own, put there beforehand": (
+        {kubeadm_state.CA_CERTIFICATE, f"{kubeadm_state.PKI}/ca.key"},
+        "absent",
+    ),
+    "a static pod of the user's own": ({f"{kubeadm_state.MANIFESTS}/kube-vip.yaml"}, "absent"),
+    "a worker": (WORKER, "worker"),
+    "a worker with its CA": (WORKER | {kubeadm_state.CA_CERTIFICATE}, "worker"),
+    "a worker where an etcd ran before": (WORKER | {kubeadm_state.ETCD_DATA}, "worker"),
+    "a join without a kubelet": ({kubeadm_state.BOOTSTRAP_KUBECONFIG}, "partial"),
+    "a join that was killed before it tidied up": (WORKER | {kubeadm_state.BOOTSTRAP_KUBECONFIG}, "partial"),
+    "only data of etcd": ({kubeadm_state.ETCD_DATA}, "partial"),
+    "an init that stopped after the first kubeconfig": (AFTER_ADMIN, "partial"),
+    "an init that stopped before the manifests": (AFTER_KUBECONFIGS, "partial"),
+    "an init that stopped among the manifests": (
+        COMPLETE - {f"{kubeadm_state.MANIFESTS}/kube-scheduler.yaml"},
+        "partial",
+    ),
+    "an init that stopped before etcd": (BEFORE_ETCD, "partial"),
+    "a control plane": (COMPLETE, "control_plane"),
+    "a control plane from 1.29 on": (
+        COMPLETE | {f"{kubeadm_state.KUBERNETES}/super-admin.conf"},
+        "control_plane",
+    ),
+    "a control plane without a kubelet": (COMPLETE - WORKER, "partial"),
+    "a control plane whose join was killed before it tidied up": (
+        COMPLETE | {kubeadm_state.BOOTSTRAP_KUBECONFIG},
+        "partial",
+    ),
+}
+
+
+@pytest.mark.parametrize(("files", "state"), STATES.values(), ids=STATES)
+def test_kubernetes_state(files: set[str], state: str) -> None:
+    assert kubernetes_state(files=files) == state
 
 
 def test_an_external_etcd_leaves_no_manifest() -> None:
-    assert files_state(files=BEFORE_ETCD, external_etcd=True) == "control_plane"
-    assert files_state(files=COMPLETE, external_etcd=True) == "control_plane"
+    assert kubernetes_state(files=BEFORE_ETCD, external_etcd=True) == "control_plane"
+    assert kubernetes_state(files=COMPLETE, external_etcd=True) == "control_plane"
+
+
+@given(st.sets(st.sampled_from(sorted(kubeadm_state.KUBERNETES_FILES))), st.booleans())
+def test_complete_states_have_a_kubelet(files: set[str], external_etcd: bool) -> None:
+    state = kubernetes_state(files=files, external_etcd=external_etcd)
+    assert (state == "absent") == (not files)
+    if state in ("worker", "control_plane"):
+        assert files >= WORKER
 
 
 @pytest.mark.parametrize(
@@ -101,6 +126,11 @@ INITS = {
     "a joined control plane": ((COMPLETE, JOIN, UP, []), Step.NOTHING, "healthy"),
     "a joined one, silent": ((COMPLETE, JOIN, SILENT, []), Step.REFUSE, "unreachable"),
     "killed when it answered": ((COMPLETE, INIT, NOT_UPLOADED, []), Step.FINISH, "partial"),
+    "a joined one that was killed before it tidied up": (
+        (COMPLETE | {kubeadm_state.BOOTSTRAP_KUBECONFIG}, JOIN, UP, []),
+        Step.NOTHING,
+        "healthy",
+    ),
     "killed among the add-ons": ((COMPLETE, INIT, UP, []), Step.FINISH, "partial"),
     "finished though in use": ((COMPLETE, INIT, UP, ["node pi-2"]), Step.FINISH, "partial"),
     "failed, but answers now": ((COMPLETE, FAILED, UP, []), Step.FINISH, "partial"),

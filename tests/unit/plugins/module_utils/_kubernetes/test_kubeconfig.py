@@ -11,6 +11,9 @@ from ansible_collections.bramble.pi.plugins.module_utils._kubernetes import (
     kubeconfig as kubernetes_kubeconfig,
 )
 from ansible_collections.bramble.pi.plugins.module_utils._kubernetes.ca_hash import ca_cert_hash
+from ansible_collections.bramble.pi.plugins.module_utils._kubernetes.kubeconfig import server_of
+from hypothesis import given
+from hypothesis import strategies as st
 
 CERTIFICATES = Path(__file__).parents[3] / "fixtures" / "ca_cert"
 OURS, THEIRS = ((CERTIFICATES / f"{name}.crt").read_text() for name in ("rsa", "ecdsa"))
@@ -72,3 +75,20 @@ def test_server_is_put_in_and_nothing_else() -> None:
 def test_server_of_several_clusters_is_not_guessed() -> None:
     with pytest.raises(kubernetes_kubeconfig.KubeconfigError, match="2 servers, wanted exactly one"):
         kubernetes_kubeconfig.with_server(text=kubeconfig(cluster(OURS), cluster(THEIRS)), server="https://x")
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ((CERTIFICATES.parent / "node_facts" / "kubelet.conf").read_text(), "https://192.168.1.11:6443"),
+        ('    server: "https://[fd00::11]:6443"\n', "https://[fd00::11]:6443"),
+        ("", None),
+    ],
+)
+def test_server_of(text: str, expected: str | None) -> None:
+    assert server_of(text) == expected
+
+
+@given(st.text())
+def test_server_of_any_text(text: str) -> None:
+    server_of(text)

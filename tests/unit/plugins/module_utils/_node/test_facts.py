@@ -124,59 +124,6 @@ def test_clock(output: str, synchronized: bool, available: bool, enabled: bool) 
     }
 
 
-WORKER = {"kubelet.conf", "pki/ca.crt"}
-CONTROL_PLANE = WORKER | {
-    "admin.conf",
-    "controller-manager.conf",
-    "scheduler.conf",
-    "manifests/etcd.yaml",
-    "manifests/kube-apiserver.yaml",
-    "manifests/kube-controller-manager.yaml",
-    "manifests/kube-scheduler.yaml",
-    "pki/ca.key",
-}
-
-
-@pytest.mark.parametrize(
-    ("files", "expected"),
-    [
-        (set(), "absent"),
-        (WORKER, "worker"),
-        (CONTROL_PLANE, "control_plane"),
-        (CONTROL_PLANE | {"super-admin.conf"}, "control_plane"),
-        # etcd may run elsewhere.
-        (CONTROL_PLANE - {"manifests/etcd.yaml"}, "control_plane"),
-        pytest.param({"pki/ca.crt", "pki/ca.key"}, "partial", id="init stopped after the certificates"),
-        pytest.param(CONTROL_PLANE - {"manifests/kube-scheduler.yaml"}, "partial", id="init stopped midway"),
-        pytest.param({"bootstrap-kubelet.conf", "pki/ca.crt"}, "partial", id="join without a kubelet"),
-        pytest.param(WORKER | {"bootstrap-kubelet.conf"}, "partial", id="join killed before it tidied up"),
-        pytest.param({"kubelet.conf"}, "partial", id="no CA"),
-    ],
-)
-def test_kubernetes_state(files: set[str], expected: str) -> None:
-    assert facts.kubernetes_state(files=files) == expected
-
-
-@given(st.sets(st.sampled_from(facts.KUBERNETES_FILES)))
-def test_complete_states_have_a_kubelet(files: set[str]) -> None:
-    state = facts.kubernetes_state(files=files)
-    assert (state == "absent") == (not files)
-    if state in ("worker", "control_plane"):
-        assert files >= WORKER
-
-
-@pytest.mark.parametrize(
-    ("text", "expected"),
-    [
-        (sample("kubelet.conf"), "https://192.168.1.11:6443"),
-        ('    server: "https://[fd00::11]:6443"\n', "https://[fd00::11]:6443"),
-        ("", None),
-    ],
-)
-def test_kubeconfig_server(text: str, expected: str | None) -> None:
-    assert facts.kubeconfig_server(text=text) == expected
-
-
 @given(st.text())
 def test_parsers_take_any_text(text: str) -> None:
     facts.distribution(os_release=text, has_rpi_issue=False)
@@ -184,4 +131,3 @@ def test_parsers_take_any_text(text: str) -> None:
     facts.cgroup(v2_controllers=None, v1_table=text)
     facts.installed_packages(text=text)
     facts.clock(timedatectl=text, utc="")
-    facts.kubeconfig_server(text=text)

@@ -1,18 +1,18 @@
 # Copyright: bramble.pi contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Which commands the module runs; molecule/kube_packages tries it on real nodes."""
+"""Which commands are run; molecule/kube_packages tries it on real nodes."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import pytest
-from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.bramble.pi.plugins.module_utils._common.changes import Changes
+from ansible_collections.bramble.pi.plugins.module_utils._kubernetes import install
 from ansible_collections.bramble.pi.plugins.module_utils._kubernetes.packages import KubePackagesError
-from ansible_collections.bramble.pi.plugins.modules import kube_packages
 
 KEY = "-----BEGIN PGP PUBLIC KEY BLOCK-----\n\nmQEN\n-----END PGP PUBLIC KEY BLOCK-----\n"
 MADISON = "\n".join(
@@ -61,43 +61,35 @@ Ensure = Callable[..., dict[str, Any]]
 
 @pytest.fixture
 def ensure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Ensure:
-    """Run the module's work, with files below a folder and the key at hand."""
+    """Install, with files below a folder and the key at hand."""
 
     def download(*, url: str, path: str) -> None:
         assert url == "https://pkgs.k8s.io/core:/stable:/v1.36/deb/Release.key"
         Path(path).write_text(KEY)
 
-    monkeypatch.setattr(kube_packages, "_SOURCE", str(tmp_path / "sources.list.d" / "kubernetes.sources"))
-    monkeypatch.setattr(kube_packages, "_KEYRING", str(tmp_path / "keyrings" / "kubernetes.asc"))
-    monkeypatch.setattr(kube_packages, "_OTHER_SOURCES", (str(tmp_path / "*.list"),))
-    monkeypatch.setattr(kube_packages, "download", download)
+    monkeypatch.setattr(install, "_SOURCE", str(tmp_path / "sources.list.d" / "kubernetes.sources"))
+    monkeypatch.setattr(install, "_KEYRING", str(tmp_path / "keyrings" / "kubernetes.asc"))
+    monkeypatch.setattr(install, "_OTHER_SOURCES", (str(tmp_path / "*.list"),))
+    monkeypatch.setattr(install, "download", download)
 
     def run(node: Node, *, check_mode: bool = False, **parameters: Any) -> dict[str, Any]:
-        module = Module(check_mode=check_mode, **parameters)
-        result = kube_packages.KubePackages(cast(AnsibleModule, module), node).ensure()
-        return {**result, "warnings": module.warnings}
+        order = install.Order(
+            **{
+                "version": "1.36",
+                "repository": "https://pkgs.k8s.io/core:/stable:/v{minor}/deb/",
+                "key": None,
+                "packages": ["kubelet", "kubeadm", "kubectl"],
+                "hold": True,
+                "allow_downgrade": False,
+                **parameters,
+            }
+        )
+        warnings: list[str] = []
+        changes = Changes(check_mode=check_mode, run=node)
+        work = install.KubePackages(order=order, run=node, warn=warnings.append, changes=changes)
+        return {**work.ensure(), "warnings": warnings}
 
     return run
-
-
-class Module:
-    """What of AnsibleModule the work needs."""
-
-    def __init__(self, *, check_mode: bool, **parameters: Any) -> None:
-        self.check_mode = check_mode
-        self.warnings: list[str] = []
-        self.params = {
-            "version": "1.36",
-            "repository": "https://pkgs.k8s.io/core:/stable:/v{minor}/deb/",
-            "key": None,
-            "packages": ["kubelet", "kubeadm", "kubectl"],
-            "hold": True,
-            "allow_downgrade": False,
-            **parameters,
-        }
-
-    def warn(self, warning: str) -> None:
-        self.warnings.append(warning)
 
 
 def test_installs_on_a_fresh_node(ensure: Ensure, tmp_path: Path) -> None:
@@ -105,10 +97,10 @@ def test_installs_on_a_fresh_node(ensure: Ensure, tmp_path: Path) -> None:
     announced = ensure(node, check_mode=True)
     assert not node.log
     assert [change.partition(" ")[0] for change in announced["changes"]] == [
-        "Write",
-        "Write",
-        "Install",
-        "Hold",
+        "write",
+        "write",
+        "install",
+        "hold",
     ]
     assert "kubelet, kubeadm, kubectl 1.36" in announced["changes"][2]
     assert not list(tmp_path.iterdir())
@@ -144,7 +136,7 @@ def installed(**others: str) -> Node:
 
 def test_keeps_an_installed_patch(ensure: Ensure) -> None:
     node = installed()
-    assert [change.partition(" ")[0] for change in ensure(node)["changes"]] == ["Write", "Write"]
+    assert [change.partition(" ")[0] for change in ensure(node)["changes"]] == ["write", "write"]
     assert node.log == []
 
 

@@ -11,6 +11,8 @@ from typing import Any
 import pytest
 from ansible_collections.bramble.pi.plugins.module_utils._kubeadm.diagnosis import unit_cause
 from ansible_collections.bramble.pi.plugins.module_utils._node import findings, health
+from ansible_collections.bramble.pi.plugins.module_utils._node.check_node import check_node
+from ansible_collections.bramble.pi.plugins.module_utils._node.check_units import down_units
 
 FIXTURES = Path(__file__).parents[3] / "fixtures"
 SAMPLES = FIXTURES / "node_health"
@@ -74,7 +76,7 @@ def certificate(path: str, **since_now: int) -> list[dict[str, str]]:
 def found(
     node: dict[str, Any], journals: dict[str, str] | None = None, **wanted: Any
 ) -> list[findings.Finding]:
-    return findings.judge(
+    return check_node(
         node=node, wanted=findings.Wanted(**{"host": "pi-2", "now": NOW, **wanted}), journals=journals
     )
 
@@ -416,9 +418,9 @@ def test_containerd_is_missed_in_a_cluster_though_disabled() -> None:
         "SubState": "dead",
         "UnitFileState": "disabled",
     }
-    assert findings.down_units(node=changed(units={"containerd": disabled})) == ["containerd"]
+    assert down_units(node=changed(units={"containerd": disabled})) == ["containerd"]
     before = changed(units={"containerd": disabled}, kubernetes={"state": "absent"})
-    assert findings.down_units(node=before) == []
+    assert down_units(node=before) == []
 
 
 @pytest.mark.parametrize(

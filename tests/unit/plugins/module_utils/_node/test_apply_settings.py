@@ -11,8 +11,10 @@ from pathlib import Path
 from typing import Any, Callable
 
 import pytest
+from ansible_collections.bramble.pi.plugins.module_utils._common.changes import Changes
+from ansible_collections.bramble.pi.plugins.module_utils._common.errors import BrambleError
+from ansible_collections.bramble.pi.plugins.module_utils._node.apply_settings import NodeSettings
 from ansible_collections.bramble.pi.plugins.module_utils._node.settings import SettingsError
-from ansible_collections.bramble.pi.plugins.modules.node_settings import NodeSettings
 
 SWAPS = "Filename\t\t\t\tType\t\tSize\t\tUsed\t\tPriority\n"
 UNIT = "[Unit]\nDescription=some unit\n"
@@ -59,9 +61,9 @@ class Node:
         return 0, "", ""
 
     def settings(self, *, check_mode: bool = False) -> NodeSettings:
-        return NodeSettings(
-            run=self.run, warn=self.warnings.append, check_mode=check_mode, root=str(self.root)
-        )
+        root = str(self.root)
+        changes = Changes(check_mode=check_mode, run=self.run, root=root)
+        return NodeSettings(run=self.run, warn=self.warnings.append, changes=changes, root=root)
 
 
 # A Raspberry Pi OS bookworm, with the files that matter here.
@@ -116,14 +118,16 @@ def test_everything_on_a_fresh_node(node: Node) -> None:
 
     checked = everything(node.settings(check_mode=True))
     # Before the module is loaded nobody knows what its parameter is.
-    assert checked.changes == [change.replace("iptables from 0 to 1", "iptables to 1") for change in expected]
+    assert checked.changes.sentences == [
+        change.replace("iptables from 0 to 1", "iptables to 1") for change in expected
+    ]
     assert node.commands == []
     assert node.files() == before
 
     done = everything(node.settings())
-    assert done.changes == expected
+    assert done.changes.sentences == expected
     assert done.pending == []
-    assert done.diff == checked.diff
+    assert done.changes.diffs == checked.changes.diffs
     assert node.commands == [
         ["modprobe", "overlay"],
         ["modprobe", "br_netfilter"],
@@ -136,13 +140,13 @@ def test_everything_on_a_fresh_node(node: Node) -> None:
 
     node.commands.clear()
     again = everything(node.settings())
-    assert (again.changes, again.pending, again.diff, node.commands) == ([], [], [], [])
+    assert (again.changes.sentences, again.pending, again.changes.diffs, node.commands) == ([], [], [], [])
 
 
 def test_running_value_is_mended_although_the_file_is_right(node: Node) -> None:
     everything(node.settings())
     node.write("/proc/sys/net/ipv4/ip_forward", "0\n")
-    assert everything(node.settings()).changes == ["set net.ipv4.ip_forward from 0 to 1"]
+    assert everything(node.settings()).changes.sentences == ["set net.ipv4.ip_forward from 0 to 1"]
 
 
 def test_cloud_init(node: Node) -> None:
@@ -153,7 +157,7 @@ def test_cloud_init(node: Node) -> None:
     drop_in = node.read("/etc/cloud/cloud.cfg.d/99-bramble.cfg")
     assert drop_in.endswith("\npreserve_hostname: true\nmanage_etc_hosts: false\n")
     assert node.read("/etc/cloud/templates/hosts.debian.tmpl").endswith(BLOCK)
-    assert len(settings.changes) == 3
+    assert len(settings.changes.sentences) == 3
 
 
 def test_contradicting_hosts_are_named(node: Node) -> None:
@@ -179,7 +183,7 @@ def test_loaded_or_built_in(node: Node, path: str, text: str) -> None:
 
 def test_module_that_is_not_there(node: Node) -> None:
     node.results["modprobe vxlan"] = (1, "", "modprobe: FATAL: Module vxlan not found in directory /lib\n")
-    with pytest.raises(SettingsError, match="vxlan") as error:
+    with pytest.raises(BrambleError, match="vxlan") as error:
         node.settings().load_modules(["vxlan"])
     for part in ("6.12.47+rpt-rpi-v8", "FATAL: Module vxlan not found", "linux-modules-extra-raspi"):
         assert part in str(error.value)
@@ -194,7 +198,7 @@ def test_kernel_was_upgraded_since_boot(node: Node) -> None:
         settings.set_sysctl({"net.bridge.bridge-nf-call-iptables": 1})
         assert len(settings.pending) == 1
         assert "/lib/modules/6.1.21-v8+ is gone" in settings.pending[0]
-    assert settings.changes == []
+    assert settings.changes.sentences == []
     assert node.commands == []
 
 
@@ -279,16 +283,16 @@ def test_swap_off(
 
     checked = node.settings(check_mode=True)
     checked.switch_swap_off()
-    assert (checked.changes, node.commands) == (changes, [])
+    assert (checked.changes.sentences, node.commands) == (changes, [])
 
     settings = node.settings()
     settings.switch_swap_off()
-    assert settings.changes == changes
+    assert settings.changes.sentences == changes
     assert [" ".join(command) for command in node.commands] == commands
 
     again = node.settings()
     again.switch_swap_off()
-    assert (again.changes, again.pending) == ([], [])
+    assert (again.changes.sentences, again.pending) == ([], [])
 
 
 def test_fstab_is_kept_as_it_was_at_first(node: Node) -> None:
@@ -313,5 +317,5 @@ def test_swap_that_does_not_fit_into_memory(node: Node) -> None:
 
 def test_unit_that_cannot_be_masked(node: Node) -> None:
     node.results["systemctl mask swap.target"] = (1, "", "Failed to mask unit: File exists\n")
-    with pytest.raises(SettingsError, match=r"systemctl mask swap\.target ended with 1: Failed to mask unit"):
+    with pytest.raises(BrambleError, match=r"'systemctl mask swap\.target' ended with 1: Failed to mask"):
         node.settings().switch_swap_off()

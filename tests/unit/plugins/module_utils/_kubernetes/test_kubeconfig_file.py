@@ -1,7 +1,7 @@
 # Copyright: bramble.pi contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The module's work on real files."""
+"""On real files."""
 
 from __future__ import annotations
 
@@ -9,16 +9,14 @@ import base64
 import getpass
 import stat
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any, cast
+from typing import Any
 
 import pytest
-from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.bramble.pi.plugins.module_utils._kubernetes import kubeconfig_file
 from ansible_collections.bramble.pi.plugins.module_utils._kubernetes.ca_hash import ca_cert_hash
 from ansible_collections.bramble.pi.plugins.module_utils._kubernetes.kubeconfig import KubeconfigError
-from ansible_collections.bramble.pi.plugins.modules import kubeconfig
 
-CERTIFICATES = Path(__file__).parents[2] / "fixtures" / "ca_cert"
+CERTIFICATES = Path(__file__).parents[3] / "fixtures" / "ca_cert"
 
 
 def cluster(name: str) -> str:
@@ -34,18 +32,20 @@ THEIRS = "clusters:\n" + cluster("ecdsa")
 HASH = ca_cert_hash((CERTIFICATES / "rsa.crt").read_text())
 
 
-def module(tmp_path: Path, *, check_mode: bool = False, **parameters: Any) -> AnsibleModule:
-    """Return what the functions use of an AnsibleModule: parameters, and whether it is check mode."""
-    source = tmp_path / "admin.conf"
+def install(tmp_path: Path, **options: Any) -> dict[str, Any]:
     defaults = {
         "dest": str(tmp_path / ".kube" / "config"),
-        "src": str(source),
+        "src": str(tmp_path / "admin.conf"),
         "content": None,
         "server": None,
         "owner": None,
-        "ca_cert_hash": HASH,
+        "check_mode": False,
     }
-    return cast(AnsibleModule, SimpleNamespace(params={**defaults, **parameters}, check_mode=check_mode))
+    return kubeconfig_file.install(**{**defaults, **options})
+
+
+def remove(dest: Path, *, check_mode: bool = False) -> dict[str, Any]:
+    return kubeconfig_file.remove(dest=str(dest), ca_hash=HASH, check_mode=check_mode)
 
 
 @pytest.fixture
@@ -60,45 +60,43 @@ def mode(path: Path) -> int:
 
 @pytest.mark.parametrize("owner", [None, getpass.getuser()])
 def test_is_written_once(tmp_path: Path, config: Path, owner: str | None) -> None:
-    first = kubeconfig.present(module(tmp_path, owner=owner))
+    first = install(tmp_path, owner=owner)
     assert (first["changed"], first["content"], config.read_text()) == (True, OURS, OURS)
     assert (mode(config), mode(config.parent)) == (0o600, 0o700)
-    assert kubeconfig.present(module(tmp_path, owner=owner))["changed"] is False
+    assert install(tmp_path, owner=owner)["changed"] is False
 
 
 def test_server_is_put_in(tmp_path: Path, config: Path) -> None:
-    given = module(tmp_path, content=OURS, server="https://rack:6443")
-    assert "content" not in kubeconfig.present(given)
+    given = {"content": OURS, "server": "https://rack:6443"}
+    assert "content" not in install(tmp_path, **given)
     assert "server: https://rack:6443" in config.read_text()
-    assert kubeconfig.present(given)["changed"] is False
+    assert install(tmp_path, **given)["changed"] is False
 
 
 def test_check_mode_writes_nothing(tmp_path: Path, config: Path) -> None:
-    assert kubeconfig.present(module(tmp_path, check_mode=True))["changed"] is True
+    assert install(tmp_path, check_mode=True)["changed"] is True
     assert not config.parent.exists()
 
 
 def test_without_a_cluster(tmp_path: Path) -> None:
-    done = kubeconfig.present(module(tmp_path, check_mode=True))
+    done = install(tmp_path, check_mode=True)
     assert (done["changed"], done["content"]) == (True, "")
     with pytest.raises(KubeconfigError, match=r"admin.conf is not there: bring the control plane up first"):
-        kubeconfig.present(module(tmp_path))
+        install(tmp_path)
 
 
 def test_modes_are_put_right(tmp_path: Path, config: Path) -> None:
     config.parent.mkdir(mode=0o755)
     config.write_text(OURS)
     config.chmod(0o644)
-    assert (
-        kubeconfig.present(module(tmp_path, owner=getpass.getuser()))["why"] == "its owner or mode was wrong"
-    )
+    assert install(tmp_path, owner=getpass.getuser())["why"] == "its owner or mode was wrong"
     assert (mode(config), mode(config.parent)) == (0o600, 0o700)
 
 
 def test_folder_of_somebody_keeps_its_mode(tmp_path: Path, config: Path) -> None:
     config.parent.mkdir()
     config.parent.chmod(0o755)
-    kubeconfig.present(module(tmp_path))
+    install(tmp_path)
     assert mode(config.parent) == 0o755
 
 
@@ -107,14 +105,14 @@ def test_another_clusters_is_kept_each_time(tmp_path: Path, config: Path) -> Non
     for number in (1, 2):
         config.write_text(THEIRS)
         backup = config.with_name(f"config.before-bramble.{number}")
-        assert kubeconfig.present(module(tmp_path))["backup_file"] == str(backup)
+        assert install(tmp_path)["backup_file"] == str(backup)
         assert (config.read_text(), backup.read_text()) == (OURS, THEIRS)
 
 
 def test_one_that_is_out_of_date_is_replaced(tmp_path: Path, config: Path) -> None:
     config.parent.mkdir()
     config.write_text(OURS + "# an older client certificate\n")
-    done = kubeconfig.present(module(tmp_path))
+    done = install(tmp_path)
     assert "backup_file" not in done
     assert config.read_text() == OURS
 
@@ -123,8 +121,8 @@ def test_one_that_is_out_of_date_is_replaced(tmp_path: Path, config: Path) -> No
 def test_one_with_several_clusters_is_left_alone(tmp_path: Path, config: Path, check_mode: bool) -> None:
     config.parent.mkdir()
     config.write_text(THEIRS + cluster("rsa"))
-    assert kubeconfig.present(module(tmp_path, check_mode=check_mode))["changed"] is False
-    assert kubeconfig.absent(module(tmp_path, check_mode=check_mode))["changed"] is False
+    assert install(tmp_path, check_mode=check_mode)["changed"] is False
+    assert remove(config, check_mode=check_mode)["changed"] is False
     assert config.read_text() == THEIRS + cluster("rsa")
 
 
@@ -132,15 +130,15 @@ def test_one_with_several_clusters_is_left_alone(tmp_path: Path, config: Path, c
 def test_removal(tmp_path: Path, config: Path, text: str, removed: bool) -> None:
     config.parent.mkdir()
     config.write_text(text)
-    assert kubeconfig.absent(module(tmp_path, check_mode=True))["changed"] is removed
+    assert remove(config, check_mode=True)["changed"] is removed
     assert config.exists()
-    assert kubeconfig.absent(module(tmp_path))["changed"] is removed
+    assert remove(config)["changed"] is removed
     assert config.exists() is not removed
-    assert kubeconfig.absent(module(tmp_path, dest=str(config.parent / "none")))["changed"] is False
+    assert remove(config.parent / "none")["changed"] is False
 
 
 def test_user_who_is_not_there(tmp_path: Path, config: Path) -> None:
     with pytest.raises(
         KubeconfigError, match="no user nobody-here on this host: set control_plane_admin_user"
     ):
-        kubeconfig.present(module(tmp_path, owner="nobody-here"))
+        install(tmp_path, owner="nobody-here")

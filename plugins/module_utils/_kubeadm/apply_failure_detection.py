@@ -1,0 +1,192 @@
+# Copyright: bramble.pi contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Has a node notice or report sooner that one is lost; ``_kubernetes.failure_detection`` says what files say.
+
+Each part is waited for until it runs with its new settings and answers, and put back if it does not.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+import time
+from collections.abc import Callable, Mapping
+from http.client import HTTPException
+from urllib.error import HTTPError
+
+from ansible.module_utils.urls import open_url
+from ansible_collections.bramble.pi.plugins.module_utils._common.changes import Changes
+from ansible_collections.bramble.pi.plugins.module_utils._common.commands import (
+    CommandError,
+    Runner,
+    output_of,
+)
+from ansible_collections.bramble.pi.plugins.module_utils._common.files import read_text, write_text
+from ansible_collections.bramble.pi.plugins.module_utils._kubeadm import state
+from ansible_collections.bramble.pi.plugins.module_utils._kubernetes import failure_detection
+
+_PORTS = {"kube-controller-manager": "10257", "kube-apiserver": "6443"}
+_POLL = 1
+# A part that is put back gets at least this long to answer again.
+LEAST_TIMEOUT = 180
+
+
+def _answers(url: str) -> bool:
+    try:
+        # Only whether it answers counts, and it is this node itself that is asked.
+        open_url(url, validate_certs=False, use_proxy=False, timeout=5).close()
+    except HTTPError as error:
+        # One that lets in nobody without a name answers as well.
+        return error.code in (401, 403)
+    except (OSError, HTTPException):
+        return False
+    return True
+
+
+def _running(program: str) -> list[dict[str, str]]:
+    """Return the flags of each process of that program."""
+    found = []
+    for process in filter(str.isdigit, os.listdir("/proc")):
+        try:
+            with open(f"/proc/{process}/cmdline", "rb") as file:
+                arguments = file.read().decode(errors="replace").split("\0")
+        except OSError:
+            # It has ended since.
+            continue
+        if os.path.basename(arguments[0]) == program:
+            pairs = (argument.lstrip("-").partition("=") for argument in arguments[1:] if argument)
+            found.append({name: value for name, _equals, value in pairs})
+    return found
+
+
+class FailureDetection:
+    """Changes the parts, one after the other."""
+
+    def __init__(
+        self,
+        *,
+        detection: failure_detection.Detection | None,
+        run: Runner,
+        changes: Changes,
+        timeout: int,
+    ) -> None:
+        self.detection = detection
+        self.run = run
+        self.changes = changes
+        self.timeout = timeout
+
+    def _wait(self, condition: Callable[[], bool]) -> bool:
+        deadline = time.monotonic() + self.timeout
+        while not condition():
+            if time.monotonic() > deadline:
+                return False
+            time.sleep(_POLL)
+        return True
+
+    def _have(self, path: str, before: str, after: str, *, apply: Callable[[], str]) -> None:
+        """Write a file and apply it; put it back if that says why it did not work."""
+        self.changes.write(path, after, mode=0o600, sentence=f"change {path}")
+        if self.changes.check_mode:
+            return
+        problem = apply()
+        if not problem:
+            return
+        if after == before:
+            raise failure_detection.FailureDetectionError(
+                f"{problem}. Nothing was changed; look at it with doctor.yml"
+            )
+        write_text(path, before)
+        given, self.timeout = self.timeout, max(self.timeout, LEAST_TIMEOUT)
+        again = apply()
+        now = f"does not answer yet either: {again}" if again else "answers again"
+        raise failure_detection.FailureDetectionError(
+            f"{problem}. {path} was put back, and {now}. Look at it with doctor.yml, or set "
+            f"failure_detection_timeout to more than {given} s on a slow node"
+        )
+
+    def _read(self, path: str) -> str:
+        text = read_text(path)
+        if text is None:
+            raise failure_detection.FailureDetectionError(
+                f"{path} is not there; expected is a node of a cluster: run site.yml before"
+            )
+        return text
+
+    # The kubelet
+
+    def kubelet(self, *, only_sooner: bool) -> None:
+        """Have the kubelet report as often as it is to."""
+        before = self._read(state.KUBELET_CONFIGURATION)
+        after = failure_detection.with_kubelet_settings(text=before, detection=self.detection)
+        now, then = (failure_detection.reports_every(kubelet_configuration=text) for text in (before, after))
+        if only_sooner and then >= now:
+            return
+        self._have(state.KUBELET_CONFIGURATION, before, after, apply=self._restart_kubelet)
+
+    def _restart_kubelet(self) -> str:
+        if self._kubelet_knows():
+            return ""
+        try:
+            output_of(self.run, ["systemctl", "restart", "kubelet"])
+        except CommandError as error:
+            return str(error)
+        url = failure_detection.kubelet_health(kubelet_configuration=self._read(state.KUBELET_CONFIGURATION))
+        if url and not self._wait(lambda: _answers(url)):
+            return f"the kubelet did not answer at {url} within {self.timeout} s"
+        return ""
+
+    def _kubelet_knows(self) -> bool:
+        """Tell whether the kubelet has started after its configuration was written, as after a killed run."""
+        command = ["systemctl", "show", "--property=ExecMainStartTimestampMonotonic", "--value", "kubelet"]
+        _status, output, _errors = self.run(command)
+        started = int(output.strip() or 0) / 1e6
+        now = time.time()
+        written = os.stat(state.KUBELET_CONFIGURATION).st_mtime
+        # A clock that was set back since says nothing.
+        return written > now or written < now - (time.clock_gettime(time.CLOCK_MONOTONIC) - started)
+
+    # The control plane
+
+    def control_plane(self) -> str:
+        """Change the static pods, one after the other; return what to expect."""
+        manifests = {}
+        for program, wanted in failure_detection.flags(self.detection).items():
+            path = f"{state.MANIFESTS}/{program}.yaml"
+            before = self._read(path)
+            after = failure_detection.with_flags(manifest=before, program=program, wanted=wanted)
+            manifests[program] = after
+            self._have(path, before, after, apply=functools.partial(self._have_started, program, path))
+        # By then the kubelets will report as often as they are to.
+        kubelet = failure_detection.with_kubelet_settings(
+            text=self._read(state.KUBELET_CONFIGURATION), detection=self.detection
+        )
+        return str(
+            failure_detection.expected(
+                failure_detection.in_force(manifests=manifests, kubelet_configuration=kubelet)
+            )
+        )
+
+    def _have_started(self, program: str, path: str) -> str:
+        told = failure_detection.manifest_flags(manifest=self._read(path), program=program)
+        names = failure_detection.flags(None)[program]
+        wanted = {name: told.get(name) for name in names}
+        address = failure_detection.local_address(told.get("bind-address", ""))
+        health = "livez" if program == "kube-apiserver" else "healthz"
+        url = f"https://{address}:{told.get('secure-port', _PORTS[program])}/{health}"
+
+        def runs() -> bool:
+            found = _running(program)
+            return bool(found) and all(self._of(process, wanted) == wanted for process in found)
+
+        if not self._wait(lambda: runs() and _answers(url)):
+            now = [self._of(process, wanted) for process in _running(program)]
+            return (
+                f"{program} did not run with {wanted} and answer at {url} within "
+                f"{self.timeout} s; running: {now or 'none'}"
+            )
+        return ""
+
+    @staticmethod
+    def _of(process: Mapping[str, str], names: Mapping[str, str | None]) -> dict[str, str | None]:
+        return {name: process.get(name) for name in names}

@@ -1,0 +1,165 @@
+# Copyright: bramble.pi contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Installs Kubernetes' packages from their repository; ``packages`` decides which versions and why not."""
+
+from __future__ import annotations
+
+import glob
+import os
+import tempfile
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from ansible_collections.bramble.pi.plugins.module_utils._common import apt
+from ansible_collections.bramble.pi.plugins.module_utils._common.changes import Changes
+from ansible_collections.bramble.pi.plugins.module_utils._common.commands import Runner, output_of
+from ansible_collections.bramble.pi.plugins.module_utils._common.download import download
+from ansible_collections.bramble.pi.plugins.module_utils._common.files import read_text
+from ansible_collections.bramble.pi.plugins.module_utils._kubernetes import packages
+from ansible_collections.bramble.pi.plugins.module_utils._kubernetes.compatibility import (
+    Version,
+    parse_version,
+)
+
+_SOURCE = "/etc/apt/sources.list.d/kubernetes.sources"
+_KEYRING = "/etc/apt/keyrings/kubernetes.asc"
+_OTHER_SOURCES = (
+    "/etc/apt/sources.list",
+    "/etc/apt/sources.list.d/*.list",
+    "/etc/apt/sources.list.d/*.sources",
+)
+_KUBELET_UNIT = "kubelet.service"
+#: Only this repository; the lists of the others are left as they are.
+_ONLY_SOURCE = ["-o", f"Dir::Etc::sourcelist={_SOURCE}", "-o", "Dir::Etc::sourceparts=/dev/null"]
+#: By itself apt-get update takes an unreachable repository for a warning.
+_FAIL_ON_ERRORS = ["-o", "APT::Update::Error-Mode=any"]
+
+
+class Order(NamedTuple):
+    """What is to be installed, and from where; the options of the module kube_packages."""
+
+    version: Any
+    repository: str
+    key: str | None
+    packages: list[str]
+    hold: bool
+    allow_downgrade: bool
+
+
+class KubePackages:
+    """The packages of Kubernetes on this node."""
+
+    def __init__(self, *, order: Order, run: Runner, warn: Callable[[str], None], changes: Changes) -> None:
+        self.order = order
+        self.run = run
+        self.warn = warn
+        self.changes = changes
+        self.wish = parse_version(order.version)
+        self.url = packages.repository_url(template=order.repository, wish=self.wish)
+        key = order.key or f"{self.url.rstrip('/')}/Release.key"
+        self.key_url = packages.repository_url(template=key, wish=self.wish)
+
+    def ensure(self) -> dict[str, Any]:
+        """Install, hold and enable, and return the module's result."""
+        names = self.order.packages
+        before = self.installed()
+        target = packages.target_version(
+            wish=self.wish,
+            installed={name: before[name] for name in names if name in before},
+            allow_downgrade=self.order.allow_downgrade,
+        )
+        missing = packages.packages_to_install(names=names, installed=before, target=target)
+        self.ensure_repository(refresh=bool(missing))
+        if missing:
+            self.install(missing, before, target)
+        after = before if self.changes.check_mode else self.installed()
+        self.ensure_hold(after)
+        self.ensure_kubelet(before, after)
+        return {
+            **self.changes.result(),
+            "installed": _versions(after),
+            "previous": _versions(before),
+            "held": sorted(name for name, package in after.items() if package.held),
+            "repository_file": _SOURCE,
+        }
+
+    def installed(self) -> dict[str, apt.Package]:
+        """Ask dpkg."""
+        # dpkg-query exits with 1 if it does not know one of the packages, and still lists the others.
+        names = [*self.order.packages, *packages.COMPANIONS]
+        return apt.read_packages(text=self.run([*apt.DPKG_QUERY, *names])[1])
+
+    def ensure_repository(self, *, refresh: bool) -> None:
+        """Set up the repository; its key is fetched again whenever the repository is going to be used."""
+        paths = [path for pattern in _OTHER_SOURCES for path in sorted(glob.glob(pattern)) if path != _SOURCE]
+        for warning in packages.foreign_sources(files={path: read_text(path) or "" for path in paths}):
+            self.warn(warning)
+        there = read_text(_KEYRING) is not None
+        source = packages.source_text(url=self.url, keyring=_KEYRING)
+        if refresh or not there or read_text(_SOURCE) != source:
+            if not self.changes.check_mode:
+                self.changes.write(_KEYRING, self.fetch_key())
+            elif not there:
+                self.changes.note(f"write {_KEYRING}")
+        self.changes.write(_SOURCE, source)
+
+    def fetch_key(self) -> str:
+        """Download the key."""
+        with tempfile.TemporaryDirectory() as directory:
+            path = os.path.join(directory, "kubernetes.asc")
+            download(url=self.key_url, path=path)
+            key = read_text(path) or ""
+        packages.check_key(text=key, url=self.key_url)
+        return key
+
+    def install(self, missing: list[str], before: dict[str, apt.Package], target: Version) -> None:
+        """Install packages of one version."""
+        if self.changes.check_mode:
+            self.changes.note(f"install {', '.join(missing)} {target}")
+            return
+        apt.update(
+            run=self.run,
+            options=[*_ONLY_SOURCE, *("-o", "APT::Get::List-Cleanup=false"), *_FAIL_ON_ERRORS],
+        )
+        companions = [name for name in packages.COMPANIONS if name not in before]
+        madison = ["apt-cache", *_ONLY_SOURCE, "madison", *missing, *companions]
+        offered = packages.read_madison(text=output_of(self.run, madison))
+        versions = packages.choose_versions(names=missing, offered=offered, target=target, url=self.url)
+        versions.update({name: offered[name][0] for name in companions if name in offered})
+        arguments = [f"{name}={version}" for name, version in versions.items()]
+        self.changes.note(f"install {' '.join(arguments)}")
+        options = ["--allow-change-held-packages"]
+        if self.order.allow_downgrade:
+            options.append("--allow-downgrades")
+        apt.install(run=self.run, arguments=[*options, *arguments])
+
+    def ensure_hold(self, installed: dict[str, apt.Package]) -> None:
+        """Hold the packages, or let go of them."""
+        hold = self.order.hold
+        names = [name for name, package in installed.items() if package.held != hold]
+        if self.changes.check_mode and hold:
+            names += [name for name in self.order.packages if name not in installed]
+        if not names:
+            return
+        verb = "hold" if hold else "unhold"
+        self.changes.do(f"{verb} {' '.join(names)}", ["apt-mark", verb, *names])
+        if not self.changes.check_mode:
+            installed.update({name: installed[name]._replace(held=hold) for name in names})
+
+    def ensure_kubelet(self, before: dict[str, apt.Package], after: dict[str, apt.Package]) -> None:
+        """Enable kubelet, and let a running one become the new version."""
+        if "kubelet" not in after:
+            return
+        if self.run(["systemctl", "is-enabled", _KUBELET_UNIT])[1].strip() != "enabled":
+            self.changes.do(f"enable {_KUBELET_UNIT}", ["systemctl", "enable", _KUBELET_UNIT])
+        if "kubelet" in before and before["kubelet"].version != after["kubelet"].version:
+            self.changes.do(
+                f"restart {_KUBELET_UNIT}",
+                ["systemctl", "daemon-reload"],
+                ["systemctl", "try-restart", _KUBELET_UNIT],
+            )
+
+
+def _versions(installed: dict[str, apt.Package]) -> dict[str, str]:
+    return {name: package.version for name, package in installed.items()}

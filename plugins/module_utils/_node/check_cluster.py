@@ -1,0 +1,85 @@
+# Copyright: bramble.pi contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Findings of the node's part in its cluster: membership and certificates."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Any
+
+from ansible_collections.bramble.pi.plugins.module_utils._node.findings import (
+    ERROR,
+    IN_CLUSTER,
+    INFO,
+    WARNING,
+    Finding,
+    Wanted,
+    finding,
+    parse_time,
+)
+
+
+def check_member(node: Mapping[str, Any], wanted: Wanted) -> Iterator[Finding]:
+    """Say whether the node is part of its cluster, and how that sees it."""
+    state, member = node["kubernetes"]["state"], node["member"]
+    if state not in IN_CLUSTER:
+        seen = "kubeadm was cut short here" if state == "partial" else "not part of a cluster"
+        yield finding("not_in_cluster", INFO, evidence=seen, wanted="part of it", host=wanted.host)
+    elif member and member["state"] == "missing":
+        seen = f"the cluster does not know it: {member['message']}"
+        yield finding("not_in_cluster", INFO, evidence=seen, wanted="part of it", host=wanted.host)
+    elif member and member["state"] == "silent":
+        evidence = f"{node['kubernetes']['server']}: {member['message']}"
+        yield finding("api", ERROR, evidence=evidence, wanted="an answer")
+    elif member and member["state"] == "not ready":
+        evidence = f"not Ready: {member['message']}"
+        yield finding(
+            "node_not_ready", ERROR, evidence=evidence, wanted="Ready", node=node["hostname"].lower()
+        )
+
+
+def _certificate_remedy(path: str) -> str:
+    name = path.rpartition("/")[2]
+    if name == "kubelet-client-current.pem":
+        return (
+            "the kubelet renews it: sudo systemctl restart kubelet; if it has expired, take the node"
+            " out with bramble.pi.reset --limit and bring it in again with bramble.pi.site"
+        )
+    if name.endswith("ca.crt"):
+        return "kubeadm does not renew CAs: https://kubernetes.io/docs/tasks/tls/manual-rotation-of-ca-certificates/"
+    return (
+        "sudo kubeadm certs renew all; then restart etcd and the control plane's pods, whose manifests lie in"
+        " /etc/kubernetes/manifests (move them out for 20 s), and run bramble.pi.site for the kubeconfigs"
+    )
+
+
+def check_certificates(
+    certificates: Sequence[Mapping[str, Any]], *, now: datetime, days: int
+) -> Iterator[Finding]:
+    """Say which certificates have expired, or will within so many days."""
+    for certificate in certificates:
+        path = certificate["path"]
+        if certificate.get("error"):
+            yield finding(
+                "certificate",
+                WARNING,
+                evidence=f"{path}: {certificate['error']}",
+                wanted="a certificate in PEM form",
+                remedy=_certificate_remedy(path),
+            )
+            continue
+        left = parse_time(certificate["expires"]) - now
+        if left < timedelta(days=days):
+            expired = left < timedelta(0)
+            number = abs(left) // timedelta(days=1)
+            span = f"{number} day{'' if number == 1 else 's'}"
+            evidence = f"{path} has expired {span} ago" if expired else f"{path} expires in {span}"
+            yield finding(
+                "certificate",
+                ERROR if expired else WARNING,
+                evidence=f"{evidence}, at {certificate['expires']}",
+                wanted=f"{days} days or more",
+                remedy=_certificate_remedy(path),
+            )

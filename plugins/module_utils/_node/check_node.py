@@ -1,0 +1,53 @@
+# Copyright: bramble.pi contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""All that is wrong with a node, by what was read there: each family of findings has a file of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from ansible_collections.bramble.pi.plugins.module_utils._node.check_cluster import (
+    check_certificates,
+    check_member,
+)
+from ansible_collections.bramble.pi.plugins.module_utils._node.check_hardware import (
+    check_disks,
+    check_latency,
+    check_memory,
+    check_power,
+)
+from ansible_collections.bramble.pi.plugins.module_utils._node.check_system import check_clock, check_system
+from ansible_collections.bramble.pi.plugins.module_utils._node.check_units import check_unit, down_units
+from ansible_collections.bramble.pi.plugins.module_utils._node.findings import (
+    Finding,
+    Wanted,
+    parse_time,
+    ranked,
+)
+
+
+def check_node(
+    *, node: Mapping[str, Any], wanted: Wanted, journals: Mapping[str, str] | None = None
+) -> list[Finding]:
+    """List what is wrong with a node, the worst first. ``journals`` are those of the units that are down."""
+    findings = list(check_member(node, wanted))
+    down = down_units(node=node)
+    for name, unit in node["units"].items():
+        journal = (journals or {}).get(name, "")
+        findings += check_unit(name, unit=unit, down=name in down, journal=journal, host=wanted.host)
+    findings += check_disks(node["disks"])
+    findings += check_memory(
+        node["memory"], control_plane=wanted.control_plane or node["kubernetes"]["state"] == "control_plane"
+    )
+    findings += check_system(node, wanted)
+    findings += check_clock(node, wanted)
+    findings += check_certificates(
+        node["certificates"],
+        now=wanted.now or parse_time(node["clock"]["utc"]),
+        days=wanted.certificate_days,
+    )
+    findings += check_power(node["throttled"], node["temperature"])
+    findings += check_latency(node["fsync"])
+    return ranked(findings)

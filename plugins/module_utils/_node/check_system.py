@@ -1,0 +1,93 @@
+# Copyright: bramble.pi contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Findings of the operating system: kernel, swap, clock."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from ansible_collections.bramble.pi.plugins.module_utils._node.findings import (
+    CLOCK_SECONDS,
+    ERROR,
+    WARNING,
+    Finding,
+    Wanted,
+    finding,
+    parse_time,
+)
+
+CONTROLLERS = ("cpuset", "memory")
+PAGE_SIZE = 4096
+
+
+def check_clock(node: Mapping[str, Any], wanted: Wanted) -> Iterator[Finding]:
+    """Say whether the clock is not synchronised, or is another than the controller's."""
+    utc = parse_time(node["clock"]["utc"])
+    if wanted.time_sync and not node["clock"]["synchronized"]:
+        yield finding(
+            "clock",
+            ERROR,
+            evidence=f"not synchronised; it says {utc:%Y-%m-%d %H:%M} UTC",
+            wanted="synchronised",
+        )
+    off = (utc - wanted.now).total_seconds() if wanted.now else 0
+    if abs(off) > CLOCK_SECONDS:
+        yield finding(
+            "clock",
+            ERROR,
+            evidence=f"{abs(off):.0f} s {'ahead of' if off > 0 else 'behind'} the controller's clock",
+            wanted=f"within {CLOCK_SECONDS} s",
+        )
+
+
+def check_system(node: Mapping[str, Any], wanted: Wanted) -> Iterator[Finding]:
+    """Say what of the running system keeps Kubernetes from working."""
+    missing = [name for name in CONTROLLERS if name not in node["cgroup"]["controllers"]]
+    if missing:
+        yield finding(
+            "cgroup",
+            ERROR,
+            evidence=f"{' and '.join(missing)} missing; there are"
+            f" {' '.join(node['cgroup']['controllers']) or 'none'} (cgroup v{node['cgroup']['version']})",
+            wanted=" and ".join(CONTROLLERS),
+            host=wanted.host,
+        )
+    if node["cmdline"]["error"]:
+        yield finding(
+            "cmdline",
+            WARNING,
+            evidence=node["cmdline"]["error"],
+            wanted="one line that can be read",
+            remedy="put the one line right by hand, or set os_prep_kernel_cmdline_path to another file",
+        )
+    if node["cmdline"]["pending"]:
+        yield finding(
+            "cmdline",
+            WARNING,
+            evidence=f"/proc/cmdline lacks {' '.join(node['cmdline']['pending'])}",
+            wanted=f"all that {node['cmdline']['path']} says",
+        )
+    if wanted.swap == "off" and node["swap"]["active"]:
+        yield finding(
+            "swap",
+            ERROR,
+            evidence=f"swap is on: {', '.join(node['swap']['active'])}",
+            wanted="no swap (os_prep_swap)",
+            host=wanted.host,
+        )
+    if wanted.pod_network == "flannel" and node["vxlan"] is False:
+        yield finding(
+            "vxlan",
+            ERROR,
+            evidence=f"kernel {node['kernel']} has no module vxlan",
+            wanted="vxlan, for flannel",
+        )
+    if node["page_size"] > PAGE_SIZE:
+        yield finding(
+            "page_size",
+            WARNING,
+            evidence=f"{node['page_size'] // 1024} KiB pages",
+            wanted=f"{PAGE_SIZE // 1024} KiB",
+        )

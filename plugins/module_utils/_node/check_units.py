@@ -1,0 +1,83 @@
+# Copyright: bramble.pi contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Findings of the kubelet and the container runtimes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from ansible_collections.bramble.pi.plugins.module_utils._kubeadm import diagnosis
+from ansible_collections.bramble.pi.plugins.module_utils._node.findings import (
+    ERROR,
+    IN_CLUSTER,
+    WARNING,
+    Finding,
+    finding,
+)
+from ansible_collections.bramble.pi.plugins.module_utils._node.health import is_active
+
+RUNTIME_UNITS = {"containerd": "containerd", "containerd.io": "containerd", "docker.io": "docker"}
+RUNTIME_UNITS.update({"docker-ce": "docker", "cri-dockerd": "cri-docker"})
+UNITS = ("kubelet", *dict.fromkeys(RUNTIME_UNITS.values()))
+
+
+def down_units(*, node: Mapping[str, Any]) -> list[str]:
+    """Return the units that should run and do not."""
+    packages, state = node["packages"], node["kubernetes"]["state"]
+    expected = dict.fromkeys(unit for package, unit in RUNTIME_UNITS.items() if package in packages)
+    # What its owner has switched off is not missed, unless nothing works without it.
+    names = [
+        name
+        for name in expected
+        if node["units"].get(name, {}).get("UnitFileState") != "disabled"
+        or (name == "containerd" and state in IN_CLUSTER)
+    ]
+    if state in IN_CLUSTER:
+        names.append("kubelet")
+    return [name for name in names if name in node["units"] and not is_active(node["units"][name])]
+
+
+def _unit_state(unit: Mapping[str, str]) -> str:
+    if unit.get("LoadState") == "masked":
+        return "is masked"
+    if unit.get("LoadState") == "not-found":
+        return "is not installed as a service"
+    state = f"is {unit.get('ActiveState', 'unknown')} ({unit.get('SubState', 'unknown')})"
+    if unit.get("Result", "success") != "success":
+        return f"{state}, {unit['Result']} {unit.get('ExecMainStatus', '')}".rstrip()
+    if unit.get("ActiveState") == "inactive":
+        since = unit.get("InactiveEnterTimestamp")
+        return f"{state}: it was {f'stopped at {since}' if since else 'never started'}"
+    return (
+        state if unit.get("ExecMainStatus", "0") == "0" else f"{state}, exit status {unit['ExecMainStatus']}"
+    )
+
+
+def check_unit(name: str, *, unit: dict[str, str], down: bool, journal: str, host: str) -> Iterator[Finding]:
+    """Say what is wrong with a unit, with the cause that its journal names."""
+    check = "kubelet" if name == "kubelet" else "runtime"
+    if not down:
+        if is_active(unit) and unit.get("UnitFileState") in ("disabled", "masked"):
+            yield finding(
+                check,
+                WARNING,
+                evidence=f"{name} runs, but is {unit['UnitFileState']}",
+                wanted="enabled, so that it starts at boot",
+                remedy=f"sudo systemctl unmask {name} && sudo systemctl enable {name}",
+            )
+        return
+    evidence = f"{name} {_unit_state(unit)}"
+    remedy = f"sudo systemctl start {name}; then: sudo journalctl -u {name} -n 50"
+    if unit.get("LoadState") == "masked":
+        remedy = f"sudo systemctl unmask {name} && sudo systemctl enable --now {name}"
+    elif unit.get("LoadState") == "not-found":
+        remedy = f"ansible-playbook -i INVENTORY bramble.pi.site --limit {host}"
+    elif unit.get("ActiveState") != "inactive" or unit.get("Result", "success") != "success":
+        cause = diagnosis.unit_cause(journal=journal)
+        if cause:
+            line, meaning = cause
+            evidence = f"{evidence}: {line}"
+            remedy = f"{meaning}; then: sudo systemctl restart {name}" if meaning else remedy
+    yield finding(check, ERROR, evidence=evidence, wanted="active (running)", remedy=remedy)
