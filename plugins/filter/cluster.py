@@ -28,6 +28,19 @@ def cluster_ca_cert_hash(hostvars: Mapping[str, Mapping[str, Any]], control_plan
     return cluster.cluster_ca_cert_hash(hostvars=hostvars, control_plane=control_plane)
 
 
+def run_summary(
+    hostvars: Mapping[str, Mapping[str, Any]],
+    hosts: Sequence[str],
+    remaining: Sequence[str],
+    *,
+    results: str,
+    inventory: str,
+) -> list[str]:
+    """Say which hosts failed, or how to go on."""
+    messages = {host: hostvars[host].get(results, {}).get("msg", "") for host in hosts}
+    return cluster.run_summary(messages=messages, remaining=remaining, inventory=inventory)
+
+
 class FilterModule:
     """What Ansible looks for."""
 
@@ -37,4 +50,5 @@ class FilterModule:
             "cluster_ca_cert_hash": cluster_ca_cert_hash,
             "hosts_to_join": hosts_to_join,
             "initial_control_plane": initial_control_plane,
+            "run_summary": run_summary,
         }

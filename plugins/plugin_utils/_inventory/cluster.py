@@ -43,3 +43,15 @@ def cluster_ca_cert_hash(*, hostvars: Mapping[str, Mapping[str, Any]], control_p
     """
     facts = kubernetes(hostvars[control_plane])
     return str(facts.get("ca_cert_hash") or "") if facts.get("state") == CONTROL_PLANE else ""
+
+
+def run_summary(*, messages: Mapping[str, str], remaining: Sequence[str], inventory: str) -> list[str]:
+    """Say which hosts of a run failed, each with its message; if none did, how to go on."""
+    failed = [
+        f"{host} failed: {message or 'see its message above'}"
+        for host, message in messages.items()
+        if host not in remaining
+    ]
+    return failed or [
+        f"To verify the cluster and have a report of it: ansible-playbook -i {inventory} bramble.pi.verify"
+    ]

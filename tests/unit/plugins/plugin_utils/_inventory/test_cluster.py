@@ -10,6 +10,7 @@ from ansible_collections.bramble.pi.plugins.filter.cluster import (
     cluster_ca_cert_hash,
     hosts_to_join,
     initial_control_plane,
+    run_summary,
 )
 
 HASH = "sha256:7d83"
@@ -61,3 +62,24 @@ def test_who_has_yet_to_join() -> None:
 )
 def test_the_cluster_s_authority(variables: dict[str, Any], known: str) -> None:
     assert cluster_ca_cert_hash({"pi-1": variables}, "pi-1") == known
+
+
+@pytest.mark.parametrize(
+    ("remaining", "lines"),
+    [
+        (
+            ["pi-1", "pi-2", "pi-3"],
+            ["To verify the cluster and have a report of it: ansible-playbook -i rack bramble.pi.verify"],
+        ),
+        (["pi-1", "pi-3"], ["pi-2 failed: its clock is wrong"]),
+        # One that failed before it could join.
+        (["pi-1"], ["pi-2 failed: its clock is wrong", "pi-3 failed: see its message above"]),
+    ],
+)
+def test_the_end_of_a_run(remaining: list[str], lines: list[str]) -> None:
+    hostvars: dict[str, dict[str, Any]] = {
+        "pi-1": {},
+        "pi-2": {"joined": {"failed": True, "msg": "its clock is wrong"}},
+        "pi-3": {},
+    }
+    assert run_summary(hostvars, list(hostvars), remaining, results="joined", inventory="rack") == lines
