@@ -23,6 +23,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from ansible.plugins.action import ActionBase
+from ansible_collections.bramble.pi.plugins.module_utils._common.errors import BrambleError, os_error_text
 from ansible_collections.bramble.pi.plugins.module_utils._common.files import (
     free_backup_name,
     read_text,
@@ -73,8 +74,12 @@ class ActionModule(ActionBase):
             else:
                 after = self._with_cluster(before)
             return {**result, **self._written(dest, before, after)}
-        except (kubeconfig.RemoteKubeconfigError, OSError) as error:
+        except BrambleError as error:
             return {**result, "failed": True, "msg": f"{dest}: {error}"}
+        except OSError as error:
+            # The file is its user's, who has to do without root.
+            denied = "expected is a file of your own: use chown, or set remote_access_kubeconfig"
+            return {**result, "failed": True, "msg": os_error_text(error, path=dest, denied=denied)}
 
     def _with_cluster(self, before: dict[str, Any]) -> dict[str, Any]:
         """Return the kubeconfig with the cluster in it, after the proof that it works."""

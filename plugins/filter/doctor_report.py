@@ -24,7 +24,7 @@ description:
 positional: _input, groups, hosts
 options:
   _input:
-    description: The variable C(hostvars), with the module's result as C(__doctor_seen).
+    description: The variable C(hostvars).
     type: dict
     required: true
   groups:
@@ -35,6 +35,10 @@ options:
     description: The hosts that were examined, by their names in the inventory.
     type: list
     elements: str
+    required: true
+  results:
+    description: The variable in which each host has the module's result.
+    type: str
     required: true
   fail_on:
     description: From which severity on a finding counts as a failure; V(never) for none.
@@ -54,11 +58,11 @@ options:
 EXAMPLES = r"""
 - name: Look for faults
   bramble.pi.doctor:
-  register: __doctor_seen
+  register: seen
 
 - name: Show them
   ansible.builtin.debug:
-    msg: "{{ (hostvars | bramble.pi.doctor_report(groups, ansible_play_hosts)).table }}"
+    msg: "{{ (hostvars | bramble.pi.doctor_report(groups, ansible_play_hosts, results='seen')).table }}"
 """
 
 RETURN = r"""
@@ -111,6 +115,7 @@ def doctor_report(
     groups: Mapping[str, Sequence[str]],
     hosts: Sequence[str],
     *,
+    results: str,
     fail_on: str = "error",
     receipts: str = "",
     inventory: str = "my-rack",
@@ -119,7 +124,7 @@ def doctor_report(
     rack = [host for group in RACK_GROUPS for host in groups.get(group, ())]
     ordered = [host for host in dict.fromkeys([*rack, *hosts]) if host in hosts]
     report = report_report.judge(
-        results={host: hostvars[host].get("__doctor_seen", {}) for host in ordered},
+        results={host: hostvars[host].get(results, {}) for host in ordered},
         roles={host: _role(host, groups) for host in ordered},
         addresses={host: str(hostvars[host].get("ansible_host", host)) for host in ordered},
         receipts=_receipts(folder=receipts, hosts=ordered) if receipts else {},

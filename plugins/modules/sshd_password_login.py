@@ -67,113 +67,9 @@ boot_id:
   sample: 6f1c2d4e-0a0b-4a53-9d3b-7d1f6a2b9c10
 """
 
-import os
-from typing import Any
-
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.bramble.pi.plugins.module_utils._common.files import read_text, write_text
-from ansible_collections.bramble.pi.plugins.module_utils._ssh import sshd as ssh_sshd
-from ansible_collections.bramble.pi.plugins.module_utils._ssh.config import parse_settings
-
-_KEEP = "or set ssh_access_password_login to keep"
-
-
-def _effective(module: AnsibleModule, sshd: str) -> dict[str, str]:
-    rc, output, error = module.run_command(ssh_sshd.effective_command(sshd=sshd, user=module.params["user"]))
-    if rc != 0:
-        _take_back(module)
-        module.fail_json(
-            msg=f"sshd does not take its own configuration: {' '.join(error.split())}; wanted is one that "
-            f"`sshd -t` takes: mend it, {_KEEP}"
-        )
-    return parse_settings(output)
-
-
-def _reload(module: AnsibleModule) -> None:
-    """Have sshd read its configuration; one that is started for each connection does so by itself."""
-    for unit in ("ssh.service", "sshd.service"):
-        rc, _output, _error = module.run_command(["systemctl", "is-active", "--quiet", unit])
-        if rc == 0:
-            module.run_command(["systemctl", "reload", unit], check_rc=True)
-            return
-
-
-def _stop_timer(module: AnsibleModule) -> bool:
-    """Keep the trial from being taken back; return whether it was in time."""
-    rc, _output, _error = module.run_command(["systemctl", "stop", f"{ssh_sshd.UNIT}.timer"])
-    return rc == 0
-
-
-def _is_trial() -> bool:
-    return read_text(ssh_sshd.DROP_IN) == ssh_sshd.TRIAL_TEXT
-
-
-def _take_back(module: AnsibleModule) -> None:
-    """Have the configuration as it was; what has been proved stays."""
-    if _is_trial():
-        os.unlink(ssh_sshd.DROP_IN)
-        _reload(module)
-    if os.path.lexists(ssh_sshd.TRIAL):
-        os.unlink(ssh_sshd.TRIAL)
-    _stop_timer(module)
-
-
-def look(module: AnsibleModule, sshd: str) -> dict[str, Any]:
-    """Tell by which ways a password gets in."""
-    # A trial that nobody came back to counts for nothing.
-    if _is_trial() and not module.check_mode:
-        _take_back(module)
-    effective = _effective(module, sshd)
-    ways = ssh_sshd.ways_in(effective)
-    before = read_text(ssh_sshd.DROP_IN) or ""
-    after = ssh_sshd.drop_in(effective) if ways else before
-    return {
-        "changed": bool(ways),
-        "ways_in": ways,
-        "boot_id": (read_text("/proc/sys/kernel/random/boot_id") or "").strip(),
-        "diff": {
-            "before_header": ssh_sshd.DROP_IN,
-            "after_header": ssh_sshd.DROP_IN,
-            "before": before,
-            "after": after,
-        },
-    }
-
-
-def attempt(module: AnsibleModule, sshd: str) -> dict[str, Any]:
-    """Take no passwords for a while."""
-    text = ssh_sshd.drop_in(_effective(module, sshd))
-    # Left by a run that was killed.
-    _stop_timer(module)
-    module.run_command(ssh_sshd.trial_command(seconds=module.params["timeout"]), check_rc=True)
-    write_text(ssh_sshd.TRIAL, text)
-    write_text(ssh_sshd.DROP_IN, ssh_sshd.TRIAL_TEXT)
-    ways = ssh_sshd.ways_in(_effective(module, sshd))
-    if ways:
-        _take_back(module)
-        module.fail_json(
-            msg=f"{' and '.join(ways)} stays on, and nothing was changed: /etc/ssh/sshd_config does not read "
-            f"{ssh_sshd.DROP_IN}, or has another value before that or in a Match block; wanted is the line "
-            f"'Include /etc/ssh/sshd_config.d/*.conf' at its top: put it there, {_KEEP}"
-        )
-    _reload(module)
-    return {"changed": True}
-
-
-def confirm(module: AnsibleModule) -> dict[str, Any]:
-    """Keep what was tried."""
-    in_time = _stop_timer(module)
-    text = read_text(ssh_sshd.TRIAL)
-    if in_time and text is not None and _is_trial():
-        write_text(ssh_sshd.DROP_IN, text)
-        os.unlink(ssh_sshd.TRIAL)
-        return {"changed": True}
-    _take_back(module)
-    return {
-        "failed": True,
-        "msg": f"password login is on again, as the controller came back after more than "
-        f"{module.params['timeout']} s; run again, {_KEEP}",
-    }
+from ansible_collections.bramble.pi.plugins.module_utils._common.errors import module_errors
+from ansible_collections.bramble.pi.plugins.module_utils._ssh.password_login import KEEP, PasswordLogin
 
 
 def main() -> None:
@@ -188,20 +84,22 @@ def main() -> None:
     )
     sshd = module.get_bin_path("sshd", opt_dirs=["/usr/sbin", "/usr/local/sbin"])
     if sshd is None:
-        module.fail_json(msg=f"there is no sshd of OpenSSH on this node: install openssh-server, {_KEEP}")
-    step = module.params["step"]
-    try:
-        if step == "look":
-            result = look(module, sshd)
-        elif step == "try":
-            result = attempt(module, sshd)
-        elif step == "confirm":
-            result = confirm(module)
-        else:
-            _take_back(module)
-            result = {"changed": False}
-    except PermissionError as error:
-        module.fail_json(msg=f"{error}; wanted are the rights of root: set become to true")
+        module.fail_json(msg=f"there is no sshd of OpenSSH on this node: install openssh-server, {KEEP}")
+    login = PasswordLogin(
+        module.run_command,
+        sshd=sshd,
+        user=module.params["user"],
+        seconds=module.params["timeout"],
+        check_mode=module.check_mode,
+    )
+    steps = {
+        "look": login.look,
+        "try": login.attempt,
+        "confirm": login.confirm,
+        "revert": login.revert,
+    }
+    with module_errors(module):
+        result = steps[module.params["step"]]()
     module.exit_json(**result)
 
 

@@ -134,152 +134,9 @@ removed:
   sample: []
 """
 
-import os
-import time
-from pathlib import Path
-from typing import Any, Callable
-
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.bramble.pi.plugins.module_utils._virtual_rack import podman as virtual_rack_podman
-from ansible_collections.bramble.pi.plugins.module_utils._virtual_rack.podman import (
-    Container,
-    Node,
-    RackError,
-)
-
-# Takes podman's arguments, returns its exit status, standard output and standard error.
-Podman = Callable[[list[str]], "tuple[int, str, str]"]
-
-
-def ask(podman: Podman, arguments: list[str], purpose: str) -> str:
-    """Run podman and return its output, or say what could not be done."""
-    status, output, error = podman(arguments)
-    if status != 0:
-        raise RackError(f"{purpose} failed: {error.strip() or output.strip()} (podman {' '.join(arguments)})")
-    return output
-
-
-def containers_of(podman: Podman, rack: str) -> dict[str, Container]:
-    """Find the rack's containers."""
-    arguments = ["ps", "--all", "--filter", f"label={virtual_rack_podman.LABEL}={rack}", "--format", "json"]
-    return virtual_rack_podman.parse_containers(
-        text=ask(podman, arguments, "finding the containers of the rack")
-    )
-
-
-def network_exists(podman: Podman, rack: str) -> bool:
-    """Tell whether the rack's network is there."""
-    return podman(["network", "exists", rack])[0] == 0
-
-
-def ensure_network(podman: Podman, *, rack: str, subnet: str, check_mode: bool) -> bool:
-    """Make the rack's network; return whether it was missing."""
-    if network_exists(podman, rack):
-        arguments = ["network", "inspect", rack]
-        subnets = virtual_rack_podman.parse_subnets(text=ask(podman, arguments, "reading the network"))
-        if subnet not in subnets:
-            raise RackError(
-                f"podman's network {rack} is {', '.join(subnets)}, but virtual_rack_subnet is {subnet}:"
-                " set that, or remove the rack first (virtual_rack_destroy.yml)"
-            )
-        return False
-    if not check_mode:
-        arguments = virtual_rack_podman.network_arguments(rack=rack, subnet=subnet)
-        ask(
-            podman,
-            arguments,
-            f"making the network {rack} (set virtual_rack_subnet to a network that is free)",
-        )
-    return True
-
-
-def wait_for_boot(podman: Podman, *, container: str, deadline: float) -> None:
-    """Wait until systemd has started what it starts at boot."""
-    while True:
-        # Fails while systemd does not listen yet. "degraded" is booted as well: a Pi may have a failed unit.
-        output, error = podman(["exec", container, "systemctl", "is-system-running"])[1:]
-        state = output.strip()
-        if state in ("running", "degraded"):
-            return
-        if time.monotonic() > deadline:
-            raise RackError(
-                f"{container} has not booted in time; systemd says {state or error.strip()!r}:"
-                f" look at podman logs {container}, or raise virtual_rack_boot_timeout"
-            )
-        time.sleep(0.2)
-
-
-def host_key(podman: Podman, *, container: str) -> str:
-    """Read a node's public host key."""
-    path = "/etc/ssh/ssh_host_ed25519_key.pub"
-    return ask(podman, ["exec", container, "cat", path], "reading the host key")
-
-
-def write_if_changed(path: Path, text: str) -> bool:
-    """Write a file unless it says just that; return whether it was written."""
-    if path.exists() and path.read_text(encoding="utf-8") == text:
-        return False
-    path.write_text(text, encoding="utf-8")
-    return True
-
-
-def present(podman: Podman, parameters: dict[str, Any], *, check_mode: bool) -> dict[str, Any]:
-    """Have the rack."""
-    rack = parameters["name"]
-    nodes = [Node(**node) for node in parameters["nodes"]]
-    repository = parameters["repository"]
-    containers = containers_of(podman, rack)
-    virtual_rack_podman.check_containers(rack=rack, nodes=nodes, containers=containers)
-    changed = ensure_network(podman, rack=rack, subnet=parameters["subnet"], check_mode=check_mode)
-
-    public_key = Path(parameters["public_key"])
-    # In check mode the key may not have been made yet.
-    authorized_key = "" if check_mode else public_key.read_text(encoding="utf-8").strip()
-    wanted = {
-        virtual_rack_podman.container_name(rack=rack, node=node.name): virtual_rack_podman.node_arguments(
-            rack=rack, node=node, authorized_key=authorized_key, kernel_modules=os.path.isdir("/lib/modules")
-        )
-        for node in nodes
-    }
-    if repository:
-        wanted[virtual_rack_podman.container_name(rack=rack, node="repo")] = (
-            virtual_rack_podman.repository_arguments(rack=rack, **repository)
-        )
-
-    created = [name for name in wanted if name not in containers]
-    started = [name for name in wanted if name in containers and not containers[name].running]
-    if not check_mode:
-        for name in created:
-            ask(podman, wanted[name], f"starting {name}")
-        for name in started:
-            ask(podman, ["start", name], f"starting {name}")
-        deadline = time.monotonic() + parameters["timeout"]
-        keys = {}
-        for node in nodes:
-            container = virtual_rack_podman.container_name(rack=rack, node=node.name)
-            wait_for_boot(podman, container=container, deadline=deadline)
-            keys[node.address] = host_key(podman, container=container)
-        changed |= write_if_changed(
-            Path(parameters["known_hosts"]), virtual_rack_podman.known_hosts(keys=keys)
-        )
-    return {
-        "changed": changed or bool(created or started),
-        "created": created,
-        "started": started,
-        "removed": [],
-    }
-
-
-def absent(podman: Podman, parameters: dict[str, Any], *, check_mode: bool) -> dict[str, Any]:
-    """Remove the rack."""
-    rack = parameters["name"]
-    removed = list(containers_of(podman, rack))
-    network = network_exists(podman, rack)
-    if removed and not check_mode:
-        ask(podman, ["rm", "--force", "--time", "0", "--volumes", *removed], "removing the containers")
-    if network and not check_mode:
-        ask(podman, ["network", "rm", rack], f"removing the network {rack}")
-    return {"changed": bool(removed) or network, "created": [], "started": [], "removed": removed}
+from ansible_collections.bramble.pi.plugins.module_utils._common.errors import module_errors
+from ansible_collections.bramble.pi.plugins.module_utils._virtual_rack import nodes
 
 
 def main() -> None:
@@ -317,21 +174,21 @@ def main() -> None:
         required_if=[("state", "present", ("subnet", "public_key", "known_hosts"))],
         supports_check_mode=True,
     )
-    podman_path = module.get_bin_path("podman", required=True)
+    path = module.get_bin_path("podman", required=True)
     environment = {}
     if module.params["containers_conf"]:
         environment["CONTAINERS_CONF"] = module.params["containers_conf"]
 
-    def podman(arguments: list[str]) -> tuple[int, str, str]:
+    def run(command: list[str]) -> tuple[int, str, str]:
         # Docker and Kubernetes in the nodes are tried with runc, whatever else podman would choose.
-        command = [podman_path, "--runtime", "runc", *arguments]
-        return module.run_command(command, environ_update=environment)
+        result: tuple[int, str, str] = module.run_command(
+            [path, "--runtime", "runc", *command[1:]], environ_update=environment
+        )
+        return result
 
-    act = present if module.params["state"] == "present" else absent
-    try:
-        result = act(podman, module.params, check_mode=module.check_mode)
-    except RackError as error:
-        module.fail_json(msg=str(error))
+    act = nodes.present if module.params["state"] == "present" else nodes.absent
+    with module_errors(module, subject=f"the rack {module.params['name']}"):
+        result = act(run, module.params, check_mode=module.check_mode)
     module.exit_json(**result)
 
 

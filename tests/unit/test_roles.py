@@ -109,3 +109,18 @@ def test_switches_may_come_from_the_command_line(role: str) -> None:
             for name in switches:
                 used = re.search(rf"(?:when:|changed_when:|^\s+-) .*?\b{name}\b(?P<rest>.*)", line)
                 assert used is None or used["rest"].startswith(" | bool"), f"{path.name}: {line.strip()}"
+
+
+def test_private_variables_stay_in_their_role() -> None:
+    """What a role leaves for others has a public name, and stands in its README."""
+    names = "|".join(sorted(ROLES, key=len, reverse=True))
+    private = re.compile(rf"\b__({names})_\w+")
+    elsewhere = [
+        f"{path.relative_to(ROOT)}: {found[0]}"
+        for folder in ("roles", "playbooks", "plugins", "inventories", "molecule")
+        for path in sorted((ROOT / folder).rglob("*"))
+        if path.suffix in (".yml", ".j2", ".py", ".md")
+        for found in private.finditer(path.read_text(encoding="utf-8"))
+        if ROOT / "roles" / found[1] not in path.parents
+    ]
+    assert elsewhere == []

@@ -193,7 +193,7 @@ def test_a_configuration_that_does_not_read_the_folder_is_refused() -> None:
     assert (
         "PasswordAuthentication stays on, and nothing was changed: /etc/ssh/sshd_config does not read" in said
     )
-    assert "wanted is the line 'Include /etc/ssh/sshd_config.d/*.conf' at its top" in said
+    assert "expected is the line 'Include /etc/ssh/sshd_config.d/*.conf' at its top" in said
     assert password_gets_in("pi-3")
 
 

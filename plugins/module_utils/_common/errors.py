@@ -25,17 +25,22 @@ class _Module(Protocol):
         """End the module with a failure."""
 
 
-def os_error_text(error: OSError, *, path: str = "", remedy: str = "") -> str:
+#: What most modules lack where they are denied something; those for files of a user's own say another thing.
+_DENIED = "expected are the rights of root: set 'become: true' (or pass --become)"
+
+
+def os_error_text(error: OSError, *, path: str = "", remedy: str = "", denied: str = _DENIED) -> str:
     """Say what the system refused, and what to do about it.
 
     ``path`` is what was worked on, for errors that name no file; ``remedy`` is what to do about an error
-    that has none of its own, such as "look at 'dmesg' whether the card fails".
+    that has none of its own, such as "look at 'dmesg' whether the card fails"; ``denied`` is what to do about
+    missing rights.
     """
     name = str(error.filename or path)
     where = f"{name}: " if name else ""
     reason = error.strerror or str(error) or type(error).__name__
     if error.errno in (errno.EACCES, errno.EPERM):
-        return f"{where}{reason}; expected are the rights of root: set 'become: true' (or pass --become)"
+        return f"{where}{reason}; {denied}"
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return f"{where}{reason}; expected is room for it: free some there, see 'df -h'"
     if error.errno == errno.EROFS:
@@ -53,13 +58,14 @@ def module_errors(
     subject: str = "",
     path: str = "",
     remedy: str = "",
+    denied: str = _DENIED,
     result: Callable[[], Mapping[str, Any]] = dict,
 ) -> Iterator[None]:
     """End the module with a failure if what runs within raises an error that is meant for the user.
 
-    ``subject`` begins the message (the node that is worked on); ``path`` and ``remedy`` are as in
-    :func:`os_error_text`; ``result`` is asked for what was done until then. Any other exception is a fault
-    of the collection and keeps its traceback.
+    ``subject`` begins the message (the node that is worked on); ``path``, ``remedy`` and ``denied``
+    are as in :func:`os_error_text`; ``result`` is asked for what was done until then. Any other exception is
+    a fault of the collection and keeps its traceback.
     """
     prefix = f"{subject}: " if subject else ""
     try:
@@ -67,4 +73,6 @@ def module_errors(
     except BrambleError as error:
         module.fail_json(msg=f"{prefix}{error}", **result())
     except OSError as error:
-        module.fail_json(msg=prefix + os_error_text(error, path=path, remedy=remedy), **result())
+        module.fail_json(
+            msg=prefix + os_error_text(error, path=path, remedy=remedy, denied=denied), **result()
+        )

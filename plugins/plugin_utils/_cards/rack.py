@@ -21,7 +21,7 @@ _WOULD = {"written": "would be written", "seeded": "would be seeded"}
 
 
 def _node(hostvars: Mapping[str, Any], name: str) -> CardNode:
-    return cards_node.card_node(hostvars[name]["__flash_node"])
+    return cards_node.card_node(hostvars[name]["flash_node"])
 
 
 def _host_key(cards_dir: str, name: str) -> HostKey:
@@ -71,7 +71,7 @@ def batches(
         cards.setdefault(images[name]["path"], []).append(
             {
                 "node": name,
-                "device": device or hostvars[name]["__flash_node"]["device"],
+                "device": device or hostvars[name]["flash_node"]["device"],
                 "seed": str(Path(cards_dir) / name / "seed.json"),
             }
         )
@@ -132,6 +132,6 @@ def names(*, rows: Sequence[Mapping[str, Any]], hostvars: Mapping[str, Any]) -> 
     pairs = []
     for row in rows:
         variables = hostvars[row["node"]]
-        known_as = ssh.known_as(variables, row["node"], variables["__flash_node"]["hostname"])
+        known_as = ssh.known_as(variables, row["node"], variables["flash_node"]["hostname"])
         pairs += [[row["node"], name] for name in known_as]
     return pairs

@@ -40,7 +40,7 @@ def hostvars(**changed: dict[str, Any]) -> dict[str, Any]:
     return {
         name: {
             "ansible_host": f"192.168.1.10{number}",
-            "__flash_node": {
+            "flash_node": {
                 "name": name,
                 "hostname": name,
                 "user": "pi",
@@ -55,7 +55,7 @@ def hostvars(**changed: dict[str, Any]) -> dict[str, Any]:
 
 
 def test_a_seed_is_what_sd_card_takes(cards_dir: str) -> None:
-    document = card_seed(hostvars()["pi-1"]["__flash_node"], IMAGES["pi-1"], cards_dir)
+    document = card_seed(hostvars()["pi-1"]["flash_node"], IMAGES["pi-1"], cards_dir)
     seed = parse_seed(data=json.loads(json.dumps(document)))
     assert seed.node == "pi-1"
     assert b"the key of pi-1" in seed.files["user-data"]

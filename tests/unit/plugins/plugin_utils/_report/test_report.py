@@ -53,11 +53,11 @@ def hostvars(**results: dict[str, Any]) -> dict[str, dict[str, Any]]:
     seen = {
         name: results.get(key, {"node": node(int(name[-1])), "findings": []}) for key, name in names.items()
     }
-    return {name: {"ansible_host": f"10.0.0.{name[-1]}", "__doctor_seen": seen[name]} for name in seen}
+    return {name: {"ansible_host": f"10.0.0.{name[-1]}", "seen": seen[name]} for name in seen}
 
 
 def report(variables: dict[str, Any], **settings: Any) -> dict[str, Any]:
-    return doctor_report(variables, GROUPS, ["pi-1", "pi-2", "pi-3"], **settings)
+    return doctor_report(variables, GROUPS, ["pi-1", "pi-2", "pi-3"], results="seen", **settings)
 
 
 def told(made: dict[str, Any]) -> list[tuple[str, str, str]]:
@@ -151,7 +151,7 @@ def test_a_node_that_does_not_answer() -> None:
 
 
 def test_a_node_that_was_never_asked() -> None:
-    made = doctor_report({"pi-2": {}}, GROUPS, ["pi-2"])
+    made = doctor_report({"pi-2": {}}, GROUPS, ["pi-2"], results="seen")
     assert told(made) == [("pi-2", "error", "unreachable")]
     assert made["nodes"][0]["address"] == "pi-2"
 
@@ -173,7 +173,7 @@ def test_a_head_need_not_be_part_of_the_cluster() -> None:
     head = node(1, kubernetes={"state": "absent"}, member=None)
     variables = hostvars(pi_1={"node": head, "findings": [note]})
     groups = {"all": ["pi-1", "pi-2"], "nat_headnode": ["pi-1"], "control_plane": ["pi-2"]}
-    made = doctor_report(variables, groups, ["pi-2", "pi-1"])
+    made = doctor_report(variables, groups, ["pi-2", "pi-1"], results="seen")
     assert [(each["host"], each["role"], each["state"]) for each in made["nodes"]] == [
         ("pi-1", "head", "up"),
         ("pi-2", "control plane", "ready"),

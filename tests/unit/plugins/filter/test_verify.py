@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from ansible.errors import AnsibleFilterError
 from ansible_collections.bramble.pi.plugins.filter.node_names import node_names
-from ansible_collections.bramble.pi.plugins.filter.node_report import node_report
+from ansible_collections.bramble.pi.plugins.filter.verify import node_report, workload_report
 
 
 def node(name: str, *, roles: tuple[str, ...] = (), ready: str = "True", **spec: Any) -> dict[str, Any]:
@@ -83,6 +83,71 @@ def test_node_that_has_only_just_come() -> None:
 def test_something_else_is_refused(text: str) -> None:
     with pytest.raises(AnsibleFilterError, match="kubectl get nodes -o json"):
         node_report(text)
+
+
+TAINT = {"key": "node-role.kubernetes.io/master", "effect": "NoSchedule"}
+
+
+@pytest.mark.parametrize(
+    ("nodes", "architectures", "schedulable"),
+    [
+        ([], [], []),
+        ([node("pi-2"), node("pi-1", taints=[TAINT])], ["arm64"], ["pi-2"]),
+        ([node("pi-3", unschedulable=True), node("pi-2")], ["arm64"], ["pi-2"]),
+        ([node("pi-1", taints=[], unschedulable=False)], ["arm64"], ["pi-1"]),
+        (
+            [node("pi-1"), {"metadata": {"name": "pc", "labels": {"kubernetes.io/arch": "amd64"}}}],
+            ["amd64", "arm64"],
+            ["pc", "pi-1"],
+        ),
+        # It has only just come, without a label yet.
+        ([{"metadata": {"name": "pi-1"}, "spec": {}, "status": {}}], [], ["pi-1"]),
+    ],
+)
+def test_what_pods_may_choose(
+    nodes: list[dict[str, Any]], architectures: list[str], schedulable: list[str]
+) -> None:
+    report = node_report(printed(*nodes))
+    assert (report["architectures"], report["schedulable"]) == (architectures, schedulable)
+
+
+def pod(node: str | None, app: str = "verify") -> dict[str, Any]:
+    return {"kind": "Pod", "metadata": {"labels": {"app": app}}, "spec": {"nodeName": node} if node else {}}
+
+
+SERVICE = {"kind": "Service", "metadata": {"name": "verify"}, "spec": {"clusterIP": "10.96.120.7"}}
+
+
+@pytest.mark.parametrize(
+    ("pods", "schedulable", "nodes", "problem"),
+    [
+        ([pod("pi-2"), pod("pi-3"), pod("pi-2")], ["pi-2", "pi-3"], ["pi-2", "pi-3"], ""),
+        (
+            [pod("pi-2"), pod("pi-2")],
+            ["pi-2", "pi-3"],
+            ["pi-2"],
+            "are on pi-2; expected are at least two of pi-2, pi-3",
+        ),
+        # Those of each architecture are bound to nodes, and prove nothing of the others.
+        ([pod("pi-2"), pod("pi-3", "verify-architecture")], ["pi-2", "pi-3"], ["pi-2"], "are on pi-2"),
+        ([pod("pi-2")], ["pi-2"], ["pi-2"], ""),
+        ([pod("pi-1"), {"kind": "Pod", "metadata": {}, "spec": {}}], [], ["pi-1"], ""),
+        ([pod(None)], ["pi-2"], [], "are on no node"),
+    ],
+)
+def test_where_the_workload_runs(
+    pods: list[dict[str, Any]], schedulable: list[str], nodes: list[str], problem: str
+) -> None:
+    report = workload_report(printed(*pods, SERVICE), schedulable)
+    assert (report["nodes"], report["address"]) == (nodes, "10.96.120.7")
+    assert len(report["problems"]) == bool(problem)
+    assert problem in "".join(report["problems"])
+
+
+@pytest.mark.parametrize("text", ["", "[]", "error: no server", json.dumps({"items": [pod("pi-2")]})])
+def test_something_else_than_the_workload_is_refused(text: str) -> None:
+    with pytest.raises(AnsibleFilterError, match="kubectl get pods,service -o json"):
+        workload_report(text, [])
 
 
 def test_names_come_from_the_inventory() -> None:

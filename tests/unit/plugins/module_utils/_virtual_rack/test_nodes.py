@@ -1,7 +1,7 @@
 # Copyright: bramble.pi contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The module against a podman that remembers; molecule's scenario default runs it against the real one."""
+"""The rack against a podman that remembers; molecule's scenario default runs it against the real one."""
 
 from __future__ import annotations
 
@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from ansible_collections.bramble.pi.plugins.module_utils._common.commands import CommandError
+from ansible_collections.bramble.pi.plugins.module_utils._virtual_rack import nodes
 from ansible_collections.bramble.pi.plugins.module_utils._virtual_rack.podman import RackError
-from ansible_collections.bramble.pi.plugins.modules import virtual_rack_nodes
 
 KEY = "ssh-ed25519 AAAAC3Nz root@pi"
 
@@ -26,7 +27,9 @@ class Podman:
         self.booting = 2
         self.refuses: dict[str, str] = {}
 
-    def __call__(self, arguments: list[str]) -> tuple[int, str, str]:
+    def __call__(self, command: list[str]) -> tuple[int, str, str]:
+        program, *arguments = command
+        assert program == "podman"
         verb = " ".join(arguments[:2]) if arguments[0] == "network" else arguments[0]
         if verb in self.refuses:
             return 125, "", self.refuses[verb]
@@ -108,7 +111,7 @@ def parameters(tmp_path: Path) -> dict[str, Any]:
 
 
 def test_created_once(podman: Podman, parameters: dict[str, Any]) -> None:
-    first = virtual_rack_nodes.present(podman, parameters, check_mode=False)
+    first = nodes.present(podman, parameters, check_mode=False)
     assert first["changed"]
     assert first["created"] == ["demo-pi-1", "demo-pi-2", "demo-repo"]
     assert Path(parameters["known_hosts"]).read_text().splitlines() == [
@@ -116,14 +119,14 @@ def test_created_once(podman: Podman, parameters: dict[str, Any]) -> None:
         "10.89.60.12 ssh-ed25519 AAAAC3Nz",
     ]
     podman.changes.clear()
-    second = virtual_rack_nodes.present(podman, parameters, check_mode=False)
+    second = nodes.present(podman, parameters, check_mode=False)
     assert not second["changed"]
     assert podman.changes == []
 
 
 def test_check_mode_says_the_same_and_changes_nothing(podman: Podman, parameters: dict[str, Any]) -> None:
     Path(parameters["public_key"]).unlink()
-    result = virtual_rack_nodes.present(podman, parameters, check_mode=True)
+    result = nodes.present(podman, parameters, check_mode=True)
     assert result["changed"]
     assert result["created"] == ["demo-pi-1", "demo-pi-2", "demo-repo"]
     assert podman.changes == []
@@ -131,10 +134,10 @@ def test_check_mode_says_the_same_and_changes_nothing(podman: Podman, parameters
 
 
 def test_what_is_missing_or_stopped_is_mended(podman: Podman, parameters: dict[str, Any]) -> None:
-    virtual_rack_nodes.present(podman, parameters, check_mode=False)
+    nodes.present(podman, parameters, check_mode=False)
     podman.containers["demo-pi-1"]["State"] = "exited"
     del podman.containers["demo-repo"]
-    result = virtual_rack_nodes.present(podman, parameters, check_mode=False)
+    result = nodes.present(podman, parameters, check_mode=False)
     assert (result["created"], result["started"]) == (["demo-repo"], ["demo-pi-1"])
 
 
@@ -143,22 +146,24 @@ def test_another_subnet_is_refused(podman: Podman, parameters: dict[str, Any]) -
     with pytest.raises(
         RackError, match=r"demo is 10\.89\.7\.0/24, but virtual_rack_subnet is 10\.89\.60\.0/24"
     ):
-        virtual_rack_nodes.present(podman, parameters, check_mode=False)
+        nodes.present(podman, parameters, check_mode=False)
     assert podman.changes == []
 
 
 def test_what_podman_says_is_handed_on(podman: Podman, parameters: dict[str, Any]) -> None:
     podman.refuses["run"] = "Error: no space left on device"
-    with pytest.raises(RackError, match=r"starting demo-pi-1 failed.*no space left"):
-        virtual_rack_nodes.present(podman, parameters, check_mode=False)
+    with pytest.raises(CommandError, match=r"'podman run .* --name demo-pi-1 .* no space left on device"):
+        nodes.present(podman, parameters, check_mode=False)
 
 
 def test_a_subnet_in_use_names_the_variable(podman: Podman, parameters: dict[str, Any]) -> None:
     podman.refuses["network create"] = (
         "Error: subnet 10.89.60.0/24 is already used on the host or by another config"
     )
-    with pytest.raises(RackError, match=r"set virtual_rack_subnet to a network that is free.*already used"):
-        virtual_rack_nodes.present(podman, parameters, check_mode=False)
+    with pytest.raises(
+        CommandError, match=r"already used.*; set virtual_rack_subnet to a network that is free"
+    ):
+        nodes.present(podman, parameters, check_mode=False)
 
 
 def test_a_node_that_does_not_boot_is_named(podman: Podman, parameters: dict[str, Any]) -> None:
@@ -167,15 +172,15 @@ def test_a_node_that_does_not_boot_is_named(podman: Podman, parameters: dict[str
     with pytest.raises(
         RackError, match=r"demo-pi-1 has not booted.*Failed to connect to bus.*virtual_rack_boot_timeout"
     ):
-        virtual_rack_nodes.present(podman, parameters, check_mode=False)
+        nodes.present(podman, parameters, check_mode=False)
 
 
 def test_removed_once(podman: Podman, parameters: dict[str, Any]) -> None:
-    virtual_rack_nodes.present(podman, parameters, check_mode=False)
+    nodes.present(podman, parameters, check_mode=False)
     podman.changes.clear()
-    assert virtual_rack_nodes.absent(podman, parameters, check_mode=True)["changed"]
+    assert nodes.absent(podman, parameters, check_mode=True)["changed"]
     assert podman.changes == []
-    first = virtual_rack_nodes.absent(podman, parameters, check_mode=False)
+    first = nodes.absent(podman, parameters, check_mode=False)
     assert first["removed"] == ["demo-pi-1", "demo-pi-2", "demo-repo"]
     assert (podman.containers, podman.networks) == ({}, {})
-    assert not virtual_rack_nodes.absent(podman, parameters, check_mode=False)["changed"]
+    assert not nodes.absent(podman, parameters, check_mode=False)["changed"]

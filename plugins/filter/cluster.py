@@ -1,0 +1,54 @@
+# Copyright: bramble.pi contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Filters of the roles that bring a cluster up: who is in it by now. The documentation of each is beside."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Callable
+
+from ansible_collections.bramble.pi.plugins.plugin_utils._inventory import cluster
+
+
+def initial_control_plane(
+    hostvars: Mapping[str, Mapping[str, Any]], groups: Mapping[str, Sequence[str]]
+) -> str:
+    """Name the host that begins the cluster."""
+    return cluster.initial_control_plane(hostvars=hostvars, groups=groups)
+
+
+def hosts_to_join(hostvars: Mapping[str, Mapping[str, Any]], hosts: Sequence[str]) -> list[str]:
+    """Name those that are no workers yet."""
+    return cluster.hosts_to_join(hostvars=hostvars, hosts=hosts)
+
+
+def cluster_ca_cert_hash(hostvars: Mapping[str, Mapping[str, Any]], control_plane: str) -> str:
+    """Return the hash of the cluster's authority."""
+    return cluster.cluster_ca_cert_hash(hostvars=hostvars, control_plane=control_plane)
+
+
+def run_summary(
+    hostvars: Mapping[str, Mapping[str, Any]],
+    hosts: Sequence[str],
+    remaining: Sequence[str],
+    *,
+    results: str,
+    inventory: str,
+) -> list[str]:
+    """Say which hosts failed, or how to go on."""
+    messages = {host: hostvars[host].get(results, {}).get("msg", "") for host in hosts}
+    return cluster.run_summary(messages=messages, remaining=remaining, inventory=inventory)
+
+
+class FilterModule:
+    """What Ansible looks for."""
+
+    def filters(self) -> dict[str, Callable[..., Any]]:
+        """Name the filters."""
+        return {
+            "cluster_ca_cert_hash": cluster_ca_cert_hash,
+            "hosts_to_join": hosts_to_join,
+            "initial_control_plane": initial_control_plane,
+            "run_summary": run_summary,
+        }

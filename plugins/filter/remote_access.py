@@ -1,0 +1,76 @@
+# Copyright: bramble.pi contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Filters of the role remote_access; the documentation of each is beside."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Callable
+
+from ansible.errors import AnsibleFilterError
+from ansible_collections.bramble.pi.plugins.module_utils._common.errors import BrambleError
+from ansible_collections.bramble.pi.plugins.plugin_utils._remote_access import (
+    accepted_hosts as remote_access_accepted_hosts,
+)
+from ansible_collections.bramble.pi.plugins.plugin_utils._remote_access import certificate, kubeconfig
+from ansible_collections.bramble.pi.plugins.plugin_utils._remote_access.ways import ways
+
+
+def accepted_hosts(networks: Sequence[str]) -> str:
+    """Make the expression for kubectl proxy."""
+    try:
+        return remote_access_accepted_hosts.accepted_hosts(networks)
+    except BrambleError as error:
+        raise AnsibleFilterError(f"remote_access_proxy_networks: {error}") from error
+
+
+def certificate_names(pem: str) -> list[str]:
+    """Read the names of a certificate."""
+    try:
+        return kubeconfig.certificate_names(pem)
+    except BrambleError as error:
+        raise AnsibleFilterError(str(error)) from error
+
+
+def apiserver_certificate(
+    config_map: str, *, names: Sequence[str], manifest: str, folder: str, cri_socket: str
+) -> dict[str, Any]:
+    """Ask for a certificate with further names."""
+    try:
+        return certificate.request(
+            # Plain values: Ansible's own kinds of text are none that YAML knows.
+            config_map=str(config_map),
+            manifest=str(manifest),
+            names=[str(name) for name in names],
+            folder=str(folder),
+            cri_socket=str(cri_socket),
+        )._asdict()
+    except BrambleError as error:
+        raise AnsibleFilterError(str(error)) from error
+
+
+def remote_access_ways(
+    hostvars: Mapping[str, Mapping[str, Any]],
+    groups: Mapping[str, Sequence[str]],
+    host: str,
+    *,
+    proxy: bool = False,
+    networks: Sequence[str] = (),
+) -> dict[str, Any]:
+    """Say what a host does for those outside."""
+    found = ways(hostvars=hostvars, groups=groups, host=host, proxy=proxy, networks=networks)
+    return {**found._asdict(), "filters": found.filters}
+
+
+class FilterModule:
+    """What Ansible looks for."""
+
+    def filters(self) -> dict[str, Callable[..., Any]]:
+        """Name the filters."""
+        return {
+            "accepted_hosts": accepted_hosts,
+            "apiserver_certificate": apiserver_certificate,
+            "certificate_names": certificate_names,
+            "remote_access_ways": remote_access_ways,
+        }

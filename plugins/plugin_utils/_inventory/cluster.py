@@ -1,0 +1,57 @@
+# Copyright: bramble.pi contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Who of the inventory is in the cluster, by the facts that this run has read of its hosts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+CONTROL_PLANE = "control_plane"
+WORKER = "worker"
+
+
+def kubernetes(variables: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return what M(bramble.pi.node_facts) says of a host's Kubernetes; nothing if it was not read."""
+    found: Mapping[str, Any] = variables.get("ansible_facts", {}).get("bramble", {}).get("kubernetes", {})
+    return found
+
+
+def initial_control_plane(
+    *, hostvars: Mapping[str, Mapping[str, Any]], groups: Mapping[str, Sequence[str]]
+) -> str:
+    """Return the host that begins the cluster.
+
+    Where some are control planes already it is one of those, so that a replaced first host joins the cluster
+    that there is, and does not begin another.
+    """
+    hosts = groups["control_plane"]
+    present = (host for host in hosts if kubernetes(hostvars[host]).get("state") == CONTROL_PLANE)
+    return next(present, hosts[0])
+
+
+def hosts_to_join(*, hostvars: Mapping[str, Mapping[str, Any]], hosts: Sequence[str]) -> list[str]:
+    """Return those that are no workers yet."""
+    return [host for host in hosts if kubernetes(hostvars[host]).get("state") != WORKER]
+
+
+def cluster_ca_cert_hash(*, hostvars: Mapping[str, Mapping[str, Any]], control_plane: str) -> str:
+    """Return the hash of the cluster's authority; empty if it has to be asked for.
+
+    That of a control plane which was not one yet when its facts were read may have been replaced since.
+    """
+    facts = kubernetes(hostvars[control_plane])
+    return str(facts.get("ca_cert_hash") or "") if facts.get("state") == CONTROL_PLANE else ""
+
+
+def run_summary(*, messages: Mapping[str, str], remaining: Sequence[str], inventory: str) -> list[str]:
+    """Say which hosts of a run failed, each with its message; if none did, how to go on."""
+    failed = [
+        f"{host} failed: {message or 'see its message above'}"
+        for host, message in messages.items()
+        if host not in remaining
+    ]
+    return failed or [
+        f"To verify the cluster and have a report of it: ansible-playbook -i {inventory} bramble.pi.verify"
+    ]

@@ -1,0 +1,85 @@
+# Copyright: bramble.pi contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from ansible_collections.bramble.pi.plugins.filter.cluster import (
+    cluster_ca_cert_hash,
+    hosts_to_join,
+    initial_control_plane,
+    run_summary,
+)
+
+HASH = "sha256:7d83"
+
+
+def host(state: str | None = None, ca_cert_hash: str | None = HASH) -> dict[str, Any]:
+    """Return the variables of a host; without a state its facts were not read."""
+    if state is None:
+        return {"ansible_facts": {}}
+    return {"ansible_facts": {"bramble": {"kubernetes": {"state": state, "ca_cert_hash": ca_cert_hash}}}}
+
+
+@pytest.mark.parametrize(
+    ("states", "first"),
+    [
+        ([None, None], "pi-0"),
+        (["absent", "absent"], "pi-0"),
+        # The first board was replaced.
+        (["absent", "control_plane"], "pi-1"),
+        (["partial", "control_plane", "control_plane"], "pi-1"),
+        # Outside of --limit.
+        ([None, "control_plane"], "pi-1"),
+        (["control_plane", "control_plane"], "pi-0"),
+    ],
+)
+def test_who_begins_the_cluster(states: list[str | None], first: str) -> None:
+    hostvars = {f"pi-{number}": host(state) for number, state in enumerate(states)}
+    assert initial_control_plane(hostvars, {"control_plane": list(hostvars)}) == first
+
+
+def test_who_has_yet_to_join() -> None:
+    states = {"a": None, "b": "absent", "c": "worker", "d": "partial", "e": "control_plane"}
+    hostvars = {name: host(state) for name, state in states.items()}
+    assert hosts_to_join(hostvars, ["a", "b", "c", "d", "e"]) == ["a", "b", "d", "e"]
+    assert hosts_to_join(hostvars, ["c"]) == []
+
+
+@pytest.mark.parametrize(
+    ("variables", "known"),
+    [
+        (host("control_plane"), HASH),
+        (host("control_plane", None), ""),
+        # It may have become another's since: `kubeadm init` begins such a one anew.
+        (host("partial"), ""),
+        (host("absent", None), ""),
+        (host(), ""),
+        ({}, ""),
+    ],
+)
+def test_the_cluster_s_authority(variables: dict[str, Any], known: str) -> None:
+    assert cluster_ca_cert_hash({"pi-1": variables}, "pi-1") == known
+
+
+@pytest.mark.parametrize(
+    ("remaining", "lines"),
+    [
+        (
+            ["pi-1", "pi-2", "pi-3"],
+            ["To verify the cluster and have a report of it: ansible-playbook -i rack bramble.pi.verify"],
+        ),
+        (["pi-1", "pi-3"], ["pi-2 failed: its clock is wrong"]),
+        # One that failed before it could join.
+        (["pi-1"], ["pi-2 failed: its clock is wrong", "pi-3 failed: see its message above"]),
+    ],
+)
+def test_the_end_of_a_run(remaining: list[str], lines: list[str]) -> None:
+    hostvars: dict[str, dict[str, Any]] = {
+        "pi-1": {},
+        "pi-2": {"joined": {"failed": True, "msg": "its clock is wrong"}},
+        "pi-3": {},
+    }
+    assert run_summary(hostvars, list(hostvars), remaining, results="joined", inventory="rack") == lines
