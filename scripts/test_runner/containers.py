@@ -40,13 +40,17 @@ class ContainerMeter:
         self._readings: dict[str, float] = {}
 
     def start(self) -> None:
-        """Begin to read, until the program ends."""
+        """Begin to read, until the program ends; what containers have used before does not count."""
+        self._note()
         threading.Thread(target=self._read, daemon=True).start()
 
     def _read(self) -> None:
         while True:
-            self.add(time.monotonic(), {self._name(id_): used for id_, used in _read_groups()})
             time.sleep(PERIOD)
+            self._note()
+
+    def _note(self) -> None:
+        self.add(time.monotonic(), {self._name(id_): used for id_, used in _read_groups()})
 
     def add(self, when: float, readings: dict[str, float]) -> None:
         """Note what the control groups of containers, given by name, say at a moment."""

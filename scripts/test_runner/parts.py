@@ -152,7 +152,7 @@ def scenarios() -> list[str]:
 
 
 #: Those that take more than a minute, the longest first.
-LONG_SCENARIOS = ["rack_network", "node_network", "workers", "control_plane", "image_cache", "ssh_access"]
+LONG_SCENARIOS = ["rack_network", "node_network", "image_cache", "ssh_access"]
 
 CHANGE, ALONE, ANY = ("-m", "not long and not alone"), ("-m", "not long and alone"), ("-m", "not long")
 E2E = ("tests/e2e", "-x", "-s")

@@ -284,3 +284,17 @@ def test_unknown_parts_are_named() -> None:
     done = subprocess.run(command, cwd=run_tests.ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 2
     assert done.stderr.startswith("unknown part: nonsense; the parts are: unit e2e boot molecule ")
+
+
+@pytest.mark.parametrize("ci", ["true", "false"])
+def test_a_part_that_cannot_run_here_is_named_and_fails_in_ci(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], ci: str
+) -> None:
+    monkeypatch.setattr(run_tests, "needs", lambda _part: (["sh", "-c", "echo no podman; exit 1"], ["rack"]))
+    monkeypatch.setenv("CI", ci)
+    assert run_tests.main(["molecule"]) == (1 if ci == "true" else 0)
+    shown = capsys.readouterr().out
+    assert "not run: no podman" in shown
+    assert ("FAILED molecule: molecule was not run, which CI=true does not allow" in shown) == (ci == "true")
+    # None of its jobs has begun.
+    assert "began" not in shown
