@@ -228,7 +228,7 @@ from typing import IO, Any, NamedTuple, TypeVar
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.bramble.pi.plugins.module_utils._boot.partition import BootPartitionError, Seed
-from ansible_collections.bramble.pi.plugins.module_utils._common.child_process import Apart, ApartError
+from ansible_collections.bramble.pi.plugins.module_utils._common.child_process import ChildProcess, WorkError
 from ansible_collections.bramble.pi.plugins.module_utils._common.errors import BrambleError
 from ansible_collections.bramble.pi.plugins.module_utils._sd_card import plan
 from ansible_collections.bramble.pi.plugins.module_utils._sd_card.block_devices import (
@@ -353,7 +353,7 @@ class _Cards:
                 return None, str(error)
 
         timeout = self._options["stall_timeout"]
-        asked = [(order, Apart(functools.partial(ask, order))) for order in self._orders]
+        asked = [(order, ChildProcess(functools.partial(ask, order))) for order in self._orders]
         for order, answer in asked:
             try:
                 result, problem = answer.result(timeout=timeout)
@@ -452,7 +452,7 @@ class _Cards:
             return
         path = self._options["progress_path"]
         progress = open(path, "r+", encoding="utf-8") if path else None  # noqa: SIM115 - until the end
-        engine = Apart(lambda alive: self._write(orders, progress, alive))
+        engine = ChildProcess(lambda alive: self._write(orders, progress, alive))
         try:
             for order, outcome in zip(orders, engine.result()):
                 order.outcome = outcome
@@ -570,7 +570,7 @@ def main() -> None:
             f"not boot; run this again to write them.",
             changed=True,
         )
-    except ApartError as error:
+    except WorkError as error:
         module.fail_json(
             msg=f"{error}. Cards that were being written have no partition table, so that they do not boot; "
             f"run this again to write them.",

@@ -176,7 +176,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.bramble.pi.plugins.module_utils._common.child_process import Apart, ApartError
+from ansible_collections.bramble.pi.plugins.module_utils._common.child_process import ChildProcess, WorkError
 from ansible_collections.bramble.pi.plugins.module_utils._sd_card import block_devices
 
 #: Seconds between two looks. A desktop needs about one to mount a card that is put in.
@@ -267,17 +267,17 @@ def main() -> None:
             return {"msg": str(error)}
 
     stall_timeout = module.params["stall_timeout"]
-    apart = Apart(look)
+    child = ChildProcess(look)
     try:
-        result = apart.result(timeout=module.params["timeout"] + stall_timeout)
+        result = child.result(timeout=module.params["timeout"] + stall_timeout)
     except TimeoutError:
         result = {
             "msg": f"looking at the disks did not come back for {stall_timeout:g} s: a card or its reader "
             f"hangs; take it out, or name those to look at in 'devices' (flash_readers of the role flash)"
         }
-    except ApartError as error:
+    except WorkError as error:
         result = {"msg": str(error)}
-    apart.close()
+    child.close()
     if "msg" in result:
         module.fail_json(**result)
     module.exit_json(**result)
