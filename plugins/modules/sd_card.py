@@ -140,8 +140,10 @@ EXAMPLES = r"""
 
 RETURN = r"""
 cards:
-  description: What became of each card, or what would in check mode, in the order given.
-  returned: when the checks found nothing against it
+  description:
+    - What became of each card, or what would in check mode, in the order given.
+    - Of cards that the checks found something against, only node, device, state and error.
+  returned: always
   type: list
   elements: dict
   contains:
