@@ -32,7 +32,7 @@ from ansible_collections.bramble.pi.plugins.module_utils._boot.storage import (
     BootPartitionError,
     FatBoot,
     FolderBoot,
-    Runner,
+    MtoolsRunner,
     check_name,
     read_geometry,
 )
@@ -453,7 +453,7 @@ def _find_offset(*, path: str, descriptor: int) -> int:
 
 
 @contextmanager
-def open_boot(*, path: str, run: Runner, writable: bool, offset: int | None = None) -> Iterator[Boot]:
+def open_boot(*, path: str, run: MtoolsRunner, writable: bool, offset: int | None = None) -> Iterator[Boot]:
     """Open the boot partition of a device or an image file, or the folder where one is mounted."""
     if os.path.isdir(path):
         yield FolderBoot(path=path)

@@ -24,7 +24,7 @@ from typing import NamedTuple, Protocol
 from ansible_collections.bramble.pi.plugins.module_utils._common.errors import BrambleError
 
 #: Runs a command as AnsibleModule.run_command does, and takes the same keywords.
-Runner = Callable[..., tuple[int, bytes, bytes]]
+MtoolsRunner = Callable[..., tuple[int, bytes, bytes]]
 
 #: Where new files wait until all of them are complete.
 STAGING = "bramble.new"
@@ -217,7 +217,7 @@ def read_geometry(sector: bytes) -> Geometry | None:
 class FatBoot:
     """A FAT file system in a device or an image file, through mtools."""
 
-    def __init__(self, *, path: str, offset: int, run: Runner) -> None:
+    def __init__(self, *, path: str, offset: int, run: MtoolsRunner) -> None:
         if not shutil.which("mcopy"):
             raise BootPartitionError(
                 "there is no command 'mcopy'; wanted: the package mtools, by which files of a boot partition "
