@@ -12,16 +12,14 @@ import plistlib
 import re
 import stat
 import sys
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any, NamedTuple
 
+from ansible_collections.bramble.pi.plugins.module_utils._common.commands import Runner
 from ansible_collections.bramble.pi.plugins.module_utils._common.errors import BrambleError
 
 #: The largest device that is taken for a card, in bytes: what is printed as 256 GB holds up to 256.1.
 MAXIMUM_SIZE = 257 * 10**9
-
-#: Runs a command and returns its exit code, output and errors.
-Run = Callable[[Sequence[str]], "tuple[int, str, str]"]
 
 _LSBLK = ["lsblk", "--json", "--bytes", "--all", "--output-all"]
 _DISKUTIL = ["diskutil", "list", "-plist"]
@@ -413,7 +411,7 @@ def refusals(
 # The devices of this machine
 
 
-def _call(run: Run, command: Sequence[str]) -> tuple[int, str, str]:
+def _call(run: Runner, command: list[str]) -> tuple[int, str, str]:
     try:
         return run(command)
     except FileNotFoundError as error:
@@ -422,12 +420,12 @@ def _call(run: Run, command: Sequence[str]) -> tuple[int, str, str]:
         ) from error
 
 
-def _run(run: Run, command: Sequence[str]) -> str:
+def _run(run: Runner, command: list[str]) -> str:
     code, output, errors = _call(run, command)
     # lsblk fails with 32 for a device that went away meanwhile, and prints the others.
     if code and not output.strip():
         raise BlockDeviceError(
-            f"'{' '.join(command)}' failed with {code}: {errors.strip()}. Wanted are its devices."
+            f"'{' '.join(command)}' failed with {code}: {errors.strip()}. Expected are its devices."
         )
     return output
 
@@ -450,14 +448,14 @@ def _sequence(name: str) -> str:
         return ""
 
 
-def _probe(device: BlockDevice, run: Run) -> BlockDevice:
+def _probe(device: BlockDevice, run: Runner) -> BlockDevice:
     """Look what lies on a device; lsblk has it from udev, which may be late, or missing as in containers."""
     _code, output, _errors = _call(run, ["blkid", "-p", "-o", "value", "-s", "TYPE", device.path])
     children = tuple(_probe(child, run) for child in device.children)
     return device._replace(fstype=device.fstype or output.strip(), children=children)
 
 
-def _ask_kernel(device: BlockDevice, run: Run) -> BlockDevice:
+def _ask_kernel(device: BlockDevice, run: Runner) -> BlockDevice:
     """Add what lsblk does not know of a device that might be written."""
     if sys.platform == "darwin":
         return device
@@ -469,7 +467,7 @@ def _ask_kernel(device: BlockDevice, run: Run) -> BlockDevice:
     )
 
 
-def _disks(run: Run) -> list[BlockDevice]:
+def _disks(run: Runner) -> list[BlockDevice]:
     if sys.platform == "darwin":
         listing = _run(run, _DISKUTIL)
         infos = {
@@ -488,7 +486,7 @@ def _is_at(device: BlockDevice, path: str) -> bool:
     return path in {os.path.realpath(device.path), f"/dev/{device.name}", device.write_path}
 
 
-def list_devices(*, run: Run, paths: Collection[str] = ()) -> list[BlockDevice]:
+def list_devices(*, run: Runner, paths: Collection[str] = ()) -> list[BlockDevice]:
     """Return the disks of this machine, or those that paths or links lead to, each with its partitions."""
     wanted = [os.path.realpath(path) for path in paths]
     return [
@@ -498,7 +496,7 @@ def list_devices(*, run: Run, paths: Collection[str] = ()) -> list[BlockDevice]:
     ]
 
 
-def find_device(*, run: Run, path: str) -> BlockDevice:
+def find_device(*, run: Runner, path: str) -> BlockDevice:
     """Return the device that a path or link leads to."""
     real = os.path.realpath(path)
     disks = _disks(run)

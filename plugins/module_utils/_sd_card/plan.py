@@ -142,7 +142,7 @@ def check_seed(*, device: CardDevice, offset: int, seed: Seed, run: MtoolsRunner
     apply_seed(boot=FatBoot(path=device.path, offset=offset, run=run), seed=seed, dry_run=True)
 
 
-def judge(*, receipt: Mapping[str, Any] | None, sha256: str, seed: Seed, force: bool) -> str:
+def next_state(*, receipt: Mapping[str, Any] | None, sha256: str, seed: Seed, force: bool) -> str:
     """Say what is to become of a card that carries this receipt: written, seeded or unchanged."""
     if force or not receipt or receipt.get("schema") != 1 or receipt.get("node") != seed.node:
         return "written"

@@ -40,7 +40,7 @@ RECEIPT = {"schema": 1, "node": "pi-1", "image": {"sha256": "cd"}, "seed": "pi-1
     ],
 )
 def test_judges_by_the_receipt(receipt: dict[str, Any] | None, force: bool, state: str) -> None:
-    assert plan.judge(receipt=receipt, sha256="cd", seed=SEED, force=force) == state
+    assert plan.next_state(receipt=receipt, sha256="cd", seed=SEED, force=force) == state
 
 
 def test_reads_the_seed_of_the_node(tmp_path: Path) -> None:
