@@ -24,11 +24,12 @@ from ansible_collections.bramble.pi.plugins.module_utils._sd_card.block_devices 
     BlockDeviceError,
     contents,
     describe,
-    find_device,
-    refusals,
 )
 from ansible_collections.bramble.pi.plugins.module_utils._sd_card.device import CardDevice, CardError
-from ansible_collections.bramble.pi.plugins.module_utils._sd_card.writer import Card, Image, write_cards
+from ansible_collections.bramble.pi.plugins.module_utils._sd_card.find_devices import find_device
+from ansible_collections.bramble.pi.plugins.module_utils._sd_card.refusals import refusals
+from ansible_collections.bramble.pi.plugins.module_utils._sd_card.stream import Image
+from ansible_collections.bramble.pi.plugins.module_utils._sd_card.writer import Card, write_cards
 
 _T = TypeVar("_T")
 

@@ -43,7 +43,7 @@ from ansible_collections.bramble.pi.plugins.module_utils._sd_card.device import 
     CardError,
     round_up,
 )
-from ansible_collections.bramble.pi.plugins.module_utils._sd_card.writer import HEAD
+from ansible_collections.bramble.pi.plugins.module_utils._sd_card.stream import HEAD
 
 _PIECE = 1 << 20
 _KEPT = re.compile(r"(.+)/images/([0-9a-f]{64})\.img\.zst")

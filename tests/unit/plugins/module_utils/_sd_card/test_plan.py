@@ -15,7 +15,7 @@ from ansible_collections.bramble.pi.plugins.module_utils._boot.partition import 
 from ansible_collections.bramble.pi.plugins.module_utils._common.download import file_sha256
 from ansible_collections.bramble.pi.plugins.module_utils._sd_card import plan
 from ansible_collections.bramble.pi.plugins.module_utils._sd_card.device import BLOCK, aligned_buffer
-from ansible_collections.bramble.pi.plugins.module_utils._sd_card.writer import HEAD
+from ansible_collections.bramble.pi.plugins.module_utils._sd_card.stream import HEAD
 
 from tests.unit import boot_card
 from tests.unit.loop_card import MEBIBYTE, boot_file, keep_image, make_image
