@@ -197,13 +197,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.bramble.pi.plugins.module_utils._boot.partition import (
-    BootPartitionError,
-    FolderBoot,
-    apply_seed,
-    make_seed,
-    open_boot,
-)
+from ansible_collections.bramble.pi.plugins.module_utils._boot.folder import FolderBoot
+from ansible_collections.bramble.pi.plugins.module_utils._boot.open_boot import open_boot
+from ansible_collections.bramble.pi.plugins.module_utils._boot.partition import apply_seed, make_seed
+from ansible_collections.bramble.pi.plugins.module_utils._boot.storage import BootPartitionError
 
 
 def _content(file: Mapping[str, Any]) -> bytes:

@@ -180,7 +180,8 @@ changes:
 """
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.bramble.pi.plugins.module_utils._boot.partition import FatBoot, detect_init_format
+from ansible_collections.bramble.pi.plugins.module_utils._boot.fat import FatBoot
+from ansible_collections.bramble.pi.plugins.module_utils._boot.init_format import detect_init_format
 from ansible_collections.bramble.pi.plugins.module_utils._common.changes import Changes
 from ansible_collections.bramble.pi.plugins.module_utils._common.errors import BrambleError, module_errors
 from ansible_collections.bramble.pi.plugins.module_utils._os_image.cache import Request

@@ -226,8 +226,8 @@ from collections.abc import Iterator
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.bramble.pi.plugins.module_utils._common.child_process import WorkError
 from ansible_collections.bramble.pi.plugins.module_utils._common.errors import module_errors
-from ansible_collections.bramble.pi.plugins.module_utils._sd_card.refusals import MAXIMUM_SIZE
 from ansible_collections.bramble.pi.plugins.module_utils._sd_card.job import CardJob, JobOptions
+from ansible_collections.bramble.pi.plugins.module_utils._sd_card.refusals import MAXIMUM_SIZE
 
 
 class _StoppedError(Exception):

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ansible_collections.bramble.pi.plugins.module_utils._boot.cmdline import edit_line, read_line, split
+from ansible_collections.bramble.pi.plugins.module_utils._boot.folder import FolderBoot
 from ansible_collections.bramble.pi.plugins.module_utils._boot.layout import (
     RASPI_FIRMWARE_EXTRA,
     RASPI_FIRMWARE_HOOK,
@@ -19,7 +20,6 @@ from ansible_collections.bramble.pi.plugins.module_utils._boot.layout import (
     find_card_cmdline,
 )
 from ansible_collections.bramble.pi.plugins.module_utils._boot.partition import apply_seed, make_seed
-from ansible_collections.bramble.pi.plugins.module_utils._boot.storage import FolderBoot
 from ansible_collections.bramble.pi.plugins.module_utils._common.changes import Changes
 from ansible_collections.bramble.pi.plugins.module_utils._netboot import system
 from ansible_collections.bramble.pi.plugins.module_utils._netboot.top_folder import TopFolder, entries

@@ -8,7 +8,8 @@ from __future__ import annotations
 import os
 import shutil
 
-from ansible_collections.bramble.pi.plugins.module_utils._boot.storage import FatBoot, MtoolsRunner
+from ansible_collections.bramble.pi.plugins.module_utils._boot.fat import FatBoot
+from ansible_collections.bramble.pi.plugins.module_utils._boot.storage import MtoolsRunner
 from ansible_collections.bramble.pi.plugins.module_utils._netboot.system import NetbootTreeError
 from ansible_collections.bramble.pi.plugins.module_utils._netboot.top_folder import TopFolder
 from ansible_collections.bramble.pi.plugins.module_utils._os_image.formats import open_image

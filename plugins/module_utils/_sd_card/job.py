@@ -14,8 +14,8 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import IO, Any, NamedTuple, TypeVar
 
-from ansible_collections.bramble.pi.plugins.module_utils._boot.partition import BootPartitionError, Seed
-from ansible_collections.bramble.pi.plugins.module_utils._boot.storage import MtoolsRunner
+from ansible_collections.bramble.pi.plugins.module_utils._boot.partition import Seed
+from ansible_collections.bramble.pi.plugins.module_utils._boot.storage import BootPartitionError, MtoolsRunner
 from ansible_collections.bramble.pi.plugins.module_utils._common.child_process import ChildProcess
 from ansible_collections.bramble.pi.plugins.module_utils._common.commands import Runner
 from ansible_collections.bramble.pi.plugins.module_utils._common.errors import BrambleError

@@ -13,16 +13,15 @@ import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from typing import IO, Any, NamedTuple
 
+from ansible_collections.bramble.pi.plugins.module_utils._boot.fat import FatBoot
 from ansible_collections.bramble.pi.plugins.module_utils._boot.partition import (
     RECEIPT,
-    BootPartitionError,
-    FatBoot,
     Seed,
     apply_seed,
     parse_seed,
     read_receipt,
 )
-from ansible_collections.bramble.pi.plugins.module_utils._boot.storage import MtoolsRunner
+from ansible_collections.bramble.pi.plugins.module_utils._boot.storage import BootPartitionError, MtoolsRunner
 from ansible_collections.bramble.pi.plugins.module_utils._common.errors import BrambleError
 from ansible_collections.bramble.pi.plugins.module_utils._os_image.cache import (
     ImageCache,

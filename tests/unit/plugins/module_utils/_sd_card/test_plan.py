@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.bramble.pi.plugins.module_utils._boot.partition import BootPartitionError, Seed
+from ansible_collections.bramble.pi.plugins.module_utils._boot.partition import Seed
+from ansible_collections.bramble.pi.plugins.module_utils._boot.storage import BootPartitionError
 from ansible_collections.bramble.pi.plugins.module_utils._common.download import file_sha256
 from ansible_collections.bramble.pi.plugins.module_utils._sd_card import plan
 from ansible_collections.bramble.pi.plugins.module_utils._sd_card.device import BLOCK, aligned_buffer
