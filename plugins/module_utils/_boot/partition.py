@@ -10,10 +10,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from ansible_collections.bramble.pi.plugins.module_utils._boot import cmdline as boot_cmdline
-from ansible_collections.bramble.pi.plugins.module_utils._boot.config_txt import (
+from ansible_collections.bramble.pi.plugins.module_utils._boot.config_txt import edit_config_txt
+from ansible_collections.bramble.pi.plugins.module_utils._boot.config_txt_settings import (
     ConfigTxtError,
     Setting,
-    edit_config_txt,
     parse_settings,
 )
 from ansible_collections.bramble.pi.plugins.module_utils._boot.layout import (
