@@ -73,7 +73,7 @@ class TreeConfiguration:
         listed = [self._top.command("lsinitramfs", f"{boot.where}/{name}").splitlines() for name in names]
         # What only some of them have cannot be counted on.
         files = sorted(set(listed[0]).intersection(*listed)) if listed else None
-        return system.judge_nfs(kernels=kernels, initramfs_files=files)
+        return system.choose_nfs_boot(kernels=kernels, initramfs_files=files)
 
     @staticmethod
     def _kernels(root: TreeFiles) -> Iterator[tuple[str, str]]:
