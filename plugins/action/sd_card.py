@@ -97,11 +97,20 @@ class _Show:
 
 
 class ActionModule(ActionBase):
-    """Passes everything on to the module."""
+    """Passes everything on to the module, and tells of each card also where that refused to begin."""
 
     def run(self, tmp: None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         """Run the module; where it runs on this machine, show its progress."""
         super().run(tmp, task_vars)
+        result = self._write(task_vars)
+        if result.get("failed") and "cards" not in result:
+            result["cards"] = [
+                {"node": card["node"], "device": card["device"], "state": "failed", "error": result["msg"]}
+                for card in self._task.args.get("cards") or []
+            ]
+        return result
+
+    def _write(self, task_vars: dict[str, Any] | None) -> dict[str, Any]:
         arguments = {"collection_version": _collection_version(), **self._task.args}
         if self._connection.transport != "local" or "progress_path" in arguments:
             return dict(self._execute_module(module_args=arguments, task_vars=task_vars))

@@ -197,13 +197,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.bramble.pi.plugins.module_utils._boot.partition import (
-    BootPartitionError,
-    FolderBoot,
-    apply_seed,
-    make_seed,
-    open_boot,
-)
+from ansible_collections.bramble.pi.plugins.module_utils._boot.folder import FolderBoot
+from ansible_collections.bramble.pi.plugins.module_utils._boot.open_boot import open_boot
+from ansible_collections.bramble.pi.plugins.module_utils._boot.partition import apply_seed, make_seed
+from ansible_collections.bramble.pi.plugins.module_utils._boot.storage import BootPartitionError
+from ansible_collections.bramble.pi.plugins.module_utils._common.errors import module_errors
 
 
 def _content(file: Mapping[str, Any]) -> bytes:
@@ -300,16 +298,9 @@ def main() -> None:
         },
         supports_check_mode=True,
     )
-    try:
+    remedy = "look in the kernel's log ('dmesg') whether the card fails"
+    with module_errors(module, path=module.params["path"], remedy=remedy):
         result = _run(module)
-    except BootPartitionError as error:
-        module.fail_json(msg=str(error))
-    except OSError as error:
-        module.fail_json(
-            msg=f"{error.filename or module.params['path']}: {error.strerror}. Wanted: to read and write "
-            f"the boot partition; set 'become: true', or look in the kernel's log ('dmesg') whether the card "
-            f"fails."
-        )
     module.exit_json(**result)
 
 

@@ -151,10 +151,14 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.bramble.pi.plugins.module_utils._boot import config_txt
+from ansible_collections.bramble.pi.plugins.module_utils._boot.config_txt_settings import (
+    Setting,
+    parse_settings,
+)
 from ansible_collections.bramble.pi.plugins.module_utils._boot.layout import RASPI_FIRMWARE_HOOK
+from ansible_collections.bramble.pi.plugins.module_utils._common.errors import module_errors
 from ansible_collections.bramble.pi.plugins.module_utils._common.file_edit import (
     FileEdit,
-    FileEditError,
     apply_edit,
     backup_file,
     read_file,
@@ -170,7 +174,7 @@ def _edit(path: str, before: bytes | None, text: str) -> FileEdit:
     return FileEdit(path, before, text.encode(errors="surrogateescape"))
 
 
-def _plan(path: str, settings: Sequence[config_txt.Setting], generated: bool) -> list[FileEdit]:
+def _plan(path: str, settings: Sequence[Setting], generated: bool) -> list[FileEdit]:
     """Say what becomes of the file, and of the one that it is generated from."""
     real, data = read_file(path=path)
     text = data.decode(errors="surrogateescape")
@@ -192,7 +196,7 @@ def _checksum(data: bytes | None) -> str:
 
 def _run(module: AnsibleModule) -> dict[str, Any]:
     options = module.params
-    settings = config_txt.parse_settings(data=options["settings"])
+    settings = parse_settings(data=options["settings"])
     generated = not options["path"] and config_txt.is_generated(hook=read_text(RASPI_FIRMWARE_HOOK) or "")
     path = options["path"] or config_txt.find_config_txt(exists=os.path.lexists)
     edits = _plan(path, settings, generated)
@@ -253,15 +257,9 @@ def main() -> None:
         },
         supports_check_mode=True,
     )
-    try:
+    remedy = "look in the kernel's log ('dmesg') whether the card fails"
+    with module_errors(module, path="config.txt", remedy=remedy):
         result = _run(module)
-    except (config_txt.ConfigTxtError, FileEditError) as error:
-        module.fail_json(msg=str(error))
-    except OSError as error:
-        module.fail_json(
-            msg=f"{error.filename or 'config.txt'}: {error.strerror}. "
-            f"Wanted: to read and write it as root ('become: true'), on a file system with room."
-        )
     module.exit_json(**result)
 
 

@@ -95,12 +95,16 @@ import tempfile
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.bramble.pi.plugins.module_utils._boot import eeprom as boot_eeprom
 from ansible_collections.bramble.pi.plugins.module_utils._boot.config_txt import (
-    ConfigTxtError,
     edit_config_txt,
     find_config_txt,
+)
+from ansible_collections.bramble.pi.plugins.module_utils._boot.config_txt_settings import (
     parse_settings,
 )
 from ansible_collections.bramble.pi.plugins.module_utils._boot.layout import PARTITIONS
+from ansible_collections.bramble.pi.plugins.module_utils._common.changes import Changes
+from ansible_collections.bramble.pi.plugins.module_utils._common.commands import output_of
+from ansible_collections.bramble.pi.plugins.module_utils._common.errors import module_errors
 from ansible_collections.bramble.pi.plugins.module_utils._common.files import read_text, write_text
 
 _MODEL = "/proc/device-tree/model"
@@ -113,25 +117,19 @@ _OTP = "program_usb_boot_mode"
 class Rom:
     """Reads and writes what a board boots by."""
 
-    def __init__(self, module: AnsibleModule) -> None:
+    def __init__(self, module: AnsibleModule, changes: Changes) -> None:
         self._module = module
-        self.changed = False
+        self._changes = changes
         self.reboot_required = False
         self.config = ""
-        self.diff: list[dict[str, str]] = []
 
     def _run(self, command: str, package: str, *arguments: str) -> str:
         path = self._module.get_bin_path(command)
         if path is None:
             raise boot_eeprom.EepromError(
-                f"there is no {command}; wanted is the package {package}: apt install {package}"
+                f"there is no {command}; expected is the package {package}: apt install {package}"
             )
-        status, stdout, stderr = self._module.run_command([path, *arguments])
-        if status != 0:
-            raise boot_eeprom.EepromError(
-                f"{command} {' '.join(arguments)} ended with {status}: {stderr.strip() or stdout}"
-            )
-        return str(stdout)
+        return output_of(self._module.run_command, [path, *arguments])
 
     def eeprom(self) -> None:
         """Have the settings in the EEPROM."""
@@ -144,8 +142,11 @@ class Rom:
         self.reboot_required = pending is not None or self.config != before
         if self.config == before:
             return
-        self._note("the EEPROM", before, self.config)
-        if self._module.check_mode:
+        what = "the EEPROM"
+        self._changes.diffs.append(
+            {"before_header": what, "after_header": what, "before": before, "after": self.config}
+        )
+        if not self._changes.note(f"write {what}"):
             return
         # The first one is what the board came with.
         if read_text(_KEPT) is None:
@@ -171,16 +172,8 @@ class Rom:
             text=before, settings=parse_settings(data=[{"section": "all", "setting": _OTP, "value": "1"}])
         )
         self.reboot_required = True
-        if after == before:
-            return
-        self._note(path, before, after)
-        self._module.warn("the bit that the next boot sets in the one-time memory cannot be taken back")
-        if not self._module.check_mode:
-            write_text(path, after)
-
-    def _note(self, what: str, before: str, after: str) -> None:
-        self.changed = True
-        self.diff.append({"before_header": what, "after_header": what, "before": before, "after": after})
+        if self._changes.write(path, after):
+            self._module.warn("the bit that the next boot sets in the one-time memory cannot be taken back")
 
 
 def main() -> None:
@@ -192,26 +185,23 @@ def main() -> None:
         },
         supports_check_mode=True,
     )
-    rom = Rom(module)
+    changes = Changes(check_mode=module.check_mode)
+    rom = Rom(module, changes)
     model = (read_text(_MODEL) or "").rstrip("\0")
-    try:
+    order = str(module.params["settings"].get("BOOT_ORDER", ""))
+    with module_errors(module):
         kind = boot_eeprom.boot_rom(model=model)
         if kind == "eeprom":
             rom.eeprom()
         elif kind == "otp":
             rom.otp()
-    except PermissionError as error:
-        module.fail_json(msg=f"{error}; wanted are the rights of root: set become to true")
-    except (boot_eeprom.EepromError, ConfigTxtError, OSError) as error:
-        module.fail_json(msg=str(error))
-    order = str(module.params["settings"].get("BOOT_ORDER", ""))
     module.exit_json(
-        changed=rom.changed,
+        changed=bool(changes),
         model=model,
         config=rom.config,
         boot_order=boot_eeprom.boot_order(value=order) if rom.config and order else "",
         reboot_required=rom.reboot_required,
-        diff=rom.diff,
+        diff=changes.diffs,
     )
 
 

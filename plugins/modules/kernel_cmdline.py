@@ -168,12 +168,11 @@ from ansible_collections.bramble.pi.plugins.module_utils._boot import cmdline
 from ansible_collections.bramble.pi.plugins.module_utils._boot.layout import (
     RASPI_FIRMWARE_SETTINGS,
     BootLayout,
-    BootLayoutError,
     find_cmdline,
 )
+from ansible_collections.bramble.pi.plugins.module_utils._common.errors import module_errors
 from ansible_collections.bramble.pi.plugins.module_utils._common.file_edit import (
     FileEdit,
-    FileEditError,
     apply_edit,
     backup_file,
     read_file,
@@ -282,15 +281,9 @@ def main() -> None:
         },
         supports_check_mode=True,
     )
-    try:
+    remedy = "look in the kernel's log ('dmesg') whether the card fails"
+    with module_errors(module, path="the command line", remedy=remedy):
         result = _run(module)
-    except (cmdline.CmdlineError, BootLayoutError, FileEditError) as error:
-        module.fail_json(msg=str(error))
-    except OSError as error:
-        module.fail_json(
-            msg=f"{error.filename or 'The command line'}: {error.strerror}. "
-            f"Wanted: to read and write it as root ('become: true'), on a file system with room."
-        )
     module.exit_json(**result)
 
 

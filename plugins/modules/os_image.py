@@ -179,301 +179,13 @@ changes:
   sample: ['Download https://example.org/images/trixie.img.xz', Keep it in the cache]
 """
 
-import contextlib
-import os
-from typing import Any
-
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.bramble.pi.plugins.module_utils._boot.partition import (
-    BootPartitionError,
-    FatBoot,
-    detect_init_format,
-)
-from ansible_collections.bramble.pi.plugins.module_utils._common.download import (
-    DownloadError,
-    discard_download,
-    download,
-    fetch_text,
-    file_sha256,
-    final_url,
-    is_url,
-    public_url,
-)
-from ansible_collections.bramble.pi.plugins.module_utils._common.files import read_text
-from ansible_collections.bramble.pi.plugins.module_utils._os_image import source as os_image_source
-from ansible_collections.bramble.pi.plugins.module_utils._os_image.cache import (
-    Found,
-    ImageCache,
-    ImageCacheError,
-    NoRoomError,
-    Request,
-    archive_checksum,
-    room_for,
-)
-from ansible_collections.bramble.pi.plugins.module_utils._os_image.formats import (
-    ImageFormatError,
-    MissingToolError,
-    require_tool,
-)
-
-_INIT_FORMATS = ("cloudinit", "cloudinit-rpi", "systemd", "cloudinit-legacy")
-#: Answers to a request for a file that is not there; some servers of static files give no other.
-_NOT_THERE = (403, 404, 410)
-
-
-class OsImage:
-    """One image, from its source into the cache."""
-
-    def __init__(self, module: AnsibleModule) -> None:
-        self.module = module
-        options = module.params
-        self.src: str = options["src"]
-        if "://" not in self.src:
-            self.src = os_image_source.own_path(self.src)
-        self.request = Request(
-            self.src, options["checksum"], options["extract_checksum"], options["image_list"]
-        )
-        self.cache = ImageCache(folder=options["cache_dir"], detect=self.judge)
-        self.changes: list[str] = []
-        self.stat: list[int] | None = None
-
-    @property
-    def source(self) -> str:
-        """Return where the image comes from, for people to read."""
-        return public_url(self.src) if is_url(self.src) else self.src
-
-    def ensure(self) -> dict[str, Any]:
-        """Have the image in the cache, and say what is known of it."""
-        checksum = os_image_source.parse_checksum(self.request.checksum)
-        given = self.given(checksum)
-        self.check_source()
-        if self.module.check_mode:
-            if self.asks_nobody(checksum, given):
-                found = self.search(self.expect(checksum, given))
-            else:
-                found = self.cache.find_request(request=self.request, stat=self.stat)
-            if found is None:
-                self.changes.append(f"{'Download' if is_url(self.src) else 'Read'} {self.source}")
-                self.changes.append("Keep it in the cache")
-        else:
-            found = self.obtain(checksum, given)
-        return self.result(found)
-
-    def given(self, checksum: os_image_source.Checksum) -> os_image_source.Expected:
-        """Return what the options themselves say of the image."""
-        extract = self.request.extract_checksum
-        return os_image_source.Expected(
-            archive_sha256=checksum.value if checksum.kind == "literal" else None,
-            sha256=os_image_source.literal_sha256(text=extract, option="extract_checksum")
-            if extract
-            else None,
-        )
-
-    def asks_nobody(self, checksum: os_image_source.Checksum, given: os_image_source.Expected) -> bool:
-        """Tell whether all that is to be known of the image is on this machine."""
-        if is_url(checksum.value) or is_url(self.request.image_list):
-            return False
-        return checksum.kind != "beside" or given.verifies or not is_url(self.src)
-
-    def search(self, expected: os_image_source.Expected) -> Found | None:
-        """Look for the image in the cache."""
-        found = self.cache.find(request=self.request, stat=self.stat, expected=expected)
-        return found and found._replace(init_format=expected.init_format or found.init_format)
-
-    def check_source(self) -> None:
-        """Refuse what can be no source, and note by what a file is known again."""
-        if is_url(self.src):
-            return
-        if "://" in self.src or not os.path.isfile(self.src):
-            raise os_image_source.ImageSourceError(
-                f"src is {self.src!r}, and there is no such file; wanted the path of an image, or a URL that "
-                f"begins with http:// or https://. Correct 'src' (flash_image of the role flash)"
-            )
-        stat = os.stat(self.src)
-        self.stat = [stat.st_size, stat.st_mtime_ns]
-
-    def obtain(self, checksum: os_image_source.Checksum, given: os_image_source.Expected) -> Found:
-        """Find the image in the cache, or put it there."""
-        try:
-            expected = self.expect(checksum, given)
-        except DownloadError as error:
-            known = self.cache.find_request(request=self.request, stat=self.stat)
-            if known is None:
-                raise
-            self.module.warn(f"{error}. The image that is in the cache from an earlier run is taken.")
-            return known
-        found = self.search(expected)
-        if found is None or not self.cache.remembers(request=self.request, stat=self.stat, found=found):
-            with self.cache.lock():
-                # Another run may have put it there while this one waited.
-                found = self.search(expected) or self.make(expected)
-                self.cache.remember(request=self.request, stat=self.stat, found=found)
-                if is_url(self.src):
-                    discard_download(path=self.cache.download_path(self.src))
-                self.cache.remove_leftovers()
-        return found
-
-    def expect(
-        self, checksum: os_image_source.Checksum, given: os_image_source.Expected
-    ) -> os_image_source.Expected:
-        """Find out what is known of the image."""
-        expected = given
-        if self.request.image_list:
-            text = self.text(self.request.image_list, "image_list")
-            listed = os_image_source.find_in_list(
-                text=text, url=self.src, origin=public_url(self.request.image_list)
-            )
-            expected = os_image_source.merge(
-                given=given, listed=listed, origin=public_url(self.request.image_list)
-            )
-        if checksum.kind == "file":
-            text = self.text(checksum.value, "checksum")
-            found = os_image_source.find_sha256(
-                text=text, name=os_image_source.file_name(self.src), origin=public_url(checksum.value)
-            )
-            return expected._replace(archive_sha256=found)
-        if checksum.kind == "beside" and not expected.verifies:
-            return expected._replace(archive_sha256=self.beside())
-        return expected
-
-    def text(self, place: str, option: str) -> str:
-        """Read a small file from a URL or a path."""
-        if is_url(place):
-            return fetch_text(url=place)
-        text = read_text(os_image_source.own_path(place))
-        if text is None:
-            raise os_image_source.ImageSourceError(
-                f"{option} is {place!r}, and there is no such file: correct '{option}'"
-            )
-        return text
-
-    def beside(self) -> str | None:
-        """Look for a checksum beside the image."""
-        looked = os_image_source.beside(self.src)
-        found = self.look_in(looked, os_image_source.file_name(self.src))
-        if found or not is_url(self.src):
-            return found
-        try:
-            final = final_url(url=self.src)
-        except DownloadError as error:
-            if error.status in (None, 404, 410):
-                raise
-            # A server that tells this only to those who fetch the file.
-            final = self.src
-        if final != self.src:
-            # Links such as "latest" lead to a file of another name.
-            more = os_image_source.beside(final)
-            looked += more
-            found = self.look_in(more, os_image_source.file_name(final))
-        if found is None:
-            raise os_image_source.nothing_beside(
-                source=self.source, looked=[public_url(place) for place in looked]
-            )
-        return found
-
-    def look_in(self, places: list[str], name: str) -> str | None:
-        """Look for a checksum in files that need not be there."""
-        for place in places:
-            if is_url(place):
-                try:
-                    text: str | None = fetch_text(url=place)
-                except DownloadError as error:
-                    if error.status not in _NOT_THERE:
-                        raise
-                    text = None
-            else:
-                text = read_text(place)
-            if text is not None and (place.endswith(".sha256") or name in text):
-                return os_image_source.find_sha256(text=text, name=name, origin=public_url(place))
-        return None
-
-    def make(self, expected: os_image_source.Expected) -> Found:
-        """Put the image into the cache."""
-        require_tool(command="zstd", package="zstd", why="keeping images in the cache")
-        require_tool(command="mcopy", package="mtools", why="reading the boot partition of an image")
-        archive_sha256: str | None
-        if is_url(self.src):
-            path, archive_sha256 = self.fetch(expected)
-        else:
-            path, archive_sha256 = self.src, archive_checksum(path=self.src)
-            self.changes.append(f"Read {self.source}")
-        self.cache.check_room(room_for(path=path))
-        try:
-            kept = self.cache.add(
-                path=path, source=self.source, archive_sha256=archive_sha256, expected=expected
-            )
-        except (MissingToolError, NoRoomError):
-            raise
-        except (ImageFormatError, ImageCacheError):
-            if is_url(self.src):
-                discard_download(path=path)
-            raise
-        self.changes.append("Keep it in the cache")
-        return Found(kept, kept.archive_sha256, expected.init_format, expected.verifies)
-
-    def fetch(self, expected: os_image_source.Expected) -> tuple[str, str]:
-        """Download the image, unless a run that was killed later has done so."""
-        path = self.cache.download_path(self.src)
-        os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
-        if os.path.exists(path):
-            seen = file_sha256(path)
-            if expected.archive_sha256 in (None, seen):
-                return path, seen
-            discard_download(path=path)
-        self.changes.append(f"Download {self.source}")
-
-        def check_room(total: int, missing: int) -> None:
-            self.cache.check_room(missing + total * 3 // 2)
-
-        return path, download(url=self.src, path=path, sha256=expected.archive_sha256, check_room=check_room)
-
-    def judge(self, path: str, offset: int) -> tuple[str | None, str | None]:
-        """Say what first boot reads, and whose boot partition it is, if that is known."""
-        boot = FatBoot(path=path, offset=offset, run=self.module.run_command)
-        with contextlib.suppress(BootPartitionError):
-            found = detect_init_format(boot=boot)
-            return found.init_format, found.layout
-        return None, None
-
-    def init_format(self, found: Found, boot_image: str) -> str:
-        """Choose between what the user, the list and the boot partition say; refuse if none of them does."""
-        given = self.module.params["init_format"]
-        for value in (None if given == "auto" else given, found.init_format, found.kept.init_format):
-            if value in _INIT_FORMATS:
-                return str(value)
-        boot = FatBoot(path=boot_image, offset=found.kept.boot_offset, run=self.module.run_command)
-        return detect_init_format(boot=boot).init_format
-
-    def result(self, found: Found | None) -> dict[str, Any]:
-        """Say what is known of the image."""
-        if found is None:
-            keys = (
-                "path map size data_bytes sha256 name archive_sha256 verified boot_image boot_partition "
-                "init_format layout"
-            )
-            return {**dict.fromkeys(keys.split()), "source": self.source}
-        if not found.verified:
-            self.module.warn(
-                f"{self.source} was not checked, as no checksum of it is known; its SHA-256 is "
-                f"{found.archive_sha256}. Set 'checksum' (flash_image_checksum of the role flash)."
-            )
-        kept, sha256 = found.kept, found.kept.image_map.sha256
-        boot_image = self.cache.boot_path(sha256)
-        return {
-            "path": self.cache.packed_path(sha256),
-            "map": self.cache.map_path(sha256),
-            "size": kept.image_map.size,
-            "data_bytes": kept.image_map.data_bytes,
-            "sha256": sha256,
-            "name": kept.name,
-            "source": self.source,
-            "archive_sha256": found.archive_sha256,
-            "verified": found.verified,
-            "boot_image": boot_image,
-            "boot_partition": {"offset": kept.boot_offset, "size": kept.boot_size},
-            "init_format": self.init_format(found, boot_image),
-            "layout": kept.layout,
-        }
+from ansible_collections.bramble.pi.plugins.module_utils._boot.fat import FatBoot
+from ansible_collections.bramble.pi.plugins.module_utils._boot.init_format import detect_init_format
+from ansible_collections.bramble.pi.plugins.module_utils._common.changes import Changes
+from ansible_collections.bramble.pi.plugins.module_utils._common.errors import BrambleError, module_errors
+from ansible_collections.bramble.pi.plugins.module_utils._os_image.cache import Request
+from ansible_collections.bramble.pi.plugins.module_utils._os_image.obtain import INIT_FORMATS, OsImage
 
 
 def main() -> None:
@@ -484,29 +196,38 @@ def main() -> None:
             "checksum": {"type": "str", "default": ""},
             "extract_checksum": {"type": "str", "default": ""},
             "image_list": {"type": "str", "default": ""},
-            "init_format": {"type": "str", "choices": ["auto", *_INIT_FORMATS], "default": "auto"},
+            "init_format": {"type": "str", "choices": ["auto", *INIT_FORMATS], "default": "auto"},
             "cache_dir": {"type": "path", "default": "~/.cache/bramble"},
         },
         supports_check_mode=True,
     )
-    os_image = OsImage(module)
-    try:
-        image = os_image.ensure()
-    except (
-        os_image_source.ImageSourceError,
-        DownloadError,
-        ImageFormatError,
-        ImageCacheError,
-        BootPartitionError,
-    ) as error:
-        module.fail_json(msg=str(error))
-    except OSError as error:
-        module.fail_json(
-            msg=f"{error.filename or os_image.source}: {error.strerror}. Wanted: to read the image, and to "
-            f"write in 'cache_dir' ({os_image.cache.folder})."
-        )
-    changed = bool(os_image.changes)
-    module.exit_json(changed=changed, image=image, changes=os_image.changes)
+
+    def detect(path: str, offset: int) -> tuple[str, str]:
+        found = detect_init_format(boot=FatBoot(path=path, offset=offset, run=module.run_command))
+        return found.init_format, found.layout
+
+    options = module.params
+    changes = Changes(check_mode=module.check_mode)
+    os_image = OsImage(
+        request=Request(
+            options["src"], options["checksum"], options["extract_checksum"], options["image_list"]
+        ),
+        init_format=options["init_format"],
+        cache_dir=options["cache_dir"],
+        detect=detect,
+        changes=changes,
+        warn=module.warn,
+    )
+    expected = f"expected is an image to read, and room to write in 'cache_dir' ({options['cache_dir']})"
+    with module_errors(module, path=os_image.origin, remedy=expected):
+        try:
+            image = os_image.ensure()
+        except PermissionError as error:
+            # Most often it is the cache of a user, where root is of no help.
+            raise BrambleError(
+                f"{error.filename or os_image.origin}: {error.strerror}; {expected}"
+            ) from error
+    module.exit_json(changed=bool(changes), image=image, changes=changes.sentences)
 
 
 if __name__ == "__main__":

@@ -172,28 +172,38 @@ inserted:
 """
 
 import time
-from collections.abc import Sequence
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.bramble.pi.plugins.module_utils._common.child_process import Apart, ApartError
-from ansible_collections.bramble.pi.plugins.module_utils._sd_card import block_devices
+from ansible_collections.bramble.pi.plugins.module_utils._common.child_process import ChildProcess
+from ansible_collections.bramble.pi.plugins.module_utils._common.errors import module_errors
+from ansible_collections.bramble.pi.plugins.module_utils._sd_card.block_devices import (
+    BlockDevice,
+    BlockDeviceError,
+    describe,
+)
+from ansible_collections.bramble.pi.plugins.module_utils._sd_card.find_devices import list_devices
+from ansible_collections.bramble.pi.plugins.module_utils._sd_card.refusals import (
+    MAXIMUM_SIZE,
+    is_card,
+    refusals,
+)
 
 #: Seconds between two looks. A desktop needs about one to mount a card that is put in.
 _INTERVAL = 1.5
 
 
-def _list(module: AnsibleModule) -> list[block_devices.BlockDevice]:
-    def run(command: Sequence[str]) -> tuple[int, str, str]:
-        code, output, errors = module.run_command(list(command), handle_exceptions=False)
+def _list(module: AnsibleModule) -> list[BlockDevice]:
+    def run(command: list[str]) -> tuple[int, str, str]:
+        code, output, errors = module.run_command(command, handle_exceptions=False)
         return code, output, errors
 
-    devices = block_devices.list_devices(run=run, paths=module.params["devices"])
+    devices = list_devices(run=run, paths=module.params["devices"])
     return sorted(devices, key=lambda device: device.path)
 
 
-def _judge(device: block_devices.BlockDevice, options: dict[str, Any]) -> dict[str, Any]:
-    against = block_devices.refusals(
+def _describe(device: BlockDevice, options: dict[str, Any]) -> dict[str, Any]:
+    against = refusals(
         device=device,
         minimum_size=options["minimum_size"],
         maximum_size=options["maximum_size"],
@@ -207,13 +217,13 @@ def _judge(device: block_devices.BlockDevice, options: dict[str, Any]) -> dict[s
         "serial": device.serial,
         "size": device.size,
         "transport": device.transport,
-        "description": block_devices.describe(device),
+        "description": describe(device),
         "candidate": not against,
         "refusals": [refusal._asdict() for refusal in against],
     }
 
 
-def _run(module: AnsibleModule) -> dict[str, Any]:
+def _look(module: AnsibleModule) -> dict[str, Any]:
     options = module.params
     end = time.monotonic() + options["timeout"]
     devices = _list(module)
@@ -221,11 +231,7 @@ def _run(module: AnsibleModule) -> dict[str, Any]:
     known = {device.id for device in devices if device.size} if known is None else set(known)
     before = None
     while True:
-        cards = [
-            device
-            for device in devices
-            if block_devices.is_card(device=device, allow_loop=options["allow_loop"])
-        ]
+        cards = [device for device in devices if is_card(device=device, allow_loop=options["allow_loop"])]
         # What was taken out is new when it comes back.
         known &= {name for card in cards for name in (card.id, card.path)}
         new = [card for card in cards if known.isdisjoint((card.id, card.path))]
@@ -235,13 +241,38 @@ def _run(module: AnsibleModule) -> dict[str, Any]:
         before = new
         time.sleep(_INTERVAL)
         devices = _list(module)
-    judged = [_judge(device, options) for device in devices]
+    described = [_describe(device, options) for device in devices]
     return {
         "changed": False,
-        "devices": judged,
-        "candidates": [device["path"] for device in judged if device["candidate"]],
+        "devices": described,
+        "candidates": [device["path"] for device in described if device["candidate"]],
         "inserted": [card.path for card in new],
     }
+
+
+def _look_in_child_process(module: AnsibleModule) -> dict[str, Any]:
+    """Look in a process of its own, as a card that hangs would keep this one."""
+
+    def look(_alive: int) -> dict[str, Any]:
+        try:
+            return _look(module)
+        except BlockDeviceError as error:
+            return {"problem": str(error)}
+
+    stall_timeout = module.params["stall_timeout"]
+    child = ChildProcess(look)
+    try:
+        result: dict[str, Any] = child.result(timeout=module.params["timeout"] + stall_timeout)
+    except TimeoutError as error:
+        raise BlockDeviceError(
+            f"looking at the disks did not come back for {stall_timeout:g} s: a card or its reader hangs; "
+            f"take it out, or name those to look at in 'devices' (flash_readers of the role flash)"
+        ) from error
+    finally:
+        child.close()
+    if "problem" in result:
+        raise BlockDeviceError(result["problem"])
+    return result
 
 
 def main() -> None:
@@ -249,7 +280,7 @@ def main() -> None:
     module = AnsibleModule(
         argument_spec={
             "minimum_size": {"type": "int", "default": 0},
-            "maximum_size": {"type": "int", "default": block_devices.MAXIMUM_SIZE},
+            "maximum_size": {"type": "int", "default": MAXIMUM_SIZE},
             "allow_loop": {"type": "bool", "default": False},
             "allow_fixed": {"type": "list", "elements": "str", "default": []},
             "devices": {"type": "list", "elements": "path", "default": []},
@@ -260,26 +291,8 @@ def main() -> None:
         supports_check_mode=True,
     )
 
-    def look(_alive: int) -> dict[str, Any]:
-        try:
-            return _run(module)
-        except block_devices.BlockDeviceError as error:
-            return {"msg": str(error)}
-
-    stall_timeout = module.params["stall_timeout"]
-    apart = Apart(look)
-    try:
-        result = apart.result(timeout=module.params["timeout"] + stall_timeout)
-    except TimeoutError:
-        result = {
-            "msg": f"looking at the disks did not come back for {stall_timeout:g} s: a card or its reader "
-            f"hangs; take it out, or name those to look at in 'devices' (flash_readers of the role flash)"
-        }
-    except ApartError as error:
-        result = {"msg": str(error)}
-    apart.close()
-    if "msg" in result:
-        module.fail_json(**result)
+    with module_errors(module):
+        result = _look_in_child_process(module)
     module.exit_json(**result)
 
 

@@ -26,11 +26,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from ansible_collections.bramble.pi.plugins.module_utils._boot.partition import (
-    FatBoot,
-    apply_seed,
-    parse_seed,
-)
+from ansible_collections.bramble.pi.plugins.module_utils._boot.fat import FatBoot
+from ansible_collections.bramble.pi.plugins.module_utils._boot.partition import apply_seed, parse_seed
 
 from tests.unit import boot_card
 from tests.unit.loop_card import MEBIBYTE, LoopCard, Run, keep_image, write_seed

@@ -9,29 +9,26 @@ https://www.raspberrypi.com/documentation/computers/config_txt.html
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import NamedTuple
 
-from ansible_collections.bramble.pi.plugins.module_utils._boot.layout import (
-    PARTITIONS,
-    RASPI_FIRMWARE_EXTRA,
+from ansible_collections.bramble.pi.plugins.module_utils._boot.config_txt_settings import (
+    LISTS,
+    WITH_BLANK,
+    ConfigTxtError,
+    Filters,
+    Setting,
+    check_agreement,
+    check_setting,
+    kind_of_filter,
+    parameters_of,
 )
-from ansible_collections.bramble.pi.plugins.module_utils._common.errors import BrambleError
+from ansible_collections.bramble.pi.plugins.module_utils._boot.layout import PARTITIONS, RASPI_FIRMWARE_EXTRA
 
 #: Where the file is. Bookworm's in /boot only points to the first.
 CONFIG_TXT = tuple(f"{partition}/config.txt" for partition in PARTITIONS)
-
 #: Debian's raspi-firmware writes config.txt anew at every update of a kernel, and appends this file.
 RASPI_FIRMWARE_CUSTOM = "/etc/default/raspi-firmware-custom"
-
-#: The firmware ignores what is beyond in a line.
-MAXIMUM_LINE = 98
-
-#: Settings of which several lines count, each with a value of its own.
-_LISTS = frozenset(("dtoverlay", "dtparam", "gpio", "include", "initramfs"))
-#: Settings that are written with a blank instead of an equals sign.
-_BLANK = frozenset(("include", "initramfs"))
-
 #: The models whose settings a model reads beside those of its own.
 _ALSO_READS = {
     "pi0w": {"pi0"},
@@ -43,67 +40,15 @@ _ALSO_READS = {
     "pi500": {"pi5"},
     "cm5": {"pi5"},
 }
-
-#: Filters of one kind replace each other; those of different kinds have all to match.
-_FILTER_KINDS = {
-    "model": re.compile(r"(pi|cm)\d+[a-z]?\+?|board-type=\w+"),
-    "none": re.compile(r"none"),
-    "tryboot": re.compile(r"tryboot"),
-    "monitor": re.compile(r"EDID=\S+"),
-    "serial number": re.compile(r"0x[0-9A-Fa-f]+"),
-    "gpio": re.compile(r"gpio\d+=[01]"),
-    "HDMI port": re.compile(r"HDMI:[01]"),
-    "expression": re.compile(r"[a-z_]+\d*[=<>&]\S+"),
-}
-
 _HEADER = re.compile(r"\[(.*)\]")
-_NAME = re.compile(r"[A-Za-z]\w*(:\d)?")
-_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _MAX_INCLUDE_DEPTH = 8
-
-_Filters = frozenset[str]
-
-
-class ConfigTxtError(BrambleError):
-    """A setting that config.txt cannot hold; the message says what was given and what is wanted."""
-
-
-class Setting(NamedTuple):
-    """One setting as it is wanted."""
-
-    #: The filters that it stands under: ``all``, ``pi4``, or several with a blank between: ``pi4 gpio4=1``.
-    section: str
-    setting: str
-    #: None if it is to be absent, whatever its value.
-    value: str | None
-    state: str = "present"
-
-    @property
-    def absent(self) -> bool:
-        """Tell whether it is to be taken out."""
-        return self.state == "absent" or self.value is None
-
-    @property
-    def line(self) -> str:
-        """The line that it is."""
-        return f"{self.setting}{' ' if self.setting in _BLANK else '='}{self.value or ''}"
-
-    @property
-    def filters(self) -> _Filters:
-        """The filters of its section."""
-        return frozenset(self.section.split()) - {"all"}
-
-    @property
-    def parameters(self) -> list[str]:
-        """What of a line is looked for by itself: each parameter of a dtparam, else the value."""
-        return _parameters(self.setting, self.value or "")
 
 
 class _Line(NamedTuple):
     """A line, and what the firmware makes of it."""
 
     text: str
-    filters: _Filters
+    filters: Filters
     #: Empty for a comment, a header and a blank line.
     setting: str = ""
     value: str = ""
@@ -113,15 +58,7 @@ class _Line(NamedTuple):
 
     @property
     def parameters(self) -> list[str]:
-        return _parameters(self.setting, self.value)
-
-
-def _parameters(setting: str, value: str) -> list[str]:
-    return [part.strip() for part in value.split(",")] if setting == "dtparam" else [value]
-
-
-def _kind(name: str) -> str | None:
-    return next((kind for kind, pattern in _FILTER_KINDS.items() if pattern.fullmatch(name)), None)
+        return parameters_of(self.setting, self.value)
 
 
 def find_config_txt(*, exists: Callable[[str], bool]) -> str:
@@ -155,99 +92,9 @@ def is_generated(*, hook: str) -> bool:
     return RASPI_FIRMWARE_EXTRA in hook
 
 
-# What is wanted
-
-
-def _check_section(setting: Setting) -> None:
-    names = setting.section.split()
-    kinds = [_kind(name) for name in names if name != "all"]
-    if not names or None in kinds:
-        raise ConfigTxtError(
-            f"section is {setting.section!r} for {setting.setting}. Set it to 'all', or to a filter as the "
-            f"firmware knows it, without brackets: 'pi4', 'cm5', 'board-type=0x14', '0x12345678' (serial "
-            f"number), 'EDID=DEL-DELL_U2422H', 'gpio4=1', 'HDMI:0', 'tryboot'. Put a blank between several."
-        )
-    if len(names) > 1 and ("all" in names or len(set(kinds)) < len(kinds)):
-        raise ConfigTxtError(
-            f"section is {setting.section!r} for {setting.setting}: 'all' stands alone, and of two filters "
-            f"of one kind only the last counts. Set a section for each."
-        )
-
-
-def _check(setting: Setting) -> None:
-    _check_section(setting)
-    if not _NAME.fullmatch(setting.setting):
-        raise ConfigTxtError(
-            f"setting is {setting.setting!r}: wanted is a name such as 'dtoverlay' or 'hdmi_group:1'; "
-            f"what comes after '=' belongs in 'value'."
-        )
-    if setting.state not in {"present", "absent"}:
-        raise ConfigTxtError(f"state is {setting.state!r} for {setting.setting}; set 'present' or 'absent'.")
-    if _CONTROL.search(setting.value or ""):
-        raise ConfigTxtError(f"value is {setting.value!r} for {setting.setting}: wanted is one line of text.")
-    if not setting.absent and not setting.value and setting.setting != "dtoverlay":
-        raise ConfigTxtError(f"value is empty for {setting.setting}; set it, or 'state: absent'.")
-    length = len(setting.line.encode())
-    if not setting.absent and length > MAXIMUM_LINE:
-        raise ConfigTxtError(
-            f"{setting.line!r} has {length} characters, and the firmware ignores what is beyond "
-            f"{MAXIMUM_LINE}. Shorten 'value'; parameters of an overlay can be given as 'dtparam' after it."
-        )
-
-
-def _contradict(one: Setting, other: Setting) -> bool:
-    if (one.filters, one.setting) != (other.filters, other.setting) or (one.absent and other.absent):
-        return False
-    if one.absent or other.absent:
-        gone, kept = (one, other) if one.absent else (other, one)
-        return gone.value is None or not set(gone.parameters).isdisjoint(kept.parameters)
-    if one.setting == "dtparam":
-        mine, theirs = (dict(part.partition("=")[::2] for part in each.parameters) for each in (one, other))
-        return any(mine[name] != theirs[name] for name in mine.keys() & theirs.keys())
-    return one.setting not in _LISTS and one.value != other.value
-
-
-def _check_agreement(settings: Sequence[Setting]) -> None:
-    for number, one in enumerate(settings):
-        for other in settings[:number]:
-            if _contradict(one, other):
-                raise ConfigTxtError(
-                    f"under {one.section!r}, {other.line!r} is to be {_state(other)} and {one.line!r} "
-                    f"{_state(one)}; give {one.setting} once."
-                )
-
-
-def _state(setting: Setting) -> str:
-    return "absent" if setting.absent else "present"
-
-
-def parse_settings(*, data: Sequence[Mapping[str, Any]]) -> list[Setting]:
-    """Judge settings as they were given, with ``section``, ``setting``, ``value`` and ``state``."""
-    settings = []
-    for item in data:
-        section, name = item.get("section") or "all", item.get("setting")
-        value, state = item.get("value"), item.get("state") or "present"
-        if isinstance(value, (bool, dict, list)):
-            raise ConfigTxtError(
-                f"value is {value!r} for {name}: wanted is a number or text; for a YAML word such as yes or "
-                f"on, write 1 or put it in quotes."
-            )
-        text = None if value is None else str(value).strip()
-        if text is None and state == "present":
-            raise ConfigTxtError(f"value is missing for {name}; set it, or 'state: absent'.")
-        settings.append(Setting(str(section), str(name), text, str(state)))
-    for setting in settings:
-        _check(setting)
-    _check_agreement(settings)
-    return settings
-
-
-# Reading
-
-
-def _parse(lines: Sequence[str], filters: _Filters = frozenset()) -> list[_Line]:
+def _parse(lines: Sequence[str], filters: Filters = frozenset()) -> list[_Line]:
     """Read lines as the firmware does, from the filters on that are in force before."""
-    by_kind = {_kind(name): name for name in filters}
+    by_kind = {kind_of_filter(name): name for name in filters}
     overlay = -1
     parsed = []
     for number, text in enumerate(lines):
@@ -257,14 +104,14 @@ def _parse(lines: Sequence[str], filters: _Filters = frozenset()) -> list[_Line]
             if header[1] == "all":
                 by_kind = {}
             else:
-                by_kind[_kind(header[1])] = header[1]
+                by_kind[kind_of_filter(header[1])] = header[1]
         now = frozenset(by_kind.values())
         if header or line.startswith("#"):
             parsed.append(_Line(text, now, header=bool(header)))
             continue
         word, _blank, rest = line.partition(" ")
         setting, equals, value = (part.strip() for part in line.partition("="))
-        if word in _BLANK:
+        if word in WITH_BLANK:
             setting, value = word, rest.strip()
         elif not equals:
             setting = ""
@@ -274,17 +121,14 @@ def _parse(lines: Sequence[str], filters: _Filters = frozenset()) -> list[_Line]
     return parsed
 
 
-def _all_read(filters: _Filters) -> _Filters:
+def _all_read(filters: Filters) -> Filters:
     """Return the filters that a board matches if it matches these."""
     return filters.union(*(_ALSO_READS.get(name, ()) for name in filters))
 
 
-def _reads(specific: _Filters, general: _Filters) -> bool:
+def _reads(specific: Filters, general: Filters) -> bool:
     """Tell whether a board that reads the first also reads the second, and there are others that do."""
     return general != specific and general <= _all_read(specific)
-
-
-# Editing
 
 
 def _with_value(line: str, text: str) -> str:
@@ -313,7 +157,7 @@ def _place(lines: Sequence[_Line], setting: Setting, same: Callable[[_Line], boo
     return _Place(own, general, min(special, default=len(lines)))
 
 
-def _ends_of_sections(lines: Sequence[_Line], filters: _Filters) -> Iterator[int]:
+def _ends_of_sections(lines: Sequence[_Line], filters: Filters) -> Iterator[int]:
     """Return where a line can be added to each part of the file that has these filters."""
     starts = [0, *(number + 1 for number, line in enumerate(lines) if line.header)]
     for start, following in zip(starts, [*(number - 1 for number in starts[1:]), len(lines)]):
@@ -337,7 +181,9 @@ def _insert(lines: list[str], setting: Setting, place: _Place) -> None:
         return
     before = parsed[-1].filters if parsed else frozenset()
     headers = [name for name in setting.section.split() if name != "all"]
-    if not headers or not {_kind(name) for name in before} <= {_kind(name) for name in headers}:
+    if not headers or not {kind_of_filter(name) for name in before} <= {
+        kind_of_filter(name) for name in headers
+    }:
         headers.insert(0, "all")
     lines += [
         *([""] if lines and lines[-1].strip() else []),
@@ -415,8 +261,8 @@ def edit_config_txt(*, text: str, settings: Sequence[Setting], keep_duplicates: 
     out, unless C(keep_duplicates) is set.
     """
     for setting in settings:
-        _check(setting)
-    _check_agreement(settings)
+        check_setting(setting)
+    check_agreement(settings)
     end = "\r\n" if re.match(r"[^\n]*\r\n", text) else "\n"
     lines = re.split(r"(?<=\n)", text)
     if not lines[-1]:
@@ -431,7 +277,7 @@ def edit_config_txt(*, text: str, settings: Sequence[Setting], keep_duplicates: 
         elif setting.setting == "dtparam":
             for parameter in setting.parameters:
                 _set_parameter(lines, setting._replace(value=parameter))
-        elif setting.setting in _LISTS:
+        elif setting.setting in LISTS:
             _set_listed(lines, setting)
         else:
             _set_single(lines, setting, keep_duplicates)
@@ -454,9 +300,6 @@ def source_settings(*, text: str, source: str, settings: Sequence[Setting]) -> l
     ]
 
 
-# Included files
-
-
 def _included(
     lines: Iterable[_Line], read: Callable[[str], str | None], depth: int = 0
 ) -> Iterator[tuple[str, _Line]]:
@@ -475,7 +318,7 @@ def include_warnings(
     lines = _parse(text.split("\n"))
     warnings = []
     for setting in settings:
-        if setting.setting in _LISTS and not setting.absent:
+        if setting.setting in LISTS and not setting.absent:
             continue
         own = _place(lines, setting, lambda _line: True).own
         after = lines[max(own, default=-1) + 1 :]

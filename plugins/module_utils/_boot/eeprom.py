@@ -11,10 +11,10 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
-from ansible_collections.bramble.pi.plugins.module_utils._boot.config_txt import (
+from ansible_collections.bramble.pi.plugins.module_utils._boot.config_txt import edit_config_txt
+from ansible_collections.bramble.pi.plugins.module_utils._boot.config_txt_settings import (
     ConfigTxtError,
     Setting,
-    edit_config_txt,
     parse_settings,
 )
 from ansible_collections.bramble.pi.plugins.module_utils._common.errors import BrambleError

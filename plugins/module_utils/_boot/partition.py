@@ -1,25 +1,19 @@
 # Copyright: bramble.pi contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What a boot partition is to hold, what first boot reads of it, and which system it belongs to."""
+"""What a boot partition is to hold, and how it comes to hold it."""
 
 from __future__ import annotations
 
-import errno
-import glob
 import json
-import os
-import re
-import stat
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from ansible_collections.bramble.pi.plugins.module_utils._boot import cmdline as boot_cmdline
-from ansible_collections.bramble.pi.plugins.module_utils._boot.config_txt import (
+from ansible_collections.bramble.pi.plugins.module_utils._boot.config_txt import edit_config_txt
+from ansible_collections.bramble.pi.plugins.module_utils._boot.config_txt_settings import (
     ConfigTxtError,
     Setting,
-    edit_config_txt,
     parse_settings,
 )
 from ansible_collections.bramble.pi.plugins.module_utils._boot.layout import (
@@ -30,48 +24,18 @@ from ansible_collections.bramble.pi.plugins.module_utils._boot.storage import (
     STAGING,
     Boot,
     BootPartitionError,
-    FatBoot,
-    FolderBoot,
-    Runner,
     check_name,
-    read_geometry,
 )
-from ansible_collections.bramble.pi.plugins.module_utils._os_image.partition_table import (
-    DiskImageError,
-    find_boot_partition,
-    read_partition_table,
-)
-
-__all__ = [
-    "RECEIPT",
-    "Boot",
-    "BootPartitionError",
-    "FatBoot",
-    "FolderBoot",
-    "InitFormat",
-    "Seed",
-    "SeedResult",
-    "apply_seed",
-    "detect_init_format",
-    "make_seed",
-    "open_boot",
-    "parse_seed",
-    "read_receipt",
-]
 
 #: What was written to a card; see the module sd_card.
 RECEIPT = "bramble-receipt.json"
-
 _CONFIG = "config.txt"
-
 #: What the firmware puts before the text of cmdline.txt differs from board to board and is not on the card;
 #: seen were up to 400 bytes. Whether the kernel has 32 bits, with half as much room, is not known either.
 _FIRMWARE_PART = 512
 _MACHINE = "aarch64"
-
 #: As much as Ansible's own modules show of a file.
 _LARGEST_SHOWN = 104448
-
 _SEED_KEYS = ("id", "node", "files", "absent", "config_txt", "cmdline")
 _CMDLINE_KEYS = ("path", "present", "absent", "set")
 
@@ -100,14 +64,6 @@ class SeedResult(NamedTuple):
     cmdline_path: str | None
     #: The line as it is to be.
     cmdline: str | None
-
-
-class InitFormat(NamedTuple):
-    """How first boot is told what to do."""
-
-    init_format: str
-    layout: str
-    why: str
 
 
 def _check_names(*, files: Iterable[str], absent: Iterable[str]) -> None:
@@ -323,146 +279,3 @@ def read_receipt(*, boot: Boot) -> dict[str, Any] | None:
     except ValueError:
         return None
     return receipt if isinstance(receipt, dict) else None
-
-
-def _text(boot: Boot, name: str) -> str:
-    return (boot.read(name) or b"").decode(errors="replace")
-
-
-def detect_init_format(*, boot: Boot) -> InitFormat:
-    """Say what first boot reads, judged by what lies on the boot partition.
-
-    The names of the formats are those of https://downloads.raspberrypi.com/os_list_imagingutility_v4.json.
-    """
-    boot.load(["issue.txt", "os-release", "README"])
-    has_user_data = boot.find("user-data") is not None
-    if "HYPRIOT_IMAGE_VERSION=" in _text(boot, "os-release"):
-        if has_user_data:
-            return InitFormat("cloudinit-legacy", "hypriotos", "os-release names HypriotOS")
-        # Up to 1.6 it has device-init.yaml, which knows host name and Wi-Fi, but no users and no addresses.
-        raise BootPartitionError(
-            f"{boot.where} has HypriotOS without a user-data, which is 1.6 or older; wanted: 1.7 or later, "
-            f"which has cloud-init. Set flash_image to a newer image."
-        )
-    issue = _text(boot, "issue.txt")
-    if issue.startswith("Raspberry Pi reference"):
-        named = f"issue.txt says {issue.splitlines()[0]!r}"
-        # The first release of trixie, 2025-10-01, has no templates and reads what bookworm does:
-        # https://github.com/raspberrypi/rpi-imager/blob/main/doc/os_customisation_formats.md
-        if has_user_data:
-            return InitFormat("cloudinit-rpi", "raspios", f"{named}, and there is a user-data")
-        return InitFormat("systemd", "raspios", f"{named}, and there is no user-data")
-    if has_user_data:
-        if boot.find("current/"):
-            return InitFormat("cloudinit", "ubuntu-ab", "there are a user-data and a folder 'current'")
-        layout = "ubuntu" if "Ubuntu" in _text(boot, "README") else "nocloud"
-        return InitFormat("cloudinit", layout, "there is a user-data")
-    # Debian's images for Raspberry Pis have no templates, whether there is cloud-init in them or not; those
-    # of https://raspi.debian.net have sysconf.txt, which is none of the formats.
-    raise BootPartitionError(
-        f"it cannot be said what the first boot of {boot.where} reads: there is no user-data, and nothing "
-        f"that names Raspberry Pi OS or HypriotOS. Set flash_init_format to cloudinit (if the image has "
-        f"cloud-init), cloudinit-rpi, systemd or cloudinit-legacy."
-    )
-
-
-def _mounted_at(device: str) -> list[str]:
-    """Return where a device or one of its partitions is mounted, as far as this system tells."""
-    try:
-        with open("/proc/self/mounts", encoding="utf-8", errors="surrogateescape") as file:
-            mounts = [line.split(" ")[:2] for line in file]
-    except FileNotFoundError:
-        return []
-    separator = "p" if device[-1].isdigit() else ""
-    partition = re.compile(rf"{re.escape(device)}({separator}[0-9]+)?")
-    return [place for source, place in mounts if partition.fullmatch(source)]
-
-
-def _loop_devices(path: str) -> Iterator[str]:
-    """Name the loop devices that an image file is behind."""
-    for name in glob.glob("/sys/block/loop*/loop/backing_file"):
-        with open(name, encoding="utf-8", errors="surrogateescape") as file:
-            if file.read().rstrip("\n") == path:
-                yield f"/dev/{name.split('/')[3]}"
-
-
-def _is_read_only(number: int) -> bool:
-    """Tell whether a device is write-protected: not every driver refuses to open it then."""
-    try:
-        with open(f"/sys/dev/block/{os.major(number)}:{os.minor(number)}/ro", encoding="ascii") as file:
-            return file.read().strip() == "1"
-    except FileNotFoundError:
-        return False
-
-
-def _refuse_mounted(*, path: str, places: Sequence[str]) -> None:
-    seen = f"mounted at {places[0]}" if places else "in use, such as by a mount"
-    mend = f"set 'path' to {places[0]} or unmount it" if places else "unmount it"
-    raise BootPartitionError(
-        f"{path} is {seen}, and a change beside the mount would damage the file system; {mend}."
-    )
-
-
-@contextmanager
-def _claimed(*, path: str, writable: bool) -> Iterator[int]:
-    """Open a device so that it cannot be mounted meanwhile, or an image file that is not mounted."""
-    real = os.path.realpath(path)
-    flags = os.O_RDWR if writable else os.O_RDONLY
-    state = os.stat(real)
-    if stat.S_ISBLK(state.st_mode):
-        flags |= os.O_EXCL
-        if writable and _is_read_only(state.st_rdev):
-            raise BootPartitionError(
-                f"{path} is read-only; wanted: a device that can be written. Move the switch of a "
-                f"write-protected card, or see 'blockdev --getro {path}'."
-            )
-    else:
-        for device in _loop_devices(real):
-            places = _mounted_at(device)
-            if places:
-                _refuse_mounted(path=path, places=places)
-    try:
-        descriptor = os.open(real, flags)
-    except OSError as error:
-        if error.errno == errno.EBUSY:
-            _refuse_mounted(path=path, places=_mounted_at(real))
-        if error.errno not in (errno.EACCES, errno.EPERM, errno.EROFS):
-            raise
-        raise BootPartitionError(
-            f"{path} cannot be opened for {'writing' if writable else 'reading'} by user {os.geteuid()}: "
-            f"{error.strerror}. Set 'become: true'."
-        ) from error
-    try:
-        yield descriptor
-    finally:
-        os.close(descriptor)
-
-
-def _find_offset(*, path: str, descriptor: int) -> int:
-    def read(offset: int, length: int) -> bytes:
-        return os.pread(descriptor, length, offset)
-
-    if read_geometry(read(0, 512)):
-        return 0
-    try:
-        return find_boot_partition(table=read_partition_table(read=read)).offset
-    except DiskImageError as error:
-        raise BootPartitionError(
-            f"{path} is {error}. Set 'path' to a card, an image, a boot partition or a folder."
-        ) from error
-
-
-@contextmanager
-def open_boot(*, path: str, run: Runner, writable: bool, offset: int | None = None) -> Iterator[Boot]:
-    """Open the boot partition of a device or an image file, or the folder where one is mounted."""
-    if os.path.isdir(path):
-        yield FolderBoot(path=path)
-        return
-    if not os.path.exists(path):
-        raise BootPartitionError(
-            f"{path} does not exist; wanted: a card, an image, a boot partition or a folder. Set 'path'."
-        )
-    with _claimed(path=path, writable=writable) as descriptor:
-        if offset is None:
-            offset = _find_offset(path=path, descriptor=descriptor)
-        yield FatBoot(path=path, offset=offset, run=run)

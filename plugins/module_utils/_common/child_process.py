@@ -22,12 +22,12 @@ from typing import Any, NoReturn
 from ansible_collections.bramble.pi.plugins.module_utils._common.errors import BrambleError
 
 
-class ApartError(BrambleError):
+class WorkError(BrambleError):
     """The work ended without a result."""
 
 
-class Apart:
-    """Work that runs beside this process, and ends with it unless it hangs."""
+class ChildProcess:
+    """A process that does one piece of work beside this one, and ends with it unless it hangs."""
 
     def __init__(self, work: Callable[[int], Any]) -> None:
         """Start ``work``, which gets a pipe that is at its end when this process is."""
@@ -51,11 +51,11 @@ class Apart:
                 raise TimeoutError
             part = os.read(self._result, 1 << 16)
             if not part:
-                raise ApartError("the process that works on the cards was ended")
+                raise WorkError("the process that works on the cards was ended")
             text += part
         outcome = json.loads(text)
         if "crash" in outcome:
-            raise ApartError(outcome["crash"])
+            raise WorkError(outcome["crash"])
         return outcome["result"]
 
     def close(self) -> None:

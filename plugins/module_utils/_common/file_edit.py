@@ -7,17 +7,16 @@ from __future__ import annotations
 
 import os
 import stat
-import tempfile
 from typing import NamedTuple
 
 from ansible_collections.bramble.pi.plugins.module_utils._common.errors import BrambleError
+from ansible_collections.bramble.pi.plugins.module_utils._common.files import replace_file
 
 _BACKUP_SUFFIX = ".bramble-original"
-_TEMPORARY_SUFFIX = ".bramble-new-"
 
 
 class FileEditError(BrambleError):
-    """The file cannot be edited; the message says what was found and what mends it."""
+    """The file cannot be edited; the message says what was found and what fixes it."""
 
 
 class FileEdit(NamedTuple):
@@ -80,51 +79,11 @@ def require_writable(*, path: str) -> None:
         )
 
 
-def _sync(path: str) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def _replace(path: str, data: bytes, like: str | None) -> None:
-    """Put a file in place in one step, with the owner and mode of another one."""
-    folder, name = os.path.split(path)
-    prefix = f".{name}{_TEMPORARY_SUFFIX}"
-    for entry in os.listdir(folder):
-        if entry.startswith(prefix):
-            # Left by a run that was killed.
-            os.unlink(os.path.join(folder, entry))
-    descriptor, temporary = tempfile.mkstemp(prefix=prefix, dir=folder)
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(data)
-            new = os.fstat(file.fileno())
-            mode, owner, group = 0o644, new.st_uid, new.st_gid
-            if like:
-                old = os.stat(like)
-                mode, owner, group = stat.S_IMODE(old.st_mode), old.st_uid, old.st_gid
-            # On FAT every file has the owner and mode of the mount, and neither can be changed.
-            if (owner, group) != (new.st_uid, new.st_gid):
-                os.fchown(file.fileno(), owner, group)
-            if mode != stat.S_IMODE(new.st_mode):
-                os.fchmod(file.fileno(), mode)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except BaseException:
-        os.unlink(temporary)
-        raise
-    _sync(folder)
-
-
 def apply_edit(*, edit: FileEdit, backup: bool) -> None:
     """Write the file in one step that survives a power cut, its original beside it at the first time."""
-    like = None if edit.before is None else edit.path
     if backup and edit.before is not None and not os.path.lexists(edit.backup):
-        _replace(edit.backup, edit.before, like)
-    _replace(edit.path, edit.after, like)
+        replace_file(edit.backup, edit.before, like=edit.path)
+    replace_file(edit.path, edit.after)
 
 
 def backup_file(*, edit: FileEdit, backup: bool) -> str | None:

@@ -5,16 +5,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import stat
 import tempfile
+from typing import IO
 
 #: The first line of a file that is the collection's own.
 MANAGED = "# Written by the collection bramble.pi; changes are overwritten.\n"
 
 # Bytes that are not UTF-8 survive reading and writing.
 _ENCODING = {"encoding": "utf-8", "errors": "surrogateescape"}
+_TEMPORARY_SUFFIX = ".bramble-new-"
 
 
 def read_text(path: str) -> str | None:
@@ -29,38 +32,90 @@ def read_text(path: str) -> str | None:
 def write_text(path: str, text: str, *, mode: int = 0o644) -> None:
     """Replace a file in one step that survives a power cut; a file that is there keeps its owner and mode."""
     path = os.path.realpath(path)
-    directory = os.path.dirname(path)
-    os.makedirs(directory, mode=0o755, exist_ok=True)
-    content = text.encode(**_ENCODING)
-    descriptor, temporary = tempfile.mkstemp(prefix=f".{os.path.basename(path)}.", dir=directory)
+    os.makedirs(os.path.dirname(path), mode=0o755, exist_ok=True)
+    replace_file(path, text.encode(**_ENCODING), mode=mode)
+
+
+def replace_file(
+    path: str,
+    data: bytes,
+    *,
+    mode: int = 0o644,
+    owner: tuple[int, int] | None = None,
+    like: str | None = None,
+) -> None:
+    """Put a file in place of whatever has this name, in one step that survives a power cut.
+
+    With ``owner``, a user's and a group's number, it gets these and ``mode``. Else it gets owner and mode of
+    the file ``like``, or of the one that is there; only a new one gets ``mode``. A file that is a mount point
+    itself, as containers have them, cannot be replaced: it is rewritten, which a power cut may interrupt.
+    """
+    folder, name = os.path.split(path)
+    prefix = f".{name}{_TEMPORARY_SUFFIX}"
+    _remove_leftovers(folder, prefix)
+    descriptor, temporary = tempfile.mkstemp(prefix=f"{prefix}{os.getpid()}-", dir=folder)
     try:
         with os.fdopen(descriptor, "wb") as file:
-            try:
-                present = os.stat(path)
-            except FileNotFoundError:
-                os.fchmod(descriptor, mode)
-            else:
-                os.fchown(descriptor, present.st_uid, present.st_gid)
-                os.fchmod(descriptor, stat.S_IMODE(present.st_mode))
-            file.write(content)
-            file.flush()
-            os.fsync(descriptor)
+            if owner is None:
+                owner, mode = _owner_and_mode(like or path, mode)
+            _give(file.fileno(), owner, mode)
+            _write_through(file, data)
         os.replace(temporary, path)
-    except OSError as error:
+    except BaseException as error:
         os.unlink(temporary)
-        # A file that is itself a mount point, as containers have them, can be rewritten but not replaced.
-        if error.errno != errno.EBUSY:
+        if not isinstance(error, OSError) or error.errno != errno.EBUSY:
             raise
         with open(path, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
+            _write_through(file, data)
         return
-    descriptor = os.open(directory, os.O_RDONLY)
+    descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def _remove_leftovers(folder: str, prefix: str) -> None:
+    """Remove what runs that were killed left behind; another that still writes keeps its own."""
+    for entry in os.listdir(folder):
+        if entry.startswith(prefix) and not _is_running(entry[len(prefix) :].partition("-")[0]):
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(os.path.join(folder, entry))
+
+
+def _is_running(process: str) -> bool:
+    if not process.isdigit():
+        return False
+    try:
+        os.kill(int(process), 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+def _owner_and_mode(path: str, mode: int) -> tuple[tuple[int, int] | None, int]:
+    try:
+        present = os.stat(path)
+    except FileNotFoundError:
+        return None, mode
+    return (present.st_uid, present.st_gid), stat.S_IMODE(present.st_mode)
+
+
+def _give(descriptor: int, owner: tuple[int, int] | None, mode: int) -> None:
+    """Give a file owner and mode. On FAT every file has those of the mount, and neither can be changed."""
+    new = os.fstat(descriptor)
+    if owner and owner != (new.st_uid, new.st_gid):
+        os.fchown(descriptor, *owner)
+    if mode != stat.S_IMODE(new.st_mode):
+        os.fchmod(descriptor, mode)
+
+
+def _write_through(file: IO[bytes], data: bytes) -> None:
+    file.write(data)
+    file.flush()
+    os.fsync(file.fileno())
 
 
 def free_backup_name(path: str) -> str:

@@ -104,7 +104,7 @@ def mount_nfs(*, kernels: Mapping[str, str]) -> bool:
     )
 
 
-def judge_nfs(*, kernels: Mapping[str, str], initramfs_files: Sequence[str] | None) -> NfsBoot:
+def choose_nfs_boot(*, kernels: Mapping[str, str], initramfs_files: Sequence[str] | None) -> NfsBoot:
     """Say how the image's kernels come to a root over NFS.
 
     ``kernels`` is as for mount_nfs, ``initramfs_files`` has the names in the initramfs that config.txt

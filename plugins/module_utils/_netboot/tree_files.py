@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import os
 import stat
-import tempfile
 
 from ansible_collections.bramble.pi.plugins.module_utils._common.errors import BrambleError
+from ansible_collections.bramble.pi.plugins.module_utils._common.files import replace_file
 
 
 class TreeError(BrambleError):
@@ -74,16 +74,8 @@ class TreeFiles:
         self.changed.append(name)
         if self._dry_run:
             return
-        folder = os.path.dirname(path)
-        os.makedirs(folder, exist_ok=True)
-        descriptor, temporary = tempfile.mkstemp(prefix=".bramble-", dir=folder)
-        with os.fdopen(descriptor, "wb") as file:
-            os.fchmod(descriptor, mode)
-            os.fchown(descriptor, *owner)
-            file.write(text.encode("utf-8", "surrogateescape"))
-            file.flush()
-            os.fsync(descriptor)
-        os.replace(temporary, path)
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        replace_file(path, text.encode("utf-8", "surrogateescape"), mode=mode, owner=owner)
 
     def link(self, name: str, target: str) -> None:
         """Have a symbolic link."""

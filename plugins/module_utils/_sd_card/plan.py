@@ -13,16 +13,15 @@ import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from typing import IO, Any, NamedTuple
 
+from ansible_collections.bramble.pi.plugins.module_utils._boot.fat import FatBoot
 from ansible_collections.bramble.pi.plugins.module_utils._boot.partition import (
     RECEIPT,
-    BootPartitionError,
-    FatBoot,
     Seed,
     apply_seed,
     parse_seed,
     read_receipt,
 )
-from ansible_collections.bramble.pi.plugins.module_utils._boot.storage import Runner
+from ansible_collections.bramble.pi.plugins.module_utils._boot.storage import BootPartitionError, MtoolsRunner
 from ansible_collections.bramble.pi.plugins.module_utils._common.errors import BrambleError
 from ansible_collections.bramble.pi.plugins.module_utils._os_image.cache import (
     ImageCache,
@@ -43,7 +42,7 @@ from ansible_collections.bramble.pi.plugins.module_utils._sd_card.device import 
     CardError,
     round_up,
 )
-from ansible_collections.bramble.pi.plugins.module_utils._sd_card.writer import HEAD
+from ansible_collections.bramble.pi.plugins.module_utils._sd_card.stream import HEAD
 
 _PIECE = 1 << 20
 _KEPT = re.compile(r"(.+)/images/([0-9a-f]{64})\.img\.zst")
@@ -127,7 +126,7 @@ def with_receipt(*, seed: Seed, receipt: Mapping[str, Any]) -> Seed:
     return seed._replace(files={**seed.files, RECEIPT: content})
 
 
-def inspect_card(*, device: CardDevice, run: Runner) -> tuple[dict[str, Any] | None, int]:
+def inspect_card(*, device: CardDevice, run: MtoolsRunner) -> tuple[dict[str, Any] | None, int]:
     """Return the receipt that a card carries, if any, and where its boot partition begins."""
     try:
         table = read_partition_table(read=device.read_bytes, size=device.size)
@@ -137,12 +136,12 @@ def inspect_card(*, device: CardDevice, run: Runner) -> tuple[dict[str, Any] | N
         return None, 0
 
 
-def check_seed(*, device: CardDevice, offset: int, seed: Seed, run: Runner) -> None:
+def check_seed(*, device: CardDevice, offset: int, seed: Seed, run: MtoolsRunner) -> None:
     """Refuse a seed that the card cannot take, as far as that shows without writing."""
     apply_seed(boot=FatBoot(path=device.path, offset=offset, run=run), seed=seed, dry_run=True)
 
 
-def judge(*, receipt: Mapping[str, Any] | None, sha256: str, seed: Seed, force: bool) -> str:
+def next_state(*, receipt: Mapping[str, Any] | None, sha256: str, seed: Seed, force: bool) -> str:
     """Say what is to become of a card that carries this receipt: written, seeded or unchanged."""
     if force or not receipt or receipt.get("schema") != 1 or receipt.get("node") != seed.node:
         return "written"
@@ -152,7 +151,7 @@ def judge(*, receipt: Mapping[str, Any] | None, sha256: str, seed: Seed, force: 
     return "unchanged" if receipt.get("seed") == seed.id else "seeded"
 
 
-def seed_in_place(*, device: CardDevice, offset: int, seed: Seed, run: Runner) -> int:
+def seed_in_place(*, device: CardDevice, offset: int, seed: Seed, run: MtoolsRunner) -> int:
     """Seed a card that carries the image, and read that back; return how many bytes the files have."""
     with device.watched("seeding"):
         apply_seed(boot=FatBoot(path=device.path, offset=offset, run=run), seed=seed, dry_run=False)
@@ -207,7 +206,7 @@ class SeededBoot:
 class BootSeeder:
     """Applies seeds to a copy of the beginning of an image, one after the other."""
 
-    def __init__(self, *, path: str, boot_offset: int, folder: str, run: Runner) -> None:
+    def __init__(self, *, path: str, boot_offset: int, folder: str, run: MtoolsRunner) -> None:
         self._source = open(path, "rb", buffering=0)  # noqa: SIM115 - open as long as this object is
         self.size = os.fstat(self._source.fileno()).st_size
         self._boot_offset = boot_offset

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ansible_collections.bramble.pi.plugins.module_utils._boot.cmdline import CmdlineError, wanted
-from ansible_collections.bramble.pi.plugins.module_utils._boot.config_txt import (
+from ansible_collections.bramble.pi.plugins.module_utils._boot.config_txt_settings import (
     ConfigTxtError,
     parse_settings,
 )

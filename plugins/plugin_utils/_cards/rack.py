@@ -1,95 +1,214 @@
 # Copyright: bramble.pi contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the role flash decides about the cards of a whole rack."""
+"""What the nodes of a rack are to be, and their cards, from the inventory to what stands in the table."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import dataclasses
+import json
+import os
+import subprocess
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
+from ansible_collections.bramble.pi.plugins.module_utils._common.errors import BrambleError
+from ansible_collections.bramble.pi.plugins.module_utils._common.files import read_text, write_text
 from ansible_collections.bramble.pi.plugins.plugin_utils._cards import node as cards_node
 from ansible_collections.bramble.pi.plugins.plugin_utils._cards import seed as cards_seed
-from ansible_collections.bramble.pi.plugins.plugin_utils._cards.node import CardNode, HostKey
+from ansible_collections.bramble.pi.plugins.plugin_utils._cards.node import CardNode, HostKey, plain
 from ansible_collections.bramble.pi.plugins.plugin_utils._inventory import ssh
 
+#: The variable of a host that the role flash leaves its inputs in, for all roles that read them.
+INPUTS = "flash_node"
 _HOST_KEY = "ssh_host_ed25519_key"
 _COLUMNS = ("NODE", "DEVICE", "STATE", "IMAGE", "WRITTEN", "SECONDS", "VERIFIED")
 #: What check mode says of a card.
 _WOULD = {"written": "would be written", "seeded": "would be seeded"}
 
 
-def _node(hostvars: Mapping[str, Any], name: str) -> CardNode:
-    return cards_node.card_node(hostvars[name]["flash_node"])
+class CardsError(BrambleError):
+    """The cards cannot be prepared; the message says what was seen and what fixes it."""
 
 
-def _host_key(cards_dir: str, name: str) -> HostKey:
-    path = Path(cards_dir) / name / _HOST_KEY
-    return HostKey(path.read_text(encoding="utf-8"), path.with_suffix(".pub").read_text(encoding="utf-8"))
+class RackNode(NamedTuple):
+    """A node of the rack, as the inventory says it."""
+
+    card: CardNode
+    #: How to come by its image, as the module os_image takes it.
+    image: Mapping[str, Any]
+    #: The names that ssh knows it by.
+    known_as: Sequence[str]
+
+    def values(self) -> dict[str, Any]:
+        """Return all of it as data."""
+        card = dataclasses.asdict(self.card)
+        return {
+            **{key: list(value) if isinstance(value, tuple) else value for key, value in card.items()},
+            "image": dict(self.image),
+            "known_as": list(self.known_as),
+        }
 
 
-def problems(
-    *,
-    hostvars: Mapping[str, Any],
-    nodes: Sequence[str],
-    images: Mapping[str, Any] | None = None,
-    cards_dir: str = "",
-) -> list[str]:
-    """Name all that is wrong with the inputs, or, with the images, with what is made of them."""
-    if images is None:
-        return cards_node.problems([_node(hostvars, name) for name in nodes])
+def read_nodes(*, hostvars: Mapping[str, Any], names: Sequence[str]) -> dict[str, RackNode]:
+    """Read the inputs of the role flash for these hosts."""
+    nodes = {}
+    for name in names:
+        variables = hostvars[name]
+        if INPUTS not in variables:
+            raise CardsError(
+                f"{name} has no inputs of the role flash; expected is that they were read: include the role "
+                "bramble.pi.flash with tasks_from: values before this"
+            )
+        inputs = plain(variables[INPUTS])
+        card = cards_node.card_node({**inputs, "image": inputs["image"]["src"]})
+        nodes[name] = RackNode(card, inputs["image"], ssh.known_as(variables, name, card.hostname))
+    return nodes
+
+
+def images(nodes: Mapping[str, RackNode]) -> list[dict[str, Any]]:
+    """Return how to come by each image that some node needs, each once."""
+    found: list[dict[str, Any]] = []
+    for node in nodes.values():
+        if node.image not in found:
+            found.append(dict(node.image))
+    return found
+
+
+def problems(nodes: Mapping[str, RackNode]) -> list[str]:
+    """Name all that is wrong with the inputs."""
+    return cards_node.problems([node.card for node in nodes.values()])
+
+
+class Card(NamedTuple):
+    """A card before it is written."""
+
+    node: RackNode
+    #: What the module os_image returned.
+    image: Mapping[str, Any]
+    #: The folder with the host key and the seed of its node.
+    folder: Path
+
+    @property
+    def name(self) -> str:
+        """The name of the node in the inventory."""
+        return self.node.card.name
+
+    @property
+    def seed_path(self) -> str:
+        """The file with its seed."""
+        return str(self.folder / "seed.json")
+
+    @property
+    def host_key(self) -> HostKey:
+        """The SSH host key of its node."""
+        path = self.folder / _HOST_KEY
+        public = path.with_suffix(".pub").read_text(encoding="utf-8")
+        return HostKey(path.read_text(encoding="utf-8"), public)
+
+
+def cards(*, nodes: Mapping[str, RackNode], fetched: Sequence[Mapping[str, Any]], folder: Path) -> list[Card]:
+    """Join each node with its image; in check mode none may have been fetched.
+
+    ``fetched`` are the results of a loop over :func:`images` with the module os_image.
+    """
+    found = []
+    for name, node in nodes.items():
+        image = next(result["image"] for result in plain(fetched) if result["item"] == node.image)
+        if image["path"]:
+            found.append(Card(node, image, folder / name))
+    return found
+
+
+def make_host_key(card: Card) -> bool:
+    """Make the SSH host key of a node, unless there is one."""
+    _make_folder(card.folder)
+    path = card.folder / _HOST_KEY
+    if path.exists() and path.with_suffix(".pub").exists():
+        return False
+    # A run that was killed may have left the half of one, which nobody knows yet.
+    path.unlink(missing_ok=True)
+    comment = f"root@{card.name}"
+    command = ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", comment, "-f", str(path)]
+    try:
+        done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
+    except FileNotFoundError as error:
+        raise CardsError("there is no command ssh-keygen; install the package openssh-client") from error
+    if done.returncode != 0:
+        raise CardsError(f"ssh-keygen ended with {done.returncode}: {(done.stderr or done.stdout).strip()}")
+    return True
+
+
+def _make_folder(folder: Path) -> None:
+    """Have a folder that nobody else may look into, nor into those that are made for it."""
+    for path in reversed([folder, *folder.parents]):
+        if not path.exists():
+            path.mkdir(mode=0o700)
+    folder.chmod(0o700)
+
+
+def seed_problems(made: Sequence[Card]) -> list[str]:
+    """Name what keeps seeds from going with their images."""
     return [
         problem
-        for name in nodes
+        for card in made
         for problem in cards_seed.problems(
-            node=_node(hostvars, name),
-            init_format=images[name]["init_format"],
-            host_key=_host_key(cards_dir, name),
+            node=card.node.card, init_format=card.image["init_format"], host_key=card.host_key
         )
     ]
 
 
-def seed(*, values: Mapping[str, Any], image: Mapping[str, Any], cards_dir: str) -> dict[str, Any]:
-    """Build the seed document of a node."""
-    node = cards_node.card_node(values)
-    host_key = _host_key(cards_dir, node.name)
-    return cards_seed.seed(node=node, init_format=image["init_format"], host_key=host_key)
+def seed(card: Card) -> dict[str, Any]:
+    """Build the seed document of a card."""
+    return cards_seed.seed(node=card.node.card, init_format=card.image["init_format"], host_key=card.host_key)
 
 
-def batches(
-    *,
-    hostvars: Mapping[str, Any],
-    nodes: Sequence[str],
-    images: Mapping[str, Any],
-    cards_dir: str,
-    device: str = "",
-) -> list[dict[str, Any]]:
-    """Group cards by their image: they are written in one go."""
-    cards: dict[str, list[dict[str, str]]] = {}
-    for name in nodes:
-        cards.setdefault(images[name]["path"], []).append(
-            {
-                "node": name,
-                "device": device or hostvars[name]["flash_node"]["device"],
-                "seed": str(Path(cards_dir) / name / "seed.json"),
-            }
-        )
-    return [{"image": image, "cards": group} for image, group in cards.items()]
+def write_seed(card: Card) -> bool:
+    """Write the seed document of a card, which holds secrets, if it is another one."""
+    text = json.dumps(seed(card))
+    same = read_text(card.seed_path) == text
+    if not same:
+        write_text(card.seed_path, text, mode=0o600)
+    os.chmod(card.seed_path, 0o600)
+    return not same
 
 
-def rows(*, results: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """List what became of each card, also where the module refused to begin."""
-    found: list[dict[str, Any]] = []
-    for result in results:
-        if "cards" in result:
-            found += [dict(card) for card in result["cards"]]
-        else:
-            found += [
-                {"node": card["node"], "device": card["device"], "state": "failed", "error": result["msg"]}
-                for card in result["item"]["cards"]
-            ]
-    return found
+def batches(made: Sequence[Card]) -> list[dict[str, Any]]:
+    """Group the cards that have a reader each by their image: they are written in one go."""
+    groups: dict[str, list[dict[str, str]]] = {}
+    for card in made:
+        if card.node.card.device:
+            groups.setdefault(card.image["path"], []).append(
+                {"node": card.name, "device": card.node.card.device, "seed": card.seed_path}
+            )
+    return [{"image": image, "cards": group} for image, group in groups.items()]
+
+
+def one_reader(made: Sequence[Card]) -> list[dict[str, Any]]:
+    """List the cards that share one reader."""
+    return [
+        {
+            "node": card.name,
+            "image": card.image["path"],
+            "size": card.image["size"],
+            "seed": card.seed_path,
+        }
+        for card in made
+        if not card.node.card.device
+    ]
+
+
+def known_hosts(made: Sequence[Card]) -> list[dict[str, str]]:
+    """List the lines by which ssh knows the nodes."""
+    return [
+        {"node": card.name, "name": name, "key": f"{name} {card.host_key.public.strip()}"}
+        for card in made
+        for name in card.node.known_as
+    ]
+
+
+# What became of them
 
 
 def _size(count: int) -> str:
@@ -127,11 +246,14 @@ def table(*, rows: Sequence[Mapping[str, Any]], nodes: Sequence[str], check_mode
     return ["  ".join(cell.ljust(width) for cell, width in zip(line, widths)).rstrip() for line in lines]
 
 
-def names(*, rows: Sequence[Mapping[str, Any]], hostvars: Mapping[str, Any]) -> list[list[str]]:
-    """Pair each node with the names that ssh knows it by."""
-    pairs = []
-    for row in rows:
-        variables = hostvars[row["node"]]
-        known_as = ssh.known_as(variables, row["node"], variables["flash_node"]["hostname"])
-        pairs += [[row["node"], name] for name in known_as]
-    return pairs
+def failures(*, rows: Sequence[Mapping[str, Any]], nodes: Sequence[str]) -> str:
+    """Say which cards failed, and why; empty if none did."""
+    return "\n".join(_failures(rows, nodes))
+
+
+def _failures(rows: Sequence[Mapping[str, Any]], nodes: Sequence[str]) -> Iterator[str]:
+    failed = [row for row in rows if row["state"] == "failed"]
+    if failed:
+        yield f"{len(failed)} of {len(nodes)} cards are not ready; the others are."
+    for row in failed:
+        yield f"- {row['node']} ({row['device']}): {row['error']}"

@@ -444,7 +444,10 @@ def test_refuses_by_name(
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"src": "/no/such.img"}, "src is '/no/such.img', and there is no such file; wanted the path of an"),
+        (
+            {"src": "/no/such.img"},
+            "src is '/no/such.img', and there is no such file; expected is the path of an",
+        ),
         ({"src": "/"}, "there is no such file"),
         ({"src": "ftp://example.org/pi.img"}, "or a URL that begins with http:// or https://. Correct 'src'"),
         ({"src": "/etc/passwd", "checksum": "abc/def"}, "checksum is 'abc/def', and there is no such file"),

@@ -235,7 +235,7 @@ def test_names_all_that_is_wrong_before_touching_any_card(lab: Lab) -> None:
     lines = result["msg"].splitlines()
     assert lines[0] == "No card was touched."
     for pattern in (
-        rf"pi-1 and pi-2 both have {good.device}, wanted a device for each",
+        rf"pi-1 and pi-2 both have {good.device}, expected is a device for each",
         rf"pi-3: {small.device} .*is too small: the image needs {IMAGE_SIZE}",
         r"pi-4 \(/dev/no-such-card\): .*",
         r"pi-5 .*is for node 'pi-6', wanted 'pi-5'",

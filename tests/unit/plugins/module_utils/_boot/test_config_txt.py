@@ -10,15 +10,17 @@ from typing import Any
 
 import pytest
 from ansible_collections.bramble.pi.plugins.module_utils._boot.config_txt import (
-    ConfigTxtError,
-    Setting,
     check_text,
     edit_config_txt,
     find_config_txt,
     include_warnings,
     is_generated,
-    parse_settings,
     source_settings,
+)
+from ansible_collections.bramble.pi.plugins.module_utils._boot.config_txt_settings import (
+    ConfigTxtError,
+    Setting,
+    parse_settings,
 )
 from hypothesis import given
 from hypothesis import strategies as st

@@ -13,20 +13,22 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from ansible_collections.bramble.pi.plugins.module_utils._boot.fat import FatBoot
+from ansible_collections.bramble.pi.plugins.module_utils._boot.folder import FolderBoot
+from ansible_collections.bramble.pi.plugins.module_utils._boot.init_format import detect_init_format
+from ansible_collections.bramble.pi.plugins.module_utils._boot.open_boot import open_boot
 from ansible_collections.bramble.pi.plugins.module_utils._boot.partition import (
     RECEIPT,
-    Boot,
-    BootPartitionError,
-    FatBoot,
-    FolderBoot,
     Seed,
     apply_seed,
-    detect_init_format,
-    open_boot,
     parse_seed,
     read_receipt,
 )
-from ansible_collections.bramble.pi.plugins.module_utils._boot.storage import STAGING
+from ansible_collections.bramble.pi.plugins.module_utils._boot.storage import (
+    STAGING,
+    Boot,
+    BootPartitionError,
+)
 
 from tests import loop_devices
 from tests.unit.boot_card import (

@@ -11,12 +11,12 @@ import struct
 from pathlib import Path
 
 import pytest
+from ansible_collections.bramble.pi.plugins.module_utils._boot.fat import FatBoot
+from ansible_collections.bramble.pi.plugins.module_utils._boot.folder import FolderBoot
 from ansible_collections.bramble.pi.plugins.module_utils._boot.storage import (
     STAGING,
     Boot,
     BootPartitionError,
-    FatBoot,
-    FolderBoot,
     check_name,
 )
 from hypothesis import HealthCheck, given, settings

@@ -14,13 +14,13 @@ import time
 from pathlib import Path
 
 import pytest
-from ansible_collections.bramble.pi.plugins.module_utils._common.child_process import Apart, ApartError
+from ansible_collections.bramble.pi.plugins.module_utils._common.child_process import ChildProcess, WorkError
 
 ROOT = Path(__file__).resolve().parents[5]
 
 
 def test_gives_the_result() -> None:
-    work = Apart(lambda _alive: {"a": ["x" * 200_000, 1.5, None]})
+    work = ChildProcess(lambda _alive: {"a": ["x" * 200_000, 1.5, None]})
     assert work.result(timeout=10) == {"a": ["x" * 200_000, 1.5, None]}
     work.close()
 
@@ -29,15 +29,15 @@ def test_tells_what_went_wrong() -> None:
     def wrong(_alive: int) -> None:
         raise ValueError("no such thing")
 
-    with pytest.raises(ApartError, match="ValueError: no such thing"):
-        Apart(wrong).result(timeout=10)
-    with pytest.raises(ApartError, match="was ended"):
-        Apart(lambda _alive: os.kill(os.getpid(), signal.SIGKILL)).result(timeout=10)
+    with pytest.raises(WorkError, match="ValueError: no such thing"):
+        ChildProcess(wrong).result(timeout=10)
+    with pytest.raises(WorkError, match="was ended"):
+        ChildProcess(lambda _alive: os.kill(os.getpid(), signal.SIGKILL)).result(timeout=10)
 
 
 @pytest.mark.alone
 def test_does_not_wait_longer_than_it_is_told_to() -> None:
-    work = Apart(lambda _alive: time.sleep(2))
+    work = ChildProcess(lambda _alive: time.sleep(2))
     began = time.monotonic()
     with pytest.raises(TimeoutError):
         work.result(timeout=0.2)
@@ -49,11 +49,11 @@ def test_lets_go_of_the_output_and_learns_when_nobody_waits(tmp_path: Path) -> N
     told = tmp_path / "told"
     code = f"""
 import pathlib, select, time
-from ansible_collections.bramble.pi.plugins.module_utils._common.child_process import Apart
+from ansible_collections.bramble.pi.plugins.module_utils._common.child_process import ChildProcess
 def work(alive):
     select.select([alive], [], [])
     pathlib.Path({str(told)!r}).touch()
-Apart(work)
+ChildProcess(work)
 print("done", flush=True)
 time.sleep(60)
 """

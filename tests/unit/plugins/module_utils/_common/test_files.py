@@ -5,11 +5,16 @@ from __future__ import annotations
 
 import errno
 import os
+import subprocess
 from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.bramble.pi.plugins.module_utils._common.files import read_text, write_text
+from ansible_collections.bramble.pi.plugins.module_utils._common.files import (
+    read_text,
+    replace_file,
+    write_text,
+)
 
 
 def test_no_file(tmp_path: Path) -> None:
@@ -76,3 +81,22 @@ def test_mount_point_is_rewritten(
             write_text(str(path), "new\n")
         assert path.read_text() == "a longer old text\n"
     assert os.listdir(tmp_path) == ["file"]
+
+
+def test_what_a_killed_run_left_behind_goes_and_what_another_still_writes_stays(tmp_path: Path) -> None:
+    dead = subprocess.Popen(["true"])
+    dead.wait()
+    for name in (f".file.bramble-new-{dead.pid}-abc", f".file.bramble-new-{os.getppid()}-abc", ".other"):
+        (tmp_path / name).touch()
+    write_text(str(tmp_path / "file"), "new\n")
+    assert sorted(os.listdir(tmp_path)) == [f".file.bramble-new-{os.getppid()}-abc", ".other", "file"]
+
+
+def test_owner_and_mode_as_told_or_as_another_file_has_them(tmp_path: Path) -> None:
+    model, path = tmp_path / "model", tmp_path / "file"
+    model.touch(mode=0o600)
+    path.touch(mode=0o644)
+    replace_file(str(path), b"1", like=str(model))
+    assert path.stat().st_mode & 0o777 == 0o600
+    replace_file(str(path), b"2", mode=0o440, owner=(os.getuid(), os.getgid()))
+    assert (path.read_bytes(), path.stat().st_mode & 0o777) == (b"2", 0o440)

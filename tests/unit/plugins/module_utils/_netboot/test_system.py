@@ -147,7 +147,7 @@ INITRAMFS = ["scripts/nfs", "usr/bin/busybox", "usr/lib/modules/6.12/kernel/fs/n
 def test_ways_to_a_root_over_nfs(
     kernels: dict[str, str], initramfs: list[str] | None, by_initramfs: bool
 ) -> None:
-    assert system.judge_nfs(kernels=kernels, initramfs_files=initramfs).initramfs == by_initramfs
+    assert system.choose_nfs_boot(kernels=kernels, initramfs_files=initramfs).initramfs == by_initramfs
 
 
 @pytest.mark.parametrize(
@@ -161,7 +161,7 @@ def test_ways_to_a_root_over_nfs(
 )
 def test_images_without_a_way(initramfs: list[str] | None, words: str) -> None:
     with pytest.raises(system.NetbootTreeError, match=words):
-        system.judge_nfs(kernels={"6.12": CONFIG_MODULES}, initramfs_files=initramfs)
+        system.choose_nfs_boot(kernels={"6.12": CONFIG_MODULES}, initramfs_files=initramfs)
 
 
 @pytest.mark.parametrize(

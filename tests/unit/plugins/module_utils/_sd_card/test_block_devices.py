@@ -11,20 +11,26 @@ from pathlib import Path
 
 import pytest
 from ansible_collections.bramble.pi.plugins.module_utils._sd_card.block_devices import (
-    MAXIMUM_SIZE,
     BlockDevice,
     BlockDeviceError,
-    Refusal,
     contents,
     describe,
-    find_device,
     human_size,
-    is_card,
+)
+from ansible_collections.bramble.pi.plugins.module_utils._sd_card.find_devices import (
+    find_device,
     list_devices,
+)
+from ansible_collections.bramble.pi.plugins.module_utils._sd_card.linux_disks import parse_lsblk
+from ansible_collections.bramble.pi.plugins.module_utils._sd_card.macos_disks import (
     parse_diskutil,
-    parse_lsblk,
-    refusals,
     whole_disks,
+)
+from ansible_collections.bramble.pi.plugins.module_utils._sd_card.refusals import (
+    MAXIMUM_SIZE,
+    Refusal,
+    is_card,
+    refusals,
 )
 from hypothesis import given
 from hypothesis import strategies as st

@@ -11,11 +11,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.bramble.pi.plugins.module_utils._boot.partition import BootPartitionError, Seed
+from ansible_collections.bramble.pi.plugins.module_utils._boot.partition import Seed
+from ansible_collections.bramble.pi.plugins.module_utils._boot.storage import BootPartitionError
 from ansible_collections.bramble.pi.plugins.module_utils._common.download import file_sha256
 from ansible_collections.bramble.pi.plugins.module_utils._sd_card import plan
 from ansible_collections.bramble.pi.plugins.module_utils._sd_card.device import BLOCK, aligned_buffer
-from ansible_collections.bramble.pi.plugins.module_utils._sd_card.writer import HEAD
+from ansible_collections.bramble.pi.plugins.module_utils._sd_card.stream import HEAD
 
 from tests.unit import boot_card
 from tests.unit.loop_card import MEBIBYTE, boot_file, keep_image, make_image
@@ -40,7 +41,7 @@ RECEIPT = {"schema": 1, "node": "pi-1", "image": {"sha256": "cd"}, "seed": "pi-1
     ],
 )
 def test_judges_by_the_receipt(receipt: dict[str, Any] | None, force: bool, state: str) -> None:
-    assert plan.judge(receipt=receipt, sha256="cd", seed=SEED, force=force) == state
+    assert plan.next_state(receipt=receipt, sha256="cd", seed=SEED, force=force) == state
 
 
 def test_reads_the_seed_of_the_node(tmp_path: Path) -> None:

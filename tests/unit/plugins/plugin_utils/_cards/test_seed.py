@@ -14,12 +14,9 @@ from typing import Any
 
 import pytest
 import yaml
-from ansible_collections.bramble.pi.plugins.module_utils._boot.partition import (
-    FolderBoot,
-    apply_seed,
-    detect_init_format,
-    parse_seed,
-)
+from ansible_collections.bramble.pi.plugins.module_utils._boot.folder import FolderBoot
+from ansible_collections.bramble.pi.plugins.module_utils._boot.init_format import detect_init_format
+from ansible_collections.bramble.pi.plugins.module_utils._boot.partition import apply_seed, parse_seed
 from ansible_collections.bramble.pi.plugins.plugin_utils._cards import seed as cards_seed
 from ansible_collections.bramble.pi.plugins.plugin_utils._cards.cloudinit import merge
 from ansible_collections.bramble.pi.plugins.plugin_utils._cards.node import (

@@ -1,7 +1,7 @@
 # Copyright: bramble.pi contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The parts of the writer that can be judged without a card; test_sd_card has the rest, on loop devices."""
+"""What can be checked of the image without a card; test_sd_card has the rest, on loop devices."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import hashlib
 
 import pytest
 from ansible_collections.bramble.pi.plugins.module_utils._os_image.data_map import PIECE
-from ansible_collections.bramble.pi.plugins.module_utils._sd_card import writer
+from ansible_collections.bramble.pi.plugins.module_utils._sd_card import stream
 from ansible_collections.bramble.pi.plugins.module_utils._sd_card.device import aligned_buffer
 from hypothesis import given
 from hypothesis import strategies as st
@@ -25,9 +25,9 @@ def buffer_with(content: dict[int, int]) -> memoryview:
     return buffer
 
 
-def chunk_of(buffer: memoryview) -> writer.Chunk:
-    data = writer.data_runs(buffer, LENGTH)
-    return writer.Chunk(1 << 20, LENGTH, data, hashlib.sha256(buffer).digest() if data else None)
+def chunk_of(buffer: memoryview) -> stream.Chunk:
+    data = stream.data_runs(buffer, LENGTH)
+    return stream.Chunk(1 << 20, LENGTH, data, hashlib.sha256(buffer).digest() if data else None)
 
 
 @given(bytes_set)
@@ -50,30 +50,30 @@ def test_any_other_byte_is_seen(content: dict[int, int], other: dict[int, int]) 
     assert chunk.is_in(seen) == (bytes(seen) == bytes(wanted))
     if content != other:
         first = min(offset for offset, value in content.items() ^ other.items())
-        assert writer.first_difference(wanted, seen) == first
+        assert stream.first_difference(wanted, seen) == first
 
 
 @given(bytes_set)
 def test_what_is_not_zeros_is_written_anew(content: dict[int, int]) -> None:
     buffer = buffer_with(content)
-    dirty = list(writer.dirty_pieces(buffer, 0, LENGTH))
+    dirty = list(stream.dirty_pieces(buffer, 0, LENGTH))
     assert {begin // PIECE for begin, _end in dirty} == {offset // PIECE for offset in content}
 
 
 @pytest.mark.parametrize(
     ("data", "zeros"),
     [
-        ([], [(writer.HEAD, 10 * writer.HEAD - writer.HEAD)]),
-        ([(0, 10 * writer.HEAD)], []),
+        ([], [(stream.HEAD, 10 * stream.HEAD - stream.HEAD)]),
+        ([(0, 10 * stream.HEAD)], []),
         (
-            [(0, PIECE), (2 * writer.HEAD, writer.HEAD)],
-            [(writer.HEAD, writer.HEAD), (3 * writer.HEAD, 7 * writer.HEAD)],
+            [(0, PIECE), (2 * stream.HEAD, stream.HEAD)],
+            [(stream.HEAD, stream.HEAD), (3 * stream.HEAD, 7 * stream.HEAD)],
         ),
-        ([(PIECE, 2 * writer.HEAD)], [(2 * writer.HEAD + PIECE, 8 * writer.HEAD - PIECE)]),
+        ([(PIECE, 2 * stream.HEAD)], [(2 * stream.HEAD + PIECE, 8 * stream.HEAD - PIECE)]),
     ],
 )
 def test_the_first_megabyte_is_no_place_to_look_for_zeros(
     data: list[tuple[int, int]], zeros: list[tuple[int, int]]
 ) -> None:
-    image = writer.Image("/i", 10 * writer.HEAD, "0", data, 0, "0")
+    image = stream.Image("/i", 10 * stream.HEAD, "0", data, 0, "0")
     assert list(image.zeros()) == zeros

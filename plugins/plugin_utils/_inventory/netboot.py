@@ -1,0 +1,37 @@
+# Copyright: bramble.pi contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The nodes that boot over the network, and what the server gives to each of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+_GROUP = "netboot"
+
+
+def netboot_clients(
+    *, hostvars: Mapping[str, Mapping[str, Any]], groups: Mapping[str, Sequence[str]], folder: str
+) -> dict[str, list[dict[str, str]]]:
+    """Return the nodes of the group ``netboot``, and the folders of each with the address they are for."""
+    nodes = []
+    for host in groups.get(_GROUP, ()):
+        variables = hostvars[host]
+        name = str(variables.get("os_prep_hostname", host))
+        nodes.append(
+            {
+                "name": name,
+                # As the role rack_services tags the host in dnsmasq.
+                "tag": name.partition(".")[0],
+                "address": str(variables.get("os_prep_address", variables.get("ansible_host", host))),
+                "mac": str(variables.get("rack_services_mac", "")),
+                "serial": str(variables["netboot_tree_serial"]),
+            }
+        )
+    exports = [
+        {"path": f"{folder}/{path}", "address": node["address"]}
+        for node in nodes
+        for path in (f"nfs/{node['name']}", f"tftp/{node['serial']}")
+    ]
+    return {"nodes": nodes, "exports": exports}
