@@ -14,6 +14,7 @@ from typing import Any, Callable
 import yaml
 from ansible.utils.display import Display
 from ansible_collections.bramble.pi.plugins.plugin_utils._preflight import check
+from ansible_collections.bramble.pi.plugins.plugin_utils._preflight.rack import UNKNOWN, Rack
 from jinja2.exceptions import UndefinedError
 from jinja2.runtime import Undefined
 
@@ -23,7 +24,7 @@ short_description: List what is wrong with a rack, from its inventory alone
 version_added: '0.1.0'
 author: bramble.pi contributors (@bramble-pi)
 description:
-  - Judges all groups, hosts and variables of the inventory, whatever C(--limit) says, and connects to
+  - Checks all groups, hosts and variables of the inventory, whatever C(--limit) says, and connects to
     none of them.
   - What is doubtful but may work comes as a warning; what cannot work is returned.
   - Defaults and known variables are those of the argument specifications of the collection's roles.
@@ -58,7 +59,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 _value:
-  description: A sentence for each problem, with the value seen, the value wanted and the variable to set.
+  description: A sentence for each problem, with the value seen, the value expected and the variable to set.
   type: list
   elements: str
   sample:
@@ -92,10 +93,10 @@ def _evaluated(value: Any) -> Any:
     return value
 
 
-def _variables(hostvars: Mapping[str, Any], judged: Collection[str]) -> dict[str, Any]:
-    # Only what is judged is evaluated: other variables may ask a vault, or a person.
-    variables = dict.fromkeys(hostvars, check.UNKNOWN)
-    for name in judged:
+def _variables(hostvars: Mapping[str, Any], checked: Collection[str]) -> dict[str, Any]:
+    # Only what is checked is evaluated: other variables may ask a vault, or a person.
+    variables = dict.fromkeys(hostvars, UNKNOWN)
+    for name in checked:
         if name in hostvars:
             try:
                 variables[name] = _evaluated(hostvars[name])
@@ -129,10 +130,10 @@ def preflight_problems(
             "with the Python that runs Ansible"
         ]
     specs = _role_options()
-    judged = CONNECTION.union(*specs.values())
-    hosts = {host: _variables(hostvars[host], judged) for host in hostvars}
-    rack = check.Rack(groups=groups, hosts=hosts, specs=specs, files=_named_files(hosts))
-    problems, warnings = check.judge(rack=rack, node_network=node_network, known_variables=known_variables)
+    checked = CONNECTION.union(*specs.values())
+    hosts = {host: _variables(hostvars[host], checked) for host in hostvars}
+    rack = Rack(groups=groups, hosts=hosts, specs=specs, files=_named_files(hosts))
+    problems, warnings = check.validate(rack=rack, node_network=node_network, known_variables=known_variables)
     for warning in warnings:
         Display().warning(warning)
     return problems

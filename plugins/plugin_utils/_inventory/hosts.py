@@ -1,14 +1,19 @@
 # Copyright: bramble.pi contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the role os_prep decides by the inventory and by the facts of the nodes."""
+"""Names and addresses of the hosts of a rack, and what keeps a host from becoming a node."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 RACK_GROUPS = ("nat_headnode", "control_plane", "workers")
+_LABEL = r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?"
+HOST_NAME = re.compile(rf"{_LABEL}(\.{_LABEL})*", re.ASCII)
+#: The kernel's limit (HOST_NAME_MAX).
+HOST_NAME_LENGTH = 64
 SUPPORTED_DISTRIBUTIONS = ("debian", "raspbian", "ubuntu")
 SUPPORTED_ARCHITECTURES = ("amd64", "arm64")
 

@@ -6,7 +6,8 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from ansible_collections.bramble.pi.plugins.plugin_utils._preflight.check import UNKNOWN, Rack, judge
+from ansible_collections.bramble.pi.plugins.plugin_utils._preflight.check import validate
+from ansible_collections.bramble.pi.plugins.plugin_utils._preflight.rack import UNKNOWN, Rack
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -89,11 +90,11 @@ def found(
     files: dict[str, str] | None = None,
     **options: Any,
 ) -> tuple[list[str], list[str]]:
-    """Judge three nodes with some of their variables changed."""
+    """Check three nodes with some of their variables changed."""
     changed = {
         name: {**NODES.get(name, {}), **(hosts or {}).get(name, {})} for name in {**NODES, **(hosts or {})}
     }
-    return judge(
+    return validate(
         rack=Rack(
             groups={"control_plane": ["pi-1"], "workers": ["pi-2", "pi-3"]} if groups is None else groups,
             hosts={name: {**(everywhere or {}), **variables} for name, variables in changed.items()},
