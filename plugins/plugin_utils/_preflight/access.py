@@ -22,8 +22,8 @@ def check_ssh(rack: Rack) -> Iterator[Finding]:
     """Check whose keys may log in, and through which hosts the nodes are reached."""
     for host in rack.hosts:
         keys = rack.value(host, "ssh_access_authorized_keys")
-        for number, key in enumerate(keys if isinstance(keys, list) else (), start=1):
-            problem = authorized_key_problem(str(key))
+        for number, key in enumerate(keys or (), start=1):
+            problem = authorized_key_problem(key)
             if problem:
                 yield Finding(
                     f"ssh_access_authorized_keys, entry {number}, {problem}; wanted is a line of a .pub "
@@ -31,7 +31,7 @@ def check_ssh(rack: Rack) -> Iterator[Finding]:
                     host,
                 )
         seen = [host]
-        while isinstance(jump := rack.value(seen[-1], "ssh_access_jump"), str) and jump:
+        while jump := rack.value(seen[-1], "ssh_access_jump"):
             if jump not in rack.hosts or jump in seen:
                 what = "which leads back to it" if jump in seen else "which is no host"
                 yield Finding(
@@ -53,7 +53,7 @@ def check_open_doors(rack: Rack) -> Iterator[Finding]:
             f"node: {where}"
         )
     for name in rack.cluster_value("live_view_hosts") or ():
-        if "{{" not in str(name) and not re.fullmatch(r"[A-Za-z0-9.:-]+", str(name)):
+        if not re.fullmatch(r"[A-Za-z0-9.:-]+", name):
             yield Finding(
                 f"live_view_hosts has {name!r}; wanted are names and addresses without a pattern: {where}"
             )

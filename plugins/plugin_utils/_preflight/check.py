@@ -9,7 +9,8 @@ Each check yields findings; a finding names the value seen, the value expected a
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, Callable
 
 from ansible_collections.bramble.pi.plugins.plugin_utils._preflight import (
     access,
@@ -19,31 +20,62 @@ from ansible_collections.bramble.pi.plugins.plugin_utils._preflight import (
     names,
     netboot,
     rack_network,
+    values,
 )
-from ansible_collections.bramble.pi.plugins.plugin_utils._preflight.rack import Finding, Rack
+from ansible_collections.bramble.pi.plugins.plugin_utils._preflight.rack import UNKNOWN, Finding, Rack
+
+#: What is asked of the whole rack, in the order in which problems are told.
+CHECKS: tuple[Callable[[Rack], Iterator[Finding]], ...] = (
+    names.check_groups,
+    cluster.check_control_planes,
+    cluster.check_versions,
+    cluster_networks.check_networks,
+    names.check_host_names,
+    rack_network.check_head,
+    rack_network.check_static_addresses,
+    rack_network.check_services,
+    netboot.check_netboot,
+    access.check_ssh,
+    cluster.check_failure_detection,
+    access.check_open_doors,
+    images.check_images,
+)
 
 
 def validate(
-    *, rack: Rack, node_network: str = "", known_variables: Sequence[str] = ()
+    *,
+    groups: Mapping[str, Sequence[str]],
+    hosts: Mapping[str, Mapping[str, Any]],
+    specs: Mapping[str, Mapping[str, Mapping[str, Any]]],
+    files: Mapping[str, str] | None = None,
+    node_network: Any,
+    known_variables: Any,
 ) -> tuple[list[str], list[str]]:
-    """Give all problems and all warnings, each once, with the hosts that it was seen on."""
+    """Give all problems and all warnings, each once, with the hosts that it was seen on.
+
+    ``specs`` has the options of each role. ``files`` has the text of files on the controller that the
+    inventory names, by path, as far as they are there.
+    """
+    options = {name: option for role in specs.values() for name, option in role.items()}
+    typed, findings = values.read_values(hosts, {**options, **values.CONNECTION})
+    preflight = {"preflight_node_network": node_network, "preflight_known_variables": known_variables}
+    arguments = {name: values.read_value(name, value, options[name]) for name, value in preflight.items()}
+    network, own = (None if value is UNKNOWN else value for value, _findings in arguments.values())
+    rack = Rack(groups=groups, hosts=typed, specs=specs, files=files or {}, node_network=network)
+    return _texts(
+        itertools.chain(
+            *(found for _value, found in arguments.values()),
+            findings,
+            *(check(rack) for check in CHECKS),
+            names.check_variables(rack, own or ()),
+        ),
+        rack,
+    )
+
+
+def _texts(findings: Iterable[Finding], rack: Rack) -> tuple[list[str], list[str]]:
     seen: dict[Finding, list[str]] = {}
-    for finding in itertools.chain(
-        names.check_groups(rack),
-        cluster.check_control_planes(rack),
-        cluster.check_versions(rack),
-        cluster_networks.check_networks(rack, node_network),
-        names.check_host_names(rack),
-        rack_network.check_head(rack, node_network),
-        rack_network.check_fixed_addresses(rack, node_network),
-        rack_network.check_services(rack, node_network),
-        netboot.check_netboot(rack),
-        access.check_ssh(rack),
-        cluster.check_failure_detection(rack),
-        access.check_open_doors(rack),
-        images.check_images(rack, node_network),
-        names.check_variables(rack, known_variables),
-    ):
+    for finding in findings:
         hosts = seen.setdefault(finding._replace(host=None), [])
         if finding.host is not None:
             hosts.append(finding.host)

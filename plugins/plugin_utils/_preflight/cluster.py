@@ -16,7 +16,7 @@ from ansible_collections.bramble.pi.plugins.module_utils._kubernetes.compatibili
 )
 from ansible_collections.bramble.pi.plugins.plugin_utils._inventory.addresses import parse_address
 from ansible_collections.bramble.pi.plugins.plugin_utils._inventory.hosts import HOST_NAME
-from ansible_collections.bramble.pi.plugins.plugin_utils._preflight.rack import ALL, UNKNOWN, Finding, Rack
+from ansible_collections.bramble.pi.plugins.plugin_utils._preflight.rack import ALL, Finding, Rack
 
 #: The upstream repository begins with this minor.
 UPSTREAM = "pkgs.k8s.io"
@@ -27,11 +27,8 @@ def check_control_planes(rack: Rack) -> Iterator[Finding]:
     """Check what several control planes need."""
     count = len(rack.control_plane)
     endpoint = rack.cluster_value("control_plane_endpoint")
-    if (
-        count > 1
-        and not endpoint
-        and all(rack.hosts[host].get("control_plane_endpoint") is not UNKNOWN for host in rack.control_plane)
-    ):
+    unknown = any(rack.is_unknown(host, "control_plane_endpoint") for host in rack.control_plane)
+    if count > 1 and not endpoint and not unknown:
         yield Finding(
             f"there are {count} control planes and no control_plane_endpoint: set it {ALL} to a name or "
             "address that reaches all of them, such as 'k8s.lan:6443'; it cannot be added later"
@@ -42,7 +39,7 @@ def check_control_planes(rack: Rack) -> Iterator[Finding]:
             warning=True,
         )
     if endpoint:
-        name, _colon, port = str(endpoint).partition(":")
+        name, _colon, port = endpoint.partition(":")
         if not HOST_NAME.fullmatch(name) or (_colon and not (port.isdecimal() and 0 < int(port) < 65536)):
             yield Finding(
                 f"control_plane_endpoint is {endpoint!r}: it has to be a name or an IPv4 address, with a "
@@ -74,14 +71,14 @@ def check_versions(rack: Rack) -> Iterator[Finding]:
         runtime = rack.value(host, "docker_kubernetes_runtime")
         if runtime:
             try:
-                kubernetes_runtime(version=version, runtime=str(runtime))
+                kubernetes_runtime(version=version, runtime=runtime)
             except CompatibilityError as error:
                 yield Finding(
                     f"docker_kubernetes_runtime: {error}; set it {ALL}, or another kube_packages_version",
                     host,
                 )
         repository = rack.value(host, "kube_packages_repository")
-        if version.short < UPSTREAM_OLDEST and UPSTREAM in str(repository):
+        if version.short < UPSTREAM_OLDEST and UPSTREAM in (repository or ""):
             yield Finding(
                 f"kube_packages_version is '{version}', and {UPSTREAM} has none before "
                 f"{UPSTREAM_OLDEST[0]}.{UPSTREAM_OLDEST[1]}: set a newer one {ALL}, or a repository that has "

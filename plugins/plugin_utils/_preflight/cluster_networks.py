@@ -26,20 +26,20 @@ NODE_PREFIX = 24
 DOCKER_BRIDGE = "172.17.0.1/16"
 
 
-def check_networks(rack: Rack, node_network: str) -> Iterator[Finding]:
+def check_networks(rack: Rack) -> Iterator[Finding]:
     """Check the CIDRs by themselves, and that none of them overlaps another or takes in a node."""
     networks: dict[str, netaddr.IPNetwork] = {}
-    wanted = {
+    told = {
         name: rack.cluster_value(name) for name in ("control_plane_pod_cidr", "control_plane_service_cidr")
     }
-    for name, text in {**wanted, "preflight_node_network": node_network or None}.items():
+    for name, text in {**told, "preflight_node_network": rack.node_network or None}.items():
         if text is None:
             continue
         try:
             networks[name] = parse_network(text)
         except ValueError as error:
             yield Finding(f"{name} is {text!r}, which {error}; set it {ALL}")
-    for name, value in wanted.items():
+    for name, value in told.items():
         for host in rack.nodes:
             own = rack.hosts[host].get(name)
             if own not in (None, UNKNOWN, value) and value is not None:
@@ -75,7 +75,7 @@ def _check_sizes(rack: Rack, networks: Mapping[str, netaddr.IPNetwork]) -> Itera
 def _check_docker_bridge(rack: Rack, networks: Mapping[str, netaddr.IPNetwork]) -> Iterator[Finding]:
     for host in rack.nodes:
         daemon_json = rack.value(host, "docker_daemon_json")
-        bip = daemon_json.get("bip", DOCKER_BRIDGE) if isinstance(daemon_json, Mapping) else DOCKER_BRIDGE
+        bip = (daemon_json or {}).get("bip", DOCKER_BRIDGE)
         try:
             bridge = parse_interface(bip).cidr
         except ValueError as error:
@@ -96,7 +96,7 @@ def _check_addresses(rack: Rack, networks: Mapping[str, netaddr.IPNetwork]) -> I
     heads = [host for host in rack.heads if rack.value(host, "os_prep_address")]
     for host in dict.fromkeys([*rack.nodes, *heads]):
         text = rack.address(host)
-        if re.fullmatch(r"[0-9.]+|.*:.*", str(text)) is None:
+        if re.fullmatch(r"[0-9.]+|.*:.*", text) is None:
             continue  # A name; what it stands for is known only to the resolver.
         try:
             address = parse_address(text)

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 
 from ansible_collections.bramble.pi.plugins.module_utils._containers.archive import (
     ImageArchiveError,
@@ -14,22 +14,20 @@ from ansible_collections.bramble.pi.plugins.module_utils._containers.archive imp
 )
 from ansible_collections.bramble.pi.plugins.plugin_utils._inventory.addresses import (
     parse_address,
-    parse_network,
 )
 from ansible_collections.bramble.pi.plugins.plugin_utils._preflight.rack import ALL, Finding, Rack
 
 
-def check_images(rack: Rack, node_network: str) -> Iterator[Finding]:
+def check_images(rack: Rack) -> Iterator[Finding]:
     """Check which images are wanted, and who passes them on from where."""
     for host in rack.nodes:
-        names = rack.value(host, "image_cache_images")
-        for name in names if isinstance(names, list) else ():
+        for name in rack.value(host, "image_cache_images") or ():
             try:
-                normalize(str(name), variable="image_cache_images")
+                normalize(name, variable="image_cache_images")
             except ImageArchiveError as error:
                 yield Finding(str(error), host)
     sources = dict.fromkeys(
-        source for host in rack.nodes if isinstance(source := rack.value(host, "image_cache_source"), str)
+        source for host in rack.nodes if (source := rack.value(host, "image_cache_source")) is not None
     )
     for source in sources:
         if source not in rack.nodes:
@@ -40,22 +38,21 @@ def check_images(rack: Rack, node_network: str) -> Iterator[Finding]:
     if len(sources) > 1:
         yield Finding(f"image_cache_source is {' here and '.join(sources)} there: set it once, {ALL}")
     for host in rack.nodes:
-        yield from _check_image_server(rack, host, node_network)
+        yield from _check_image_server(rack, host)
 
 
-def _check_image_server(rack: Rack, host: str, node_network: str) -> Iterator[Finding]:
+def _check_image_server(rack: Rack, host: str) -> Iterator[Finding]:
     port = rack.value(host, "image_cache_port")
-    if isinstance(port, int) and not 0 < port < 65536:
+    if port is not None and not 0 < port < 65536:
         yield Finding(f"image_cache_port is {port}: set a port from 1 to 65535", host)
     folder = rack.value(host, "image_cache_dir")
-    if isinstance(folder, str) and not folder.startswith("/"):
+    if folder is not None and not folder.startswith("/"):
         yield Finding(
             f"image_cache_dir is {folder!r}: set a path from the root on, such as '/var/cache'", host
         )
-    archives = rack.value(host, "image_cache_archives")
-    for archive in archives if isinstance(archives, list) else ():
-        checksum = archive.get("sha256") if isinstance(archive, Mapping) else None
-        if checksum and not re.fullmatch(r"[0-9a-fA-F]{64}", str(checksum)):
+    for archive in rack.value(host, "image_cache_archives") or ():
+        checksum = archive.get("sha256")
+        if checksum and not re.fullmatch(r"[0-9a-fA-F]{64}", checksum):
             yield Finding(
                 f"sha256 of {archive.get('src')} in image_cache_archives is {checksum!r}: set the 64 digits "
                 "that sha256sum prints",
@@ -69,10 +66,7 @@ def _check_image_server(rack: Rack, host: str, node_network: str) -> Iterator[Fi
     except ValueError as error:
         yield Finding(f"image_cache_address is {text!r}, which {error}", host)
         return
-    try:
-        network = parse_network(node_network) if node_network else None
-    except ValueError:
-        network = None  # check_networks has a word on it.
+    network = rack.network
     if network is not None and address not in network:
         yield Finding(
             f"image_cache_address is {address}, and images are served within the rack alone: set the node's "

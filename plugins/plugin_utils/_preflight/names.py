@@ -9,13 +9,11 @@ import difflib
 import re
 from collections.abc import Iterator, Sequence
 
-from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ansible_collections.bramble.pi.plugins.plugin_utils._inventory.hosts import HOST_NAME, HOST_NAME_LENGTH
 from ansible_collections.bramble.pi.plugins.plugin_utils._preflight.rack import (
     ALL,
     HEAD_GROUP,
     SERVICES_GROUP,
-    UNKNOWN,
     Finding,
     Rack,
 )
@@ -57,6 +55,7 @@ def check_groups(rack: Rack) -> Iterator[Finding]:
         if (
             host in [*rack.nodes, *rack.heads, *rack.servers]
             or rack.value(host, "rack_services_mac")
+            or rack.is_unknown(host, "rack_services_mac")
             or rack.value(host, "ansible_connection") == "local"
         ):
             continue
@@ -72,7 +71,7 @@ def check_host_names(rack: Rack) -> Iterator[Finding]:
     """Check that each node's name is one that Kubernetes takes, and its own."""
     seen: dict[str, str] = {}
     for host in rack.nodes:
-        name = str(rack.hostname(host))
+        name = rack.hostname(host)
         if (
             HOST_NAME.fullmatch(name) is None
             or len(name) > HOST_NAME_LENGTH
@@ -93,8 +92,8 @@ def check_host_names(rack: Rack) -> Iterator[Finding]:
 
 
 def check_variables(rack: Rack, known_variables: Sequence[str]) -> Iterator[Finding]:
-    """Check that the variables are known by their names, and that their values have the right form."""
-    known = [*rack.options, *known_variables]
+    """Check that the variables are known by their names."""
+    known = {*rack.options, *known_variables}
     for host, variables in rack.hosts.items():
         for name in variables:
             if name in known or name.startswith(("_", "ansible_")):
@@ -114,11 +113,3 @@ def check_variables(rack: Rack, known_variables: Sequence[str]) -> Iterator[Find
                     host,
                     warning=True,
                 )
-        for name, option in rack.options.items():
-            value = variables.get(name, UNKNOWN)
-            # A secret's value must not come out by way of a message.
-            if value is UNKNOWN or option.get("no_log"):
-                continue
-            result = ArgumentSpecValidator({name: {**option, "required": False}}).validate({name: value})
-            for message in result.error_messages:
-                yield Finding(f"{name}: {message}", host)

@@ -6,13 +6,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ansible_collections.bramble.pi.plugins.module_utils._kubernetes.compatibility import (
     CompatibilityError,
     Version,
     parse_version,
 )
+from ansible_collections.bramble.pi.plugins.plugin_utils._inventory.addresses import parse_network
+
+if TYPE_CHECKING:
+    import netaddr
 
 #: Stands for a value that cannot be known before a host is touched, such as one made from facts.
 UNKNOWN = object()
@@ -25,6 +29,13 @@ FIXED_GROUP = "node_network"
 ALL = "in group_vars/all.yml"
 
 
+def is_template(value: Any) -> bool:
+    """Tell whether a value is a template, which only Ansible can make something of, or a list with one."""
+    if isinstance(value, list):
+        return any(is_template(item) for item in value)
+    return isinstance(value, str) and "{{" in value
+
+
 class Finding(NamedTuple):
     """Something wrong (or only doubtful), and the host it was seen on, if it belongs to one."""
 
@@ -34,7 +45,7 @@ class Finding(NamedTuple):
 
 
 class Rack:
-    """The inventory as the checks see it."""
+    """The inventory as the checks see it; the values of its variables have their specified types."""
 
     def __init__(
         self,
@@ -42,11 +53,12 @@ class Rack:
         groups: Mapping[str, Sequence[str]],
         hosts: Mapping[str, Mapping[str, Any]],
         specs: Mapping[str, Mapping[str, Mapping[str, Any]]],
-        files: Mapping[str, str] | None = None,
+        files: Mapping[str, str],
+        node_network: str | None,
     ) -> None:
         self.groups = groups
         #: The text of files on the controller that the inventory names, by path, as far as they are there.
-        self.files = files or {}
+        self.files = files
         self.hosts = hosts
         self.specs = specs
         self.options = {name: option for options in specs.values() for name, option in options.items()}
@@ -55,11 +67,25 @@ class Rack:
         self.nodes = list(dict.fromkeys(self.control_plane + self.workers))
         self.heads = list(groups.get(HEAD_GROUP, ()))
         self.servers = list(groups.get(SERVICES_GROUP, self.heads))
+        #: Empty if it is not told; None if it cannot be known.
+        self.node_network = node_network
+        try:
+            #: The network that the nodes are in, if it is told; check_networks reports one that is none.
+            self.network: netaddr.IPNetwork | None = parse_network(node_network)
+        except ValueError:
+            self.network = None
 
     def value(self, host: str, name: str) -> Any:
         """Give the host's value, else the role's default; None if it cannot be known yet."""
-        value = self.hosts[host].get(name, self.options.get(name, {}).get("default"))
-        return None if value is UNKNOWN or (isinstance(value, str) and "{{" in value) else value
+        if name in self.hosts[host]:
+            value = self.hosts[host][name]
+            return None if value is UNKNOWN else value
+        default = self.options.get(name, {}).get("default")
+        return None if is_template(default) else default
+
+    def is_unknown(self, host: str, name: str) -> bool:
+        """Tell whether the host's value is set, but cannot be known yet or is not of its type."""
+        return self.hosts[host].get(name) is UNKNOWN
 
     def cluster_value(self, name: str) -> Any:
         """Give the value of what holds for the whole cluster: it is read on the control plane."""

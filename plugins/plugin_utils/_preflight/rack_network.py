@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     import netaddr
 
 
-def check_head(rack: Rack, node_network: str) -> Iterator[Finding]:
+def check_head(rack: Rack) -> Iterator[Finding]:
     """Check that the head node has two sides: two interfaces, in two networks."""
     for host in rack.heads:
         outer = rack.value(host, "nat_headnode_outer_interface")
@@ -57,8 +57,10 @@ def check_head(rack: Rack, node_network: str) -> Iterator[Finding]:
             except ValueError:
                 continue  # A name, or check_networks has a word on it.
         # With only one address told, nothing is known of the other side.
+        inside = rack.network
+        if inside is None:
+            continue
         try:
-            inside = parse_network(node_network)
             sides = {parse_address(rack.address(host)), parse_address(rack.value(host, "ansible_host"))}
         except ValueError:
             continue
@@ -71,13 +73,13 @@ def check_head(rack: Rack, node_network: str) -> Iterator[Finding]:
             )
 
 
-def check_fixed_addresses(rack: Rack, node_network: str) -> Iterator[Finding]:
+def check_static_addresses(rack: Rack) -> Iterator[Finding]:
     """Check the address and gateway that an interface is to have: the mistake that cuts a node off."""
     fixed = rack.groups.get(FIXED_GROUP, ())
     for host in rack.hosts:
         text = rack.value(host, "node_network_address")
         if not text:
-            if host in fixed and text is not None:
+            if host in fixed and not rack.is_unknown(host, "node_network_address"):
                 yield Finding(
                     f"is in the group {FIXED_GROUP} and has no node_network_address: set it, such as "
                     "'192.168.1.11/24', or take the host out of the group",
@@ -92,29 +94,23 @@ def check_fixed_addresses(rack: Rack, node_network: str) -> Iterator[Finding]:
                 f"node_network_address is {text!r}, which {error}; it has to be like '192.168.1.11/24'", host
             )
             continue
-        yield from _check_interface(rack, host, interface, node_network)
+        yield from _check_interface(rack, host, interface)
 
 
-def _check_interface(
-    rack: Rack, host: str, interface: netaddr.IPNetwork, node_network: str
-) -> Iterator[Finding]:
+def _check_interface(rack: Rack, host: str, interface: netaddr.IPNetwork) -> Iterator[Finding]:
     if interface.prefixlen < 31 and interface.ip in (interface.network, interface.broadcast):
         yield Finding(
             f"node_network_address is '{interface}', the network's own or its broadcast address: set one "
             "between them",
             host,
         )
-    try:
-        network = parse_network(node_network)
-    except ValueError:
-        pass  # Not told, or check_networks has a word on it.
-    else:
-        if interface.cidr != network:
-            yield Finding(
-                f"node_network_address is '{interface}', in {interface.cidr}, and preflight_node_network is "
-                f"{network}: set the address with the prefix /{network.prefixlen}, or the network {ALL}",
-                host,
-            )
+    network = rack.network
+    if network is not None and interface.cidr != network:
+        yield Finding(
+            f"node_network_address is '{interface}', in {interface.cidr}, and preflight_node_network is "
+            f"{network}: set the address with the prefix /{network.prefixlen}, or the network {ALL}",
+            host,
+        )
     gateway = rack.value(host, "node_network_gateway")
     if not gateway:
         return
@@ -133,12 +129,12 @@ def _check_interface(
         yield Finding(f"node_network_gateway is {address}, the node's own address: set the router's", host)
 
 
-def check_services(rack: Rack, node_network: str) -> Iterator[Finding]:
+def check_services(rack: Rack) -> Iterator[Finding]:
     """Check who gets which address, and that nobody else is given it."""
     for server in rack.servers:
         entries = []
         path = rack.value(server, "rack_services_bootptab")
-        if path and isinstance(path, str):
+        if path:
             if path not in rack.files:
                 yield Finding(
                     f"rack_services_bootptab is {path!r}, and there is no such file on the controller: set "
@@ -152,25 +148,26 @@ def check_services(rack: Rack, node_network: str) -> Iterator[Finding]:
                     yield Finding(f"rack_services_bootptab {path}: {error}", server)
         inventory = [
             leases.Host(
-                name=str(rack.hostname(host)),
-                address=str(rack.address(host)),
-                mac=str(rack.value(host, "rack_services_mac") or ""),
+                name=rack.hostname(host),
+                address=rack.address(host),
+                mac=rack.value(host, "rack_services_mac") or "",
             )
             for host in rack.hosts
             if host in [*rack.nodes, *rack.heads] or rack.value(host, "rack_services_mac")
         ]
         hosts, problems = leases.merge(hosts=inventory, bootptab=entries)
         yield from (Finding(problem) for problem in problems)
-        try:
-            network = parse_network(node_network)
-        except ValueError:
-            if not node_network and not rack.value(server, "rack_services_network"):
-                yield Finding(
-                    f"gives the rack its addresses, and preflight_node_network is not told: set it {ALL} to "
-                    "the rack's own network, such as 10.0.0.0/24"
-                )
-            continue
-        yield from _check_leases(rack, server, network, hosts)
+        if rack.network is not None:
+            yield from _check_leases(rack, server, rack.network, hosts)
+        elif (
+            rack.node_network == ""
+            and not rack.value(server, "rack_services_network")
+            and not rack.is_unknown(server, "rack_services_network")
+        ):
+            yield Finding(
+                f"gives the rack its addresses, and preflight_node_network is not told: set it {ALL} to "
+                "the rack's own network, such as 10.0.0.0/24"
+            )
 
 
 def _check_leases(
@@ -180,13 +177,13 @@ def _check_leases(
         if host.mac and parse_address(host.address) not in network:
             yield Finding(
                 f"{host.name}: has the address {host.address}, which is not in the rack's network {network}: "
-                "set ansible_host or os_prep_address, or mend rack_services_bootptab"
+                "set ansible_host or os_prep_address, or correct rack_services_bootptab"
             )
     text = rack.value(server, "rack_services_dhcp_range")
     if not text:
         return
     try:
-        first, last = (parse_address(str(address)) for address in parse_range(text=str(text)))
+        first, last = (parse_address(str(address)) for address in parse_range(text=text))
     except (RackServicesError, ValueError) as error:
         yield Finding(f"rack_services_dhcp_range: {error}", server)
         return

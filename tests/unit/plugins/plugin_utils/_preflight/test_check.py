@@ -7,76 +7,14 @@ from typing import Any
 
 import pytest
 from ansible_collections.bramble.pi.plugins.plugin_utils._preflight.check import validate
-from ansible_collections.bramble.pi.plugins.plugin_utils._preflight.rack import UNKNOWN, Rack
-from hypothesis import given
+from ansible_collections.bramble.pi.plugins.plugin_utils._preflight.inventory import role_options
+from ansible_collections.bramble.pi.plugins.plugin_utils._preflight.rack import UNKNOWN
+from hypothesis import example, given
 from hypothesis import strategies as st
 
-SPECS: dict[str, dict[str, dict[str, Any]]] = {
-    "control_plane": {
-        "control_plane_pod_cidr": {"type": "str", "default": "10.244.0.0/16"},
-        "control_plane_service_cidr": {"type": "str", "default": "10.96.0.0/12"},
-        "control_plane_endpoint": {"type": "str"},
-        "control_plane_advertise_address": {"type": "str", "default": "{{ os_prep_address }}"},
-        "control_plane_failure_detection": {"type": "raw", "default": "default"},
-        "control_plane_token": {"type": "str", "no_log": True, "choices": ["not-the-secret"]},
-    },
-    "docker": {
-        "docker_daemon_json": {"type": "dict", "default": {}},
-        "docker_kubernetes_runtime": {
-            "type": "str",
-            "default": "auto",
-            "choices": ["auto", "containerd", "cri_dockerd", "dockershim"],
-        },
-    },
-    "live_view": {
-        "live_view_address": {"type": "str", "default": "{{ os_prep_address }}"},
-        "live_view_hosts": {"type": "list", "elements": "str", "default": ["{{ live_view_address }}"]},
-    },
-    "remote_access": {
-        "remote_access_proxy": {"type": "bool", "default": False},
-        "remote_access_proxy_address": {"type": "str", "default": "{{ os_prep_address }}"},
-        "remote_access_proxy_everywhere": {"type": "bool", "default": False},
-        "remote_access_proxy_networks": {"type": "list", "elements": "str", "default": []},
-    },
-    "kube_packages": {
-        "kube_packages_version": {"type": "str", "default": "1.36"},
-        "kube_packages_repository": {
-            "type": "str",
-            "default": "https://pkgs.k8s.io/core:/stable:/v{minor}/deb/",
-        },
-    },
-    "nat_headnode": {
-        "nat_headnode_inner_interface": {"type": "str", "default": "eth0"},
-        "nat_headnode_outer_interface": {"type": "str", "default": "wlan0"},
-    },
-    "node_network": {
-        "node_network_address": {"type": "str", "default": ""},
-        "node_network_gateway": {"type": "str", "default": ""},
-    },
-    "rack_services": {
-        "rack_services_bootptab": {"type": "str", "default": ""},
-        "rack_services_dhcp_range": {"type": "str", "default": ""},
-        "rack_services_mac": {"type": "str", "default": ""},
-        "rack_services_network": {"type": "str", "default": "{{ preflight_node_network | default('') }}"},
-    },
-    "image_cache": {
-        "image_cache_images": {"type": "list", "elements": "str", "default": []},
-        "image_cache_source": {"type": "str", "default": "{{ groups['control_plane'] | first }}"},
-        "image_cache_address": {"type": "str", "default": "{{ os_prep_address }}"},
-        "image_cache_port": {"type": "int", "default": 8470},
-        "image_cache_dir": {"type": "path", "default": "/var/cache"},
-        "image_cache_archives": {"type": "list", "elements": "dict", "default": []},
-    },
-    "netboot_tree": {"netboot_tree_serial": {"type": "str", "required": True}},
-    "ssh_access": {
-        "ssh_access_authorized_keys": {"type": "list", "elements": "str"},
-        "ssh_access_jump": {"type": "str", "default": "{{ groups['nat_headnode'] }}"},
-    },
-    "os_prep": {"os_prep_address": {"type": "str"}, "os_prep_hostname": {"type": "str"}},
-    "pod_network": {
-        "pod_network_plugin": {"type": "str", "default": "flannel", "choices": ["flannel", "routed", "none"]}
-    },
-}
+SPECS = role_options()
+#: No option of ours that is a secret has choices.
+SPECS["control_plane"]["control_plane_token"] = {"type": "str", "no_log": True, "choices": ["not-the-secret"]}
 NODES: dict[str, dict[str, Any]] = {
     f"pi-{number}": {"ansible_host": f"192.168.1.10{number}"} for number in (1, 2, 3)
 }
@@ -95,13 +33,11 @@ def found(
         name: {**NODES.get(name, {}), **(hosts or {}).get(name, {})} for name in {**NODES, **(hosts or {})}
     }
     return validate(
-        rack=Rack(
-            groups={"control_plane": ["pi-1"], "workers": ["pi-2", "pi-3"]} if groups is None else groups,
-            hosts={name: {**(everywhere or {}), **variables} for name, variables in changed.items()},
-            specs=SPECS,
-            files=files,
-        ),
-        **options,
+        groups={"control_plane": ["pi-1"], "workers": ["pi-2", "pi-3"]} if groups is None else groups,
+        hosts={name: {**(everywhere or {}), **variables} for name, variables in changed.items()},
+        specs=SPECS,
+        files=files,
+        **{"node_network": "", "known_variables": [], **options},
     )
 
 
@@ -250,9 +186,9 @@ ONE_PROBLEM = [
     ),
     (
         {"pod_network_plugin": "calico"},
-        "pod_network_plugin: value of pod_network_plugin must be one of: flannel",
+        "pod_network_plugin is 'calico'; expected one of flannel, routed, none: set pod_network_plugin in",
     ),
-    ({"docker_daemon_json": "[1]"}, "docker_daemon_json: "),
+    ({"docker_daemon_json": "[1]"}, "docker_daemon_json is '[1]'; expected a dictionary: set docker_"),
     (
         {"kube_package_version": "1.36"},
         "variable kube_package_version is not known: did you mean kube_packages_ver",
@@ -513,7 +449,9 @@ BOARD = {"netboot_tree_serial": "6a1b9c04", "rack_services_mac": "b8:27:eb:00:00
         ({}, {"netboot_server": ["pi-1", "pi-3"]}, ("netboot_server pi-1, pi-3", "one host")),
         ({"netboot_tree_serial": "6A1B9C04"}, {}, ("pi-2: netboot_tree_serial is '6A1B9C04'", "lower case")),
         ({"netboot_tree_serial": "100000006a1b9c04"}, {}, ("last eight digits",)),
-        ({"netboot_tree_serial": 12345678}, {}, ("netboot_tree_serial is 12345678", "in quotes")),
+        # Seven of eight digits, as YAML reads 01234567 as an octal number.
+        ({"netboot_tree_serial": 342391}, {}, ("netboot_tree_serial is '342391'", "in quotes")),
+        ({"netboot_tree_serial": ["6a1b9c04"]}, {}, ("is ['6a1b9c04']; expected a string: set netboot_",)),
         ({"rack_services_mac": ""}, {}, ("no rack_services_mac",)),
         ({"ansible_host": "pi-2.lan"}, {}, ("'pi-2.lan'", "ansible_host")),
         ({}, {"node_network": ["pi-2"]}, ("netboot and node_network",)),
@@ -603,27 +541,54 @@ def test_a_newer_kubernetes_than_known_is_a_warning() -> None:
 
 
 def test_secrets_stay_secret() -> None:
-    assert found({"control_plane_token": "abcdef.0123456789abcdef"}) == ([], [])
+    assert problem({"control_plane_token": "abcdef.0123456789abcdef"}) == (
+        "all nodes: control_plane_token is a secret that is not shown here; expected one of not-the-secret: "
+        "set control_plane_token in group_vars or host_vars"
+    )
 
 
+SCALARS = st.one_of(st.none(), st.booleans(), st.integers(), st.floats(), st.text(), st.dates())
 VALUES = st.one_of(
-    st.none(), st.booleans(), st.integers(), st.floats(), st.text(), st.lists(st.text()), st.just(UNKNOWN)
-)
-
-
-@given(
-    variables=st.dictionaries(
-        st.one_of(st.sampled_from([name for options in SPECS.values() for name in options]), st.text()),
-        VALUES,
+    st.just(UNKNOWN),
+    st.recursive(
+        SCALARS,
+        lambda inner: st.one_of(st.lists(inner), st.dictionaries(st.one_of(st.text(), st.integers()), inner)),
+        max_leaves=5,
     ),
+)
+VARIABLES = st.dictionaries(
+    st.one_of(st.sampled_from([name for options in SPECS.values() for name in options]), st.text()), VALUES
+)
+ONE_OF_EACH = {"control_plane": ["pi-1"], "workers": ["pi-2", "pi-3"]}
+
+
+# What was found, once by chance.
+@example({"live_view_hosts": 1}, {}, ONE_OF_EACH, "")
+@example({"control_plane_failure_detection": {1: 1, "a": 1}}, {}, ONE_OF_EACH, "")
+@example({"image_cache_port": float("inf")}, {}, ONE_OF_EACH, "")
+@example({"image_cache_archives": [{"src": "/a", "sha256": [1]}]}, {}, ONE_OF_EACH, "")
+@given(
+    variables=VARIABLES,
+    of_host=VARIABLES,
     groups=st.dictionaries(
-        st.sampled_from(["all", "control_plane", "workers", "nat_headnode"]),
+        st.sampled_from(
+            [
+                "all",
+                "control_plane",
+                "workers",
+                "nat_headnode",
+                "netboot",
+                "netboot_server",
+                "node_network",
+                "rack_services",
+            ]
+        ),
         st.lists(st.sampled_from(list(NODES))),
     ),
-    node_network=st.one_of(st.just("192.168.1.0/24"), st.text()),
+    node_network=st.one_of(st.just("192.168.1.0/24"), VALUES),
 )
 def test_whatever_the_inventory_holds_the_answer_is_a_list_of_lines(
-    variables: dict[str, Any], groups: dict[str, list[str]], node_network: str
+    variables: dict[str, Any], of_host: dict[str, Any], groups: dict[str, list[str]], node_network: Any
 ) -> None:
-    for lines in found(variables, groups=groups, node_network=node_network):
+    for lines in found(variables, hosts={"pi-2": of_host}, groups=groups, node_network=node_network):
         assert all(isinstance(line, str) and line for line in lines)
