@@ -32,6 +32,14 @@ def rack_hosts(
     return entries
 
 
+def node_names(
+    *, hostvars: Mapping[str, Mapping[str, Any]], groups: Mapping[str, Sequence[str]]
+) -> dict[str, str]:
+    """Return the name in the cluster of each of its hosts, in lower case as kubeadm has it."""
+    hosts = dict.fromkeys([*groups.get("control_plane", ()), *groups.get("workers", ())])
+    return {host: str(hostvars[host].get("os_prep_hostname", host)).lower() for host in hosts}
+
+
 def node_problems(
     *, host: str, hostname: str, facts: Mapping[str, Any], machine_ids: Mapping[str, str]
 ) -> list[str]:
@@ -43,18 +51,18 @@ def node_problems(
     distribution = facts["distribution"]
     if distribution["id"] not in SUPPORTED_DISTRIBUTIONS:
         problems.append(
-            f"the operating system is {distribution['name']}; wanted is Raspberry Pi OS, Debian or Ubuntu:"
+            f"the operating system is {distribution['name']}; expected Raspberry Pi OS, Debian or Ubuntu:"
             f" install one of them on {host}"
         )
     if facts["architecture"] not in SUPPORTED_ARCHITECTURES:
         problems.append(
-            f"the architecture of the packages is {facts['architecture']}; wanted is arm64 or amd64:"
+            f"the architecture of the packages is {facts['architecture']}; expected arm64 or amd64:"
             f" install a 64-bit image on {host}"
         )
     owners = _owners(facts["machine_id"], machine_ids)
     if len(owners) > 1:
         problems.append(
-            f"the machine-id {facts['machine_id']} is the same on {' and '.join(owners)}; wanted is one of"
+            f"the machine-id {facts['machine_id']} is the same on {' and '.join(owners)}; expected one of"
             " its own for each node, as addresses and nodes are told apart by it. On all of them but one run:"
             " sudo rm -f /etc/machine-id /var/lib/dbus/machine-id && sudo systemd-machine-id-setup"
             " && sudo reboot"

@@ -26,7 +26,7 @@ def check_ssh(rack: Rack) -> Iterator[Finding]:
             problem = authorized_key_problem(key)
             if problem:
                 yield Finding(
-                    f"ssh_access_authorized_keys, entry {number}, {problem}; wanted is a line of a .pub "
+                    f"ssh_access_authorized_keys, entry {number}, {problem}; expected a line of a .pub "
                     "file, such as 'ssh-ed25519 AAAA… you@laptop'",
                     host,
                 )
@@ -49,25 +49,25 @@ def check_open_doors(rack: Rack) -> Iterator[Finding]:
     address = rack.cluster_value("live_view_address")
     if address in EVERYWHERE:
         yield Finding(
-            f"live_view_address is {address!r}, which is open on every network; wanted is one address of the "
+            f"live_view_address is {address!r}, which is open on every network; expected one address of the "
             f"node: {where}"
         )
     for name in rack.cluster_value("live_view_hosts") or ():
         if not re.fullmatch(r"[A-Za-z0-9.:-]+", name):
             yield Finding(
-                f"live_view_hosts has {name!r}; wanted are names and addresses without a pattern: {where}"
+                f"live_view_hosts has {name!r}; expected names and addresses without a pattern: {where}"
             )
     if not rack.cluster_value("remote_access_proxy"):
         return
     address = rack.cluster_value("remote_access_proxy_address")
     if address in EVERYWHERE and not rack.cluster_value("remote_access_proxy_everywhere"):
         yield Finding(
-            f"remote_access_proxy_address is {address!r}, which is open on every network; wanted is one "
+            f"remote_access_proxy_address is {address!r}, which is open on every network; expected one "
             f"address of the node, or remote_access_proxy_everywhere as well: {where}"
         )
     networks = rack.cluster_value("remote_access_proxy_networks")
     if networks == []:
-        yield Finding(f"remote_access_proxy_networks is []; wanted are the networks that may use it: {where}")
+        yield Finding(f"remote_access_proxy_networks is []; expected the networks that may use it: {where}")
     try:
         accepted_hosts(networks or ())
     except AcceptedHostsError as error:

@@ -19,7 +19,7 @@ from ansible_collections.bramble.pi.plugins.plugin_utils._preflight.rack import 
 
 
 def check_images(rack: Rack) -> Iterator[Finding]:
-    """Check which images are wanted, and who passes them on from where."""
+    """Check which images are asked for, and who passes them on from where."""
     for host in rack.nodes:
         for name in rack.value(host, "image_cache_images") or ():
             try:

@@ -14,9 +14,8 @@ from typing import Any
 import pytest
 import yaml
 from ansible.errors import AnsibleFilterError
-from ansible_collections.bramble.pi.plugins.filter.cri_socket import cri_socket
-from ansible_collections.bramble.pi.plugins.filter.kubernetes_runtime import kubernetes_runtime
-from ansible_collections.bramble.pi.plugins.filter.nth_address import nth_address
+from ansible_collections.bramble.pi.plugins.filter.addresses import nth_address
+from ansible_collections.bramble.pi.plugins.filter.kubernetes import cri_socket, kubernetes_runtime
 
 ROOT = Path(__file__).resolve().parents[4]
 FIXTURES = ROOT / "tests/unit/fixtures/preflight"
@@ -106,7 +105,7 @@ def test_a_missing_library_is_one_clear_line(tmp_path: Path) -> None:
         "import importlib.util, json\n"
         "find = importlib.util.find_spec\n"
         "importlib.util.find_spec = lambda name: None if name == 'netaddr' else find(name)\n"
-        "from ansible_collections.bramble.pi.plugins.filter.preflight_problems import preflight_problems\n"
+        "from ansible_collections.bramble.pi.plugins.filter.report import preflight_problems\n"
         "print(json.dumps(preflight_problems({}, {})))\n"
     )
     run = subprocess.run(

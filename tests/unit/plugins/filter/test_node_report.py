@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 from ansible.errors import AnsibleFilterError
-from ansible_collections.bramble.pi.plugins.filter.node_names import node_names
-from ansible_collections.bramble.pi.plugins.filter.node_report import node_report
+from ansible_collections.bramble.pi.plugins.filter.inventory import node_names
+from ansible_collections.bramble.pi.plugins.filter.report import node_report
 
 
 def node(name: str, *, roles: tuple[str, ...] = (), ready: str = "True", **spec: Any) -> dict[str, Any]:

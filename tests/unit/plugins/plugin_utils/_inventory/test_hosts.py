@@ -6,7 +6,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from ansible_collections.bramble.pi.plugins.filter.node_problems import node_problems
+from ansible_collections.bramble.pi.plugins.filter.inventory import node_problems
 from ansible_collections.bramble.pi.plugins.plugin_utils._inventory import hosts
 
 GROUPS = {

@@ -140,7 +140,7 @@ ONE_PROBLEM = [
         "control_plane_failure_detection is 'fast'; wanted is default",
     ),
     ({"live_view_address": "0.0.0.0"}, "live_view_address is '0.0.0.0', which is open on every network"),
-    ({"live_view_hosts": ["rack.lan", ".*"]}, "live_view_hosts has '.*'; wanted are names and addresses"),
+    ({"live_view_hosts": ["rack.lan", ".*"]}, "live_view_hosts has '.*'; expected names and addresses"),
     ({"remote_access_proxy_address": "0.0.0.0"}, None),
     ({"remote_access_proxy": True}, "remote_access_proxy_networks is []"),
     (
@@ -243,7 +243,7 @@ ONE_HOST = [
     ),
     (
         {"ssh_access_authorized_keys": ["ssh-ed25519 AAAA"]},
-        "pi-2: ssh_access_authorized_keys, entry 1, is not a whole public key; wanted is a line of",
+        "pi-2: ssh_access_authorized_keys, entry 1, is not a whole public key; expected a line of",
     ),
     ({"ssh_access_jump": "pi-3"}, None),
     ({"ssh_access_jump": ""}, None),
@@ -357,7 +357,7 @@ def test_fixed_addresses(variables: dict[str, Any], text: str | None) -> None:
     ("everywhere", "hosts", "text"),
     [
         ({}, {"pi-2": {"rack_services_mac": "B8-27-EB-00-00-02"}}, None),
-        ({}, {"pi-2": {"rack_services_mac": 41163000}}, "pi-2: rack_services_mac is '41163000'; wanted is"),
+        ({}, {"pi-2": {"rack_services_mac": 41163000}}, "pi-2: rack_services_mac is '41163000'; expected"),
         (
             {"rack_services_mac": "b8:27:eb:00:00:02"},
             {},

@@ -1,15 +1,15 @@
 # Copyright: bramble.pi contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Filter bramble.pi.node_report."""
+"""How the nodes of a cluster are, from what kubectl printed of them."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from typing import Any, Callable
+from typing import Any
 
-from ansible.errors import AnsibleFilterError
+from ansible_collections.bramble.pi.plugins.module_utils._common.errors import BrambleError
 
 try:
     import jmespath
@@ -18,56 +18,10 @@ except ImportError:
 else:
     HAS_JMESPATH = True
 
-DOCUMENTATION = r"""
-name: node_report
-short_description: Say how the nodes of a cluster are
-version_added: '0.1.0'
-author: bramble.pi contributors (@bramble-pi)
-description:
-  - Takes what C(kubectl get nodes -o json) printed, and returns a short table for people and a list of what
-    is wrong.
-positional: _input, expected
-options:
-  _input:
-    description: What C(kubectl get nodes -o json) printed.
-    type: str
-    required: true
-  expected:
-    description: Names of the nodes that have to be there, such as V(pi-1).
-    type: list
-    elements: str
-    default: []
-"""
 
-EXAMPLES = r"""
-- name: Ask for the nodes
-  ansible.builtin.command: kubectl get nodes -o json
-  register: nodes
-  changed_when: false
+class NodeReportError(BrambleError):
+    """There is nothing that a report could be made of."""
 
-- name: Show how they are
-  ansible.builtin.debug:
-    msg: "{{ (nodes.stdout | bramble.pi.node_report(['pi-1', 'pi-2'])).table }}"
-"""
-
-RETURN = r"""
-_value:
-  description: The report.
-  type: dict
-  contains:
-    table:
-      description: The lines of the table, the first of which names the columns.
-      type: list
-      elements: str
-      sample:
-        - NODE  ROLE           VERSION  RUNTIME              READY  ADDRESS
-        - pi-1  control-plane  v1.36.1  containerd://1.7.24  yes    192.168.1.11
-    problems:
-      description: What keeps the nodes from being ready, one sentence for each node.
-      type: list
-      elements: str
-      sample: ['pi-2 is not Ready: container runtime network not ready']
-"""
 
 _QUERY = (
     "items[].{name: metadata.name, labels: keys(metadata.labels || `{}`),"
@@ -101,14 +55,14 @@ def _lines(rows: Sequence[Sequence[str]]) -> list[str]:
 def node_report(nodes: str, expected: Sequence[str] = ()) -> dict[str, Any]:
     """Make the report."""
     if not HAS_JMESPATH:
-        raise AnsibleFilterError("jmespath is missing on the controller: run pip install -r requirements.txt")
+        raise NodeReportError("jmespath is missing on the controller: run pip install -r requirements.txt")
     try:
         found = jmespath.search(_QUERY, json.loads(nodes))
     except json.JSONDecodeError:
         found = None
     if found is None:
-        raise AnsibleFilterError(
-            "wanted what `kubectl get nodes -o json` prints, which has a list named items"
+        raise NodeReportError(
+            "this is not what `kubectl get nodes -o json` prints; expected JSON that has a list named items"
         )
     names = {node["name"] for node in found}
     missing = [name for name in expected if name not in names]
@@ -128,11 +82,3 @@ def node_report(nodes: str, expected: Sequence[str] = ()) -> dict[str, Any]:
     problems = [f"{name} is not in the cluster: run site.yml for it (--limit {name})" for name in missing]
     problems += [problem for problem in map(_problem, found) if problem]
     return {"table": _lines(rows), "problems": problems}
-
-
-class FilterModule:
-    """What Ansible looks for."""
-
-    def filters(self) -> dict[str, Callable[..., Any]]:
-        """Name the filter."""
-        return {"node_report": node_report}
