@@ -102,8 +102,9 @@ def _mistakes(name: str, value: Any, option: Mapping[str, Any], messages: Sequen
         if messages or losses:
             yield f"{name} is a secret that is not shown here; expected {_expected(option)}"
     elif messages and not losses:
-        # Of a list or a dictionary it is not plain what is wrong in it.
-        detail = f" ({'; '.join(messages)})" if isinstance(value, (list, Mapping)) else ""
+        # In a list or a dictionary it is not plain what is wrong.
+        inside = isinstance(value, {"list": list, "dict": Mapping}.get(option.get("type", "str"), ()))
+        detail = f" ({'; '.join(messages)})" if inside else ""
         yield f"{name} is {_shown(value)}; expected {_expected(option)}{detail}"
     for what, part, expected in losses if not option.get("no_log") else ():
         yield f"{what} is {_shown(part)}; expected {expected}"

@@ -85,7 +85,7 @@ def test_values_that_only_facts_can_tell_are_left_for_later(tmp_path: Path) -> N
             "vars": {
                 "control_plane_advertise_address": "{{ ansible_facts['default_ipv4']['address'] }}",
                 "docker_daemon_json": {"bip": "{{ nothing_yet }}"},
-                # Evaluating this one would fail: what is not judged is left alone.
+                # Evaluating this one would fail: what is not checked is left alone.
                 "my_secret": "{{ lookup('ansible.builtin.file', '/does/not/exist') }}",
             },
             "children": {

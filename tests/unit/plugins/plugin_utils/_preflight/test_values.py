@@ -67,7 +67,7 @@ SET = "set variable in group_vars or host_vars"
         (SWAP, "on", f"variable is 'on'; expected one of off, keep: {SET}"),
         (TEXTS, 1, f"variable is 1; expected a list of strings: {SET}"),
         (TEXTS, None, f"variable is null; expected a list of strings: {SET}"),
-        (TEXTS, {"a": 1}, "variable is {'a': 1}; expected a list of strings (argument 'variable' is of type"),
+        (TEXTS, {"a": 1}, f"variable is {{'a': 1}}; expected a list of strings: {SET}"),
         (TEXTS, ["a", None], f"entry 2 of variable is null; expected a string: {SET}"),
         (TEXTS, [["a"]], f"entry 1 of variable is ['a']; expected a string: {SET}"),
         (
@@ -81,7 +81,7 @@ SET = "set variable in group_vars or host_vars"
             [{"sha256": "0"}],
             "variable is [{'sha256': '0'}]; expected a list of dictionaries (missing required arguments: src",
         ),
-        ({"type": "dict"}, [1], "variable is [1]; expected a dictionary ("),
+        ({"type": "dict"}, [1], f"variable is [1]; expected a dictionary: {SET}"),
         ({"type": "str"}, ["a" * 500], f"variable is ['{'a' * 118}…; expected a string: {SET}"),
     ],
 )
