@@ -42,9 +42,10 @@ def _evaluated(value: Any) -> Any:
 def read_variables(hostvars: Mapping[str, Any], checked: Collection[str]) -> dict[str, Any]:
     """Read the variables of a host, with the values of those that are checked.
 
-    Others are not evaluated: they may ask a vault, or a person.
+    Others are not evaluated: they may ask a vault, or a person. A name that is no string, such as 5, is none
+    of ours; Ansible has a warning for it.
     """
-    variables = dict.fromkeys(hostvars, UNKNOWN)
+    variables: dict[str, Any] = dict.fromkeys((name for name in hostvars if isinstance(name, str)), UNKNOWN)
     for name in checked:
         if name in hostvars:
             try:
