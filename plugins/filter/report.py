@@ -13,7 +13,7 @@ from typing import Any, Callable
 
 from ansible.utils.display import Display
 from ansible_collections.bramble.pi.plugins.plugin_utils._common.filters import filter_errors
-from ansible_collections.bramble.pi.plugins.plugin_utils._inventory.hosts import RACK_GROUPS
+from ansible_collections.bramble.pi.plugins.plugin_utils._inventory import hosts as rack_hosts
 from ansible_collections.bramble.pi.plugins.plugin_utils._preflight import check, inventory, values
 from ansible_collections.bramble.pi.plugins.plugin_utils._report import nodes as cluster_nodes
 from ansible_collections.bramble.pi.plugins.plugin_utils._report import report as rack_report
@@ -48,12 +48,11 @@ def doctor_report(
     inventory: str = "my-rack",
 ) -> dict[str, Any]:
     """Make the report."""
-    rack = [host for group in RACK_GROUPS for host in groups.get(group, ())]
-    ordered = [host for host in dict.fromkeys([*rack, *hosts]) if host in hosts]
+    ordered = [host for host in dict.fromkeys([*rack_hosts.members(groups), *hosts]) if host in hosts]
     report = rack_report.check(
         results={host: hostvars[host].get("__doctor_seen", {}) for host in ordered},
         roles={host: _role(host, groups) for host in ordered},
-        addresses={host: str(hostvars[host].get("ansible_host", host)) for host in ordered},
+        addresses={host: rack_hosts.outer_address(host, hostvars[host]) for host in ordered},
         receipts=_receipts(folder=receipts, hosts=ordered) if receipts else {},
         inventory=inventory,
     )

@@ -18,26 +18,45 @@ SUPPORTED_DISTRIBUTIONS = ("debian", "raspbian", "ubuntu")
 SUPPORTED_ARCHITECTURES = ("amd64", "arm64")
 
 
+def members(groups: Mapping[str, Sequence[str]]) -> list[str]:
+    """Return the hosts of the rack, each once, the head first."""
+    return list(dict.fromkeys(host for group in RACK_GROUPS for host in groups.get(group, ())))
+
+
+def hostname(host: str, variables: Mapping[str, Any]) -> str:
+    """Return the name that a host has or will have."""
+    return str(variables.get("os_prep_hostname") or host)
+
+
+def outer_address(host: str, variables: Mapping[str, Any]) -> str:
+    """Return where Ansible reaches a host: an address, or a name that stands for it."""
+    return str(variables.get("ansible_host") or host)
+
+
+def address(host: str, variables: Mapping[str, Any]) -> str:
+    """Return where the other hosts of the rack reach a host: an address, or a name that stands for it."""
+    return str(variables.get("os_prep_address") or outer_address(host, variables))
+
+
 def rack_hosts(
     *, hostvars: Mapping[str, Mapping[str, Any]], groups: Mapping[str, Sequence[str]]
 ) -> list[dict[str, Any]]:
     """Return address and names of each host of the rack, from the inventory alone."""
-    members = dict.fromkeys(host for group in RACK_GROUPS for host in groups.get(group, ()))
-    entries = []
-    for host in members:
-        variables = hostvars[host]
-        address = variables.get("os_prep_address", variables.get("ansible_host", host))
-        names = dict.fromkeys([variables.get("os_prep_hostname", host), host])
-        entries.append({"address": str(address), "names": list(names)})
-    return entries
+    return [
+        {
+            "address": address(host, hostvars[host]),
+            "names": list(dict.fromkeys([hostname(host, hostvars[host]), host])),
+        }
+        for host in members(groups)
+    ]
 
 
 def node_names(
     *, hostvars: Mapping[str, Mapping[str, Any]], groups: Mapping[str, Sequence[str]]
 ) -> dict[str, str]:
     """Return the name in the cluster of each of its hosts, in lower case as kubeadm has it."""
-    hosts = dict.fromkeys([*groups.get("control_plane", ()), *groups.get("workers", ())])
-    return {host: str(hostvars[host].get("os_prep_hostname", host)).lower() for host in hosts}
+    nodes = dict.fromkeys([*groups.get("control_plane", ()), *groups.get("workers", ())])
+    return {host: hostname(host, hostvars[host]).lower() for host in nodes}
 
 
 def node_problems(

@@ -10,12 +10,12 @@ from typing import Any, NamedTuple
 
 from ansible_collections.bramble.pi.plugins.module_utils._common.errors import BrambleError
 from ansible_collections.bramble.pi.plugins.module_utils._rack.bootptab import Entry, normal_mac
+from ansible_collections.bramble.pi.plugins.plugin_utils._inventory import hosts
 from ansible_collections.bramble.pi.plugins.plugin_utils._inventory.addresses import (
     AddressError,
     parse_address,
     require_netaddr,
 )
-from ansible_collections.bramble.pi.plugins.plugin_utils._inventory.hosts import RACK_GROUPS
 
 
 class LeasesError(BrambleError):
@@ -44,19 +44,15 @@ def inventory_hosts(
     *, hostvars: Mapping[str, Mapping[str, Any]], groups: Mapping[str, Sequence[str]]
 ) -> list[Host]:
     """Return the hosts of the rack's groups, and all others that have a MAC."""
-    members = dict.fromkeys(host for group in RACK_GROUPS for host in groups.get(group, ()))
-    members.update(dict.fromkeys(host for host in hostvars if hostvars[host].get("rack_services_mac")))
-    hosts = []
-    for host in members:
-        variables = hostvars[host]
-        hosts.append(
-            Host(
-                name=str(variables.get("os_prep_hostname", host)),
-                address=str(variables.get("os_prep_address", variables.get("ansible_host", host))),
-                mac=str(variables.get("rack_services_mac", "")),
-            )
+    with_mac = [host for host in hostvars if hostvars[host].get("rack_services_mac")]
+    return [
+        Host(
+            name=hosts.hostname(host, hostvars[host]),
+            address=hosts.address(host, hostvars[host]),
+            mac=str(hostvars[host].get("rack_services_mac") or ""),
         )
-    return hosts
+        for host in dict.fromkeys([*hosts.members(groups), *with_mac])
+    ]
 
 
 def rack_leases(
@@ -67,13 +63,13 @@ def rack_leases(
 ) -> list[Host]:
     """Return who gets which address, by inventory and bootptab."""
     require_netaddr()
-    hosts, problems = merge(hosts=inventory_hosts(hostvars=hostvars, groups=groups), bootptab=bootptab)
+    found, problems = merge(inventory=inventory_hosts(hostvars=hostvars, groups=groups), bootptab=bootptab)
     if problems:
         raise LeasesError("; ".join(problems))
-    return hosts
+    return found
 
 
-def merge(*, hosts: Sequence[Host], bootptab: Sequence[Entry]) -> tuple[list[Host], list[str]]:
+def merge(*, inventory: Sequence[Host], bootptab: Sequence[Entry]) -> tuple[list[Host], list[str]]:
     """Join what inventory and bootptab say of the same hosts; return the hosts and what does not agree.
 
     Hosts without an address that could be given, such as those that the inventory knows by a name alone, are
@@ -82,7 +78,7 @@ def merge(*, hosts: Sequence[Host], bootptab: Sequence[Entry]) -> tuple[list[Hos
     problems: list[str] = []
     merged: list[Host] = []
     entries = {entry.name.lower(): entry for entry in bootptab}
-    for host in hosts:
+    for host in inventory:
         mac = normal_mac(host.mac) if host.mac else ""
         if mac is None:
             problems.append(
@@ -116,7 +112,7 @@ def merge(*, hosts: Sequence[Host], bootptab: Sequence[Entry]) -> tuple[list[Hos
     return merged, problems + _duplicates(merged)
 
 
-def _duplicates(hosts: Sequence[Host]) -> list[str]:
+def _duplicates(merged: Sequence[Host]) -> list[str]:
     problems = []
     for what, variable in (
         ("name", "os_prep_hostname"),
@@ -124,7 +120,7 @@ def _duplicates(hosts: Sequence[Host]) -> list[str]:
         ("mac", "rack_services_mac"),
     ):
         seen: dict[str, Host] = {}
-        for host in hosts:
+        for host in merged:
             value = getattr(host, what).lower()
             first = seen.setdefault(value, host)
             if value and first is not host:

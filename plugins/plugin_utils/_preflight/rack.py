@@ -13,6 +13,7 @@ from ansible_collections.bramble.pi.plugins.module_utils._kubernetes.compatibili
     Version,
     parse_version,
 )
+from ansible_collections.bramble.pi.plugins.plugin_utils._inventory import hosts as inventory_hosts
 from ansible_collections.bramble.pi.plugins.plugin_utils._inventory.addresses import parse_network
 
 if TYPE_CHECKING:
@@ -93,13 +94,16 @@ class Rack:
             (value for host in self.control_plane if (value := self.value(host, name)) is not None), None
         )
 
-    def address(self, host: str) -> Any:
-        """Give the node's address in the rack, or a name that stands for it."""
-        return self.value(host, "os_prep_address") or self.value(host, "ansible_host") or host
+    def _told(self, host: str) -> dict[str, Any]:
+        return {name: value for name, value in self.hosts[host].items() if value is not UNKNOWN}
 
-    def hostname(self, host: str) -> Any:
+    def address(self, host: str) -> str:
+        """Give the node's address in the rack, or a name that stands for it."""
+        return inventory_hosts.address(host, self._told(host))
+
+    def hostname(self, host: str) -> str:
         """Give the name that the node will have."""
-        return self.value(host, "os_prep_hostname") or host
+        return inventory_hosts.hostname(host, self._told(host))
 
     def version(self, host: str) -> Version | None:
         """Give the node's Kubernetes version, if it is one."""

@@ -155,7 +155,7 @@ def check_services(rack: Rack) -> Iterator[Finding]:
             for host in rack.hosts
             if host in [*rack.nodes, *rack.heads] or rack.value(host, "rack_services_mac")
         ]
-        hosts, problems = leases.merge(hosts=inventory, bootptab=entries)
+        hosts, problems = leases.merge(inventory=inventory, bootptab=entries)
         yield from (Finding(problem) for problem in problems)
         if rack.network is not None:
             yield from _check_leases(rack, server, rack.network, hosts)

@@ -22,7 +22,7 @@ HOSTVARS: dict[str, dict[str, Any]] = {
 def merged(*entries: Entry, **changes: dict[str, Any]) -> tuple[list[leases.Host], list[str]]:
     hostvars = {host: {**variables, **changes.get(host, {})} for host, variables in HOSTVARS.items()}
     return leases.merge(
-        hosts=leases.inventory_hosts(hostvars=hostvars, groups=GROUPS), bootptab=list(entries)
+        inventory=leases.inventory_hosts(hostvars=hostvars, groups=GROUPS), bootptab=list(entries)
     )
 
 
