@@ -130,3 +130,13 @@ def test_the_reverse_name_of_each_address_is_in_a_zone_of_its_network(value: int
     network = netaddr.IPNetwork((value, prefix)).cidr
     name = addresses.reverse_name(address=str(netaddr.IPAddress(value)))
     assert any(name.endswith(f".{zone}") for zone in addresses.reverse_zones(network=str(network)))
+
+
+def test_a_missing_library_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(addresses, "HAS_NETADDR", False)
+    for ask in (
+        lambda: addresses.nth_address(cidr="10.0.0.0/24", n=1),
+        lambda: addresses.reverse_zones(network="10.0.0.0/24"),
+    ):
+        with pytest.raises(addresses.AddressError, match=r"netaddr is missing.*pip install -r"):
+            ask()
