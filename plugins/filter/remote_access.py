@@ -8,8 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Callable
 
-from ansible.errors import AnsibleFilterError
-from ansible_collections.bramble.pi.plugins.module_utils._common.errors import BrambleError
+from ansible_collections.bramble.pi.plugins.plugin_utils._common.filters import filter_errors
 from ansible_collections.bramble.pi.plugins.plugin_utils._remote_access import (
     accepted_hosts as remote_access_accepted_hosts,
 )
@@ -17,37 +16,31 @@ from ansible_collections.bramble.pi.plugins.plugin_utils._remote_access import c
 from ansible_collections.bramble.pi.plugins.plugin_utils._remote_access.ways import ways
 
 
+@filter_errors(subject="remote_access_proxy_networks")
 def accepted_hosts(networks: Sequence[str]) -> str:
     """Make the expression for kubectl proxy."""
-    try:
-        return remote_access_accepted_hosts.accepted_hosts(networks)
-    except BrambleError as error:
-        raise AnsibleFilterError(f"remote_access_proxy_networks: {error}") from error
+    return remote_access_accepted_hosts.accepted_hosts(networks)
 
 
+@filter_errors()
 def certificate_names(pem: str) -> list[str]:
     """Read the names of a certificate."""
-    try:
-        return kubeconfig.certificate_names(pem)
-    except BrambleError as error:
-        raise AnsibleFilterError(str(error)) from error
+    return kubeconfig.certificate_names(pem)
 
 
+@filter_errors()
 def apiserver_certificate(
     config_map: str, *, names: Sequence[str], manifest: str, folder: str, cri_socket: str
 ) -> dict[str, Any]:
     """Ask for a certificate with further names."""
-    try:
-        return certificate.request(
-            # Plain values: Ansible's own kinds of text are none that YAML knows.
-            config_map=str(config_map),
-            manifest=str(manifest),
-            names=[str(name) for name in names],
-            folder=str(folder),
-            cri_socket=str(cri_socket),
-        )._asdict()
-    except BrambleError as error:
-        raise AnsibleFilterError(str(error)) from error
+    return certificate.request(
+        # Plain values: Ansible's own kinds of text are none that YAML knows.
+        config_map=str(config_map),
+        manifest=str(manifest),
+        names=[str(name) for name in names],
+        folder=str(folder),
+        cri_socket=str(cri_socket),
+    )._asdict()
 
 
 def remote_access_ways(

@@ -8,26 +8,21 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Callable
 
-from ansible.errors import AnsibleFilterError
-from ansible_collections.bramble.pi.plugins.module_utils._common.errors import BrambleError
+from ansible_collections.bramble.pi.plugins.plugin_utils._common.filters import filter_errors
 from ansible_collections.bramble.pi.plugins.plugin_utils._verify import nodes as verify_nodes
 from ansible_collections.bramble.pi.plugins.plugin_utils._verify import workload as verify_workload
 
 
+@filter_errors()
 def node_report(nodes: str, expected: Sequence[str] = ()) -> dict[str, Any]:
     """Say how the nodes are."""
-    try:
-        return verify_nodes.report(text=nodes, expected=expected)._asdict()
-    except BrambleError as error:
-        raise AnsibleFilterError(str(error)) from error
+    return verify_nodes.report(text=nodes, expected=expected)._asdict()
 
 
+@filter_errors()
 def workload_report(objects: str, schedulable: Sequence[str]) -> dict[str, Any]:
     """Say where the workload runs."""
-    try:
-        return verify_workload.report(text=objects, schedulable=schedulable)._asdict()
-    except BrambleError as error:
-        raise AnsibleFilterError(str(error)) from error
+    return verify_workload.report(text=objects, schedulable=schedulable)._asdict()
 
 
 class FilterModule:

@@ -95,7 +95,7 @@ def test_installed_site_playbook_is_found(installed: Path, example: str) -> None
         assert role in output
 
 
-def test_installed_preflight_judges_an_inventory(installed: Path) -> None:
+def test_installed_preflight_validates_an_inventory(installed: Path) -> None:
     inventory = installed / "ansible_collections" / "bramble" / "pi" / "inventories" / "router"
     output = use(installed, "ansible-playbook", "bramble.pi.preflight", "-i", str(inventory))
     assert "failed=0" in output

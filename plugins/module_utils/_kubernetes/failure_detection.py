@@ -80,10 +80,10 @@ def parse(value: Any) -> Detection | None:
             f"control_plane_failure_detection is {value!r}; wanted is default, {', '.join(PRESETS)}, or a "
             f"mapping of {', '.join(Detection._fields)}, in seconds"
         )
-    unknown = sorted(set(value) - set(Detection._fields))
+    unknown = sorted(str(key) for key in set(value) - set(Detection._fields))
     missing = sorted(set(Detection._fields) - set(value))
     if unknown or missing:
-        found = [f"has {', '.join(map(str, unknown))}"] if unknown else []
+        found = [f"has {', '.join(unknown)}"] if unknown else []
         found += [f"lacks {', '.join(missing)}"] if missing else []
         raise FailureDetectionError(
             f"control_plane_failure_detection {' and '.join(found)}; wanted are all of "

@@ -24,7 +24,7 @@ from ansible_collections.bramble.pi.plugins.plugin_utils._inventory.addresses im
     parse_address,
     parse_interface,
 )
-from ansible_collections.bramble.pi.plugins.plugin_utils._preflight.check import HOST_NAME, HOST_NAME_LENGTH
+from ansible_collections.bramble.pi.plugins.plugin_utils._inventory.hosts import HOST_NAME, HOST_NAME_LENGTH
 
 _USER = re.compile(r"[a-z][a-z0-9-]{0,31}")
 #: The forms of crypt(5) that a Debian or Ubuntu takes.

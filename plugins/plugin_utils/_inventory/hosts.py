@@ -1,30 +1,62 @@
 # Copyright: bramble.pi contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the role os_prep decides by the inventory and by the facts of the nodes."""
+"""Names and addresses of the hosts of a rack, and what keeps a host from becoming a node."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 RACK_GROUPS = ("nat_headnode", "control_plane", "workers")
+_LABEL = r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?"
+HOST_NAME = re.compile(rf"{_LABEL}(\.{_LABEL})*", re.ASCII)
+#: The kernel's limit (HOST_NAME_MAX).
+HOST_NAME_LENGTH = 64
 SUPPORTED_DISTRIBUTIONS = ("debian", "raspbian", "ubuntu")
 SUPPORTED_ARCHITECTURES = ("amd64", "arm64")
+
+
+def members(groups: Mapping[str, Sequence[str]]) -> list[str]:
+    """Return the hosts of the rack, each once, the head first."""
+    return list(dict.fromkeys(host for group in RACK_GROUPS for host in groups.get(group, ())))
+
+
+def hostname(host: str, variables: Mapping[str, Any]) -> str:
+    """Return the name that a host has or will have."""
+    return str(variables.get("os_prep_hostname") or host)
+
+
+def outer_address(host: str, variables: Mapping[str, Any]) -> str:
+    """Return where Ansible reaches a host: an address, or a name that stands for it."""
+    return str(variables.get("ansible_host") or host)
+
+
+def address(host: str, variables: Mapping[str, Any]) -> str:
+    """Return where the other hosts of the rack reach a host: an address, or a name that stands for it."""
+    return str(variables.get("os_prep_address") or outer_address(host, variables))
 
 
 def rack_hosts(
     *, hostvars: Mapping[str, Mapping[str, Any]], groups: Mapping[str, Sequence[str]]
 ) -> list[dict[str, Any]]:
     """Return address and names of each host of the rack, from the inventory alone."""
-    members = dict.fromkeys(host for group in RACK_GROUPS for host in groups.get(group, ()))
-    entries = []
-    for host in members:
-        variables = hostvars[host]
-        address = variables.get("os_prep_address", variables.get("ansible_host", host))
-        names = dict.fromkeys([variables.get("os_prep_hostname", host), host])
-        entries.append({"address": str(address), "names": list(names)})
-    return entries
+    return [
+        {
+            "address": address(host, hostvars[host]),
+            "names": list(dict.fromkeys([hostname(host, hostvars[host]), host])),
+        }
+        for host in members(groups)
+    ]
+
+
+def node_names(
+    *, hostvars: Mapping[str, Mapping[str, Any]], groups: Mapping[str, Sequence[str]]
+) -> dict[str, str]:
+    """Return the name in the cluster of each of its hosts, in lower case as kubeadm has it."""
+    nodes = dict.fromkeys([*groups.get("control_plane", ()), *groups.get("workers", ())])
+    return {host: hostname(host, hostvars[host]).lower() for host in nodes}
 
 
 def node_problems(
@@ -38,18 +70,18 @@ def node_problems(
     distribution = facts["distribution"]
     if distribution["id"] not in SUPPORTED_DISTRIBUTIONS:
         problems.append(
-            f"the operating system is {distribution['name']}; wanted is Raspberry Pi OS, Debian or Ubuntu:"
+            f"the operating system is {distribution['name']}; expected Raspberry Pi OS, Debian or Ubuntu:"
             f" install one of them on {host}"
         )
     if facts["architecture"] not in SUPPORTED_ARCHITECTURES:
         problems.append(
-            f"the architecture of the packages is {facts['architecture']}; wanted is arm64 or amd64:"
+            f"the architecture of the packages is {facts['architecture']}; expected arm64 or amd64:"
             f" install a 64-bit image on {host}"
         )
     owners = _owners(facts["machine_id"], machine_ids)
     if len(owners) > 1:
         problems.append(
-            f"the machine-id {facts['machine_id']} is the same on {' and '.join(owners)}; wanted is one of"
+            f"the machine-id {facts['machine_id']} is the same on {' and '.join(owners)}; expected one of"
             " its own for each node, as addresses and nodes are told apart by it. On all of them but one run:"
             " sudo rm -f /etc/machine-id /var/lib/dbus/machine-id && sudo systemd-machine-id-setup"
             " && sudo reboot"

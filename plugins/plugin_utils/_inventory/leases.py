@@ -8,9 +8,18 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
+from ansible_collections.bramble.pi.plugins.module_utils._common.errors import BrambleError
 from ansible_collections.bramble.pi.plugins.module_utils._rack.bootptab import Entry, normal_mac
-from ansible_collections.bramble.pi.plugins.plugin_utils._inventory.addresses import parse_address
-from ansible_collections.bramble.pi.plugins.plugin_utils._inventory.hosts import RACK_GROUPS
+from ansible_collections.bramble.pi.plugins.plugin_utils._inventory import hosts
+from ansible_collections.bramble.pi.plugins.plugin_utils._inventory.addresses import (
+    AddressError,
+    parse_address,
+    require_netaddr,
+)
+
+
+class LeasesError(BrambleError):
+    """Inventory and bootptab do not go together, or one of them names something twice."""
 
 
 class Host(NamedTuple):
@@ -26,7 +35,7 @@ class Host(NamedTuple):
 def _is_address(text: str) -> bool:
     try:
         parse_address(text)
-    except ValueError:
+    except AddressError:
         return False
     return True
 
@@ -35,22 +44,32 @@ def inventory_hosts(
     *, hostvars: Mapping[str, Mapping[str, Any]], groups: Mapping[str, Sequence[str]]
 ) -> list[Host]:
     """Return the hosts of the rack's groups, and all others that have a MAC."""
-    members = dict.fromkeys(host for group in RACK_GROUPS for host in groups.get(group, ()))
-    members.update(dict.fromkeys(host for host in hostvars if hostvars[host].get("rack_services_mac")))
-    hosts = []
-    for host in members:
-        variables = hostvars[host]
-        hosts.append(
-            Host(
-                name=str(variables.get("os_prep_hostname", host)),
-                address=str(variables.get("os_prep_address", variables.get("ansible_host", host))),
-                mac=str(variables.get("rack_services_mac", "")),
-            )
+    with_mac = [host for host in hostvars if hostvars[host].get("rack_services_mac")]
+    return [
+        Host(
+            name=hosts.hostname(host, hostvars[host]),
+            address=hosts.address(host, hostvars[host]),
+            mac=str(hostvars[host].get("rack_services_mac") or ""),
         )
-    return hosts
+        for host in dict.fromkeys([*hosts.members(groups), *with_mac])
+    ]
 
 
-def merge(*, hosts: Sequence[Host], bootptab: Sequence[Entry]) -> tuple[list[Host], list[str]]:
+def rack_leases(
+    *,
+    hostvars: Mapping[str, Mapping[str, Any]],
+    groups: Mapping[str, Sequence[str]],
+    bootptab: Sequence[Entry],
+) -> list[Host]:
+    """Return who gets which address, by inventory and bootptab."""
+    require_netaddr()
+    found, problems = merge(inventory=inventory_hosts(hostvars=hostvars, groups=groups), bootptab=bootptab)
+    if problems:
+        raise LeasesError("; ".join(problems))
+    return found
+
+
+def merge(*, inventory: Sequence[Host], bootptab: Sequence[Entry]) -> tuple[list[Host], list[str]]:
     """Join what inventory and bootptab say of the same hosts; return the hosts and what does not agree.
 
     Hosts without an address that could be given, such as those that the inventory knows by a name alone, are
@@ -59,11 +78,11 @@ def merge(*, hosts: Sequence[Host], bootptab: Sequence[Entry]) -> tuple[list[Hos
     problems: list[str] = []
     merged: list[Host] = []
     entries = {entry.name.lower(): entry for entry in bootptab}
-    for host in hosts:
+    for host in inventory:
         mac = normal_mac(host.mac) if host.mac else ""
         if mac is None:
             problems.append(
-                f"{host.name}: rack_services_mac is {host.mac!r}; wanted is one of a device, like "
+                f"{host.name}: rack_services_mac is {host.mac!r}; expected one of a device, like "
                 "'b8:27:eb:5b:0d:0f' (in quotes)"
             )
             mac = ""
@@ -71,10 +90,10 @@ def merge(*, hosts: Sequence[Host], bootptab: Sequence[Entry]) -> tuple[list[Hos
         joined = host._replace(mac=mac, address=host.address if _is_address(host.address) else "")
         if entry is not None:
             for what, seen in (("address", joined.address), ("mac", joined.mac)):
-                wanted = getattr(entry, what)
-                if seen and seen != wanted:
+                told = getattr(entry, what)
+                if seen and seen != told:
                     problems.append(
-                        f"{host.name}: its {what} is {seen} in the inventory, and {wanted} in line "
+                        f"{host.name}: its {what} is {seen} in the inventory, and {told} in line "
                         f"{entry.line} of rack_services_bootptab: set the right one in both"
                     )
             joined = joined._replace(address=entry.address, mac=entry.mac, bootfile=entry.bootfile)
@@ -90,10 +109,10 @@ def merge(*, hosts: Sequence[Host], bootptab: Sequence[Entry]) -> tuple[list[Hos
         Host(entry.name, entry.address, entry.mac, entry.bootfile, expected=False)
         for entry in entries.values()
     ]
-    return merged, problems + _doubles(merged)
+    return merged, problems + _duplicates(merged)
 
 
-def _doubles(hosts: Sequence[Host]) -> list[str]:
+def _duplicates(merged: Sequence[Host]) -> list[str]:
     problems = []
     for what, variable in (
         ("name", "os_prep_hostname"),
@@ -101,12 +120,12 @@ def _doubles(hosts: Sequence[Host]) -> list[str]:
         ("mac", "rack_services_mac"),
     ):
         seen: dict[str, Host] = {}
-        for host in hosts:
+        for host in merged:
             value = getattr(host, what).lower()
             first = seen.setdefault(value, host)
             if value and first is not host:
                 problems.append(
                     f"{host.name}: has the {what} {value}, as {first.name} has: set {variable} for one of "
-                    "them, or mend rack_services_bootptab"
+                    "them, or correct rack_services_bootptab"
                 )
     return problems

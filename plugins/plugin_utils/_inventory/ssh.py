@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 from ansible_collections.bramble.pi.plugins.module_utils._ssh import known_hosts
 from ansible_collections.bramble.pi.plugins.module_utils._ssh.config import parse_settings
-from ansible_collections.bramble.pi.plugins.plugin_utils._inventory.hosts import RACK_GROUPS
+from ansible_collections.bramble.pi.plugins.plugin_utils._inventory import hosts
 
 #: The first value of an option counts for ssh, so these stand first: a connection of its own.
 FRESH = ("-o", "ControlMaster=no", "-o", "ControlPath=none")
@@ -121,7 +121,7 @@ def offered(connection: Any) -> list[str] | None:
 def known_as(variables: Mapping[str, Any], host: str, hostname: str) -> list[str]:
     """List the names under which ssh looks for the keys of a host: its address, and its name."""
     port = int(variables.get("ansible_port", known_hosts.SSH_PORT))
-    names = dict.fromkeys([str(variables.get("ansible_host", host)), hostname])
+    names = dict.fromkeys([hosts.outer_address(host, variables), hostname])
     return [known_hosts.known_name(host=name, port=port) for name in names]
 
 
@@ -140,17 +140,17 @@ def rack_hosts(
     """List the hosts of a rack as a user reaches them by ssh."""
     heads = groups.get(_HEAD_GROUP, ())
     found = []
-    for host in dict.fromkeys(host for group in RACK_GROUPS for host in groups.get(group, ())):
+    for host in hosts.members(groups):
         variables = hostvars[host]
         if variables.get("ansible_connection") == "local":
             continue
-        hostname = str(variables.get("os_prep_hostname", host))
+        hostname = hosts.hostname(host, variables)
         others = [head for head in heads if head != host]
         found.append(
             {
                 "entry": {
                     "names": list(dict.fromkeys([host, hostname])),
-                    "address": str(variables.get("ansible_host", host)),
+                    "address": hosts.outer_address(host, variables),
                     "user": str(variables.get("ansible_user", "")),
                     "port": int(variables.get("ansible_port", known_hosts.SSH_PORT)),
                     "jump": str(variables.get("ssh_access_jump", others[0] if others else "")),

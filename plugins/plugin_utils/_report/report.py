@@ -75,7 +75,7 @@ def _version(packages: Mapping[str, str], *names: str) -> str | None:
     return next((f"{name} {packages[name]}" for name in names if name in packages), None)
 
 
-def judge(
+def check(
     *,
     results: Mapping[str, Mapping[str, Any]],
     roles: Mapping[str, str],
@@ -94,12 +94,12 @@ def judge(
         findings = list(_of_host(result=result, role=roles[host]))
         findings += [
             finding(
-                check,
+                name,
                 ERROR,
                 evidence=f"{value} is the same on {' and '.join(owners)}",
                 wanted="one of its own",
             )
-            for check, values in twins.items()
+            for name, values in twins.items()
             for value, owners in values.items()
             if host in owners
         ]

@@ -53,7 +53,7 @@ def node(**changes: Any) -> dict[str, Any]:
 
 def page(folder: Path, results: dict[str, Any], receipts: dict[str, Any] | None = None) -> str:
     """Fill the template with what the modules returned, by host."""
-    report = report_report.judge(
+    report = report_report.check(
         results=results,
         roles=dict.fromkeys(results, "worker"),
         addresses={host: host for host in results},

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -14,9 +15,9 @@ from typing import Any
 import pytest
 import yaml
 from ansible.errors import AnsibleFilterError
-from ansible_collections.bramble.pi.plugins.filter.cri_socket import cri_socket
-from ansible_collections.bramble.pi.plugins.filter.kubernetes_runtime import kubernetes_runtime
-from ansible_collections.bramble.pi.plugins.filter.nth_address import nth_address
+from ansible_collections.bramble.pi.plugins.filter.addresses import nth_address
+from ansible_collections.bramble.pi.plugins.filter.kubernetes import cri_socket, kubernetes_runtime
+from ansible_collections.bramble.pi.plugins.plugin_utils._preflight.inventory import role_options
 
 ROOT = Path(__file__).resolve().parents[4]
 FIXTURES = ROOT / "tests/unit/fixtures/preflight"
@@ -86,7 +87,7 @@ def test_values_that_only_facts_can_tell_are_left_for_later(tmp_path: Path) -> N
             "vars": {
                 "control_plane_advertise_address": "{{ ansible_facts['default_ipv4']['address'] }}",
                 "docker_daemon_json": {"bip": "{{ nothing_yet }}"},
-                # Evaluating this one would fail: what is not judged is left alone.
+                # Evaluating this one would fail: what is not checked is left alone.
                 "my_secret": "{{ lookup('ansible.builtin.file', '/does/not/exist') }}",
             },
             "children": {
@@ -100,13 +101,61 @@ def test_values_that_only_facts_can_tell_are_left_for_later(tmp_path: Path) -> N
     assert run.returncode == 0, run.stdout + run.stderr
 
 
+#: One of each kind that YAML has, as it stands in a file.
+KINDS = (
+    "null",
+    "true",
+    "1",
+    "1.5",
+    "text",
+    '""',
+    "[]",
+    "[1]",
+    "[null]",
+    "{}",
+    "{a: 1}",
+    "2026-01-02",
+    ".inf",
+)
+
+
+def test_options_of_any_type_end_in_findings(tmp_path: Path) -> None:
+    """Ansible has its own types for what it reads from a file; tests of the checks go through all values."""
+    names = [
+        name
+        for role, options in role_options().items()
+        for name in options
+        # The arguments of the role preflight itself are validated by Ansible.
+        if role not in ("virtual_rack", "preflight")
+    ]
+    values = [f"{name}: {KINDS[number % len(KINDS)]}" for number, name in enumerate(names)]
+    others = [f"{name}: {KINDS[(number + 7) % len(KINDS)]}" for number, name in enumerate(names)]
+    (tmp_path / "hosts.yml").write_text(
+        "all:\n  children:\n"
+        "    control_plane: {hosts: {pi-1: {ansible_host: 192.0.2.1}}}\n"
+        "    workers: {hosts: {pi-2: {ansible_host: [192.0.2.2]}, pi-3: {5: a number for a name}}}\n"
+        "    nat_headnode: {hosts: {pi-1: }}\n"
+        "    netboot: {hosts: {pi-2: }}\n"
+        "    netboot_server: {hosts: {pi-1: }}\n"
+        "    node_network: {hosts: {pi-3: }}\n",
+        encoding="utf-8",
+    )
+    for folder, name, lines in (("group_vars", "all.yml", values), ("host_vars", "pi-2.yml", others)):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / name).write_text("\n".join(lines) + "\n", encoding="utf-8")
+    run = preflight(tmp_path)
+    assert run.returncode == 2, run.stdout
+    assert re.search(r"\d+ problem\(s\) in the inventory", run.stdout), run.stdout
+    assert "\n- pi-2: ansible_host is ['192.0.2.2']; expected a string: set ansible_host in" in run.stdout
+
+
 def test_a_missing_library_is_one_clear_line(tmp_path: Path) -> None:
     # The filter is asked in a Python of its own that does not find netaddr.
     code = (
         "import importlib.util, json\n"
         "find = importlib.util.find_spec\n"
         "importlib.util.find_spec = lambda name: None if name == 'netaddr' else find(name)\n"
-        "from ansible_collections.bramble.pi.plugins.filter.preflight_problems import preflight_problems\n"
+        "from ansible_collections.bramble.pi.plugins.filter.report import preflight_problems\n"
         "print(json.dumps(preflight_problems({}, {})))\n"
     )
     run = subprocess.run(

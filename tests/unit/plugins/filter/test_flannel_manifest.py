@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import yaml
 from ansible.errors import AnsibleFilterError
-from ansible_collections.bramble.pi.plugins.filter.flannel_manifest import flannel_manifest
+from ansible_collections.bramble.pi.plugins.filter.kubernetes import flannel_manifest
 
 ROOT = Path(__file__).parents[4]
 # The file of flannel's release of that name (Apache License 2.0).
@@ -39,7 +39,7 @@ def test_only_the_network_is_put_in(cidr: str) -> None:
 
 def test_another_file_is_refused() -> None:
     with pytest.raises(
-        AnsibleFilterError, match=r"is [0-9a-f]{64}, wanted 1c06a15a.*pod_network_flannel_sha256"
+        AnsibleFilterError, match=r"is [0-9a-f]{64}; expected 1c06a15a.*pod_network_flannel_sha256"
     ):
         flannel_manifest(MANIFEST + "\n", "10.42.0.0/16", SHA256)
 

@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 from __future__ import annotations
 
-from ansible_collections.bramble.pi.plugins.filter.live_view_boards import live_view_boards
+from ansible_collections.bramble.pi.plugins.filter.inventory import live_view_boards
 
 
 def test_boards_are_listed_in_their_order() -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from ansible.errors import AnsibleFilterError
-from ansible_collections.bramble.pi.plugins.filter.manifest_images import manifest_images
+from ansible_collections.bramble.pi.plugins.filter.kubernetes import manifest_images
 
 FIXTURES = Path(__file__).parents[2] / "fixtures"
 

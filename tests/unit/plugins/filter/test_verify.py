@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from ansible.errors import AnsibleFilterError
-from ansible_collections.bramble.pi.plugins.filter.node_names import node_names
+from ansible_collections.bramble.pi.plugins.filter.inventory import node_names
 from ansible_collections.bramble.pi.plugins.filter.verify import node_report, workload_report
 
 

@@ -251,6 +251,7 @@ def test_files_that_are_not_as_kubeadm_writes_them() -> None:
         ("fast", ("'fast'", "default, demo")),
         (16, ("16", "default, demo")),
         ({**OWN, "pod_eviction_timeout": 5}, ("has pod_eviction_timeout", "wanted are all of")),
+        ({1: 1, "a": 1}, ("has 1, a and lacks",)),
         ({"eviction": 5}, ("lacks node_monitor_grace_period",)),
         ({**OWN, "eviction": "5s"}, ("eviction '5s'", "without a unit")),
         ({**OWN, "eviction": 0}, ("eviction 0",)),

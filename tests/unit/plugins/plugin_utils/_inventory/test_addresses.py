@@ -103,23 +103,6 @@ def test_every_address_of_a_network_is_in_it(prefix: str, data: st.DataObject) -
     )
 
 
-def test_with_prefix() -> None:
-    assert addresses.with_prefix(address="10.0.0.2", network="10.0.0.0/24") == "10.0.0.2/24"
-
-
-@pytest.mark.parametrize(
-    ("address", "network", "why"),
-    [
-        ("10.0.1.2", "10.0.0.0/24", "10.0.1.2 is not in the network 10.0.0.0/24"),
-        ("pi-2", "10.0.0.0/24", "'pi-2' in '10.0.0.0/24': one of them is not an IPv4 address"),
-        ("10.0.0.2", "10.0.0.1/24", "one of them has host bits set"),
-    ],
-)
-def test_with_prefix_refuses(address: str, network: str, why: str) -> None:
-    with pytest.raises(ValueError, match=why):
-        addresses.with_prefix(address=address, network=network)
-
-
 @pytest.mark.parametrize(
     ("address", "name"),
     [("10.0.0.2", "2.0.0.10.in-addr.arpa"), ("::1", f"1.{'0.' * 31}ip6.arpa")],
@@ -147,3 +130,13 @@ def test_the_reverse_name_of_each_address_is_in_a_zone_of_its_network(value: int
     network = netaddr.IPNetwork((value, prefix)).cidr
     name = addresses.reverse_name(address=str(netaddr.IPAddress(value)))
     assert any(name.endswith(f".{zone}") for zone in addresses.reverse_zones(network=str(network)))
+
+
+def test_a_missing_library_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(addresses, "HAS_NETADDR", False)
+    for ask in (
+        lambda: addresses.nth_address(cidr="10.0.0.0/24", n=1),
+        lambda: addresses.reverse_zones(network="10.0.0.0/24"),
+    ):
+        with pytest.raises(addresses.AddressError, match=r"netaddr is missing.*pip install -r"):
+            ask()

@@ -6,7 +6,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from ansible_collections.bramble.pi.plugins.filter.control_groups_problem import control_groups_problem
+from ansible_collections.bramble.pi.plugins.filter.inventory import control_groups_problem
 
 EDITED = {
     "changed": False,

@@ -22,7 +22,7 @@ HOSTVARS: dict[str, dict[str, Any]] = {
 def merged(*entries: Entry, **changes: dict[str, Any]) -> tuple[list[leases.Host], list[str]]:
     hostvars = {host: {**variables, **changes.get(host, {})} for host, variables in HOSTVARS.items()}
     return leases.merge(
-        hosts=leases.inventory_hosts(hostvars=hostvars, groups=GROUPS), bootptab=list(entries)
+        inventory=leases.inventory_hosts(hostvars=hostvars, groups=GROUPS), bootptab=list(entries)
     )
 
 
@@ -66,7 +66,7 @@ def test_a_bootptab_tells_macs_and_further_hosts() -> None:
             "tv: has the mac b8:27:eb:00:00:02, as pi-2 has",
         ),
         ([], {"printer": {"ansible_host": "10.0.0.2"}}, "printer: has the address 10.0.0.2, as pi-2 has"),
-        ([], {"pi-2": {"rack_services_mac": "b8:27"}}, "pi-2: rack_services_mac is 'b8:27'; wanted is one"),
+        ([], {"pi-2": {"rack_services_mac": "b8:27"}}, "pi-2: rack_services_mac is 'b8:27'; expected one"),
         ([], {"pi-2": {"ansible_host": "pi-2.lan"}}, "pi-2: has a MAC, but no address or name of its own"),
     ],
 )

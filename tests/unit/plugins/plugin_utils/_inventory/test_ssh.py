@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.bramble.pi.plugins.filter.ssh_hosts import ssh_hosts
+from ansible_collections.bramble.pi.plugins.filter.inventory import ssh_hosts
 from ansible_collections.bramble.pi.plugins.plugin_utils._inventory import ssh
 
 # What OpenSSH 9.2 said at the end of its -v, shortened: through a head, which took another key than the node.

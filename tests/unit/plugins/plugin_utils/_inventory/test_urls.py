@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import pytest
-from ansible_collections.bramble.pi.plugins.filter.service_url import service_url
+from ansible_collections.bramble.pi.plugins.filter.addresses import service_url
 
 
 @pytest.mark.parametrize(

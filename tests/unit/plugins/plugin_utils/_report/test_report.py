@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.bramble.pi.plugins.filter.doctor_report import doctor_report
+from ansible_collections.bramble.pi.plugins.filter.report import doctor_report
 from ansible_collections.bramble.pi.plugins.plugin_utils._report import report as report_report
 from hypothesis import given
 from hypothesis import strategies as st

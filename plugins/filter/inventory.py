@@ -1,0 +1,104 @@
+# Copyright: bramble.pi contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Filters that read a rack from its inventory."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Callable
+
+from ansible_collections.bramble.pi.plugins.module_utils._rack.bootptab import Entry, parse_bootptab
+from ansible_collections.bramble.pi.plugins.plugin_utils._common.filters import filter_errors
+from ansible_collections.bramble.pi.plugins.plugin_utils._inventory import (
+    control_groups,
+    hosts,
+    leases,
+    netboot,
+    ssh,
+)
+
+HostVars = Mapping[str, Mapping[str, Any]]
+Groups = Mapping[str, Sequence[str]]
+
+
+@filter_errors(subject="the bootptab file (rack_services_bootptab) is not as it should be")
+def bootptab(text: str) -> list[dict[str, Any]]:
+    """Read the file."""
+    return [entry._asdict() for entry in parse_bootptab(text=str(text))]
+
+
+def control_groups_problem(
+    cgroup: Mapping[str, Any], edited: Mapping[str, Any], tokens: Sequence[str]
+) -> str:
+    """Say which control groups are missing."""
+    return control_groups.problem(cgroup=cgroup, edited=edited, tokens=tokens)
+
+
+def live_view_boards(results: Sequence[Mapping[str, Any]], names: Mapping[str, str]) -> list[dict[str, str]]:
+    """List the boards."""
+    # The kernel ends its texts with a zero byte.
+    return [
+        {"name": names[result["item"]], "model": str(result.get("stdout", "")).rstrip("\0")}
+        for result in results
+    ]
+
+
+def netboot_clients(hostvars: HostVars, groups: Groups, folder: str) -> dict[str, list[dict[str, str]]]:
+    """List the nodes that boot over the network, and the folders that are served."""
+    return netboot.netboot_clients(hostvars=hostvars, groups=groups, folder=folder)
+
+
+def node_names(hostvars: HostVars, groups: Groups) -> dict[str, str]:
+    """Name the nodes."""
+    return hosts.node_names(hostvars=hostvars, groups=groups)
+
+
+def node_problems(hostvars: Any, host: str, hostname: str, play_hosts: list[str]) -> list[str]:
+    """List what is in the way of a host."""
+    facts = {name: hostvars[name].get("ansible_facts", {}).get("bramble") for name in {host, *play_hosts}}
+    return hosts.node_problems(
+        host=host,
+        hostname=hostname,
+        facts=facts[host],
+        machine_ids={name: facts[name]["machine_id"] for name in play_hosts if facts[name]},
+    )
+
+
+def rack_hosts(hostvars: HostVars, groups: Groups) -> list[dict[str, Any]]:
+    """List the hosts of the rack."""
+    return hosts.rack_hosts(hostvars=hostvars, groups=groups)
+
+
+@filter_errors()
+def rack_leases(
+    hostvars: HostVars, groups: Groups, bootptab: Sequence[Mapping[str, Any]] = ()
+) -> list[dict[str, Any]]:
+    """List who gets which address."""
+    found = leases.rack_leases(
+        hostvars=hostvars, groups=groups, bootptab=[Entry(**entry) for entry in bootptab]
+    )
+    return [host._asdict() for host in found]
+
+
+def ssh_hosts(hostvars: HostVars, groups: Groups) -> list[dict[str, Any]]:
+    """List the hosts."""
+    return ssh.rack_hosts(hostvars=hostvars, groups=groups)
+
+
+class FilterModule:
+    """What Ansible looks for."""
+
+    def filters(self) -> dict[str, Callable[..., Any]]:
+        """Name the filters; each is documented in a file of its name."""
+        return {
+            "bootptab": bootptab,
+            "control_groups_problem": control_groups_problem,
+            "live_view_boards": live_view_boards,
+            "netboot_clients": netboot_clients,
+            "node_names": node_names,
+            "node_problems": node_problems,
+            "rack_hosts": rack_hosts,
+            "rack_leases": rack_leases,
+            "ssh_hosts": ssh_hosts,
+        }

@@ -1,0 +1,102 @@
+# Copyright: bramble.pi contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Filters that say what is wrong: with an inventory, a rack, a cluster."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Callable
+
+from ansible.utils.display import Display
+from ansible_collections.bramble.pi.plugins.plugin_utils._inventory import hosts as rack_hosts
+from ansible_collections.bramble.pi.plugins.plugin_utils._preflight import check, inventory, values
+from ansible_collections.bramble.pi.plugins.plugin_utils._report import report as rack_report
+
+
+def _receipts(*, folder: str, hosts: Sequence[str]) -> dict[str, dict[str, Any]]:
+    receipts = {}
+    for host in hosts:
+        path = Path(folder).expanduser() / f"{host}.json"
+        try:
+            receipt = json.loads(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            continue
+        if isinstance(receipt, dict):
+            receipts[host] = receipt
+    return receipts
+
+
+def _role(host: str, groups: Mapping[str, Sequence[str]]) -> str:
+    if host in groups.get("control_plane", ()):
+        return "control plane"
+    return "worker" if host in groups.get("workers", ()) else rack_report.HEAD
+
+
+def doctor_report(
+    hostvars: Mapping[str, Mapping[str, Any]],
+    groups: Mapping[str, Sequence[str]],
+    hosts: Sequence[str],
+    *,
+    results: str,
+    fail_on: str = "error",
+    receipts: str = "",
+    inventory: str = "my-rack",
+) -> dict[str, Any]:
+    """Make the report."""
+    ordered = [host for host in dict.fromkeys([*rack_hosts.members(groups), *hosts]) if host in hosts]
+    report = rack_report.check(
+        results={host: hostvars[host].get(results, {}) for host in ordered},
+        roles={host: _role(host, groups) for host in ordered},
+        addresses={host: rack_hosts.outer_address(host, hostvars[host]) for host in ordered},
+        receipts=_receipts(folder=receipts, hosts=ordered) if receipts else {},
+        inventory=inventory,
+    )
+    return {
+        **report,
+        "failing": rack_report.failing(counts=report["counts"], fail_on=fail_on),
+        "table": rack_report.table(report=report),
+    }
+
+
+def preflight_problems(
+    hostvars: Mapping[str, Mapping[str, Any]],
+    groups: Mapping[str, Sequence[str]],
+    node_network: Any = "",
+    known_variables: Any = None,
+) -> list[str]:
+    """List the problems, and warn of what is doubtful."""
+    missing = [name for name in ("netaddr", "jmespath") if importlib.util.find_spec(name) is None]
+    if missing:
+        return [
+            f"{' and '.join(missing)} not found on the controller: run pip install -r requirements.txt "
+            "with the Python that runs Ansible"
+        ]
+    specs = inventory.role_options()
+    checked = {*values.CONNECTION, *(name for options in specs.values() for name in options)}
+    hosts = {host: inventory.read_variables(hostvars[host], checked) for host in hostvars}
+    problems, warnings = check.validate(
+        groups=groups,
+        hosts=hosts,
+        specs=specs,
+        files=inventory.named_files(hosts),
+        node_network=node_network,
+        known_variables=[] if known_variables is None else known_variables,
+    )
+    for warning in warnings:
+        Display().warning(warning)
+    return problems
+
+
+class FilterModule:
+    """What Ansible looks for."""
+
+    def filters(self) -> dict[str, Callable[..., Any]]:
+        """Name the filters; each is documented in a file of its name."""
+        return {
+            "doctor_report": doctor_report,
+            "preflight_problems": preflight_problems,
+        }

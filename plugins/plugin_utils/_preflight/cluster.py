@@ -1,0 +1,111 @@
+# Copyright: bramble.pi contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Checks of the control planes and of the versions."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from ansible_collections.bramble.pi.plugins.module_utils._kubernetes import failure_detection
+from ansible_collections.bramble.pi.plugins.module_utils._kubernetes.compatibility import (
+    CompatibilityError,
+    kubernetes_runtime,
+    parse_version,
+    version_warning,
+)
+from ansible_collections.bramble.pi.plugins.plugin_utils._inventory.addresses import parse_address
+from ansible_collections.bramble.pi.plugins.plugin_utils._inventory.hosts import HOST_NAME
+from ansible_collections.bramble.pi.plugins.plugin_utils._preflight.rack import ALL, Finding, Rack
+
+#: The upstream repository begins with this minor.
+UPSTREAM = "pkgs.k8s.io"
+UPSTREAM_OLDEST = (1, 24)
+
+
+def check_control_planes(rack: Rack) -> Iterator[Finding]:
+    """Check what several control planes need."""
+    count = len(rack.control_plane)
+    endpoint = rack.cluster_value("control_plane_endpoint")
+    unknown = any(rack.is_unknown(host, "control_plane_endpoint") for host in rack.control_plane)
+    if count > 1 and not endpoint and not unknown:
+        yield Finding(
+            f"there are {count} control planes and no control_plane_endpoint: set it {ALL} to a name or "
+            "address that reaches all of them, such as 'k8s.lan:6443'; it cannot be added later"
+        )
+    if count > 1 and count % 2 == 0:
+        yield Finding(
+            f"there are {count} control planes: an even number bears no more failures than {count - 1} do",
+            warning=True,
+        )
+    if endpoint:
+        name, _colon, port = endpoint.partition(":")
+        if not HOST_NAME.fullmatch(name) or (_colon and not (port.isdecimal() and 0 < int(port) < 65536)):
+            yield Finding(
+                f"control_plane_endpoint is {endpoint!r}: it has to be a name or an IPv4 address, with a "
+                f"port if not 6443, such as 'k8s.lan:6443'; set it {ALL}"
+            )
+    for host in rack.control_plane:
+        advertised = rack.value(host, "control_plane_advertise_address")
+        if advertised:
+            try:
+                parse_address(advertised)
+            except ValueError as error:
+                yield Finding(f"control_plane_advertise_address is {advertised!r}, which {error}", host)
+
+
+def check_versions(rack: Rack) -> Iterator[Finding]:
+    """Check that the versions are versions and go together."""
+    for host in rack.nodes:
+        text = rack.value(host, "kube_packages_version")
+        if text is None:
+            continue
+        try:
+            version = parse_version(text)
+        except CompatibilityError as error:
+            yield Finding(f"kube_packages_version: {error}; set it {ALL}", host)
+            continue
+        warning = version_warning(version)
+        if warning:
+            yield Finding(f"kube_packages_version: {warning}", host, warning=True)
+        runtime = rack.value(host, "docker_kubernetes_runtime")
+        if runtime:
+            try:
+                kubernetes_runtime(version=version, runtime=runtime)
+            except CompatibilityError as error:
+                yield Finding(
+                    f"docker_kubernetes_runtime: {error}; set it {ALL}, or another kube_packages_version",
+                    host,
+                )
+        repository = rack.value(host, "kube_packages_repository")
+        if version.short < UPSTREAM_OLDEST and UPSTREAM in (repository or ""):
+            yield Finding(
+                f"kube_packages_version is '{version}', and {UPSTREAM} has none before "
+                f"{UPSTREAM_OLDEST[0]}.{UPSTREAM_OLDEST[1]}: set a newer one {ALL}, or a repository that has "
+                "it in kube_packages_repository",
+                host,
+            )
+    yield from _check_skew(rack)
+
+
+def _check_skew(rack: Rack) -> Iterator[Finding]:
+    control_planes = [version for host in rack.control_plane if (version := rack.version(host))]
+    if not control_planes:
+        return
+    oldest = min(control_planes, key=lambda version: version.short)
+    for host in rack.workers:
+        version = rack.version(host)
+        if version and version.short > oldest.short:
+            yield Finding(
+                f"kube_packages_version is '{version}', and '{oldest}' on the control plane: a worker may be "
+                f"older, but not newer; set it once, {ALL}",
+                host,
+            )
+
+
+def check_failure_detection(rack: Rack) -> Iterator[Finding]:
+    """Check that nodes which are only busy do not count as lost."""
+    try:
+        failure_detection.parse(rack.cluster_value("control_plane_failure_detection"))
+    except failure_detection.FailureDetectionError as error:
+        yield Finding(f"{error}; set it in group_vars/control_plane.yml")

@@ -1,0 +1,115 @@
+# Copyright: bramble.pi contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Checks of names: groups, hosts and variables."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Iterator, Sequence
+
+from ansible_collections.bramble.pi.plugins.plugin_utils._inventory.hosts import HOST_NAME, HOST_NAME_LENGTH
+from ansible_collections.bramble.pi.plugins.plugin_utils._preflight.rack import (
+    ALL,
+    HEAD_GROUP,
+    SERVICES_GROUP,
+    Finding,
+    Rack,
+)
+
+#: How like a known name a variable has to be to count as a misspelling of it: with the prefix of a role, and
+#: without one.
+MISSPELT_WITH_PREFIX = 0.75
+MISSPELT = 0.9
+
+
+def _nearest(name: str, known: Sequence[str], cutoff: float) -> str | None:
+    return next(iter(difflib.get_close_matches(name, known, n=1, cutoff=cutoff)), None)
+
+
+def check_groups(rack: Rack) -> Iterator[Finding]:
+    """Check that the groups are there and that each node has one place."""
+    for group in ("control_plane", "workers"):
+        if group in rack.groups:
+            continue
+        like = _nearest(group, [name for name in rack.groups if name not in ("all", "ungrouped")], 0.6)
+        hint = f" (is it '{like}', misspelt?)" if like else ""
+        yield Finding(
+            f"group '{group}' is missing{hint}: add it to the inventory's hosts.yml, if need be without hosts"
+        )
+    if "control_plane" in rack.groups and not rack.control_plane:
+        yield Finding(
+            "group 'control_plane' has no hosts: put the node that is to run the control plane into it"
+        )
+    for host in rack.control_plane:
+        if host in rack.workers:
+            yield Finding("is in both groups control_plane and workers: take it out of one of them", host)
+    for group, hosts, what in (
+        (HEAD_GROUP, rack.heads, "a rack has one head"),
+        (SERVICES_GROUP, rack.servers, "one host gives a rack its addresses, names and time"),
+    ):
+        if len(hosts) > 1 and group in rack.groups:
+            yield Finding(f"group '{group}' has {len(hosts)} hosts ({', '.join(hosts)}): {what}")
+    for host in rack.hosts:
+        if (
+            host in [*rack.nodes, *rack.heads, *rack.servers]
+            or rack.value(host, "rack_services_mac")
+            or rack.is_unknown(host, "rack_services_mac")
+            or rack.value(host, "ansible_connection") == "local"
+        ):
+            continue
+        if host != "localhost":
+            yield Finding(
+                "is in none of the groups control_plane and workers: nothing is done on it",
+                host,
+                warning=True,
+            )
+
+
+def check_host_names(rack: Rack) -> Iterator[Finding]:
+    """Check that each node's name is one that Kubernetes takes, and its own."""
+    seen: dict[str, str] = {}
+    for host in rack.nodes:
+        name = rack.hostname(host)
+        if (
+            HOST_NAME.fullmatch(name) is None
+            or len(name) > HOST_NAME_LENGTH
+            or re.fullmatch(r"[0-9.]+", name)
+        ):
+            yield Finding(
+                f"the host name is {name!r}: it has to be made of a-z, 0-9 and hyphens (RFC 1123), not of "
+                f"digits alone, with at most {HOST_NAME_LENGTH} characters; rename the host in the "
+                "inventory, or set os_prep_hostname",
+                host,
+            )
+            continue
+        other = seen.setdefault(name, host)
+        if other != host:
+            yield Finding(
+                f"has the host name {name!r}, as {other} has: set os_prep_hostname for one of them", host
+            )
+
+
+def check_variables(rack: Rack, known_variables: Sequence[str]) -> Iterator[Finding]:
+    """Check that the variables are known by their names."""
+    known = {*rack.options, *known_variables}
+    for host, variables in rack.hosts.items():
+        for name in variables:
+            if name in known or name.startswith(("_", "ansible_")):
+                continue
+            prefixed = name.startswith(tuple(f"{role}_" for role in rack.specs))
+            like = _nearest(name, list(rack.options), MISSPELT_WITH_PREFIX if prefixed else MISSPELT)
+            if like:
+                yield Finding(
+                    f"variable {name} is not known: did you mean {like}? If it is your own, name it in "
+                    f"preflight_known_variables {ALL}",
+                    host,
+                )
+            elif prefixed:
+                yield Finding(
+                    f"variable {name} begins like one of bramble.pi, but is none: if it is your own, name it "
+                    f"in preflight_known_variables {ALL}",
+                    host,
+                    warning=True,
+                )

@@ -1,0 +1,75 @@
+# Copyright: bramble.pi contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Checks of the boards that boot over the network."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from ansible_collections.bramble.pi.plugins.module_utils._netboot.system import SERIAL
+from ansible_collections.bramble.pi.plugins.plugin_utils._inventory.addresses import parse_address
+from ansible_collections.bramble.pi.plugins.plugin_utils._preflight.rack import FIXED_GROUP, Finding, Rack
+
+#: Hosts that boot from the one host of the other group.
+NETBOOT_GROUP = "netboot"
+NETBOOT_SERVER_GROUP = "netboot_server"
+
+
+def check_netboot(rack: Rack) -> Iterator[Finding]:
+    """Check who boots over the network, from where, and by which serial number."""
+    nodes = rack.groups.get(NETBOOT_GROUP, ())
+    servers = rack.groups.get(NETBOOT_SERVER_GROUP, ())
+    if nodes and len(servers) != 1:
+        yield Finding(
+            f"the group {NETBOOT_GROUP} has {', '.join(nodes)}, and the group {NETBOOT_SERVER_GROUP} "
+            f"{', '.join(servers) or 'no host'}: it has to have one host, which serves them"
+        )
+    seen: dict[str, str] = {}
+    for host in nodes:
+        serial = rack.value(host, "netboot_tree_serial")
+        if rack.is_unknown(host, "netboot_tree_serial"):
+            pass  # Told only later, or check_values has a word on it.
+        elif serial is None or SERIAL.fullmatch(serial) is None:
+            yield Finding(
+                f"netboot_tree_serial is {serial!r}: it has to be the last eight digits of the board's "
+                "serial "
+                "number, in lower case and in quotes, such as '6a1b9c04'; grep Serial /proc/cpuinfo "
+                "shows it, and "
+                "the playbook scan with scan_listen",
+                host,
+            )
+        elif seen.setdefault(serial, host) != host:
+            yield Finding(
+                f"netboot_tree_serial is {serial!r}, as that of {seen[serial]}: set each to its own board's",
+                host,
+            )
+        if host in servers:
+            yield Finding(
+                f"is in both groups {NETBOOT_GROUP} and {NETBOOT_SERVER_GROUP}: it cannot boot from "
+                "itself; take "
+                "it out of one",
+                host,
+            )
+        if not rack.value(host, "rack_services_mac") and not rack.is_unknown(host, "rack_services_mac"):
+            yield Finding(
+                "boots over the network, and has no rack_services_mac: set it, such as "
+                "'b8:27:eb:5b:0d:0f' (in "
+                "quotes), as the board asks for its address by it",
+                host,
+            )
+        try:
+            parse_address(rack.address(host))
+        except ValueError as error:
+            yield Finding(
+                f"boots over the network, and its address is {rack.address(host)!r}, which {error}: set "
+                "ansible_host or os_prep_address, as its tree is served to that address alone",
+                host,
+            )
+        if host in rack.groups.get(FIXED_GROUP, ()):
+            yield Finding(
+                f"is in both groups {NETBOOT_GROUP} and {FIXED_GROUP}: a root over the network does not "
+                "survive a "
+                f"change of address; take it out of {FIXED_GROUP}",
+                host,
+            )

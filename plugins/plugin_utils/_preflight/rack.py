@@ -1,0 +1,113 @@
+# Copyright: bramble.pi contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The inventory as the checks see it, and what they find."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from ansible_collections.bramble.pi.plugins.module_utils._kubernetes.compatibility import (
+    CompatibilityError,
+    Version,
+    parse_version,
+)
+from ansible_collections.bramble.pi.plugins.plugin_utils._inventory import hosts as inventory_hosts
+from ansible_collections.bramble.pi.plugins.plugin_utils._inventory.addresses import parse_network
+
+if TYPE_CHECKING:
+    import netaddr
+
+#: Stands for a value that cannot be known before a host is touched, such as one made from facts.
+UNKNOWN = object()
+
+HEAD_GROUP = "nat_headnode"
+SERVICES_GROUP = "rack_services"
+#: Hosts whose interface the role node_network configures.
+FIXED_GROUP = "node_network"
+#: Where to set what holds for the whole rack.
+ALL = "in group_vars/all.yml"
+
+
+def is_template(value: Any) -> bool:
+    """Tell whether a value is a template, which only Ansible can make something of, or a list with one."""
+    if isinstance(value, list):
+        return any(is_template(item) for item in value)
+    return isinstance(value, str) and "{{" in value
+
+
+class Finding(NamedTuple):
+    """Something wrong (or only doubtful), and the host it was seen on, if it belongs to one."""
+
+    message: str
+    host: str | None = None
+    warning: bool = False
+
+
+class Rack:
+    """The inventory as the checks see it; the values of its variables have their specified types."""
+
+    def __init__(
+        self,
+        *,
+        groups: Mapping[str, Sequence[str]],
+        hosts: Mapping[str, Mapping[str, Any]],
+        specs: Mapping[str, Mapping[str, Mapping[str, Any]]],
+        files: Mapping[str, str],
+        node_network: str | None,
+    ) -> None:
+        self.groups = groups
+        #: The text of files on the controller that the inventory names, by path, as far as they are there.
+        self.files = files
+        self.hosts = hosts
+        self.specs = specs
+        self.options = {name: option for options in specs.values() for name, option in options.items()}
+        self.control_plane = list(groups.get("control_plane", ()))
+        self.workers = list(groups.get("workers", ()))
+        self.nodes = list(dict.fromkeys(self.control_plane + self.workers))
+        self.heads = list(groups.get(HEAD_GROUP, ()))
+        self.servers = list(groups.get(SERVICES_GROUP, self.heads))
+        #: Empty if it is not told; None if it cannot be known.
+        self.node_network = node_network
+        try:
+            #: The network that the nodes are in, if it is told; check_networks reports one that is none.
+            self.network: netaddr.IPNetwork | None = parse_network(node_network)
+        except ValueError:
+            self.network = None
+
+    def value(self, host: str, name: str) -> Any:
+        """Give the host's value, else the role's default; None if it cannot be known yet."""
+        if name in self.hosts[host]:
+            value = self.hosts[host][name]
+            return None if value is UNKNOWN else value
+        default = self.options.get(name, {}).get("default")
+        return None if is_template(default) else default
+
+    def is_unknown(self, host: str, name: str) -> bool:
+        """Tell whether the host's value is set, but cannot be known yet or is not of its type."""
+        return self.hosts[host].get(name) is UNKNOWN
+
+    def cluster_value(self, name: str) -> Any:
+        """Give the value of what holds for the whole cluster: it is read on the control plane."""
+        return next(
+            (value for host in self.control_plane if (value := self.value(host, name)) is not None), None
+        )
+
+    def _told(self, host: str) -> dict[str, Any]:
+        return {name: value for name, value in self.hosts[host].items() if value is not UNKNOWN}
+
+    def address(self, host: str) -> str:
+        """Give the node's address in the rack, or a name that stands for it."""
+        return inventory_hosts.address(host, self._told(host))
+
+    def hostname(self, host: str) -> str:
+        """Give the name that the node will have."""
+        return inventory_hosts.hostname(host, self._told(host))
+
+    def version(self, host: str) -> Version | None:
+        """Give the node's Kubernetes version, if it is one."""
+        try:
+            return parse_version(self.value(host, "kube_packages_version"))
+        except CompatibilityError:
+            return None
