@@ -41,18 +41,20 @@ FLOORS: list[dict[str, str]] = [
     },
     {"module_utils/_netboot": "trees that nodes boot from"},
     # From here on it runs on the controller only.
+    {"plugin_utils/_common": "how filters end on an error"},
     {
         "plugin_utils/_inventory": "hosts, addresses, leases, ssh",
+        "plugin_utils/_kubernetes": "manifests, ConfigMaps",
         "plugin_utils/_remote_access": "who comes in from outside",
         "plugin_utils/_report": "the rack on one page",
-        "plugin_utils/_verify": "what kubectl says of the proof",
+        "plugin_utils/_verify": "what kubectl says",
     },
     {"plugin_utils/_preflight": "every mistake of an inventory"},
     {"plugin_utils/_cards": "what a card says to its node"},
     {"modules": "on nodes", "action": "on the controller", "filter": "for roles"},
 ]
 #: What stands in the margin beside the first floor that it is true of.
-NOTES = {0: "module_utils", 5: "plugin_utils", 8: "what roles call"}
+NOTES = {0: "module_utils", 5: "plugin_utils", 9: "what roles call"}
 
 WIDTH, MARGIN, GAP, HEIGHT, BOX = 1200, 140, 10, 92, 62
 STYLE = """

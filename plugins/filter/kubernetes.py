@@ -10,10 +10,10 @@ from typing import Any, Callable
 from ansible_collections.bramble.pi.plugins.module_utils._containers.runtime import RUNTIMES
 from ansible_collections.bramble.pi.plugins.module_utils._kubernetes import compatibility, pod_routes
 from ansible_collections.bramble.pi.plugins.module_utils._kubernetes import (
-    failure_detection as detection_settings,
+    failure_detection as kubernetes_failure_detection,
 )
 from ansible_collections.bramble.pi.plugins.plugin_utils._common.filters import filter_errors
-from ansible_collections.bramble.pi.plugins.plugin_utils._kubernetes import config_maps as kubeadm_maps
+from ansible_collections.bramble.pi.plugins.plugin_utils._kubernetes import config_maps as kubeadm_config_maps
 from ansible_collections.bramble.pi.plugins.plugin_utils._kubernetes import manifests
 
 
@@ -27,17 +27,17 @@ def cri_socket(version: object, runtime: str = "auto") -> str:
 @filter_errors()
 def failure_detection(value: Any) -> dict[str, Any]:
     """Read the setting."""
-    detection = detection_settings.parse(value)
+    detection = kubernetes_failure_detection.parse(value)
     return {
-        "cluster_configuration": detection_settings.in_cluster_configuration({}, detection),
-        "kubelet_configuration": detection_settings.in_kubelet_configuration({}, detection),
+        "cluster_configuration": kubernetes_failure_detection.in_cluster_configuration({}, detection),
+        "kubelet_configuration": kubernetes_failure_detection.in_kubelet_configuration({}, detection),
     }
 
 
 @filter_errors()
 def failure_detection_maps(config_maps: list[dict[str, Any]], detection: Any) -> list[dict[str, Any]]:
     """Return what has to be changed in kubeadm's ConfigMaps."""
-    return kubeadm_maps.changed_maps(config_maps, detection)
+    return kubeadm_config_maps.changed_maps(config_maps, detection)
 
 
 @filter_errors()
