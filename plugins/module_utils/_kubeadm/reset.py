@@ -10,7 +10,6 @@ import glob
 import os
 import shutil
 import stat
-import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -18,13 +17,11 @@ from functools import partial
 from ansible_collections.bramble.pi.plugins.module_utils._common.changes import Changes
 from ansible_collections.bramble.pi.plugins.module_utils._common.commands import output_of
 from ansible_collections.bramble.pi.plugins.module_utils._common.files import read_text
+from ansible_collections.bramble.pi.plugins.module_utils._containers.runtime import runtime_at
 from ansible_collections.bramble.pi.plugins.module_utils._kubeadm import leftovers, node_files, state
 from ansible_collections.bramble.pi.plugins.module_utils._kubeadm.node import KubeadmError, Node
 from ansible_collections.bramble.pi.plugins.module_utils._kubernetes.kubeconfig import Owner, owner
 
-_CONTAINERD_NAMESPACE = "k8s.io"
-_CTR_TIMEOUT = 30
-_CONTAINERS_TIMEOUT = 120
 _CNI_CONFIGURATIONS = "/etc/cni/net.d"
 # Their content goes, they stay: packages own some, and some may be mounts.
 _DIRECTORIES = (state.MANIFESTS, state.PKI, state.UPGRADES, state.ETCD, state.KUBELET, "/var/lib/cni")
@@ -53,38 +50,9 @@ def kubeadm_reset(*, node: Node, cri_socket: str | None) -> None:
     if cri_socket:
         command.append(f"--cri-socket={cri_socket}")
     node.explained(command)
-    _remove_containers(node=node, cri_socket=cri_socket)
-
-
-def _remove_containers(*, node: Node, cri_socket: str | None) -> None:
-    """Remove what is left of the pods in containerd.
-
-    kubeadm before 1.31 removes containers with crictl, and only warns where it is not installed.
-    """
-    if not (cri_socket or "").endswith("containerd.sock") or not node.has("ctr"):
-        return
-    # ctr waits for ever for a task that does not end.
-    ctr = ["timeout", str(_CTR_TIMEOUT), "ctr", f"--namespace={_CONTAINERD_NAMESPACE}"]
-    listing = [*ctr, "containers", "list", "--quiet"]
-    containers = output_of(node.run, listing).split()
-    if not containers:
-        return
-    deadline = time.monotonic() + _CONTAINERS_TIMEOUT
-    while containers:
-        if time.monotonic() > deadline:
-            raise KubeadmError(
-                f"containers {', '.join(containers)} cannot be removed from containerd; reboot the node"
-                " and run this again"
-            )
-        for container in containers:
-            # Each may fail: there is no task, it has not quite ended, containerd was quicker. What
-            # counts is that the container is gone in the end.
-            node.run([*ctr, "tasks", "kill", "--signal=SIGKILL", container])
-            node.run([*ctr, "tasks", "delete", "--force", container])
-            node.run([*ctr, "containers", "delete", container])
-        containers = output_of(node.run, listing).split()
-    # containerd's CRI keeps its own list of pods and forgets those that are gone when it starts.
-    output_of(node.run, ["systemctl", "restart", "containerd"])
+    runtime = runtime_at(cri_socket)
+    if runtime is not None:
+        runtime.remove_containers(run=node.run, has=node.has)
 
 
 def undo(*, node: Node, attempt: state.Attempt | None, cri_socket: str | None) -> None:

@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from ansible_collections.bramble.pi.plugins.module_utils._containers import containerd
+from ansible_collections.bramble.pi.plugins.module_utils._containers.runtime import DAEMONS
 from ansible_collections.bramble.pi.plugins.module_utils._kubeadm import diagnosis
 from ansible_collections.bramble.pi.plugins.module_utils._node.findings import (
     ERROR,
@@ -18,21 +20,19 @@ from ansible_collections.bramble.pi.plugins.module_utils._node.findings import (
 )
 from ansible_collections.bramble.pi.plugins.module_utils._node.health import is_active
 
-RUNTIME_UNITS = {"containerd": "containerd", "containerd.io": "containerd", "docker.io": "docker"}
-RUNTIME_UNITS.update({"docker-ce": "docker", "cri-dockerd": "cri-docker"})
-UNITS = ("kubelet", *dict.fromkeys(RUNTIME_UNITS.values()))
+UNITS = ("kubelet", *(daemon.service for daemon in DAEMONS))
 
 
 def down_units(*, node: Mapping[str, Any]) -> list[str]:
     """Return the units that should run and do not."""
     packages, state = node["packages"], node["kubernetes"]["state"]
-    expected = dict.fromkeys(unit for package, unit in RUNTIME_UNITS.items() if package in packages)
+    expected = [daemon.service for daemon in DAEMONS if any(name in packages for name in daemon.packages)]
     # What its owner has switched off is not missed, unless nothing works without it.
     names = [
         name
         for name in expected
         if node["units"].get(name, {}).get("UnitFileState") != "disabled"
-        or (name == "containerd" and state in IN_CLUSTER)
+        or (name == containerd.DAEMON.service and state in IN_CLUSTER)
     ]
     if state in IN_CLUSTER:
         names.append("kubelet")

@@ -16,6 +16,7 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.bramble.pi.plugins.module_utils._boot import cmdline
 from ansible_collections.bramble.pi.plugins.module_utils._boot.layout import BootLayoutError, find_cmdline
 from ansible_collections.bramble.pi.plugins.module_utils._common.files import NodeFiles, read_text
+from ansible_collections.bramble.pi.plugins.module_utils._containers.runtime import data_folders
 from ansible_collections.bramble.pi.plugins.module_utils._kubernetes import certificates
 from ansible_collections.bramble.pi.plugins.module_utils._node import health
 from ansible_collections.bramble.pi.plugins.module_utils._node.check_units import UNITS
@@ -29,8 +30,7 @@ _PATHS = (
     "/var",
     "/var/log",
     "/var/lib/kubelet",
-    "/var/lib/containerd",
-    "/var/lib/docker",
+    *data_folders(),
     _ETCD,
 )
 _CERTIFICATES = (

@@ -9,17 +9,14 @@ import re
 from collections.abc import Collection
 from typing import Any
 
+from ansible_collections.bramble.pi.plugins.module_utils._containers import runtime
+
 # The package whose architecture is dpkg's own; asking for it saves running dpkg --print-architecture.
 DPKG = "dpkg"
 
 PACKAGES = (
     "chrony",
-    "containerd",
-    "containerd.io",
-    "cri-dockerd",
     "dnsmasq",
-    "docker-ce",
-    "docker.io",
     "iptables",
     "kubeadm",
     "kubectl",
@@ -28,6 +25,7 @@ PACKAGES = (
     "nftables",
     "systemd-timesyncd",
     "wpasupplicant",
+    *runtime.packages(),
 )
 
 PACKAGE_FORMAT = r"${Package}\t${Version}\t${Architecture}\t${db:Status-Status}\n"
