@@ -51,7 +51,7 @@ class Systemd:
         """Ensure that a unit is started at each boot, and tell whether it was not."""
         if self.is_enabled(unit):
             return False
-        self._changes.do(f"start {unit} at each boot", ["systemctl", "enable", unit])
+        self._do(f"start {unit} at each boot", ["systemctl", "enable", unit])
         return True
 
     def restart(self, unit: str, *, while_stopped: Callable[[], None] | None = None) -> None:
@@ -69,7 +69,11 @@ class Systemd:
 
     def reload(self, unit: str) -> None:
         """Have a unit that runs read its configuration."""
-        self._changes.do(f"reload {unit}", ["systemctl", "reload", unit])
+        self._do(f"reload {unit}", ["systemctl", "reload", unit])
+
+    def _do(self, sentence: str, command: list[str]) -> None:
+        if self._changes.note(sentence):
+            output_of(self._run, command)
 
     def ensure_running(
         self, unit: str, *, changed: bool, while_stopped: Callable[[], None] | None = None

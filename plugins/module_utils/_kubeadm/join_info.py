@@ -23,7 +23,7 @@ from ansible_collections.bramble.pi.plugins.module_utils._kubernetes.ca_hash imp
 def _make_token(*, node: Node, parameters: Mapping[str, Any], hashes: list[str]) -> dict[str, str]:
     lifetime = join_command.lifetime(text=parameters["token_ttl"])
     begun = datetime.now(timezone.utc)
-    output = node.kubeadm(
+    output = node.kubeadm_prints(
         [
             "token",
             "create",
@@ -54,7 +54,7 @@ def _upload_certificates(*, node: Node, cri_socket: str | None) -> str:
         cri_socket=cri_socket,
         cluster_configuration={},
     )
-    output = node.kubeadm(
+    output = node.kubeadm_prints(
         [
             "init",
             "phase",

@@ -32,6 +32,7 @@ _POLL = 2
 _API_REQUEST_TIMEOUT = "10s"
 _JOURNAL_LINES = 400
 _LOG_BYTES = 16384
+_EMPTY_OUTPUTS = 3
 # The order in which one component's failure causes the next one's.
 _COMPONENTS = ("etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler")
 
@@ -212,6 +213,21 @@ class Node:
                 self.explanation(command=f"kubeadm {command[0]}", output=f"{output}\n{errors}", begun=begun)
             )
         return output
+
+    def kubeadm_prints(self, command: Sequence[str]) -> str:
+        """Run kubeadm for what it prints, which may be done twice without harm.
+
+        AnsibleModule.run_command can lose all output of a command that succeeds on a busy node
+        (https://github.com/ansible/ansible/issues/51393).
+        """
+        for _attempt in range(_EMPTY_OUTPUTS):
+            output = self.kubeadm(command)
+            if output.strip():
+                return output
+        raise KubeadmError(
+            f"kubeadm {' '.join(command[:2])} succeeded {_EMPTY_OUTPUTS} times and printed nothing; expected is"
+            " what joining takes. Run this again when the node is less busy (see its load with uptime)"
+        )
 
     def explanation(self, *, command: str, output: str, begun: float) -> str:
         """Return why a command failed that was begun at that time."""

@@ -16,7 +16,7 @@ class Node:
         self.states = states
         self.failing = failing
         self.commands: list[str] = []
-        self.changes = Changes(check_mode=check_mode, run=self.run)
+        self.changes = Changes(check_mode=check_mode)
         self.systemd = Systemd(run=self.run, changes=self.changes)
 
     def run(self, command: list[str]) -> tuple[int, str, str]:

@@ -199,3 +199,17 @@ def test_small_things() -> None:
     assert phases_argument(phases=["preflight", "addon/coredns"]) == ["--skip-phases=preflight,addon/coredns"]
     assert is_busy_name('a Node with name "pi-2" and status "Ready" already exists in the cluster')
     assert not is_busy_name("a Node with name")
+
+
+@pytest.mark.parametrize("lost", [0, 2])
+def test_output_that_was_lost_is_asked_for_again(lost: int) -> None:
+    outputs = [*[""] * lost, "kubeadm join"]
+    node = Node(run=lambda _command, **_options: (0, outputs.pop(0), ""))
+    assert node.kubeadm_prints(["token", "create"]) == "kubeadm join"
+    assert outputs == []
+
+
+def test_a_kubeadm_that_prints_nothing_is_named() -> None:
+    node = Node(run=lambda _command, **_options: (0, "\n", ""))
+    with pytest.raises(KubeadmError, match=r"kubeadm token create succeeded 3 times and printed nothing"):
+        node.kubeadm_prints(["token", "create"])
