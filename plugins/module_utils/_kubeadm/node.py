@@ -225,8 +225,8 @@ class Node:
             if output.strip():
                 return output
         raise KubeadmError(
-            f"kubeadm {' '.join(command[:2])} succeeded {_EMPTY_OUTPUTS} times and printed nothing; expected is"
-            " what joining takes. Run this again when the node is less busy (see its load with uptime)"
+            f"kubeadm {' '.join(command[:2])} succeeded {_EMPTY_OUTPUTS} times and printed nothing; expected"
+            " is what joining takes. Run this again when the node is less busy (see its load with uptime)"
         )
 
     def explanation(self, *, command: str, output: str, begun: float) -> str:
