@@ -184,7 +184,7 @@ def cards(outcome: Outcome) -> None:
 
 def boot(outcome: Outcome) -> None:
     """Boot an arm64 system in QEMU, from a card that was flashed and from the network."""
-    outcome.pytest("tests/boot", "-x", "-s", "-m", "not slow")
+    outcome.pytest("tests/boot", "-x", "-s", "-m", "not long")
 
 
 def boot_all(outcome: Outcome) -> None:

@@ -301,7 +301,13 @@ class OsImage:
             self.module.warn(f"{error}. The image that is in the cache from an earlier run is taken.")
             return known
         found = self.search(expected)
-        if found is None or not self.cache.remembers(request=self.request, stat=self.stat, found=found):
+        # Left by a run that was killed when it had the image.
+        left = is_url(self.src) and os.path.exists(self.cache.download_path(self.src))
+        if (
+            left
+            or found is None
+            or not self.cache.remembers(request=self.request, stat=self.stat, found=found)
+        ):
             with self.cache.lock():
                 # Another run may have put it there while this one waited.
                 found = self.search(expected) or self.make(expected)

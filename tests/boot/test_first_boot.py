@@ -82,7 +82,7 @@ def test_an_edited_command_line_counts_at_the_next_boot(node: Node, machine: Mac
     assert node.playbook(os_prep)["changed"] == 0
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_card_is_seeded_again_without_writing_the_image(node: Node, machine: Machine) -> None:
     before = json.loads((node.folder / "receipts" / f"{node.name}.json").read_text())
     node.shell("touch /var/lib/kept; sync")

@@ -10,7 +10,7 @@ import pytest
 from tests.boot.conftest import Node
 from tests.boot.machine import RASPI3B
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.long
 
 
 def test_a_raspberry_pi_3_boots_the_card(node: Node) -> None:
