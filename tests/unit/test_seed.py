@@ -10,8 +10,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pytest
-
 ROOT = Path(__file__).resolve().parents[2]
 KILLS = "tests/unit/plugins/modules/test_netboot_tree.py"
 
@@ -19,7 +17,7 @@ KILLS = "tests/unit/plugins/modules/test_netboot_tree.py"
 def collect(path: str, *arguments: str, **environment: str) -> tuple[set[str], str]:
     """Return the tests that a run takes, and all that pytest said."""
     done = subprocess.run(
-        [sys.executable, "-m", "pytest", "--collect-only", "-q", "-q", path, *arguments],
+        [sys.executable, "-m", "pytest", "--collect-only", "-q", path, *arguments],
         cwd=ROOT,
         env={**os.environ, **environment},
         capture_output=True,
