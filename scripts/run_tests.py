@@ -146,7 +146,7 @@ def unit(outcome: Outcome) -> None:
 
 
 def sanity(outcome: Outcome) -> None:
-    """Run ansible-test's sanity tests on a copy of the checkout; each of them is one test."""
+    """Run ansible-test's sanity tests on a copy of the checkout, each of them one test; try other Pythons."""
     provide_pip_for_ansible_test()
     with tempfile.TemporaryDirectory() as folder:
         target = copy_collection(Path(folder))
@@ -175,6 +175,9 @@ def sanity(outcome: Outcome) -> None:
         if run.returncode != 0 and not outcome.failed:
             outcome.failed.append("ansible-test sanity (see above)")
     outcome.passed += len(names) - len(outcome.failed)
+    # The oldest that a node may have, and a newer one than this machine's, for the newest ansible-core.
+    if outcome.check("tools for other Pythons", ["scripts/setup.sh", "pythons"]):
+        outcome.pytest("tests/pythons")
 
 
 def cards(outcome: Outcome) -> None:
