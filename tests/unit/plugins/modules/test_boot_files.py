@@ -232,4 +232,4 @@ def test_killed_at_any_moment_it_goes_on(card: Card, wish: dict[str, Any], momen
     assert after["new/file"] == b"in a new folder\n"
     assert not any(name.startswith("bramble.new") for name in after)
     assert not run(card, check=True, **wish)["changed"]
-    card.check()
+    card.check(killed=True)
