@@ -128,6 +128,7 @@ def lint(outcome: Outcome) -> None:
     outcome.check("mypy plugins", ["mypy", "-p", "ansible_collections.bramble.pi.plugins"])
     outcome.check("mypy tests and scripts", ["mypy", "scripts", "tests"])
     outcome.check("shellcheck", ["shellcheck", *scripts])
+    outcome.check("oxlint", ["oxlint", "--deny-warnings", "."])
     outcome.check("ansible-lint", ["ansible-lint", "--strict"])
     outcome.check("changelog", ["antsibull-changelog", "lint"])
 
