@@ -1,7 +1,11 @@
 # Copyright: bramble.pi contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A rack of its own for the end-to-end tests, so that a demonstration beside it is not touched."""
+"""A rack of its own for the end-to-end tests, so that a demonstration beside it is not touched.
+
+Its cluster is brought up once, by test_cluster.py; the files after that use it and leave it as they found it;
+test_reset.py, which comes last by its name, takes it apart, brings another one up, and removes the rack.
+"""
 
 from __future__ import annotations
 
@@ -27,6 +31,8 @@ RACK_NAME = os.environ.get("E2E_RACK", "e2e")
 RACK_SUBNET = os.environ.get("E2E_SUBNET", "10.89.90.0/24")
 # Not the default, so that it is seen to be followed.
 POD_CIDR = "10.200.0.0/16"
+NODES = {"pi-1", "pi-2", "pi-3"}
+ALL_READY = dict.fromkeys(NODES, "True")
 ENVIRONMENT = {**os.environ, "LC_ALL": "C.UTF-8", "ANSIBLE_FORCE_COLOR": "0"}
 
 
@@ -134,6 +140,11 @@ def rack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rack]:
     changes = {
         "rack_name: demo": f"rack_name: {RACK_NAME}\n    control_plane_pod_cidr: {POD_CIDR}",
         "10.89.60.0/24": RACK_SUBNET,
+        # Workers of two releases, with a runtime each.
+        "pi-[2:3]:": (
+            "pi-2:\n        pi-3:\n          rack_node_os: trixie\n"
+            "          docker_kubernetes_runtime: containerd"
+        ),
     }
     for ours, theirs in changes.items():
         assert text.count(ours) == 1
@@ -146,7 +157,20 @@ def rack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rack]:
 
 
 @pytest.fixture(scope="session")
-def cluster(rack: Rack) -> Rack:
+def demo(rack: Rack) -> Run:
+    """Bring the demonstration up on the rack."""
+    return rack.run("make", "demo", f"INVENTORY={rack.inventory}")
+
+
+@pytest.fixture(scope="session")
+def cluster(rack: Rack, demo: Run) -> Rack:
     """Return the rack with a cluster on it, which its tests leave as they found it."""
-    rack.run("make", "demo", f"INVENTORY={rack.inventory}")
     return rack
+
+
+def assert_unchanged(recap: dict[str, dict[str, int]]) -> None:
+    """Fail unless a run on all nodes found nothing to do."""
+    assert set(recap) >= NODES
+    for host, counts in recap.items():
+        assert counts["changed"] == 0, host
+        assert counts["failed"] == counts["unreachable"] == 0, host

@@ -1,7 +1,7 @@
 # Copyright: bramble.pi contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A real cluster from nothing, and what can go wrong with it. Each test goes on where the last one ended."""
+"""A real cluster from nothing. Each test goes on where the last one ended; test_reset.py takes it apart."""
 
 from __future__ import annotations
 
@@ -9,21 +9,12 @@ import base64
 import datetime
 import json
 import re
-import subprocess
-import time
 
 from tests.bench import count_steps
-from tests.e2e.conftest import POD_CIDR, RACK_NAME, ROOT, Rack
+from tests.e2e.conftest import ALL_READY, NODES, POD_CIDR, ROOT, Rack, Run, assert_unchanged
 
-NODES = {"pi-1", "pi-2", "pi-3"}
-ALL_READY = dict.fromkeys(NODES, "True")
-
-
-def assert_unchanged(recap: dict[str, dict[str, int]]) -> None:
-    assert set(recap) >= NODES
-    for host, counts in recap.items():
-        assert counts["changed"] == 0, host
-        assert counts["failed"] == counts["unreachable"] == 0, host
+# How the routes of the pods' network are told from others.
+PROTOCOL = 177
 
 
 def test_check_mode_on_a_fresh_rack(rack: Rack) -> None:
@@ -35,11 +26,60 @@ def test_check_mode_on_a_fresh_rack(rack: Rack) -> None:
     assert rack.shell("pi-2", "find /etc /boot -type f | sort | xargs md5sum") == before
 
 
-def test_demo_brings_up_a_verified_cluster(rack: Rack) -> None:
-    demo = rack.run("make", "demo", f"INVENTORY={rack.inventory}")
+def test_demo_brings_up_a_verified_cluster(rack: Rack, demo: Run) -> None:
     assert rack.ready() == ALL_READY
     for promised in ("kubeconfig", "demo-down", *NODES):
         assert promised in demo.output
+    namespaces = [item["metadata"]["name"] for item in rack.kubectl("get", "namespaces")["items"]]
+    assert "kube-verify" not in namespaces
+
+
+def test_workers_of_two_releases_have_a_runtime_each(rack: Rack) -> None:
+    told = {
+        node["metadata"]["name"]: node["status"]["nodeInfo"] for node in rack.kubectl("get", "nodes")["items"]
+    }
+    runtimes = {node: info["containerRuntimeVersion"].split(":")[0] for node, info in told.items()}
+    assert runtimes == {"pi-1": "docker", "pi-2": "docker", "pi-3": "containerd"}
+    assert "bookworm" in told["pi-2"]["osImage"]
+    assert "trixie" in told["pi-3"]["osImage"]
+
+
+def test_kubelets_run_with_the_clusters_certificate(rack: Rack) -> None:
+    for node in NODES:
+        assert rack.shell(node, "systemctl is-active kubelet; systemctl is-enabled kubelet").split() == [
+            "active",
+            "enabled",
+        ]
+        assert rack.shell(node, "stat -c %a /etc/kubernetes/kubelet.conf").strip() == "600"
+        # What kubeadm joins with is gone afterwards.
+        assert not rack.shell(node, "ls /etc/kubernetes/bootstrap-kubelet.conf 2>/dev/null || true")
+
+
+def routes(rack: Rack, node: str) -> str:
+    return rack.shell(node, f"ip -4 route show proto {PROTOCOL}")
+
+
+def test_routes_lead_to_the_pods_of_the_other_nodes(rack: Rack) -> None:
+    addresses = {node: rack.shell(node, "hostname -I").split()[0] for node in NODES}
+    for node in NODES:
+        others = {addresses[other] for other in NODES - {node}}
+        assert set(re.findall(r"via (\S+)", routes(rack, node))) == others
+        conflist = json.loads(rack.shell(node, "cat /etc/cni/net.d/10-bramble.conflist"))
+        (part,) = conflist["plugins"][0]["ipam"]["ranges"][0]
+        assert part["subnet"].startswith(POD_CIDR.removesuffix("0.0/16"))
+        assert part["subnet"] not in routes(rack, node)
+
+
+def test_routes_and_rules_come_back(rack: Rack) -> None:
+    """As after a reboot, which flushes both."""
+    for node in NODES:
+        rack.shell(node, "systemctl stop bramble-pod-network")
+        assert routes(rack, node) == ""
+        assert "BRAMBLE" not in rack.shell(node, "iptables -S FORWARD")
+        rack.shell(node, "systemctl start bramble-pod-network")
+        assert routes(rack, node).count("via") == len(NODES) - 1
+        assert "-A FORWARD -j BRAMBLE-FORWARD" in rack.shell(node, "iptables -S FORWARD")
+        assert rack.shell(node, "systemctl is-enabled bramble-pod-network").strip() == "enabled"
 
 
 def test_second_demo_finds_that_all_is_there(rack: Rack) -> None:
@@ -124,84 +164,3 @@ def test_flannel_gets_the_pod_network_of_the_cluster(rack: Rack) -> None:
     data = rack.kubectl("--namespace", "kube-flannel", "get", "configmap", "kube-flannel-cfg")["data"]
     assert json.loads(data["net-conf.json"])["Network"] == POD_CIDR
     rack.shell("pi-1", "kubectl --kubeconfig /etc/kubernetes/admin.conf delete namespace kube-flannel")
-
-
-def test_one_worker_is_taken_out_and_added_again(rack: Rack) -> None:
-    rack.playbook("playbooks/reset.yml", "--limit", "pi-3", "-e", "reset_confirm=yes")
-    assert rack.ready() == dict.fromkeys(NODES - {"pi-3"}, "True")
-    tainted = ("-e", '{"workers_tainted_architectures": ["amd64"]}')
-    added = rack.playbook("site.yml", "--limit", "pi-3", *tainted)
-    assert set(added.recap()) == {"pi-3"}
-    spec = rack.kubectl("get", "node", "pi-3")["spec"]
-    assert {"key": "kubernetes.io/arch", "value": "amd64", "effect": "NoSchedule"} in spec["taints"]
-    rack.playbook("playbooks/verify.yml")
-    assert rack.ready() == ALL_READY
-
-
-def test_whole_cluster_is_reset(rack: Rack) -> None:
-    rack.playbook("playbooks/reset.yml", "-e", "reset_confirm=yes")
-    for node in NODES:
-        left = rack.shell(
-            node,
-            "find /etc/kubernetes /var/lib/etcd /etc/cni/net.d ! -type d 2>/dev/null;"
-            "ip -o link show type bridge | grep -o cni0; iptables-save | grep -E 'KUBE-|CNI-'; true",
-        )
-        assert not left.strip(), (node, left)
-    again = rack.playbook("playbooks/reset.yml", "-e", "reset_confirm=yes")
-    assert_unchanged(again.recap())
-
-
-def test_killed_init_is_recovered_with_the_other_runtime(rack: Rack) -> None:
-    detection = (
-        '{"control_plane_failure_detection": {"node_monitor_period": 4, "node_monitor_grace_period": 51,'
-        ' "node_status_update_frequency": 8, "eviction": 120}}'
-    )
-    runtime = ("-e", "docker_kubernetes_runtime=containerd", "-e", detection)
-    with rack.start(*rack.playbook_command("site.yml", *runtime)) as first:
-        deadline = time.monotonic() + 300
-        # The moment after etcd has been told to start, and long before init is through.
-        while not rack.shell("pi-1", "ls /etc/kubernetes/manifests/etcd.yaml 2>/dev/null || true"):
-            assert time.monotonic() < deadline, "kubeadm init was not seen"
-            assert first.poll() is None, "site.yml ended before kubeadm init"
-            time.sleep(0.2)
-        first.kill()
-        rack.shell("pi-1", "pkill -KILL -x kubeadm || true")
-        first.communicate()
-    rack.playbook("site.yml", *runtime)
-    rack.playbook("playbooks/verify.yml", *runtime)
-    assert rack.ready() == ALL_READY
-    runtimes = {
-        node["status"]["nodeInfo"]["containerRuntimeVersion"].split(":")[0]
-        for node in rack.kubectl("get", "nodes")["items"]
-    }
-    assert runtimes == {"containerd"}
-    assert_unchanged(rack.playbook("site.yml", *runtime).recap())
-    manifests = rack.shell("pi-1", "cat /etc/kubernetes/manifests/*.yaml")
-    for flag in (
-        "--node-monitor-period=4s",
-        "--node-monitor-grace-period=51s",
-        "--default-unreachable-toleration-seconds=120",
-        "--default-not-ready-toleration-seconds=120",
-    ):
-        assert flag in manifests
-    for node in NODES:
-        assert "nodeStatusUpdateFrequency: 8s" in rack.shell(node, "cat /var/lib/kubelet/config.yaml")
-    # The playbook finds nothing to change.
-    assert_unchanged(rack.playbook("playbooks/failure_detection.yml", *runtime).recap())
-
-
-def test_node_that_is_restarted_comes_back_by_itself(rack: Rack) -> None:
-    rack.run(str(ROOT / ".venv/bin/ansible"), "-i", str(rack.inventory), "pi-2", "-b", "-m", "reboot")
-    deadline = time.monotonic() + 120
-    while rack.ready() != ALL_READY:
-        assert time.monotonic() < deadline, rack.ready()
-        time.sleep(2)
-    rack.playbook("playbooks/verify.yml", "-e", "docker_kubernetes_runtime=containerd")
-
-
-def test_demo_down_leaves_nothing_behind(rack: Rack) -> None:
-    rack.run("make", "demo-down", f"INVENTORY={rack.inventory}")
-    for command in (["ps", "--all"], ["volume", "ls"], ["network", "ls"]):
-        listing = subprocess.run(["podman", *command], check=True, capture_output=True, text=True).stdout
-        # As a word: others' volumes have names of random digits.
-        assert not re.search(rf"\b{RACK_NAME}\b", listing)
