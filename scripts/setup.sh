@@ -2,7 +2,7 @@
 # Install what the demonstration and the tests need: the Python tools into .venv, and for each
 # GROUP also its Debian packages. Does nothing where all is there.
 #
-# usage: scripts/setup.sh [GROUP...]      GROUP: rack, cards, boot, network, browser
+# usage: scripts/setup.sh [GROUP...]      GROUP: rack, cards, boot, network, browser, pythons
 set -eu
 cd "$(dirname "$0")/.."
 
@@ -16,6 +16,8 @@ boot_packages="qemu-system-arm qemu-user-static binfmt-support arch-test mmdebst
 network_packages="dnsmasq-base iproute2 iptables"
 # What shows the live page in tests; Playwright's own browsers would have to be downloaded.
 browser_packages="chromium fonts-dejavu-core"
+# What makes a Debian with another Python than this machine's.
+pythons_packages="mmdebstrap debian-archive-keyring"
 
 say() { printf '%s\n' "$*" >&2; }
 
@@ -77,7 +79,8 @@ for group in "$@"; do
         boot) packages="$packages $boot_packages" ;;
         network) packages="$packages $network_packages" ;;
         browser) packages="$packages $browser_packages" ;;
-        *) say "unknown group $group; the groups are rack, cards, boot, network and browser"; exit 2 ;;
+        pythons) packages="$packages $pythons_packages" ;;
+        *) say "unknown group $group; the groups are rack, cards, boot, network, browser and pythons"; exit 2 ;;
     esac
 done
 # shellcheck disable=SC2086 # a list of names

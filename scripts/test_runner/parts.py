@@ -67,6 +67,7 @@ def lint(outcome: Outcome) -> None:
     outcome.check("mypy plugins", ["mypy", "-p", "ansible_collections.bramble.pi.plugins"])
     outcome.check("mypy tests and scripts", ["mypy", "scripts", "tests"])
     outcome.check("shellcheck", ["shellcheck", *scripts])
+    outcome.check("oxlint", ["oxlint", "--deny-warnings", "."])
     outcome.check("ansible-lint", ["ansible-lint", "--strict"])
     outcome.check("changelog", ["antsibull-changelog", "lint"])
 
@@ -170,7 +171,9 @@ JOBS = [
     Job("unit", pytest("tests/unit", "-n", "2", "--dist", "worksteal", *CHANGE), load=1.2),
     *(Job("molecule", molecule(name), piece=name, load=0.6) for name in scenarios()),
     Job("cards", pytest("tests/cards", *ANY), load=0.8),
-    Job("sanity", sanity, load=1.0),
+    Job("sanity", sanity, piece="ansible-test", load=1.0),
+    # The oldest Python that a node may have, and one newer than this machine's for the newest ansible-core.
+    Job("sanity", pytest("tests/pythons"), piece="pythons", load=1.0),
     Job("lint", lint, load=1.0),
     # What is too dear for every change, one after the other.
     Job("unit-long", long("tests/unit")),
@@ -188,6 +191,7 @@ CARDS, BOOT, RACK = (
 NEEDS: dict[str, tuple[list[str], list[str]]] = {
     # Without root some tests cannot run, which they say; the others do.
     "unit": ([], ["cards", "network"]),
+    "sanity": ([], ["pythons"]),
     "cards": (CARDS, ["cards"]),
     "boot": ([*CARDS, "boot"], ["cards", "boot", "rack"]),
     "molecule": (RACK, ["rack"]),

@@ -5,54 +5,40 @@
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import os
 import subprocess
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
+from tests import debian
+
 RECIPES = Path(__file__).parent / "image"
-CACHE = Path.home() / ".cache" / "bramble" / "boot"
+CACHE = debian.CACHE / "boot"
 BINFMT = Path("/proc/sys/fs/binfmt_misc")
 INTERPRETER = "qemu-aarch64"
 
 
 def tree() -> Path:
     """Return the tree of files: /, with what belongs on the boot partition in /boot/firmware."""
-    return _kept(kind="tree", key=_tree_key(), make=_make_tree) / "root"
+    return debian.kept(folder=CACHE, kind="tree", key=_tree_key(), make=_make_tree) / "root"
 
 
 def image() -> Path:
     """Return the image of a card, packed by xz; its checksum is in a file beside it."""
     key = _digest(_tree_key(), RECIPES / "make_image.sh", RECIPES / "boot", RECIPES / "root")
-    return _kept(kind="image", key=key, make=_make_image) / "trixie-arm64.img.xz"
+    return debian.kept(folder=CACHE, kind="image", key=key, make=_make_image) / "trixie-arm64.img.xz"
 
 
 def _make_tree(folder: Path) -> None:
-    mirror = _output(
-        "apt-get",
-        "indextargets",
-        "--format",
-        "$(REPO_URI)",
-        "Created-By: Packages",
-        "Origin: Debian",
-        "Label: Debian",
-        "Component: main",
-    ).split()
-    if not mirror:
-        raise RuntimeError("apt names no Debian archive that the tree could be made from; run apt-get update")
-    # mmdebstrap reads none of the machine's own apt configuration.
-    settings = [
-        line
-        for line in _output("apt-config", "dump", "--format", '%F "%v";%n', "Acquire").splitlines()
-        if any(word in line for word in ("Proxy", "::Check-", "::Retries")) and '""' not in line
-    ]
     print("\nMaking an arm64 Debian, which takes about ten minutes", flush=True)
     for attempt in (1, 2, 3):
         _register_interpreter()
-        command = [str(RECIPES / "make_tree.sh"), mirror[0], str(folder / "root"), *settings]
+        command = [
+            str(RECIPES / "make_tree.sh"),
+            debian.mirror(),
+            str(folder / "root"),
+            *debian.apt_settings(),
+        ]
         with (folder / "log").open("wb") as log:
             code = subprocess.run(command, stdout=log, stderr=log, check=False).returncode
         if code == 0:
@@ -60,7 +46,7 @@ def _make_tree(folder: Path) -> None:
         # What else runs on this machine may take the registration away, and then nothing of arm64 runs.
         if _interpreter_registered() or attempt == 3:
             raise RuntimeError(f"{command[0]} failed:\n{(folder / 'log').read_text()[-4000:]}")
-        _remove(folder / "root")
+        debian.remove(folder / "root")
 
 
 def _make_image(folder: Path) -> None:
@@ -86,33 +72,6 @@ def _register_interpreter() -> None:
         raise RuntimeError(f"{BINFMT / INTERPRETER} is not there with flag F; is qemu-user-static installed?")
 
 
-def _kept(*, kind: str, key: str, make: Callable[[Path], None]) -> Path:
-    """Return the folder of that kind and key, made if it is not there; others of the kind are removed."""
-    folder = CACHE / f"{kind}-{key}"
-    with _lock(kind):
-        if not folder.exists():
-            for old in CACHE.glob(f"{kind}-*"):
-                _remove(old)
-            part = folder.with_suffix(".part")
-            part.mkdir()
-            make(part)
-            part.rename(folder)
-    return folder
-
-
-@contextmanager
-def _lock(name: str) -> Iterator[None]:
-    CACHE.mkdir(parents=True, exist_ok=True)
-    with (CACHE / f"{name}.lock").open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
-
-
-def _remove(folder: Path) -> None:
-    # A tree that was cut short may have the machine's own /proc and /dev mounted in it.
-    subprocess.run(["rm", "--recursive", "--force", "--one-file-system", folder], check=True)
-
-
 def _tree_key() -> str:
     return _digest(RECIPES / "make_tree.sh")
 
@@ -131,7 +90,3 @@ def _digest(*parts: str | Path) -> str:
             elif path.is_file():
                 digest.update(path.read_bytes())
     return digest.hexdigest()[:12]
-
-
-def _output(*command: str) -> str:
-    return subprocess.run(command, check=True, capture_output=True, text=True).stdout

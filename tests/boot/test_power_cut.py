@@ -27,13 +27,10 @@ def flashed(node: Node) -> Iterator[Path]:
 
 # What was lost without the guard in the card's user-data: all of authorized_keys, so that nobody could log in
 # for ever; or, later, the contents of the host key and of the rule for sudo. cloud-init took all for done.
+@pytest.mark.some(1)
 @pytest.mark.parametrize(
     "moment",
-    [
-        pytest.param("as soon as the root has grown", marks=pytest.mark.long),
-        "two seconds after the root has grown",
-        pytest.param("as soon as ssh answers", marks=pytest.mark.long),
-    ],
+    ["as soon as the root has grown", "two seconds after the root has grown", "as soon as ssh answers"],
 )
 def test_the_node_comes_up_after_a_power_cut(node: Node, flashed: Path, moment: str) -> None:
     subprocess.run(["cp", "--sparse=always", flashed, node.card], check=True)

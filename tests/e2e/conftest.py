@@ -1,7 +1,11 @@
 # Copyright: bramble.pi contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A rack of its own for the end-to-end tests, so that a demonstration beside it is not touched."""
+"""A rack of its own for the end-to-end tests, so that a demonstration beside it is not touched.
+
+Its cluster is brought up once, by test_cluster.py; the files after that use it and leave it as they found it;
+test_reset.py, which comes last by its name, takes it apart, brings another one up, and removes the rack.
+"""
 
 from __future__ import annotations
 
@@ -114,11 +118,12 @@ class Rack:
             for node in self.kubectl("get", "nodes")["items"]
         }
 
-    def is_up(self) -> bool:
-        """Tell whether there is a cluster that all nodes belong to."""
-        with contextlib.suppress(subprocess.CalledProcessError):
-            return self.ready() == ALL_READY
-        return False
+
+def is_up(rack: Rack) -> bool:
+    """Tell whether there is a cluster that all nodes belong to."""
+    with contextlib.suppress(subprocess.CalledProcessError):
+        return rack.ready() == ALL_READY
+    return False
 
 
 def wait_for(condition: Callable[[], bool], seconds: float, what: str) -> None:
@@ -132,14 +137,6 @@ def wait_for(condition: Callable[[], bool], seconds: float, what: str) -> None:
     raise AssertionError(f"not within {seconds} s: {what}")
 
 
-def assert_unchanged(recap: dict[str, dict[str, int]]) -> None:
-    """Fail if a playbook has changed or could not do anything."""
-    assert set(recap) >= NODES
-    for host, counts in recap.items():
-        assert counts["changed"] == 0, host
-        assert counts["failed"] == counts["unreachable"] == 0, host
-
-
 @pytest.fixture(scope="session")
 def rack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rack]:
     """Give the rack its inventory: a copy of inventories/virtual with a name and a network of its own."""
@@ -150,6 +147,11 @@ def rack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rack]:
     changes = {
         "virtual_rack_name: demo": f"virtual_rack_name: {RACK_NAME}\n    control_plane_pod_cidr: {POD_CIDR}",
         "10.89.60.0/24": RACK_SUBNET,
+        # Workers of two releases, with a runtime each.
+        "pi-[2:3]:": (
+            "pi-2:\n        pi-3:\n          virtual_rack_node_os: trixie\n"
+            "          docker_kubernetes_runtime: containerd"
+        ),
     }
     for ours, theirs in changes.items():
         assert text.count(ours) == 1
@@ -162,8 +164,22 @@ def rack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rack]:
 
 
 @pytest.fixture(scope="session")
-def cluster(rack: Rack) -> Rack:
+def demo(rack: Rack) -> Run:
+    """Bring the demonstration up on the rack."""
+    return rack.run("make", "demo", f"INVENTORY={rack.inventory}")
+
+
+@pytest.fixture(scope="session")
+def cluster(rack: Rack, request: pytest.FixtureRequest) -> Rack:
     """Return the rack with a cluster on it, which its tests leave as they found it."""
-    if not rack.is_up():
-        rack.run("make", "demo", f"INVENTORY={rack.inventory}")
+    if not is_up(rack):
+        request.getfixturevalue("demo")
     return rack
+
+
+def assert_unchanged(recap: dict[str, dict[str, int]]) -> None:
+    """Fail unless a run on all nodes found nothing to do."""
+    assert set(recap) >= NODES
+    for host, counts in recap.items():
+        assert counts["changed"] == 0, host
+        assert counts["failed"] == counts["unreachable"] == 0, host

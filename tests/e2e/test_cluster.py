@@ -1,16 +1,20 @@
 # Copyright: bramble.pi contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A real cluster from nothing, and what can go wrong with it. Each test goes on where the last one ended."""
+"""A real cluster from nothing. Each test goes on where the last one ended; test_reset.py takes it apart."""
 
 from __future__ import annotations
 
 import base64
 import datetime
 import json
+import re
 
 from tests.bench import count_steps
-from tests.e2e.conftest import ALL_READY, NODES, POD_CIDR, ROOT, Rack, assert_unchanged
+from tests.e2e.conftest import ALL_READY, NODES, POD_CIDR, ROOT, Rack, Run, assert_unchanged
+
+# How the routes of the pods' network are told from others.
+PROTOCOL = 177
 
 
 def test_check_mode_on_a_fresh_rack(rack: Rack) -> None:
@@ -22,11 +26,60 @@ def test_check_mode_on_a_fresh_rack(rack: Rack) -> None:
     assert rack.shell("pi-2", "find /etc /boot -type f | sort | xargs md5sum") == before
 
 
-def test_demo_brings_up_a_verified_cluster(rack: Rack) -> None:
-    demo = rack.run("make", "demo", f"INVENTORY={rack.inventory}")
+def test_demo_brings_up_a_verified_cluster(rack: Rack, demo: Run) -> None:
     assert rack.ready() == ALL_READY
     for promised in ("kubeconfig", "demo-down", *NODES):
         assert promised in demo.output
+    namespaces = [item["metadata"]["name"] for item in rack.kubectl("get", "namespaces")["items"]]
+    assert "kube-verify" not in namespaces
+
+
+def test_workers_of_two_releases_have_a_runtime_each(rack: Rack) -> None:
+    told = {
+        node["metadata"]["name"]: node["status"]["nodeInfo"] for node in rack.kubectl("get", "nodes")["items"]
+    }
+    runtimes = {node: info["containerRuntimeVersion"].split(":")[0] for node, info in told.items()}
+    assert runtimes == {"pi-1": "docker", "pi-2": "docker", "pi-3": "containerd"}
+    assert "bookworm" in told["pi-2"]["osImage"]
+    assert "trixie" in told["pi-3"]["osImage"]
+
+
+def test_kubelets_run_with_the_clusters_certificate(rack: Rack) -> None:
+    for node in NODES:
+        assert rack.shell(node, "systemctl is-active kubelet; systemctl is-enabled kubelet").split() == [
+            "active",
+            "enabled",
+        ]
+        assert rack.shell(node, "stat -c %a /etc/kubernetes/kubelet.conf").strip() == "600"
+        # What kubeadm joins with is gone afterwards.
+        assert not rack.shell(node, "ls /etc/kubernetes/bootstrap-kubelet.conf 2>/dev/null || true")
+
+
+def routes(rack: Rack, node: str) -> str:
+    return rack.shell(node, f"ip -4 route show proto {PROTOCOL}")
+
+
+def test_routes_lead_to_the_pods_of_the_other_nodes(rack: Rack) -> None:
+    addresses = {node: rack.shell(node, "hostname -I").split()[0] for node in NODES}
+    for node in NODES:
+        others = {addresses[other] for other in NODES - {node}}
+        assert set(re.findall(r"via (\S+)", routes(rack, node))) == others
+        conflist = json.loads(rack.shell(node, "cat /etc/cni/net.d/10-bramble.conflist"))
+        (part,) = conflist["plugins"][0]["ipam"]["ranges"][0]
+        assert part["subnet"].startswith(POD_CIDR.removesuffix("0.0/16"))
+        assert part["subnet"] not in routes(rack, node)
+
+
+def test_routes_and_rules_come_back(rack: Rack) -> None:
+    """As after a reboot, which flushes both."""
+    for node in NODES:
+        rack.shell(node, "systemctl stop bramble-pod-network")
+        assert routes(rack, node) == ""
+        assert "BRAMBLE" not in rack.shell(node, "iptables -S FORWARD")
+        rack.shell(node, "systemctl start bramble-pod-network")
+        assert routes(rack, node).count("via") == len(NODES) - 1
+        assert "-A FORWARD -j BRAMBLE-FORWARD" in rack.shell(node, "iptables -S FORWARD")
+        assert rack.shell(node, "systemctl is-enabled bramble-pod-network").strip() == "enabled"
 
 
 def test_second_demo_finds_that_all_is_there(rack: Rack) -> None:
@@ -111,17 +164,3 @@ def test_flannel_gets_the_pod_network_of_the_cluster(rack: Rack) -> None:
     data = rack.kubectl("--namespace", "kube-flannel", "get", "configmap", "kube-flannel-cfg")["data"]
     assert json.loads(data["net-conf.json"])["Network"] == POD_CIDR
     rack.shell("pi-1", "kubectl --kubeconfig /etc/kubernetes/admin.conf delete namespace kube-flannel")
-
-
-def test_one_worker_is_taken_out_and_added_again(rack: Rack) -> None:
-    rack.playbook("playbooks/reset.yml", "--limit", "pi-3", "-e", "reset_confirm=yes")
-    assert rack.ready() == dict.fromkeys(NODES - {"pi-3"}, "True")
-    tainted = ("-e", '{"workers_tainted_architectures": ["amd64"]}')
-    added = rack.playbook("site.yml", "--limit", "pi-3", *tainted)
-    assert set(added.recap()) == {"pi-3"}
-    spec = rack.kubectl("get", "node", "pi-3")["spec"]
-    assert {"key": "kubernetes.io/arch", "value": "amd64", "effect": "NoSchedule"} in spec["taints"]
-    rack.playbook("playbooks/verify.yml")
-    assert rack.ready() == ALL_READY
-    # The other files find the cluster as make demo leaves it.
-    rack.shell("pi-1", "kubectl --kubeconfig /etc/kubernetes/admin.conf taint node pi-3 kubernetes.io/arch-")

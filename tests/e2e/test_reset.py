@@ -1,57 +1,139 @@
 # Copyright: bramble.pi contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The end of a cluster, and its next one with another runtime. Each test goes on where the last one ended."""
+"""The cluster is taken apart; another one comes out of a killed run."""
 
 from __future__ import annotations
 
 import re
 import subprocess
-import time
+from typing import Any
 
-from tests.e2e.conftest import ALL_READY, NODES, RACK_NAME, ROOT, Rack, assert_unchanged
+import pytest
+import yaml
+
+from tests.e2e.conftest import ALL_READY, NODES, RACK_NAME, ROOT, Rack, assert_unchanged, wait_for
+
+DETECTION = {
+    "node_monitor_period": 4,
+    "node_monitor_grace_period": 51,
+    "node_status_update_frequency": 8,
+    "eviction": 120,
+}
+#: The node whose kubeadm is killed, what it has just got by then, and what it has not got yet.
+MOMENTS = {
+    "init, when the authority is made": ("pi-1", "pki/ca.crt", "pki/sa.key"),
+    "init, when the certificates are made": ("pi-1", "pki/sa.key", "controller-manager.conf"),
+    "init, when the kubeconfigs are made": ("pi-1", "controller-manager.conf", "manifests/etcd.yaml"),
+    "init, when etcd is told to start": ("pi-1", "manifests/etcd.yaml", ""),
+    "join of a worker, when it asks to": ("pi-3", "bootstrap-kubelet.conf", ""),
+    "join of a worker, when it is let in": ("pi-3", "kubelet.conf", ""),
+}
+
+
+def test_one_worker_is_taken_out_and_added_again(cluster: Rack) -> None:
+    cluster.playbook("playbooks/reset.yml", "--limit", "pi-3", "-e", "reset_confirm=yes")
+    assert cluster.ready() == dict.fromkeys(NODES - {"pi-3"}, "True")
+    tainted = ("-e", '{"workers_tainted_architectures": ["amd64"]}')
+    added = cluster.playbook("site.yml", "--limit", "pi-3", *tainted)
+    assert set(added.recap()) == {"pi-3"}
+    spec = cluster.kubectl("get", "node", "pi-3")["spec"]
+    assert {"key": "kubernetes.io/arch", "value": "amd64", "effect": "NoSchedule"} in spec["taints"]
+    cluster.playbook("playbooks/verify.yml")
+    assert cluster.ready() == ALL_READY
+
+
+#: The second cluster: groups with their nodes and the runtime of each.
+SECOND = {
+    "control_plane": {"pi-1": "containerd"},
+    "workers": {"pi-2": "containerd", "pi-3": "containerd"},
+}
+
+
+def rewrite_inventory(rack: Rack, groups: dict[str, dict[str, str]]) -> None:
+    """Say which nodes there are with which runtime, and what a cluster with room for control planes has."""
+    hosts = rack.inventory / "hosts.yml"
+    inventory: dict[str, Any] = yaml.safe_load(hosts.read_text())
+    inventory["all"]["vars"].update(
+        control_plane_endpoint="{{ hostvars['pi-1'].ansible_host }}:6443",
+        control_plane_failure_detection=DETECTION,
+    )
+    # What its container is stays as it is.
+    systems = {"pi-3": {"virtual_rack_node_os": "trixie"}}
+    inventory["rack"]["children"] = {
+        group: {
+            "hosts": {
+                name: {**systems.get(name, {}), "docker_kubernetes_runtime": runtime}
+                for name, runtime in nodes.items()
+            }
+        }
+        for group, nodes in groups.items()
+    }
+    hosts.write_text(yaml.safe_dump(inventory, sort_keys=False))
+
+
+@pytest.fixture(scope="module")
+def second(rack: Rack) -> Rack:
+    """Return the rack with an inventory of another cluster, and without a cluster."""
+    rack.playbook("playbooks/virtual_rack_create.yml")
+    rack.playbook("playbooks/reset.yml", "-e", "reset_confirm=yes")
+    rewrite_inventory(rack, SECOND)
+    return rack
 
 
 def test_whole_cluster_is_reset(cluster: Rack) -> None:
-    rack = cluster
-    rack.playbook("playbooks/reset.yml", "-e", "reset_confirm=yes")
+    cluster.playbook("playbooks/reset.yml", "-e", "reset_confirm=yes")
     for node in NODES:
-        left = rack.shell(
+        left = cluster.shell(
             node,
             "find /etc/kubernetes /var/lib/etcd /etc/cni/net.d ! -type d 2>/dev/null;"
             "ip -o link show type bridge | grep -o cni0; iptables-save | grep -E 'KUBE-|CNI-'; true",
         )
         assert not left.strip(), (node, left)
-    again = rack.playbook("playbooks/reset.yml", "-e", "reset_confirm=yes")
+    again = cluster.playbook("playbooks/reset.yml", "-e", "reset_confirm=yes")
     assert_unchanged(again.recap())
 
 
-def test_killed_init_is_recovered_with_the_other_runtime(rack: Rack) -> None:
-    detection = (
-        '{"control_plane_failure_detection": {"node_monitor_period": 4, "node_monitor_grace_period": 51,'
-        ' "node_status_update_frequency": 8, "eviction": 120}}'
+@pytest.mark.some(1)
+@pytest.mark.parametrize("moment", MOMENTS)
+def test_killed_run_is_finished_by_the_next(second: Rack, moment: str) -> None:
+    node, there, not_yet = MOMENTS[moment]
+    second.playbook("playbooks/reset.yml", "-e", "reset_confirm=yes")
+    # On the node itself, so that it is the moment and not some time after it.
+    watch = (
+        f"cd /etc/kubernetes; until [ -e {there} ]; do sleep 0.02; done; pkill -KILL -x kubeadm &&"
+        f" ls {there} {not_yet} 2>/dev/null"
     )
-    runtime = ("-e", "docker_kubernetes_runtime=containerd", "-e", detection)
-    with rack.start(*rack.playbook_command("site.yml", *runtime)) as first:
-        deadline = time.monotonic() + 300
-        # The moment after etcd has been told to start, and long before init is through.
-        while not rack.shell("pi-1", "ls /etc/kubernetes/manifests/etcd.yaml 2>/dev/null || true"):
-            assert time.monotonic() < deadline, "kubeadm init was not seen"
-            assert first.poll() is None, "site.yml ended before kubeadm init"
-            time.sleep(0.2)
+    podman = ["podman", "exec", second.container(node), "timeout", "400", "sh", "-c", watch]
+    with second.start(*second.playbook_command("site.yml")) as first:
+        killed = subprocess.run(podman, check=False, capture_output=True, text=True)
         first.kill()
-        rack.shell("pi-1", "pkill -KILL -x kubeadm || true")
         first.communicate()
-    rack.playbook("site.yml", *runtime)
-    rack.playbook("playbooks/verify.yml", *runtime)
-    assert rack.ready() == ALL_READY
-    runtimes = {
-        node["status"]["nodeInfo"]["containerRuntimeVersion"].split(":")[0]
+    assert killed.stdout.split() == [there], f"what was there when kubeadm was killed: {killed.stdout}"
+    second.playbook("site.yml")
+    second.playbook("playbooks/verify.yml")
+    assert second.ready() == ALL_READY
+
+
+def test_second_cluster_has_the_other_runtime_and_the_detection_chosen(second: Rack) -> None:
+    assert_unchanged(second.playbook("site.yml").recap())
+    assert runtimes(second) == dict.fromkeys(NODES, "containerd")
+    assert_detection(second, "pi-1")
+    for node in NODES:
+        assert "nodeStatusUpdateFrequency: 8s" in second.shell(node, "cat /var/lib/kubelet/config.yaml")
+    # The playbook finds nothing to change.
+    assert_unchanged(second.playbook("playbooks/failure_detection.yml").recap())
+
+
+def runtimes(rack: Rack) -> dict[str, str]:
+    return {
+        node["metadata"]["name"]: node["status"]["nodeInfo"]["containerRuntimeVersion"].split(":")[0]
         for node in rack.kubectl("get", "nodes")["items"]
     }
-    assert runtimes == {"containerd"}
-    assert_unchanged(rack.playbook("site.yml", *runtime).recap())
-    manifests = rack.shell("pi-1", "cat /etc/kubernetes/manifests/*.yaml")
+
+
+def assert_detection(rack: Rack, node: str) -> None:
+    manifests = rack.shell(node, "cat /etc/kubernetes/manifests/*.yaml")
     for flag in (
         "--node-monitor-period=4s",
         "--node-monitor-grace-period=51s",
@@ -59,19 +141,12 @@ def test_killed_init_is_recovered_with_the_other_runtime(rack: Rack) -> None:
         "--default-not-ready-toleration-seconds=120",
     ):
         assert flag in manifests
-    for node in NODES:
-        assert "nodeStatusUpdateFrequency: 8s" in rack.shell(node, "cat /var/lib/kubelet/config.yaml")
-    # The playbook finds nothing to change.
-    assert_unchanged(rack.playbook("playbooks/failure_detection.yml", *runtime).recap())
 
 
-def test_node_that_is_restarted_comes_back_by_itself(rack: Rack) -> None:
-    rack.run(str(ROOT / ".venv/bin/ansible"), "-i", str(rack.inventory), "pi-2", "-b", "-m", "reboot")
-    deadline = time.monotonic() + 120
-    while rack.ready() != ALL_READY:
-        assert time.monotonic() < deadline, rack.ready()
-        time.sleep(2)
-    rack.playbook("playbooks/verify.yml", "-e", "docker_kubernetes_runtime=containerd")
+def test_node_that_is_restarted_comes_back_by_itself(second: Rack) -> None:
+    second.run(str(ROOT / ".venv/bin/ansible"), "-i", str(second.inventory), "pi-2", "-b", "-m", "reboot")
+    wait_for(lambda: second.ready() == ALL_READY, 120, "all nodes are Ready")
+    second.playbook("playbooks/verify.yml")
 
 
 def test_demo_down_leaves_nothing_behind(rack: Rack) -> None:

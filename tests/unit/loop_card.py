@@ -25,8 +25,10 @@ from ansible_collections.bramble.pi.plugins.module_utils._os_image.source import
 
 from tests import loop_devices
 from tests.unit import boot_card
+from tests.unit.kill import Moment
 
 ROOT = Path(__file__).resolve().parents[2]
+MODULE = ROOT / "plugins/modules/sd_card.py"
 THROTTLE = Path("/sys/fs/cgroup/blkio")
 MEBIBYTE = 1 << 20
 
@@ -165,7 +167,9 @@ def write_seed(folder: Path, node: str, *, id_: str = "", **keys: Any) -> tuple[
 class Run:
     """The module sd_card as a process of its own."""
 
-    def __init__(self, folder: Path, *, check: bool = False, **options: Any) -> None:
+    def __init__(
+        self, folder: Path, *, check: bool = False, moment: Moment | None = None, **options: Any
+    ) -> None:
         self.progress = folder / "progress"
         self.progress.write_text("")
         arguments = {
@@ -176,10 +180,9 @@ class Run:
             **options,
         }
         (folder / "tmp").mkdir(exist_ok=True)
-        name = "ansible_collections.bramble.pi.plugins.modules.sd_card"
         self.process = subprocess.Popen(
-            [sys.executable, "-m", name],
-            cwd=ROOT / ".collections",
+            moment.command(MODULE) if moment else [sys.executable, str(MODULE)],
+            env={**os.environ, "PYTHONPATH": str(ROOT / ".collections")},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

@@ -141,7 +141,13 @@ class OsImage:
             self._warn(f"{error}. The image that is in the cache from an earlier run is taken.")
             return known
         found = self._search(expected)
-        if found is None or not self._cache.remembers(request=self._request, stat=self._stat, found=found):
+        # Left by a run that was killed when it had the image.
+        left = is_url(self._src) and os.path.exists(self._cache.download_path(self._src))
+        if (
+            left
+            or found is None
+            or not self._cache.remembers(request=self._request, stat=self._stat, found=found)
+        ):
             with self._cache.lock():
                 # Another run may have put it there while this one waited.
                 found = self._search(expected) or self._make(expected)

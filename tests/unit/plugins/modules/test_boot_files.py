@@ -7,17 +7,17 @@ from __future__ import annotations
 
 import json
 import os
-import random
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.seed import chance
 from tests.unit.boot_card import Card, system_files
+from tests.unit.kill import Moment, moment_name
 
 REPOSITORY = Path(__file__).parents[4]
 MODULE = REPOSITORY / "plugins/modules/boot_files.py"
@@ -188,35 +188,48 @@ def test_refusals(card: Card, options: dict[str, Any], reason: str) -> None:
         assert card.path.read_bytes() == image
 
 
-def test_killed_at_any_moment_it_goes_on(card: Card, wish: dict[str, Any]) -> None:
-    kept = set(FILES) - {"config.txt", "cmdline.txt", "issue.txt"}
-    started = time.monotonic()
-    run(card, check=True, **wish)
-    duration = time.monotonic() - started
-    chance = random.Random(3)  # moments, not secrets
-    for number in range(8):
-        wish["files"][1]["content"] = f"pi:{number}\n"
-        process = subprocess.Popen(
-            [sys.executable, MODULE],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            env=ENVIRONMENT,
-            start_new_session=True,
-        )
-        assert process.stdin
-        process.stdin.write(arguments(card, wish).encode())
-        process.stdin.close()
-        time.sleep(chance.uniform(0.5, 1.3) * duration)
-        os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
-        before = card.files()
-        assert {name: before[name] for name in kept} == {name: FILES[name] for name in kept}
+# Each command of mtools that changes the file system, before it and while it runs.
+COMMANDS = {
+    "files are staged": "mcopy.*bramble.new",
+    "a folder is made": "mmd",
+    "files of the top folder are moved": "mmove.*bramble.new/0",
+    "files of another folder are moved": "mmove.*bramble.new/1",
+    "files are removed": "mdel'",
+    "the staging folder is removed": "mdeltree",
+}
+MOMENTS = [
+    Moment(f"{when} {name}", "subprocess.Popen", pattern, during=when == "while")
+    for name, pattern in COMMANDS.items()
+    for when in ("before", "while")
+]
 
-        result = run(card, **wish)
-        assert "failed" not in result, result
-        after = card.files()
-        assert after["userconf.txt"] == f"pi:{number}\n".encode()
-        assert not any(name.startswith("bramble.new") for name in after)
-        assert not run(card, check=True, **wish)["changed"]
-        card.check()
+
+@pytest.mark.some(8)
+@pytest.mark.parametrize("moment", MOMENTS, ids=moment_name)
+def test_killed_at_any_moment_it_goes_on(card: Card, wish: dict[str, Any], moment: Moment) -> None:
+    kept = set(FILES) - {"config.txt", "cmdline.txt", "issue.txt"}
+    wish["files"].append({"path": "new/file", "content": "in a new folder\n"})
+    # A command of mtools takes some milliseconds.
+    seconds = chance(moment.name).uniform(0, 0.004)
+    print(f"killed {seconds:.4f} s after it began" if moment.during else "killed before it began")
+    killed = subprocess.run(
+        moment.command(MODULE, seconds=seconds, group=True),
+        input=arguments(card, wish),
+        capture_output=True,
+        text=True,
+        env=ENVIRONMENT,
+        start_new_session=True,
+        check=False,
+    )
+    assert killed.returncode == -signal.SIGKILL, killed.stdout + killed.stderr
+    before = card.files()
+    assert {name: before[name] for name in kept} == {name: FILES[name] for name in kept}
+
+    result = run(card, **wish)
+    assert "failed" not in result, result
+    after = card.files()
+    assert after["userconf.txt"] == b"pi:$6$salt$hash\n"
+    assert after["new/file"] == b"in a new folder\n"
+    assert not any(name.startswith("bramble.new") for name in after)
+    assert not run(card, check=True, **wish)["changed"]
+    card.check(killed=True)

@@ -17,6 +17,8 @@ from typing import Any
 
 import pytest
 
+from tests.unit.kill import Moment
+
 REPOSITORY = Path(__file__).parents[4]
 FIXTURES = REPOSITORY / "tests/unit/fixtures"
 MODULE = REPOSITORY / "plugins/modules/config_txt.py"
@@ -255,21 +257,7 @@ def test_a_generated_file_is_edited_with_its_source(node: Node) -> None:
 
 # A process that is killed
 
-KILL_AT = """
-import os, runpy, signal, sys
-left, module = int(sys.argv[1]), sys.argv[2]
-sys.argv = [module]
-def hook(event, arguments):
-    global left
-    touched = [argument for argument in arguments if isinstance(argument, str)]
-    touches = any(path.startswith(("/boot/", "/run/")) for path in touched)
-    if touches and event in ("open", "os.chmod", "os.chown", "os.listdir", "os.remove", "os.rename"):
-        left -= 1
-        if left == 0:
-            os.kill(os.getpid(), signal.SIGKILL)
-sys.addaudithook(hook)
-runpy.run_path(module, run_name="__main__")
-"""
+EVENTS = "open|os.chmod|os.chown|os.listdir|os.remove|os.rename"
 
 
 def test_a_kill_at_any_point_leaves_one_of_both_files_and_is_recovered_from(node: Node) -> None:
@@ -281,7 +269,7 @@ def test_a_kill_at_any_point_leaves_one_of_both_files_and_is_recovered_from(node
         backup = node.config.with_name("config.txt.bramble-original")
         backup.unlink(missing_ok=True)
         done = subprocess.run(
-            node.command(sys.executable, "-c", KILL_AT, str(count), str(MODULE)),
+            node.command(*Moment("", EVENTS, "(^| )/(boot|run)/", count).command(MODULE)),
             input=options,
             capture_output=True,
             text=True,

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shlex
 import shutil
 import signal
@@ -16,6 +17,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
+from tests.unit.kill import Moment
 
 REPOSITORY = Path(__file__).parents[4]
 FIXTURES = REPOSITORY / "tests/unit/fixtures/cmdline"
@@ -247,20 +250,7 @@ def test_what_is_no_file_is_refused(node: Node, kind: str) -> None:
 
 # A process that is killed
 
-KILL_AT = """
-import os, runpy, signal, sys
-left, folder, module = int(sys.argv[1]), sys.argv[2], sys.argv[3]
-sys.argv = [module]
-def hook(event, arguments):
-    global left
-    touches = any(isinstance(argument, str) and argument.startswith(folder) for argument in arguments)
-    if touches and event in ("open", "os.chmod", "os.chown", "os.listdir", "os.remove", "os.rename"):
-        left -= 1
-        if left == 0:
-            os.kill(os.getpid(), signal.SIGKILL)
-sys.addaudithook(hook)
-runpy.run_path(module, run_name="__main__")
-"""
+EVENTS = "open|os.chmod|os.chown|os.listdir|os.remove|os.rename"
 
 
 def test_a_kill_at_any_point_leaves_the_old_or_the_new_file(node: Node) -> None:
@@ -270,7 +260,7 @@ def test_a_kill_at_any_point_leaves_the_old_or_the_new_file(node: Node) -> None:
         node.cmdline.write_text(OLD)
         node.backup.unlink(missing_ok=True)
         done = subprocess.run(
-            [sys.executable, "-c", KILL_AT, str(count), str(node.folder), str(MODULE)],
+            Moment("", EVENTS, re.escape(str(node.folder)), count).command(MODULE),
             input=options,
             capture_output=True,
             text=True,

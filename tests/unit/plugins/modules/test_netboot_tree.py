@@ -13,13 +13,13 @@ import signal
 import stat
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.unit.boot_card import system_files
+from tests.unit.kill import Moment, moment_name
 
 REPOSITORY = Path(__file__).parents[4]
 MODULE = REPOSITORY / "plugins/modules/netboot_tree.py"
@@ -139,10 +139,13 @@ class Lab:
             "container_storage_size": 64 << 20,
         }
 
-    def start(self, *, check: bool = False, **options: Any) -> subprocess.Popen[str]:
+    def start(
+        self, *, check: bool = False, moment: Moment | None = None, **options: Any
+    ) -> subprocess.Popen[str]:
+        """Start the module, to be killed at a moment."""
         arguments = {**self.options, **options, "_ansible_check_mode": check}
         process = subprocess.Popen(
-            [sys.executable, MODULE],
+            moment.command(MODULE) if moment else [sys.executable, str(MODULE)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -431,28 +434,81 @@ def test_a_link_of_the_node_leads_nowhere(lab: Lab, tmp_path: Path) -> None:
     assert (lab.root / "etc/hostname").read_text() == "pi-2\n"
 
 
-def test_killed_at_any_moment_it_goes_on(lab: Lab, image: Path) -> None:
-    moments = random.Random()
-    began = time.monotonic()
-    lab.run(node="pi-9", serial="00000009")
-    takes = time.monotonic() - began
-    for number in range(12):
-        if number % 4 == 0:
-            shutil.rmtree(lab.top)
-        process = lab.start()
-        time.sleep(moments.uniform(0, takes))
-        process.send_signal(signal.SIGKILL)
-        process.communicate()
-        # What is served is whole or not there.
-        if lab.root.exists():
-            assert (lab.root / "etc/hostname").read_text() == "pi-2\n"
-            assert (lab.root / "var/lib/bramble/containers.img").exists()
-    result = lab.run()
+@pytest.fixture(scope="module")
+def newer_image(image: Path) -> Path:
+    """Return another image, by its checksum: what differs lies before its partitions."""
+    newer = image.with_name("newer.img")
+    subprocess.run(["cp", "--sparse=always", image, newer], check=True)
+    with newer.open("r+b") as file:
+        file.seek(4096)
+        file.write(b"newer")
+    return newer
+
+
+# What becomes a tree: the image is unpacked beside, copied, made the node's own, and takes its place.
+MAKING = [
+    Moment("before the image is unpacked", "os.mkdir", r"images/\w+\.part "),
+    Moment("while the image is unpacked", "open", r"\.part/disk x", during=True),
+    Moment("while its file systems are copied", "subprocess.Popen", r"\.part/mnt|\.part/disk", during=True),
+    Moment("before the image counts as unpacked", "os.rename", r"images/\w+\.part "),
+    Moment("while the tree is copied", "subprocess.Popen", "cp.*--reflink=auto", during=True),
+    Moment("while the node's key is made", "subprocess.Popen", "ssh-keygen", during=True),
+    Moment("before it has an identity", "os.rename", "machine-id"),
+    Moment("before its command line counts", "os.rename", r"bramble\.new/0/cmdline\.txt"),
+    Moment("between two files of accounts", "os.rename", "etc/shadow"),
+    Moment("while the containers get their file system", "subprocess.Popen", "mke2fs", during=True),
+    Moment("before the tree counts as complete", "os.rename", r"new/pi-2/\.state\.json"),
+    Moment("before the tree is served", "os.rename", "new/pi-2/root"),
+    Moment("before the boot files are served", "os.rename", "new/pi-2/boot"),
+    Moment("before the tree is known", "os.rename", r"new/pi-2/state\.json"),
+    Moment("before what a Pi 3 asks for is served", "os.rename", r"\.bootcode\.bin"),
+]
+REPLACING = [
+    Moment("before the old tree goes", "os.rename", "nfs/pi-2 "),
+    Moment("after the old tree went", "os.rename", "new/pi-2/root"),
+    Moment("before the old boot files go", "os.rename", "tftp/6a1b9c04 "),
+    Moment("after the old boot files went", "os.rename", "new/pi-2/boot"),
+]
+MOVING = [
+    Moment("before the folder has the other number", "os.rename", "tftp/6a1b9c04"),
+    Moment("before the other number is known", "os.rename", r"state/\.pi-2\.json"),
+]
+
+
+@pytest.mark.some(8)
+@pytest.mark.parametrize(
+    ("operation", "moment"),
+    [
+        *(("make", moment) for moment in MAKING),
+        *(("replace", moment) for moment in REPLACING),
+        *(("move", moment) for moment in MOVING),
+    ],
+    ids=moment_name,
+)
+def test_killed_at_any_moment_it_goes_on(lab: Lab, newer_image: Path, operation: str, moment: Moment) -> None:
+    options: dict[str, Any] = {}
+    if operation != "make":
+        lab.run()
+    if operation == "replace":
+        options = {"image": str(newer_image), "replace": True}
+    elif operation == "move":
+        options = {"serial": "00000009"}
+        lab.boot = lab.top / "tftp/00000009"
+    process = lab.start(moment=moment, **options)
+    process.communicate()
+    assert process.returncode == -signal.SIGKILL
+    # What is served is whole or not there.
+    if lab.root.exists():
+        assert (lab.root / "etc/hostname").read_text() == "pi-2\n"
+        assert (lab.root / "var/lib/bramble/containers.img").exists()
+    result = lab.run(**options)
     assert not result.get("failed"), result
-    assert not lab.run()["changed"]
+    assert not lab.run(**options)["changed"]
     assert (lab.boot / "ssh").exists()
     assert (lab.root / "usr/bin/ping").samefile(lab.root / "usr/bin/ping4")
     assert listing(lab.top / "new") == []
+    state = json.loads((lab.top / "state/pi-2.json").read_text())
+    assert state["image"]["name"] == Path(options.get("image", lab.options["image"])).name
 
 
 def test_no_room(lab: Lab, tmp_path: Path) -> None:

@@ -17,14 +17,16 @@ import subprocess
 import sys
 import time
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 from ansible_collections.bramble.pi.plugins.module_utils._os_image.data_map import ImageMap
 
+from tests.seed import chance
 from tests.unit.image_server import ImageServer, image_server
+from tests.unit.kill import Moment, moment_name
 
 REPOSITORY = Path(__file__).parents[4]
 MODULE = REPOSITORY / "plugins/modules/os_image.py"
@@ -110,7 +112,9 @@ class Cache:
         self.images = folder / "images"
         self.environment = ENVIRONMENT
 
-    def start(self, *, check: bool = False, **options: Any) -> subprocess.Popen[str]:
+    def start(
+        self, *, check: bool = False, command: Sequence[str] = (sys.executable, str(MODULE)), **options: Any
+    ) -> subprocess.Popen[str]:
         arguments = {
             "ANSIBLE_MODULE_ARGS": {
                 **{key: str(value) for key, value in options.items()},
@@ -119,7 +123,7 @@ class Cache:
             }
         }
         process = subprocess.Popen(
-            [sys.executable, str(MODULE)],
+            command,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -534,23 +538,53 @@ def test_killed_while_unpacking(cache: Cache, server: ImageServer, image: bytes,
     assert server.gets("/pi.img.xz") == [None], "it is downloaded once"
 
 
-def test_killed_at_any_moment(cache: Cache, tmp_path: Path, image: bytes) -> None:
-    path = tmp_path / "pi.img.gz"
-    path.write_bytes(packed("gzip", "-1", content=image))
-    process = cache.start(src=path)
-    begin = time.monotonic()
-    cache.end(process)
-    length = time.monotonic() - begin
-    moments = random.Random(1)
-    for _kill in range(6):
-        for name in cache.images.glob("*.json"):
-            name.unlink()
-        process = cache.start(src=path)
-        time.sleep(moments.uniform(0.3, 1.1) * length)
-        process.send_signal(signal.SIGKILL)
-        process.communicate()
-        result = cache.run(src=path)
-        cache.assert_holds(result, image)
+DOWNLOADING = [
+    Moment("before the answer is noted down", "open", r"part\.json w"),
+    Moment("before anything is kept of it", "open", r"\.part w"),
+    Moment("before the download counts as complete", "os.rename", r"pi\.img\.xz\.part "),
+]
+UNPACKING = [
+    Moment("before it is unpacked", "open", r"\.new\.img\.zst x"),
+    Moment("while it is unpacked", "open", r"\.new\.img\.zst x", during=True),
+    Moment("while the boot partition is kept", "open", r"\.new\.boot\.img x", during=True),
+    Moment("before the boot partition has its name", "os.rename", r"\.new\.boot\.img"),
+    Moment("before the image has its name", "os.rename", r"\.new\.img\.zst"),
+    Moment("before the image counts", "os.rename", r"images/\.\w+\.json"),
+    Moment("before its source is known", "os.rename", r"images/\.index\.json"),
+]
+TIDYING = [Moment("before the download is removed", "os.remove", r"downloads/\w+/pi\.img\.xz ")]
+
+
+@pytest.mark.some(8)
+@pytest.mark.parametrize("moment", UNPACKING, ids=moment_name)
+def test_killed_at_any_moment(
+    cache: Cache, tmp_path: Path, image: bytes, packed_image: bytes, moment: Moment
+) -> None:
+    path = tmp_path / "pi.img.xz"
+    path.write_bytes(packed_image)
+    goes_on_after_a_kill(cache, image, moment, {"src": path})
+
+
+@pytest.mark.some(8)
+@pytest.mark.parametrize("moment", [*DOWNLOADING, *UNPACKING, *TIDYING], ids=moment_name)
+def test_killed_at_any_moment_with_a_server(
+    cache: Cache, server: ImageServer, image: bytes, packed_image: bytes, moment: Moment
+) -> None:
+    options = {"src": f"{server.url}/pi.img.xz", "checksum": sha256(packed_image)}
+    goes_on_after_a_kill(cache, image, moment, options)
+
+
+def goes_on_after_a_kill(cache: Cache, image: bytes, moment: Moment, options: dict[str, Any]) -> None:
+    # Unpacking takes some tenths of a second.
+    seconds = chance(moment.name).uniform(0, 0.2)
+    print(f"killed {seconds:.3f} s after it began" if moment.during else "killed before it began")
+    process = cache.start(command=moment.command(MODULE, seconds=seconds), **options)
+    process.communicate()
+    assert process.returncode == -signal.SIGKILL
+    if moment in DOWNLOADING or moment in UNPACKING[:-1]:
+        assert not any(cache.images.glob("[!.]*.json")), "nothing counts as an image yet"
+    cache.assert_holds(cache.run(**options), image)
+    assert not cache.run(**options)["changed"]
 
 
 def test_two_at_once(cache: Cache, server: ImageServer, image: bytes, packed_image: bytes) -> None:

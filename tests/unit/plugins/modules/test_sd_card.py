@@ -18,6 +18,8 @@ from typing import Any
 
 import pytest
 
+from tests.seed import chance
+from tests.unit.kill import Moment, moment_name
 from tests.unit.loop_card import (
     MEBIBYTE,
     LoopCard,
@@ -311,29 +313,101 @@ def verifying(cards: list[dict[str, Any]]) -> bool:
     return any(card["phase"] == "verifying" for card in cards)
 
 
+# Phases of a card, and how much of the whole is done by then: from, to.
+PHASES: dict[str, list[tuple[str, float, float]]] = {
+    "written": [
+        ("waiting", 0, 0),
+        ("wiping", 0, 0),
+        ("writing", 0, 0.1),
+        ("writing", 0.1, 0.25),
+        ("writing", 0.25, 0.4),
+        ("verifying", 0.5, 0.65),
+        ("verifying", 0.65, 0.8),
+        ("verifying", 0.8, 0.95),
+        ("seeding", 0, 1),
+        ("finishing", 0, 1),
+    ],
+    "seeded": [("wiping", 0, 0), ("finishing", 0, 0)],
+}
+
+
 @needs_throttle
-def test_killed_at_any_moment_it_ends_verified(lab: Lab) -> None:
+@pytest.mark.some(8)
+@pytest.mark.parametrize(
+    ("state", "phase", "begin", "end"),
+    [(state, *each) for state, phases in PHASES.items() for each in phases],
+)
+def test_killed_in_any_phase_it_ends_verified(
+    lab: Lab, state: str, phase: str, begin: float, end: float
+) -> None:
     card = lab.card()
-    fill(card)
-    moments = random.Random()
-    options = {"cards": [lab.order("pi-1", card)], "force": True}
-    unfinished = 0
-    for _number in range(25):
-        card.throttle(write=16 * MEBIBYTE, read=60 * MEBIBYTE)
-        run = lab.run(**options)
-        run.wait_for(bool)
-        time.sleep(moments.uniform(0, 1.4))
-        run.process.send_signal(signal.SIGKILL)
-        run.process.communicate()
-        card.throttle()
-        if has_table(card.backing):
-            assert_complete(card.backing, image=lab.raw, node="pi-1", seed="pi-1-0123456789ab")
-        else:
-            unfinished += 1
-        wait_until_free(card)
-        assert states(lab.flash(**options)) == ["written"]
-        assert_complete(card.backing, image=lab.raw, node="pi-1", seed="pi-1-0123456789ab")
-    assert unfinished >= 10, "most kills are to come before the end"
+    old, new = "pi-1-000000000000", "pi-1-111111111111"
+    if state == "seeded":
+        lab.flash(cards=[lab.order("pi-1", card, id_=old)])
+    else:
+        fill(card)
+    moment = chance(f"{state} {phase} {begin}")
+    share = moment.uniform(begin, end)
+    # The short phases last as long as their first or last megabyte, or a few files, take at this speed.
+    short = phase in {"waiting", "wiping", "seeding", "finishing"}
+    wait = moment.uniform(0, 0.3) if short else 0
+    print(f"killed {wait:.3f} s after {share:.3f} was done in the phase {phase}")
+    options = {"cards": [lab.order("pi-1", card, id_=new)], "force": state == "written"}
+    if phase in {"wiping", "waiting"} or state == "seeded":
+        card.throttle(write=2 * MEBIBYTE, read=60 * MEBIBYTE)
+    else:
+        card.throttle(write=16 * MEBIBYTE, read=32 * MEBIBYTE)
+    run = lab.run(**options)
+    if phase in {"seeding", "finishing"} and state == "written":
+        run.wait_for(verifying)
+        card.throttle(write=MEBIBYTE // (8 if phase == "seeding" else 1), read=32 * MEBIBYTE)
+    if phase != "waiting":
+        run.wait_for(
+            lambda cards: any(
+                each["phase"] == phase and each["done"] >= share * each["total"] for each in cards
+            )
+        )
+    time.sleep(wait)
+    run.process.send_signal(signal.SIGKILL)
+    run.process.communicate()
+    assert run.process.returncode == -signal.SIGKILL, "it ended before it was killed"
+    card.throttle()
+    wait_until_free(card)
+    if has_table(card.backing):
+        assert state == "seeded" or phase == "finishing", f"a table while {phase}"
+        seed = old if old.encode() in boot_file(card.backing, "meta-data") else new
+        assert_complete(card.backing, image=lab.raw, node="pi-1", seed=seed)
+    assert states(lab.flash(**{**options, "force": True})) == ["written"]
+    assert_complete(card.backing, image=lab.raw, node="pi-1", seed=new)
+
+
+SEEDING = [
+    Moment(f"{when} {name}", "subprocess.Popen", pattern, during=when == "while")
+    for name, pattern in {
+        "files are staged": "mcopy.*bramble.new",
+        "files are moved": "mmove.*bramble.new/0",
+        "the staging folder is removed": "mdeltree",
+    }.items()
+    for when in ("before", "while")
+]
+
+
+@pytest.mark.some(3)
+@pytest.mark.parametrize("moment", SEEDING, ids=moment_name)
+def test_killed_while_it_seeds_in_place_it_ends_verified(lab: Lab, moment: Moment) -> None:
+    card = lab.card()
+    new = "pi-1-111111111111"
+    lab.flash(cards=[lab.order("pi-1", card, id_="pi-1-000000000000")])
+    options = {"cards": [lab.order("pi-1", card, id_=new)]}
+    run = lab.run(moment=moment, **options)
+    run.process.communicate()
+    assert run.process.returncode == -signal.SIGKILL
+    wait_until_free(card)
+    if has_table(card.backing):
+        # What writes goes on for a moment before it sees that it is alone.
+        assert_complete(card.backing, image=lab.raw, node="pi-1", seed=new)
+    assert states(lab.flash(**options, force=True)) == ["written"]
+    assert_complete(card.backing, image=lab.raw, node="pi-1", seed=new)
 
 
 @pytest.mark.alone

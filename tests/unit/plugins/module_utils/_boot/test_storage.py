@@ -389,7 +389,11 @@ def _is_good(name: str) -> bool:
     return True
 
 
-@settings(max_examples=12, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    # Each calls mtools a dozen times.
+    max_examples=settings().max_examples // 8,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
 @given(
     st.dictionaries(
         st.text(LETTERS, min_size=1, max_size=40).filter(_is_good),

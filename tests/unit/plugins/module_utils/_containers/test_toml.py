@@ -123,7 +123,7 @@ values = st.recursive(
 
 
 @given(st.lists(st.tuples(st.lists(keys, min_size=1, max_size=3).map(tuple), values), max_size=5))
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=settings().max_examples * 3 // 2)
 def test_edits_say_what_was_asked_and_leave_the_rest(
     edits: list[tuple[tuple[str, ...], Any]],
 ) -> None:
@@ -141,7 +141,7 @@ def test_edits_say_what_was_asked_and_leave_the_rest(
 
 
 @given(st.sampled_from(SAMPLES), st.data())
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=settings().max_examples * 3 // 5)
 def test_edits_of_real_configurations_change_one_value(sample: Path, data: st.DataObject) -> None:
     text = sample.read_text()
     before = spell_out(tomllib.loads(text))

@@ -203,13 +203,17 @@ def test_the_user_s_own_data_is_merged() -> None:
     assert "first-boot/done" in data["runcmd"][-1] or "$state/done" in data["runcmd"][-1]
 
 
+# Few keys, so that both sides have some of them.
+KEYS = st.sampled_from("abc") | st.text(max_size=3)
 JSON = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.text(),
-    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+    st.none() | st.booleans() | st.integers() | st.text(max_size=3),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(KEYS, inner, max_size=3),
+    max_leaves=6,
 )
+DOCUMENTS = st.dictionaries(KEYS, JSON, max_size=4)
 
 
-@given(ours=st.dictionaries(st.text(), JSON), theirs=st.dictionaries(st.text(), JSON))
+@given(ours=DOCUMENTS, theirs=DOCUMENTS)
 def test_merging_loses_no_key_and_no_item(ours: dict[str, Any], theirs: dict[str, Any]) -> None:
     merged = merge(ours, theirs)
     assert merged.keys() == ours.keys() | theirs.keys()
