@@ -181,7 +181,7 @@ def report(names: Sequence[str], outcomes: dict[str, Outcome], run: Run) -> dict
 
 
 def seed(names: Sequence[str]) -> int:
-    """Return a seed: that of the commit, so that a change is not red by chance; in the long run a random one."""
+    """Return the commit's own seed, so that a change is not red by chance; in the long run a random one."""
     if any(name.endswith("-long") for name in names):
         return random.SystemRandom().randrange(10**9)
     command = ["git", "rev-parse", "HEAD"]

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 from pathlib import Path
 
@@ -15,6 +16,20 @@ from scripts.draw_rooms import DRAWING, FLOORS, PLUGINS, ROOT, drawing, imports,
 FLOOR = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}
 #: The longest that a file gets.
 LINES = 450
+DOCUMENTS = (
+    "docs/architecture.md",
+    "docs/coverage.md",
+    "docs/development.md",
+    "molecule/README.md",
+    "CONTRIBUTING.md",
+)
+#: Calls that no pure file has; what is left of os only splits and joins names.
+ACTS = re.compile(
+    r"(open|run|read_text|write_text|replace_file|read_file|output_of|open_url|open_image|download|Changes|Systemd)$"
+    r"|os\.(?!path\.(abspath|basename|dirname|expanduser|join)$)"
+    r"|(fcntl|glob|shutil|socket|subprocess|tempfile|threading|self\._run)\.|time\.sleep"
+    r"|.*\.(run|run_command|read_text|write_text|read_bytes|write_bytes)$"
+)
 
 
 def name_of(path: Path) -> str:
@@ -81,11 +96,49 @@ def test_the_drawing_is_that_of_the_code() -> None:
     assert DRAWING.read_text(encoding="utf-8") == drawing(), "run scripts/draw_rooms.py"
 
 
-def test_what_the_documents_name_is_there() -> None:
-    for document in ("docs/architecture.md", "docs/coverage.md", "docs/development.md", "CONTRIBUTING.md"):
-        text = (ROOT / document).read_text(encoding="utf-8")
-        named = re.findall(
-            r"`((?:plugins|roles|playbooks|tests|molecule|scripts|inventories|docs)/[\w./-]*)`", text
-        )
-        assert named, document
-        assert [path for path in named if not (ROOT / path).exists()] == [], document
+@pytest.mark.parametrize("document", DOCUMENTS)
+def test_what_the_documents_name_is_there(document: str) -> None:
+    text = (ROOT / document).read_text(encoding="utf-8")
+    folders = "plugins|roles|playbooks|tests|molecule|scripts|inventories|docs"
+    named = re.findall(rf"`((?:{folders})/[\w./-]*)`", text)
+    assert [path for path in named if not (ROOT / path).exists()] == []
+    # Files of rooms and their tests, named from the room on.
+    in_rooms = re.findall(r"`(_[a-z_]+/\w+\.py)`", text)
+    assert [name for name in in_rooms if not files_named(name)] == []
+    assert named or in_rooms
+
+
+def test_functions_that_the_documents_name_are_there() -> None:
+    text = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    named = re.findall(r"`(_[a-z_]+/\w+\.py)`:\s((?:`[\w.]+\(\)`(?:,?\s(?:and\s)?)?)+)", text)
+    assert named
+    for name, functions in named:
+        code = files_named(name)[0].read_text(encoding="utf-8")
+        for function in re.findall(r"(\w+)\(\)", functions):
+            assert re.search(rf"^ *(def|class) {function}\b", code, re.MULTILINE), f"{name}: {function}"
+
+
+def test_pure_and_acting_files_are_those_of_the_table() -> None:
+    text = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| `(\w+_utils/_\w+)` \| (.*) \|(.*) \|$", text, re.MULTILINE)
+    pure = {f"{room}/{name}.py" for room, names, _acting in rows for name in re.findall(r"`(\w+)`", names)}
+    acting = {f"{room}/{name}.py" for room, _pure, names in rows for name in re.findall(r"`(\w+)`", names)}
+    files = {name_of(path) for path in source_files() if path.parent.name.startswith("_")}
+    assert (pure & acting, pure | acting) == (set(), files)
+    assert {name: found for name in sorted(pure) if (found := acts(PLUGINS / name))} == {}
+
+
+def acts(path: Path) -> list[str]:
+    """Name the calls of a file that touch more than its arguments."""
+    calls = [
+        ast.unparse(node.func)
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Call)
+    ]
+    return [call for call in calls if ACTS.match(call)]
+
+
+def files_named(name: str) -> list[Path]:
+    """Find a file of a room, or a test of one, by its name from the room on."""
+    tests = ROOT / "tests" / "unit" / "plugins"
+    return [path for folder in (PLUGINS, tests) for path in folder.glob(f"*_utils/{name}")]

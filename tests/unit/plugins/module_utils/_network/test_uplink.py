@@ -25,7 +25,7 @@ HOME = Wifi(ssid="IEEE", psk="as told by word", country="DE", hidden=False)
 KEY = hashlib.pbkdf2_hmac("sha1", HOME.psk.encode(), HOME.ssid.encode(), 4096, 32).hex()
 
 
-@pytest.mark.parametrize("manager", MANAGERS.values(), ids=str)
+@pytest.mark.parametrize("manager", MANAGERS.values(), ids=MANAGERS)
 def test_no_key_is_in_a_file_that_others_may_read(manager: Manager) -> None:
     files = uplink.files(manager=manager, interface="wlan0", wifi=HOME)
     assert [file.mode for file in files if KEY in file.text] == [0o600]
@@ -33,7 +33,7 @@ def test_no_key_is_in_a_file_that_others_may_read(manager: Manager) -> None:
     assert uplink.commands(manager=manager, interface="wlan0", wifi=HOME)
 
 
-@pytest.mark.parametrize("manager", MANAGERS.values(), ids=str)
+@pytest.mark.parametrize("manager", MANAGERS.values(), ids=MANAGERS)
 def test_a_wired_uplink_has_nothing_of_wifi(manager: Manager) -> None:
     files = uplink.files(manager=manager, interface="eth1", wifi=None)
     assert not any("wpa" in file.text or "regdom" in file.text for file in files)
