@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 from ansible_collections.bramble.pi.plugins.module_utils._boot.cmdline import Wanted, key_of, split
 from ansible_collections.bramble.pi.plugins.module_utils._common.errors import BrambleError
+from ansible_collections.bramble.pi.plugins.module_utils._common.files import MANAGED
 from ansible_collections.bramble.pi.plugins.module_utils._containers.runtime import data_folders
 
 #: The last eight hex digits of the serial number, which the firmware asks the TFTP server for.
@@ -44,7 +45,6 @@ STORAGE_USERS = (*(os.path.basename(folder) for folder in data_folders()), "kube
 #: What is touched at a boot from the tree.
 BOOTED = "var/lib/bramble/booted"
 
-_MANAGED = "# Written by the collection bramble.pi; changes are overwritten.\n"
 
 #: What first boot does to a card, or waits for somebody to type: growing, swap files, new host keys, a user.
 MASKED = (
@@ -205,7 +205,7 @@ def hosts(*, text: str, hostname: str) -> str:
 
 def resolv_conf(*, resolvers: Sequence[str]) -> str:
     """Name the resolvers; the kernel's own DHCP client hands none of them on."""
-    return _MANAGED + "".join(f"nameserver {resolver}\n" for resolver in resolvers)
+    return MANAGED + "".join(f"nameserver {resolver}\n" for resolver in resolvers)
 
 
 def _rows(text: str) -> list[list[str]]:
@@ -264,7 +264,7 @@ def home_of(*, passwd: str, user: str) -> str:
 def _mount_unit(*, what: str, where: str, kind: str, options: str, after: str = "") -> str:
     order = f"Requires={after}\nAfter={after}\n" if after else ""
     mount = f"What={what}\nWhere={where}\nType={kind}\nOptions={options}\n"
-    return f"{_MANAGED}[Unit]\n{order}\n[Mount]\n{mount}"
+    return f"{MANAGED}[Unit]\n{order}\n[Mount]\n{mount}"
 
 
 _PLACES_SERVICE = "bramble-containers.service"
@@ -276,7 +276,7 @@ def storage_units(*, device: str) -> dict[str, str]:
     name = STORAGE.strip("/").replace("/", "-")
     places = " ".join(f"{STORAGE}/{user}" for user in STORAGE_USERS)
     service = (
-        f"{_MANAGED}[Unit]\nDescription=Have room for containers beside the root over NFS\n"
+        f"{MANAGED}[Unit]\nDescription=Have room for containers beside the root over NFS\n"
         f"DefaultDependencies=no\nRequiresMountsFor={STORAGE}\nBefore=local-fs.target\n\n"
         f"[Service]\nType=oneshot\nRemainAfterExit=yes\nExecStart=/bin/mkdir -p {places}\n"
     )
@@ -298,7 +298,7 @@ def storage_units(*, device: str) -> dict[str, str]:
 BOOTED_UNIT_NAME = "bramble-booted.service"
 #: By this the server learns that the tree is good, and the one before it can go.
 BOOTED_UNIT = f"""\
-{_MANAGED}[Unit]
+{MANAGED}[Unit]
 Description=Note that this tree has booted
 After=multi-user.target
 

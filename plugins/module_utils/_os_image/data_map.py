@@ -35,10 +35,6 @@ class ImageMap(NamedTuple):
         """Return how much of the image is not zero."""
         return sum(length for _offset, length in self.data)
 
-    def to_json(self) -> str:
-        """Write the map as text."""
-        return json.dumps(self._asdict())
-
     @classmethod
     def from_json(cls, text: str) -> ImageMap:
         """Read a map, be it with further keys."""

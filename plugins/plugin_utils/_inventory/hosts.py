@@ -9,13 +9,14 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from ansible_collections.bramble.pi.plugins.module_utils._kubernetes.compatibility import ARCHITECTURES
+
 RACK_GROUPS = ("nat_headnode", "control_plane", "workers")
 _LABEL = r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?"
 HOST_NAME = re.compile(rf"{_LABEL}(\.{_LABEL})*", re.ASCII)
 #: The kernel's limit (HOST_NAME_MAX).
 HOST_NAME_LENGTH = 64
 SUPPORTED_DISTRIBUTIONS = ("debian", "raspbian", "ubuntu")
-SUPPORTED_ARCHITECTURES = ("amd64", "arm64")
 
 
 def members(groups: Mapping[str, Sequence[str]]) -> list[str]:
@@ -73,7 +74,7 @@ def node_problems(
             f"the operating system is {distribution['name']}; expected Raspberry Pi OS, Debian or Ubuntu:"
             f" install one of them on {host}"
         )
-    if facts["architecture"] not in SUPPORTED_ARCHITECTURES:
+    if facts["architecture"] not in ARCHITECTURES:
         problems.append(
             f"the architecture of the packages is {facts['architecture']}; expected arm64 or amd64:"
             f" install a 64-bit image on {host}"

@@ -293,7 +293,8 @@ users:
 
 
 def test_kubelet_client_certificate() -> None:
-    assert kubelet_client_certificate(kubeconfig=KUBELET_CONF) == kubeadm_state.KUBELET_CLIENT_CERTIFICATE
+    path = "/var/lib/kubelet/pki/kubelet-client-current.pem"
+    assert kubelet_client_certificate(kubeconfig=KUBELET_CONF) == path
     embedded = KUBELET_CONF.replace("client-certificate: /var", "client-certificate-data: LS0t\n    x: /var")
     assert kubelet_client_certificate(kubeconfig=embedded) == ""
     assert kubelet_client_certificate(kubeconfig=KUBELET_CONF[:150]) is None
