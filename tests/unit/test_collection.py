@@ -66,6 +66,7 @@ def test_archive_holds_the_collection_and_nothing_of_the_checkout(archive: Path)
     with tarfile.open(archive) as tar:
         names = tar.getnames()
     assert {name.split("/", maxsplit=1)[0] for name in names} == {
+        "CONTRIBUTING.md",
         "FILES.json",
         "LICENSE",
         "MANIFEST.json",
