@@ -18,9 +18,11 @@ def initial_control_plane(
     return cluster.initial_control_plane(hostvars=hostvars, groups=groups)
 
 
-def hosts_to_join(hostvars: Mapping[str, Mapping[str, Any]], hosts: Sequence[str]) -> list[str]:
-    """Name those that are no workers yet."""
-    return cluster.hosts_to_join(hostvars=hostvars, hosts=hosts)
+def hosts_to_join(
+    hostvars: Mapping[str, Mapping[str, Any]], hosts: Sequence[str], state: str = cluster.WORKER
+) -> list[str]:
+    """Name those that have yet to join."""
+    return cluster.hosts_to_join(hostvars=hostvars, hosts=hosts, state=state)
 
 
 def cluster_ca_cert_hash(hostvars: Mapping[str, Mapping[str, Any]], control_plane: str) -> str:

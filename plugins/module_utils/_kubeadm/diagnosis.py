@@ -90,9 +90,16 @@ _SAYINGS = (
         " counted out yet. Set os_prep_hostname to a name of its own, or kubectl delete node",
     ),
     (
+        r"cipher: message authentication failed",
+        "the certificate key is not that of the last upload of the certificates: each kubeadm init phase"
+        " upload-certs makes a new key, and those before are worthless then. Run the playbook again, which makes"
+        " one key for all that join",
+    ),
+    (
         r"Secret \"?kubeadm-certs\"? was not found|secrets \"kubeadm-certs\" (is forbidden|not found)|"
-        r"error decoding certificate key|cipher: message authentication failed",
-        "the certificate key has expired (two hours) or is another cluster's. Run the playbook again",
+        r"error decoding certificate key",
+        "the certificates for further control planes are not in the cluster: it deletes them two hours after"
+        " their upload. Run the playbook again",
     ),
     (
         r"unable to add a new control plane instance.*",

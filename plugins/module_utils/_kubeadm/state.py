@@ -213,6 +213,11 @@ def kubernetes_state(*, files: Collection[str], external_etcd: bool = False) -> 
     return "worker" if present - DIRECTORIES == {KUBELET_KUBECONFIG} else "partial"
 
 
+def is_unfinished(*, state: str, attempt: Attempt | None, kubelet_complete: bool) -> bool:
+    """Tell whether ``judge_join`` may ask for more than nothing of a node that has all files of its role."""
+    return attempt is not None or (state in ("worker", "control_plane") and not kubelet_complete)
+
+
 def _listed(values: Iterable[str]) -> str:
     return ", ".join(sorted(values))
 

@@ -36,6 +36,10 @@ RUNTIMES: dict[str, tuple[Minor, Minor | None]] = {
 #: First minor whose kubelet refuses cgroup v1 (failCgroupV1).
 CGROUP_V1_REFUSED_FROM: Minor = (1, 35)
 
+#: kubeadm join adds a member to etcd that has no vote until it is promoted, after the kubelet has its
+#: certificate. From 1.33 on (ControlPlaneKubeletLocalMode) the kubelet gets it after that.
+ETCD_LEARNER_AFTER_KUBELET: tuple[Minor, Minor] = ((1, 29), (1, 32))
+
 #: Kubernetes from this minor on needs at least this containerd.
 #: 1.26 dropped CRI v1alpha2 (containerd 1.6 brought v1); 1.38 is announced to drop the fallback for runtimes
 #: without the RuntimeConfig call. https://github.com/containerd/containerd/blob/main/RELEASES.md
@@ -167,6 +171,11 @@ def kubeadm_api_version(version: Version) -> str:
 def cgroup_v1_refused(version: Version) -> bool:
     """Whether kubelet refuses to start on cgroup v1 unless told otherwise."""
     return version.short >= CGROUP_V1_REFUSED_FROM
+
+
+def promotes_etcd_after_kubelet(version: Version) -> bool:
+    """Whether a member of etcd may still be without a vote when its node's kubelet has joined."""
+    return _covers(ETCD_LEARNER_AFTER_KUBELET, version.short)
 
 
 def containerd_problem(*, version: Version, containerd: Minor) -> str | None:

@@ -27,13 +27,18 @@ def initial_control_plane(
     that there is, and does not begin another.
     """
     hosts = groups["control_plane"]
-    present = (host for host in hosts if kubernetes(hostvars[host]).get("state") == CONTROL_PLANE)
-    return next(present, hosts[0])
+    present = [host for host in hosts if kubernetes(hostvars[host]).get("state") == CONTROL_PLANE]
+    # One whose own join was cut short may have no part in the cluster yet.
+    finished = [host for host in present if not kubernetes(hostvars[host]).get("unfinished")]
+    return next(iter([*finished, *present]), hosts[0])
 
 
-def hosts_to_join(*, hostvars: Mapping[str, Mapping[str, Any]], hosts: Sequence[str]) -> list[str]:
-    """Return those that are no workers yet."""
-    return [host for host in hosts if kubernetes(hostvars[host]).get("state") != WORKER]
+def hosts_to_join(
+    *, hostvars: Mapping[str, Mapping[str, Any]], hosts: Sequence[str], state: str = WORKER
+) -> list[str]:
+    """Return those that are not, or not quite, what they are to be."""
+    facts = {host: kubernetes(hostvars[host]) for host in hosts}
+    return [host for host in hosts if facts[host].get("state") != state or facts[host].get("unfinished")]
 
 
 def cluster_ca_cert_hash(*, hostvars: Mapping[str, Mapping[str, Any]], control_plane: str) -> str:

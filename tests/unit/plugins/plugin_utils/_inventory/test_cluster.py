@@ -17,10 +17,15 @@ HASH = "sha256:7d83"
 
 
 def host(state: str | None = None, ca_cert_hash: str | None = HASH) -> dict[str, Any]:
-    """Return the variables of a host; without a state its facts were not read."""
+    """Return the variables of a host; without a state no facts were read, with a * kubeadm was cut short."""
     if state is None:
         return {"ansible_facts": {}}
-    return {"ansible_facts": {"bramble": {"kubernetes": {"state": state, "ca_cert_hash": ca_cert_hash}}}}
+    kubernetes = {
+        "state": state.rstrip("*"),
+        "unfinished": state.endswith("*"),
+        "ca_cert_hash": ca_cert_hash,
+    }
+    return {"ansible_facts": {"bramble": {"kubernetes": kubernetes}}}
 
 
 @pytest.mark.parametrize(
@@ -34,6 +39,10 @@ def host(state: str | None = None, ca_cert_hash: str | None = HASH) -> dict[str,
         # Outside of --limit.
         ([None, "control_plane"], "pi-1"),
         (["control_plane", "control_plane"], "pi-0"),
+        # Its join was cut short, so it may not be in the cluster.
+        (["absent", "control_plane*", "control_plane"], "pi-2"),
+        (["control_plane*", "absent"], "pi-0"),
+        (["absent", "control_plane*"], "pi-1"),
     ],
 )
 def test_who_begins_the_cluster(states: list[str | None], first: str) -> None:
@@ -46,6 +55,14 @@ def test_who_has_yet_to_join() -> None:
     hostvars = {name: host(state) for name, state in states.items()}
     assert hosts_to_join(hostvars, ["a", "b", "c", "d", "e"]) == ["a", "b", "d", "e"]
     assert hosts_to_join(hostvars, ["c"]) == []
+
+
+def test_a_join_that_was_cut_short_counts_as_one_to_come() -> None:
+    states = ["worker", "worker*", "control_plane", "control_plane*", "partial*"]
+    hostvars = {state: host(state) for state in states}
+    assert hosts_to_join(hostvars, ["worker", "worker*"]) == ["worker*"]
+    further = ["control_plane", "control_plane*", "partial*"]
+    assert hosts_to_join(hostvars, further, "control_plane") == ["control_plane*", "partial*"]
 
 
 @pytest.mark.parametrize(
