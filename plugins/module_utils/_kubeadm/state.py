@@ -24,7 +24,8 @@ control plane       none     silent                                 fail: never 
 control plane       join     answers                                nothing (the join finishes it)
 control plane       init     answers                                finish (settings as attempted)
 control plane       init     answers, other settings, not uploaded  undo and run; refuse if in use
-control plane       init     answers, other settings, uploaded      refuse
+control plane       init     answers, other settings, uploaded      refuse; undo and run what has crashed
+                                                                    since; refuse that if in use
 control plane       init     silent                                 undo and run; fail if in use
 ==================  =======  =====================================  ================================
 
@@ -134,6 +135,8 @@ class Attempt:
     settings: str
     failed: bool = False
     kept: tuple[str, ...] = ()
+    #: kubeadm came to its end, but a part of the control plane has not run since.
+    crashed: bool = False
 
     def dumped(self) -> str:
         """Return the attempt as the text of its file."""
@@ -154,6 +157,8 @@ def parse_attempt(*, text: str | None) -> Attempt | None:
             settings=str(content["settings"]),
             failed=bool(content["failed"]),
             kept=tuple(str(path) for path in content["kept"]),
+            # Older releases did not look.
+            crashed=bool(content.get("crashed", False)),
         )
     except (ValueError, KeyError, TypeError):
         return Attempt(action="unknown", settings="")
@@ -306,7 +311,7 @@ def judge_init(
             return Verdict(
                 "partial", Step.FINISH, "kubeadm init was cut short after the API server had started"
             )
-        if api_answers and uploaded:
+        if api_answers and uploaded and not attempt.crashed:
             return Verdict(
                 "partial",
                 Step.REFUSE,

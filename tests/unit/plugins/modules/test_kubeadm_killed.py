@@ -1,10 +1,10 @@
 # Copyright: bramble.pi contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""kubeadm init and both joins, killed after each of their steps: the next run ends as one that was not killed.
+"""kubeadm init and both joins, killed after each of their steps: the next run ends as if nothing was.
 
-The kubeadm here makes the files that the real one makes, in its order. What a next run gives to the module
-is what the roles give it, by the facts that it reads first.
+The kubeadm here makes the files that the real one makes, in its order. What a next run
+gives to the module is what the roles give it, by the facts that it reads first.
 """
 
 from __future__ import annotations

@@ -87,7 +87,7 @@ def test_many_preflight_errors_are_counted() -> None:
 @pytest.mark.parametrize(
     ("output", "cause"),
     [
-        pytest.param(JWS, "expired or is another cluster's", id="token unknown"),
+        pytest.param(JWS, "controller manager does that, so see first", id="token unknown"),
         pytest.param(NOT_PINNED, "another CA", id="another cluster at this address"),
         pytest.param(REFUSED, "cannot be reached", id="refused"),
         pytest.param(TOO_SLOW, "cannot be reached", id="no answer"),
