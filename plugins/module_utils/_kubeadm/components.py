@@ -18,7 +18,6 @@ from ansible_collections.bramble.pi.plugins.module_utils._kubernetes import fail
 # The order in which one component's failure causes the next one's.
 COMPONENTS = ("etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler")
 _PORTS = {"kube-apiserver": "6443", "kube-controller-manager": "10257", "kube-scheduler": "10259"}
-_PODS = "/var/log/pods"
 _LOG_BYTES = 16384
 
 
@@ -69,7 +68,7 @@ def crashed(*, since: float) -> dict[str, str]:
     """
     found = {}
     for component in COMPONENTS:
-        logs = glob.glob(f"{_PODS}/kube-system_{component}-*/{component}/*.log")
+        logs = glob.glob(f"{state.POD_LOGS}/kube-system_{component}-*/{component}/*.log")
         recent = sorted((path for path in logs if mtime(path) >= since), key=mtime, reverse=True)
         # The newest one may be of the start that is going on; the one before it tells of the end.
         for text in map(tail, recent[:2]):

@@ -74,6 +74,9 @@ KUBELET_FLAGS = f"{KUBELET}/kubeadm-flags.env"
 KUBELET_CONFIGURATION = f"{KUBELET}/config.yaml"
 KUBELET_INSTANCE_CONFIGURATION = f"{KUBELET}/instance-config.yaml"
 ETCD_DATA = f"{ETCD}/member"
+# Newer kubelets count a pod's restarts by its folders there.
+POD_LOGS = "/var/log/pods"
+CONTAINER_LOGS = "/var/log/containers"
 # Where kubeadm upgrade keeps what it has replaced.
 UPGRADES = "/".join((KUBERNETES, "tmp"))
 DIRECTORIES = frozenset({ETCD_DATA})

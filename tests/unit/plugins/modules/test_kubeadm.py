@@ -155,7 +155,10 @@ def test_reset_in_check_mode_lists_what_it_would_remove(
     node.write("/etc/cni/net.d/10-flannel.conflist", "{}")
     node.write("/etc/cni/net.d/10-other.conflist", "{}")
     monkeypatch.setattr(reset, "_CNI_CONFIGURATIONS", str(node.root / "etc/cni/net.d"))
-    directories = (state.PKI, state.ETCD)
+    node.write("/var/log/pods/kube-system_etcd-pi-1_a/etcd/0.log", "x")
+    directories = tuple(path for path in reset._DIRECTORIES if "/var/log/" in path)
+    assert len(directories) == 2
+    directories = (state.PKI, state.ETCD, *(f"{node.root}{path}" for path in directories))
     monkeypatch.setattr(reset, "_DIRECTORIES", directories)
     monkeypatch.setattr(reset, "_packet_filter", lambda node: ())
     monkeypatch.setattr(reset, "_links", lambda node: ())
@@ -169,5 +172,6 @@ def test_reset_in_check_mode_lists_what_it_would_remove(
         "/etc/cni/net.d/10-flannel.conflist",
         "/etc/kubernetes/pki/*",
         "/var/lib/etcd/*",
+        "/var/log/pods/*",
     ]
     assert [path for path in sorted(node.root.rglob("*")) if path.name != "lock"] == before

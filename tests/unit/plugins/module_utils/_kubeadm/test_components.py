@@ -60,7 +60,7 @@ def test_a_command_of_somebody_s_own_is_not_asked() -> None:
 def node(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr(state, "MANIFESTS", str(tmp_path))
     monkeypatch.setattr(state, "APISERVER_MANIFEST", str(tmp_path / "kube-apiserver.yaml"))
-    monkeypatch.setattr(components, "_PODS", str(tmp_path / "pods"))
+    monkeypatch.setattr(state, "POD_LOGS", str(tmp_path / "pods"))
     for program in ("kube-apiserver", "kube-controller-manager", "kube-scheduler"):
         (tmp_path / f"{program}.yaml").write_text(manifest(program))
     return tmp_path
