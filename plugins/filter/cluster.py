@@ -18,6 +18,16 @@ def initial_control_plane(
     return cluster.initial_control_plane(hostvars=hostvars, groups=groups)
 
 
+def seen_control_plane(hostvars: Mapping[str, Mapping[str, Any]], groups: Mapping[str, Sequence[str]]) -> str:
+    """Name a control plane that this run has seen to be in order."""
+    return cluster.seen_control_plane(hostvars=hostvars, groups=groups)
+
+
+def control_plane_answers(results: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Say which control plane answers."""
+    return cluster.control_plane_answers(results)
+
+
 def hosts_to_join(
     hostvars: Mapping[str, Mapping[str, Any]], hosts: Sequence[str], state: str = cluster.WORKER
 ) -> list[str]:
@@ -50,7 +60,9 @@ class FilterModule:
         """Name the filters."""
         return {
             "cluster_ca_cert_hash": cluster_ca_cert_hash,
+            "control_plane_answers": control_plane_answers,
             "hosts_to_join": hosts_to_join,
             "initial_control_plane": initial_control_plane,
             "run_summary": run_summary,
+            "seen_control_plane": seen_control_plane,
         }

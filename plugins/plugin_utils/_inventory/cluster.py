@@ -33,6 +33,41 @@ def initial_control_plane(
     return next(iter([*finished, *present]), hosts[0])
 
 
+#: Where the role control_plane keeps what came of a host.
+_ROLE_RESULTS = ("control_plane_initialised", "control_plane_joined")
+
+
+def seen_control_plane(
+    *, hostvars: Mapping[str, Mapping[str, Any]], groups: Mapping[str, Sequence[str]]
+) -> str:
+    """Return the first control plane that this run has seen to be in order; empty if it has seen none."""
+    for host in groups["control_plane"]:
+        results = [hostvars[host].get(name, {}) for name in _ROLE_RESULTS]
+        done = [result for result in results if result and not result.get("skipped")]
+        if any(result.get("failed") or result.get("unreachable") for result in done):
+            continue
+        facts = kubernetes(hostvars[host])
+        if done or (facts.get("state") == CONTROL_PLANE and not facts.get("unfinished")):
+            return host
+    return ""
+
+
+def _reason(result: Mapping[str, Any]) -> str:
+    text = str(result.get("stderr") or result.get("msg") or "no answer")
+    return text.strip().splitlines()[-1].removeprefix("Task failed: ")
+
+
+def control_plane_answers(results: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Return the first control plane that has answered, and why the others have not."""
+    answering = [result["item"] for result in results if result.get("rc") == 0]
+    return {
+        "host": next(iter(answering), ""),
+        "silent": [
+            f"{result['item']}: {_reason(result)}" for result in results if result["item"] not in answering
+        ],
+    }
+
+
 def hosts_to_join(
     *, hostvars: Mapping[str, Mapping[str, Any]], hosts: Sequence[str], state: str = WORKER
 ) -> list[str]:

@@ -8,9 +8,11 @@ from typing import Any
 import pytest
 from ansible_collections.bramble.pi.plugins.filter.cluster import (
     cluster_ca_cert_hash,
+    control_plane_answers,
     hosts_to_join,
     initial_control_plane,
     run_summary,
+    seen_control_plane,
 )
 
 HASH = "sha256:7d83"
@@ -100,3 +102,53 @@ def test_the_end_of_a_run(remaining: list[str], lines: list[str]) -> None:
         "pi-3": {},
     }
     assert run_summary(hostvars, list(hostvars), remaining, results="joined", inventory="rack") == lines
+
+
+INIT, JOIN = "control_plane_initialised", "control_plane_joined"
+
+
+@pytest.mark.parametrize(
+    ("variables", "seen"),
+    [
+        ([host("control_plane"), host("control_plane")], "pi-0"),
+        # The first is dead, so that its facts could not be read.
+        ([host(), host("control_plane")], "pi-1"),
+        # With --limit nothing was read of either.
+        ([host(), host()], ""),
+        # A new cluster: the facts are older than it.
+        ([{**host("absent"), INIT: {"changed": True}}, host("absent")], "pi-0"),
+        (
+            [
+                {**host("absent"), INIT: {"skipped": True}},
+                {**host("absent"), JOIN: {"changed": True}},
+            ],
+            "pi-1",
+        ),
+        # Its API server was silent, or it was switched off meanwhile.
+        ([{**host("control_plane"), INIT: {"failed": True}}, host("control_plane")], "pi-1"),
+        ([{**host("control_plane"), INIT: {"unreachable": True}}, host("control_plane")], "pi-1"),
+        ([host("control_plane*"), host("partial")], ""),
+    ],
+)
+def test_a_control_plane_that_the_run_has_seen_in_order(variables: list[dict[str, Any]], seen: str) -> None:
+    hostvars = {f"pi-{number}": each for number, each in enumerate(variables)}
+    assert seen_control_plane(hostvars, {"control_plane": list(hostvars)}) == seen
+
+
+def test_who_answers_and_why_others_do_not() -> None:
+    off = "Task failed: Failed to connect to the host via ssh: No route to host"
+    results: list[dict[str, Any]] = [
+        {"item": "pi-1", "unreachable": True, "msg": off},
+        {
+            "item": "pi-2",
+            "rc": 1,
+            "stderr": "Warning: x\nThe connection to the server pi-2:6443 was refused\n",
+        },
+        {"item": "pi-3", "rc": 0, "stdout": "ok"},
+    ]
+    silent = [
+        f"pi-1: {off.removeprefix('Task failed: ')}",
+        "pi-2: The connection to the server pi-2:6443 was refused",
+    ]
+    assert control_plane_answers(results) == {"host": "pi-3", "silent": silent}
+    assert control_plane_answers(results[:2]) == {"host": "", "silent": silent}
