@@ -18,9 +18,21 @@ def initial_control_plane(
     return cluster.initial_control_plane(hostvars=hostvars, groups=groups)
 
 
-def hosts_to_join(hostvars: Mapping[str, Mapping[str, Any]], hosts: Sequence[str]) -> list[str]:
-    """Name those that are no workers yet."""
-    return cluster.hosts_to_join(hostvars=hostvars, hosts=hosts)
+def seen_control_plane(hostvars: Mapping[str, Mapping[str, Any]], groups: Mapping[str, Sequence[str]]) -> str:
+    """Name a control plane that this run has seen to be in order."""
+    return cluster.seen_control_plane(hostvars=hostvars, groups=groups)
+
+
+def control_plane_answers(results: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Say which control plane answers."""
+    return cluster.control_plane_answers(results)
+
+
+def hosts_to_join(
+    hostvars: Mapping[str, Mapping[str, Any]], hosts: Sequence[str], state: str = cluster.WORKER
+) -> list[str]:
+    """Name those that have yet to join."""
+    return cluster.hosts_to_join(hostvars=hostvars, hosts=hosts, state=state)
 
 
 def cluster_ca_cert_hash(hostvars: Mapping[str, Mapping[str, Any]], control_plane: str) -> str:
@@ -48,7 +60,9 @@ class FilterModule:
         """Name the filters."""
         return {
             "cluster_ca_cert_hash": cluster_ca_cert_hash,
+            "control_plane_answers": control_plane_answers,
             "hosts_to_join": hosts_to_join,
             "initial_control_plane": initial_control_plane,
             "run_summary": run_summary,
+            "seen_control_plane": seen_control_plane,
         }

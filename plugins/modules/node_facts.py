@@ -178,6 +178,12 @@ ansible_facts:
               returned: success
               type: str
               sample: worker
+            unfinished:
+              description: Whether a run of kubeadm was cut short here, or the kubelet of a node that has all
+                other files lacks its certificate. M(bramble.pi.kubeadm_join) then has something left to do.
+              returned: success
+              type: bool
+              sample: false
             ca_cert_hash:
               description: Hash of the cluster CA's public key as kubeadm takes it; none without one.
               returned: success

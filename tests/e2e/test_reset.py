@@ -87,6 +87,8 @@ def test_whole_cluster_is_reset(cluster: Rack) -> None:
         left = cluster.shell(
             node,
             "find /etc/kubernetes /var/lib/etcd /etc/cni/net.d ! -type d 2>/dev/null;"
+            # Newer kubelets count restarts by these.
+            "find /var/log/pods /var/log/containers -mindepth 1 2>/dev/null;"
             "ip -o link show type bridge | grep -o cni0; iptables-save | grep -E 'KUBE-|CNI-'; true",
         )
         assert not left.strip(), (node, left)

@@ -1,4 +1,4 @@
-"""Both nodes are control planes of one cluster, and the ordinary user can use it."""
+"""All three nodes are control planes of one cluster, and the ordinary user can use it."""
 
 import json
 import stat
@@ -10,17 +10,20 @@ import yaml
 KUBECTL = "sudo kubectl --kubeconfig /etc/kubernetes/admin.conf"
 
 
-def test_both_are_control_planes(host):
+NODES = {"pi-1", "pi-2", "pi-3"}
+
+
+def test_all_are_control_planes(host):
     nodes = json.loads(host.check_output(f"{KUBECTL} get nodes --output json"))["items"]
-    assert {node["metadata"]["name"] for node in nodes} == {"pi-1", "pi-2"}
+    assert {node["metadata"]["name"] for node in nodes} == NODES
     for node in nodes:
         assert any("control-plane" in label for label in node["metadata"]["labels"])
 
 
-def test_both_have_etcd_and_an_api_server(host):
+def test_all_have_etcd_and_an_api_server(host):
     pods = host.check_output(f"{KUBECTL} --namespace kube-system get pods --output name").split()
     for name in ("etcd", "kube-apiserver"):
-        assert {f"pod/{name}-pi-1", f"pod/{name}-pi-2"} <= set(pods)
+        assert {f"pod/{name}-{node}" for node in NODES} <= set(pods)
 
 
 def test_cluster_has_the_networks_chosen(host):

@@ -12,10 +12,7 @@ import functools
 import os
 import time
 from collections.abc import Callable, Mapping
-from http.client import HTTPException
-from urllib.error import HTTPError
 
-from ansible.module_utils.urls import open_url
 from ansible_collections.bramble.pi.plugins.module_utils._common.changes import Changes
 from ansible_collections.bramble.pi.plugins.module_utils._common.commands import (
     CommandError,
@@ -23,25 +20,12 @@ from ansible_collections.bramble.pi.plugins.module_utils._common.commands import
     output_of,
 )
 from ansible_collections.bramble.pi.plugins.module_utils._common.files import read_text, write_text
-from ansible_collections.bramble.pi.plugins.module_utils._kubeadm import state
+from ansible_collections.bramble.pi.plugins.module_utils._kubeadm import components, state
 from ansible_collections.bramble.pi.plugins.module_utils._kubernetes import failure_detection
 
-_PORTS = {"kube-controller-manager": "10257", "kube-apiserver": "6443"}
 _POLL = 1
 # A part that is put back gets at least this long to answer again.
 LEAST_TIMEOUT = 180
-
-
-def _answers(url: str) -> bool:
-    try:
-        # Only whether it answers counts, and it is this node itself that is asked.
-        open_url(url, validate_certs=False, use_proxy=False, timeout=5).close()
-    except HTTPError as error:
-        # One that lets in nobody without a name answers as well.
-        return error.code in (401, 403)
-    except (OSError, HTTPException):
-        return False
-    return True
 
 
 def _running(program: str) -> list[dict[str, str]]:
@@ -132,7 +116,7 @@ class FailureDetection:
         except CommandError as error:
             return str(error)
         url = failure_detection.kubelet_health(kubelet_configuration=self._read(state.KUBELET_CONFIGURATION))
-        if url and not self._wait(lambda: _answers(url)):
+        if url and not self._wait(lambda: components.answers(url)):
             return f"the kubelet did not answer at {url} within {self.timeout} s"
         return ""
 
@@ -171,15 +155,13 @@ class FailureDetection:
         told = failure_detection.manifest_flags(manifest=self._read(path), program=program)
         names = failure_detection.flags(None)[program]
         wanted = {name: told.get(name) for name in names}
-        address = failure_detection.local_address(told.get("bind-address", ""))
-        health = "livez" if program == "kube-apiserver" else "healthz"
-        url = f"https://{address}:{told.get('secure-port', _PORTS[program])}/{health}"
+        url = components.health_url(manifest=self._read(path), program=program)
 
         def runs() -> bool:
             found = _running(program)
             return bool(found) and all(self._of(process, wanted) == wanted for process in found)
 
-        if not self._wait(lambda: runs() and _answers(url)):
+        if not self._wait(lambda: runs() and (url is None or components.answers(url))):
             now = [self._of(process, wanted) for process in _running(program)]
             return (
                 f"{program} did not run with {wanted} and answer at {url} within "

@@ -63,8 +63,9 @@ _SAYINGS = (
         r"(could not find a JWS signature in the cluster-info ConfigMap for token ID|"
         r"there is no JWS signed token in the cluster-info ConfigMap|"
         r"does not yet contain a JWS signature for token ID)",
-        "the cluster does not know the token: it has expired or is another cluster's. Make a new one: run the"
-        " playbook again without a token of your own",
+        "the cluster has not signed the token. Its controller manager does that, so see first whether that"
+        " runs: kubectl -n kube-system get pods; the playbook doctor tells why not. If it runs, the token has"
+        " expired or is another cluster's: run the playbook again without a token of your own",
     ),
     (
         r"failed to verify JWS signature of received cluster info object",
@@ -90,9 +91,16 @@ _SAYINGS = (
         " counted out yet. Set os_prep_hostname to a name of its own, or kubectl delete node",
     ),
     (
+        r"cipher: message authentication failed",
+        "the certificate key is not that of the last upload of the certificates: each kubeadm init phase"
+        " upload-certs makes a new key, and those before are worthless then. Run the playbook again, which"
+        " makes one key for all that join",
+    ),
+    (
         r"Secret \"?kubeadm-certs\"? was not found|secrets \"kubeadm-certs\" (is forbidden|not found)|"
-        r"error decoding certificate key|cipher: message authentication failed",
-        "the certificate key has expired (two hours) or is another cluster's. Run the playbook again",
+        r"error decoding certificate key",
+        "the certificates for further control planes are not in the cluster: it deletes them two hours after"
+        " their upload. Run the playbook again",
     ),
     (
         r"unable to add a new control plane instance.*",
@@ -338,6 +346,28 @@ def ends_fatally(*, log: str) -> bool:
         )
         is not None
     )
+
+
+def is_hopeless(*, log: str) -> bool:
+    """Tell whether a container crashes for what it was told, and will with each start."""
+    return (
+        re.search(
+            r"unknown (shorthand )?flag|flag needs an argument|invalid argument .* for |"
+            r"unrecognized feature gate",
+            "\n".join(log.splitlines()[-_LINES:]),
+        )
+        is not None
+    )
+
+
+def crashed(*, silent: Mapping[str, str], logs: Mapping[str, str]) -> str:
+    """Return which programs of the control plane do not answer, each with its last words."""
+    lines = []
+    for name, url in silent.items():
+        lines.append(f"{name} does not answer at {url}" + ("; its last lines:" if name in logs else "."))
+        errors = container_errors(log=redacted(text=logs.get(name, "")))
+        lines.extend(f"  {error}" for error in errors)
+    return "\n".join(lines)
 
 
 def unit_cause(*, journal: str) -> tuple[str, str | None] | None:

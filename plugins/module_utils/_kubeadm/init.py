@@ -7,9 +7,16 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
-from ansible_collections.bramble.pi.plugins.module_utils._kubeadm import config, node_files, state
+from ansible_collections.bramble.pi.plugins.module_utils._kubeadm import (
+    components,
+    config,
+    diagnosis,
+    node_files,
+    state,
+)
 from ansible_collections.bramble.pi.plugins.module_utils._kubeadm.join_command import is_token
 from ansible_collections.bramble.pi.plugins.module_utils._kubeadm.node import (
     KubeadmError,
@@ -29,6 +36,8 @@ _PHASES_BEFORE_API = (
     "etcd",
     "wait-control-plane",
 )
+
+_POLL = 2
 
 # How many seconds before the API server was found silent may be of interest.
 _LOOK_BACK = 300
@@ -94,6 +103,23 @@ def check_parameters(*, parameters: Mapping[str, Any]) -> None:
         )
 
 
+def _wait_for_components(*, attempt: state.Attempt | None, timeout: int) -> None:
+    """Wait until all programs of the control plane answer; kubeadm itself waits for the API server alone."""
+    deadline = time.monotonic() + timeout
+    while silent := components.silent():
+        logs = components.last_words(programs=silent)
+        if any(diagnosis.is_hopeless(log=log) for log in logs.values()) or time.monotonic() > deadline:
+            if attempt:
+                node_files.write_attempt(replace(attempt, failed=True, crashed=True))
+            raise KubeadmError(
+                "kubeadm init came to its end, but the control plane does not run:\n"
+                f"{diagnosis.crashed(silent=silent, logs=logs)}\n"
+                "Correct what it was told with control_plane_cluster_configuration (extraArgs) and run the"
+                " playbook again: other settings are applied from the beginning while it is not in use"
+            )
+        time.sleep(_POLL)
+
+
 def bring_up(*, node: Node, parameters: Mapping[str, Any], check_mode: bool) -> dict[str, Any]:
     """Bring the node to a control plane that answers, and return the module's result."""
     version: str | None = None
@@ -137,6 +163,7 @@ def bring_up(*, node: Node, parameters: Mapping[str, Any], check_mode: bool) -> 
             ],
             attempt=attempt,
         )
+        _wait_for_components(attempt=attempt, timeout=parameters["timeout"])
         node_files.clear_attempt()
     result = {"changed": changed, "state": verdict.state, "reason": verdict.reason}
     if version:

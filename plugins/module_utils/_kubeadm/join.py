@@ -23,6 +23,7 @@ from ansible_collections.bramble.pi.plugins.module_utils._kubeadm.node import (
     phases_argument,
 )
 from ansible_collections.bramble.pi.plugins.module_utils._kubeadm.reset import undo
+from ansible_collections.bramble.pi.plugins.module_utils._kubernetes import compatibility
 
 # The control plane counts a node that was reset as ready until it has missed its reports: 40 s, 50 s from
 # about 1.32 on, and some more until that is seen.
@@ -134,15 +135,19 @@ def _finish(*, node: Node, parameters: Mapping[str, Any]) -> str | None:
     version = None
     if parameters["control_plane"]:
         version, documents = _documents(node=node, parameters=parameters)
-        node.kubeadm(
-            [
-                "join",
-                "phase",
-                "control-plane-join",
-                "mark-control-plane",
-                f"--config={node.configuration_file(documents=documents)}",
-            ]
-        )
+        release = compatibility.parse_version(node.release().lstrip("v").partition("-")[0])
+        # Adding the member again does nothing where it is one; what counts is that it gets its vote.
+        etcd = ["etcd"] if compatibility.promotes_etcd_after_kubelet(release) else []
+        for phase in (*etcd, "mark-control-plane"):
+            node.kubeadm(
+                [
+                    "join",
+                    "phase",
+                    "control-plane-join",
+                    phase,
+                    f"--config={node.configuration_file(documents=documents)}",
+                ]
+            )
     if parameters["cri_socket"]:
         node.annotate(
             node_name=parameters["node_name"] or default_node_name(),

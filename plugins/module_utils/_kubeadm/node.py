@@ -17,12 +17,18 @@ import shutil
 import socket
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 
 from ansible_collections.bramble.pi.plugins.module_utils._common.commands import output_of
 from ansible_collections.bramble.pi.plugins.module_utils._common.errors import BrambleError
-from ansible_collections.bramble.pi.plugins.module_utils._kubeadm import config, diagnosis, node_files, state
+from ansible_collections.bramble.pi.plugins.module_utils._kubeadm import (
+    components,
+    config,
+    diagnosis,
+    node_files,
+    state,
+)
 
 # In memory, so that neither a kill nor a power cut leaves a secret on the disk.
 _RUN = "/run"
@@ -31,10 +37,7 @@ _LOCK = f"{_RUN}/bramble-kubeadm.lock"
 _POLL = 2
 _API_REQUEST_TIMEOUT = "10s"
 _JOURNAL_LINES = 400
-_LOG_BYTES = 16384
 _EMPTY_OUTPUTS = 3
-# The order in which one component's failure causes the next one's.
-_COMPONENTS = ("etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler")
 
 
 class KubeadmError(BrambleError):
@@ -232,7 +235,7 @@ class Node:
     def explanation(self, *, command: str, output: str, begun: float) -> str:
         """Return why a command failed that was begun at that time."""
         # Before it has its configuration the kubelet fails every few seconds, and that is no cause.
-        since = int(max(begun, _mtime(state.KUBELET_CONFIGURATION)))
+        since = int(max(begun, components.mtime(state.KUBELET_CONFIGURATION)))
         _code, journal, _errors = self.run(
             [
                 "journalctl",
@@ -247,42 +250,8 @@ class Node:
             command=command,
             output=output,
             journal=journal,
-            container_logs=self._crashed_containers(since=since),
+            container_logs=components.crashed(since=since),
         )
-
-    def _crashed_containers(self, *, since: float) -> Mapping[str, str]:
-        """Return the last lines of the control plane's containers that crash.
-
-        They are read from the files, because crictl may not be there; the kubelet keeps the log of each
-        start under its number.
-        """
-        crashed = {}
-        for component in _COMPONENTS:
-            logs = glob.glob(f"/var/log/pods/kube-system_{component}-*/{component}/*.log")
-            recent = sorted((path for path in logs if _mtime(path) >= since), key=_mtime, reverse=True)
-            # The newest one may be of the start that is going on; the one before it tells of the end.
-            for text in map(tail, recent[:2]):
-                if diagnosis.ends_fatally(log=text):
-                    crashed[component] = text
-                    break
-        return crashed
-
-
-def _mtime(path: str) -> float:
-    try:
-        return os.stat(path).st_mtime
-    except OSError:
-        return 0.0
-
-
-def tail(path: str) -> str:
-    """Return the end of a log; the runtime may have taken it away meanwhile."""
-    try:
-        with open(path, "rb") as file:
-            file.seek(max(0, os.fstat(file.fileno()).st_size - _LOG_BYTES))
-            return file.read().decode("utf-8", "replace")
-    except OSError:
-        return ""
 
 
 def phases_argument(*, phases: Sequence[str]) -> list[str]:

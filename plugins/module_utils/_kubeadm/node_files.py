@@ -40,6 +40,13 @@ def kubernetes_state() -> str:
     return state.kubernetes_state(files=present(), external_etcd=external_etcd())
 
 
+def is_unfinished() -> bool:
+    """Tell whether joining has something left to do on a node that has all files of its role."""
+    return state.is_unfinished(
+        state=kubernetes_state(), attempt=read_attempt(), kubelet_complete=kubelet_complete()
+    )
+
+
 def has_control_plane() -> bool:
     """Tell whether all files of a control plane are there."""
     return state.has_control_plane(files=present(), external_etcd=external_etcd())

@@ -18,13 +18,27 @@ from ansible_collections.bramble.pi.plugins.module_utils._common.changes import 
 from ansible_collections.bramble.pi.plugins.module_utils._common.commands import output_of
 from ansible_collections.bramble.pi.plugins.module_utils._common.files import read_text
 from ansible_collections.bramble.pi.plugins.module_utils._containers.runtime import runtime_at
-from ansible_collections.bramble.pi.plugins.module_utils._kubeadm import leftovers, node_files, state
+from ansible_collections.bramble.pi.plugins.module_utils._kubeadm import (
+    components,
+    leftovers,
+    node_files,
+    state,
+)
 from ansible_collections.bramble.pi.plugins.module_utils._kubeadm.node import KubeadmError, Node
 from ansible_collections.bramble.pi.plugins.module_utils._kubernetes.kubeconfig import Owner, owner
 
 _CNI_CONFIGURATIONS = "/etc/cni/net.d"
 # Their content goes, they stay: packages own some, and some may be mounts.
-_DIRECTORIES = (state.MANIFESTS, state.PKI, state.UPGRADES, state.ETCD, state.KUBELET, "/var/lib/cni")
+_DIRECTORIES = (
+    state.MANIFESTS,
+    state.PKI,
+    state.UPGRADES,
+    state.ETCD,
+    state.KUBELET,
+    "/var/lib/cni",
+    state.POD_LOGS,
+    state.CONTAINER_LOGS,
+)
 _FLANNEL = "/run/flannel"
 _NETWORK_NAMESPACES = "/run/netns/cni-*"
 _LEGACY_TABLES = {
@@ -63,6 +77,10 @@ def undo(*, node: Node, attempt: state.Attempt | None, cri_socket: str | None) -
     for path in state.KUBERNETES_FILES - state.DIRECTORIES:
         with contextlib.suppress(FileNotFoundError):
             os.unlink(path)
+    # The next control plane's pods have the same names and ids, and would count as restarted.
+    for component in components.COMPONENTS:
+        for path in glob.glob(f"{state.POD_LOGS}/kube-system_{component}-*"):
+            shutil.rmtree(path, ignore_errors=True)
     for path, content in kept.items():
         content.write(path)
     if node_files.kubernetes_state() != "absent":

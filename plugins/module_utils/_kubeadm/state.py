@@ -24,7 +24,8 @@ control plane       none     silent                                 fail: never 
 control plane       join     answers                                nothing (the join finishes it)
 control plane       init     answers                                finish (settings as attempted)
 control plane       init     answers, other settings, not uploaded  undo and run; refuse if in use
-control plane       init     answers, other settings, uploaded      refuse
+control plane       init     answers, other settings, uploaded      refuse; undo and run what has crashed
+                                                                    since; refuse that if in use
 control plane       init     silent                                 undo and run; fail if in use
 ==================  =======  =====================================  ================================
 
@@ -72,6 +73,9 @@ KUBELET_FLAGS = f"{KUBELET}/kubeadm-flags.env"
 KUBELET_CONFIGURATION = f"{KUBELET}/config.yaml"
 KUBELET_INSTANCE_CONFIGURATION = f"{KUBELET}/instance-config.yaml"
 ETCD_DATA = f"{ETCD}/member"
+# Newer kubelets count a pod's restarts by its folders there.
+POD_LOGS = "/var/log/pods"
+CONTAINER_LOGS = "/var/log/containers"
 # Where kubeadm upgrade keeps what it has replaced.
 UPGRADES = "/".join((KUBERNETES, "tmp"))
 DIRECTORIES = frozenset({ETCD_DATA})
@@ -133,6 +137,8 @@ class Attempt:
     settings: str
     failed: bool = False
     kept: tuple[str, ...] = ()
+    #: kubeadm came to its end, but a part of the control plane has not run since.
+    crashed: bool = False
 
     def dumped(self) -> str:
         """Return the attempt as the text of its file."""
@@ -153,6 +159,8 @@ def parse_attempt(*, text: str | None) -> Attempt | None:
             settings=str(content["settings"]),
             failed=bool(content["failed"]),
             kept=tuple(str(path) for path in content["kept"]),
+            # Older releases did not look.
+            crashed=bool(content.get("crashed", False)),
         )
     except (ValueError, KeyError, TypeError):
         return Attempt(action="unknown", settings="")
@@ -210,6 +218,11 @@ def kubernetes_state(*, files: Collection[str], external_etcd: bool = False) -> 
         return "control_plane"
     # The data of an etcd that ran here before makes no control plane of a worker.
     return "worker" if present - DIRECTORIES == {KUBELET_KUBECONFIG} else "partial"
+
+
+def is_unfinished(*, state: str, attempt: Attempt | None, kubelet_complete: bool) -> bool:
+    """Tell whether ``judge_join`` may ask for more than nothing of a node that has all files of its role."""
+    return attempt is not None or (state in ("worker", "control_plane") and not kubelet_complete)
 
 
 def _listed(values: Iterable[str]) -> str:
@@ -300,7 +313,7 @@ def judge_init(
             return Verdict(
                 "partial", Step.FINISH, "kubeadm init was cut short after the API server had started"
             )
-        if api_answers and uploaded:
+        if api_answers and uploaded and not attempt.crashed:
             return Verdict(
                 "partial",
                 Step.REFUSE,

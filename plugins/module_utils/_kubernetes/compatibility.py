@@ -36,6 +36,10 @@ RUNTIMES: dict[str, tuple[Minor, Minor | None]] = {
 #: First minor whose kubelet refuses cgroup v1 (failCgroupV1).
 CGROUP_V1_REFUSED_FROM: Minor = (1, 35)
 
+#: kubeadm join adds a member to etcd that has no vote until it is promoted, after the kubelet has its
+#: certificate. From 1.33 on (ControlPlaneKubeletLocalMode) the kubelet gets it after that.
+ETCD_LEARNER_AFTER_KUBELET: tuple[Minor, Minor] = ((1, 29), (1, 32))
+
 #: Kubernetes from this minor on needs at least this containerd.
 #: 1.26 dropped CRI v1alpha2 (containerd 1.6 brought v1); 1.38 is announced to drop the fallback for runtimes
 #: without the RuntimeConfig call. https://github.com/containerd/containerd/blob/main/RELEASES.md
@@ -46,6 +50,29 @@ CONTAINERD_NEEDED: tuple[tuple[Minor, Minor], ...] = (
 )
 #: containerd 2 dropped CRI v1alpha2; kubelet speaks v1 from this minor on.
 CONTAINERD_2_NEEDS_MINOR: Minor = (1, 23)
+
+
+#: Flags that users still bring along from old guides: program, flag, first minor that does not know it.
+REMOVED_FLAGS: dict[str, dict[str, Minor]] = {
+    "kube-apiserver": {"insecure-bind-address": (1, 24), "insecure-port": (1, 24)},
+    "kube-controller-manager": {
+        "address": (1, 24),
+        "enable-taint-manager": (1, 27),
+        "pod-eviction-timeout": (1, 27),
+        "port": (1, 24),
+    },
+    "kube-scheduler": {"address": (1, 24), "port": (1, 24)},
+    "kubelet": {
+        "cni-bin-dir": (1, 24),
+        "cni-conf-dir": (1, 24),
+        "container-runtime": (1, 27),
+        "network-plugin": (1, 24),
+    },
+}
+#: What to set in place of one.
+FLAG_SUCCESSORS: dict[str, str] = {
+    "pod-eviction-timeout": "use control_plane_failure_detection for it",
+}
 
 
 class OsRelease(NamedTuple):
@@ -167,6 +194,23 @@ def kubeadm_api_version(version: Version) -> str:
 def cgroup_v1_refused(version: Version) -> bool:
     """Whether kubelet refuses to start on cgroup v1 unless told otherwise."""
     return version.short >= CGROUP_V1_REFUSED_FROM
+
+
+def removed_flag(*, program: str, flag: str, version: Version) -> str | None:
+    """Say why a program of this version does not start with a flag, if so."""
+    gone = REMOVED_FLAGS.get(program, {}).get(flag)
+    if gone is None or version.short < gone:
+        return None
+    instead = FLAG_SUCCESSORS.get(flag)
+    return (
+        f"{program} has no flag {flag} since {_minor_text(gone)}, and ends with 'unknown flag' in {version}:"
+        " remove it" + (f", and {instead}" if instead else "")
+    )
+
+
+def promotes_etcd_after_kubelet(version: Version) -> bool:
+    """Whether a member of etcd may still be without a vote when its node's kubelet has joined."""
+    return _covers(ETCD_LEARNER_AFTER_KUBELET, version.short)
 
 
 def containerd_problem(*, version: Version, containerd: Minor) -> str | None:

@@ -40,6 +40,15 @@ def check_member(node: Mapping[str, Any], wanted: Wanted) -> Iterator[Finding]:
         )
 
 
+def check_components(silent: Sequence[Mapping[str, Any]]) -> Iterator[Finding]:
+    """Say which programs of the control plane do not answer."""
+    for component in silent:
+        evidence = f"{component['name']} does not answer at {component['url']}"
+        if component["words"]:
+            evidence = f"{evidence}: {component['words']}"
+        yield finding("control_plane_pod", ERROR, evidence=evidence, wanted="an answer")
+
+
 def _certificate_remedy(path: str) -> str:
     name = path.rpartition("/")[2]
     if name == "kubelet-client-current.pem":

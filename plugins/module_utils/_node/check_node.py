@@ -10,6 +10,7 @@ from typing import Any
 
 from ansible_collections.bramble.pi.plugins.module_utils._node.check_cluster import (
     check_certificates,
+    check_components,
     check_member,
 )
 from ansible_collections.bramble.pi.plugins.module_utils._node.check_hardware import (
@@ -32,7 +33,7 @@ def check_node(
     *, node: Mapping[str, Any], wanted: Wanted, journals: Mapping[str, str] | None = None
 ) -> list[Finding]:
     """List what is wrong with a node, the worst first. ``journals`` are those of the units that are down."""
-    findings = list(check_member(node, wanted))
+    findings = [*check_member(node, wanted), *check_components(node["silent_components"])]
     down = down_units(node=node)
     for name, unit in node["units"].items():
         journal = (journals or {}).get(name, "")

@@ -17,6 +17,7 @@ from ansible_collections.bramble.pi.plugins.module_utils._boot import cmdline
 from ansible_collections.bramble.pi.plugins.module_utils._boot.layout import BootLayoutError, find_cmdline
 from ansible_collections.bramble.pi.plugins.module_utils._common.files import NodeFiles, read_text
 from ansible_collections.bramble.pi.plugins.module_utils._containers.runtime import data_folders
+from ansible_collections.bramble.pi.plugins.module_utils._kubeadm import components, diagnosis
 from ansible_collections.bramble.pi.plugins.module_utils._kubernetes import certificates
 from ansible_collections.bramble.pi.plugins.module_utils._node import health
 from ansible_collections.bramble.pi.plugins.module_utils._node.check_units import UNITS
@@ -137,6 +138,19 @@ def _member(module: AnsibleModule, facts: dict[str, Any]) -> dict[str, Any] | No
     return health.membership(code=code, output=output, errors=errors)
 
 
+def _silent_components(facts: dict[str, Any]) -> list[dict[str, str]]:
+    """Ask the programs of a control plane, each at this node itself."""
+    if facts["kubernetes"]["state"] != "control_plane":
+        return []
+    silent = components.silent()
+    logs = components.last_words(programs=silent) if silent else {}
+    words = {
+        name: " ".join(diagnosis.container_errors(log=diagnosis.redacted(text=log))[-1:])
+        for name, log in logs.items()
+    }
+    return [{"name": name, "url": url, "words": words.get(name, "")} for name, url in silent.items()]
+
+
 def examine(module: AnsibleModule, *, measure_disk: bool) -> dict[str, Any]:
     """Read all by which a node is checked, and measure its disk if asked to."""
     facts = read_facts(module)
@@ -158,6 +172,7 @@ def examine(module: AnsibleModule, *, measure_disk: bool) -> dict[str, Any]:
         "units": health.units(text=output_if_installed(module, show)),
         "cmdline": _cmdline(facts),
         "member": _member(module, facts),
+        "silent_components": _silent_components(facts),
         "fsync": _fsync() if measure_disk else None,
     }
 

@@ -65,6 +65,13 @@ KINDS = {
         "the cluster's API server does not answer to the node, or refuses it",
         "mend the control plane first; if others reach it, the network between (port 6443), or the clock",
     ),
+    "control_plane_pod": Kind(
+        (ERROR,),
+        "etcd, the API server, the controller manager or the scheduler of a control plane does not answer,"
+        " with its last words if it has crashed",
+        "correct what its last words name, in /etc/kubernetes/manifests and"
+        " control_plane_cluster_configuration; all of its log: ls -t /var/log/pods/kube-system_*/*/*.log",
+    ),
     "node_not_ready": Kind(
         (ERROR,),
         "the cluster says that the node is not Ready",

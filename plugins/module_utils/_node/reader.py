@@ -43,6 +43,7 @@ def _kubernetes(module: AnsibleModule) -> dict[str, Any]:
             module.warn(f"{state.CA_CERTIFICATE} is not a usable certificate: {error}")
     return {
         "state": node_files.kubernetes_state(),
+        "unfinished": node_files.is_unfinished(),
         "ca_cert_hash": certificate_hash,
         "server": server_of(read_text(state.KUBELET_KUBECONFIG) or ""),
     }

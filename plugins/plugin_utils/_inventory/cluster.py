@@ -27,13 +27,53 @@ def initial_control_plane(
     that there is, and does not begin another.
     """
     hosts = groups["control_plane"]
-    present = (host for host in hosts if kubernetes(hostvars[host]).get("state") == CONTROL_PLANE)
-    return next(present, hosts[0])
+    present = [host for host in hosts if kubernetes(hostvars[host]).get("state") == CONTROL_PLANE]
+    # One whose own join was cut short may have no part in the cluster yet.
+    finished = [host for host in present if not kubernetes(hostvars[host]).get("unfinished")]
+    return next(iter([*finished, *present]), hosts[0])
 
 
-def hosts_to_join(*, hostvars: Mapping[str, Mapping[str, Any]], hosts: Sequence[str]) -> list[str]:
-    """Return those that are no workers yet."""
-    return [host for host in hosts if kubernetes(hostvars[host]).get("state") != WORKER]
+#: Where the role control_plane keeps what came of a host.
+_ROLE_RESULTS = ("control_plane_initialised", "control_plane_joined")
+
+
+def seen_control_plane(
+    *, hostvars: Mapping[str, Mapping[str, Any]], groups: Mapping[str, Sequence[str]]
+) -> str:
+    """Return the first control plane that this run has seen to be in order; empty if it has seen none."""
+    for host in groups["control_plane"]:
+        results = [hostvars[host].get(name, {}) for name in _ROLE_RESULTS]
+        done = [result for result in results if result and not result.get("skipped")]
+        if any(result.get("failed") or result.get("unreachable") for result in done):
+            continue
+        facts = kubernetes(hostvars[host])
+        if done or (facts.get("state") == CONTROL_PLANE and not facts.get("unfinished")):
+            return host
+    return ""
+
+
+def _reason(result: Mapping[str, Any]) -> str:
+    text = str(result.get("stderr") or result.get("msg") or "no answer")
+    return text.strip().splitlines()[-1].removeprefix("Task failed: ")
+
+
+def control_plane_answers(results: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Return the first control plane that has answered, and why the others have not."""
+    answering = [result["item"] for result in results if result.get("rc") == 0]
+    return {
+        "host": next(iter(answering), ""),
+        "silent": [
+            f"{result['item']}: {_reason(result)}" for result in results if result["item"] not in answering
+        ],
+    }
+
+
+def hosts_to_join(
+    *, hostvars: Mapping[str, Mapping[str, Any]], hosts: Sequence[str], state: str = WORKER
+) -> list[str]:
+    """Return those that are not, or not quite, what they are to be."""
+    facts = {host: kubernetes(hostvars[host]) for host in hosts}
+    return [host for host in hosts if facts[host].get("state") != state or facts[host].get("unfinished")]
 
 
 def cluster_ca_cert_hash(*, hostvars: Mapping[str, Mapping[str, Any]], control_plane: str) -> str:

@@ -36,6 +36,7 @@ CHECKS: tuple[Callable[[Rack], Iterator[Finding]], ...] = (
     rack_network.check_services,
     netboot.check_netboot,
     access.check_ssh,
+    cluster.check_flags,
     cluster.check_failure_detection,
     access.check_open_doors,
     images.check_images,

@@ -5,13 +5,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 from ansible_collections.bramble.pi.plugins.module_utils._kubernetes import failure_detection
 from ansible_collections.bramble.pi.plugins.module_utils._kubernetes.compatibility import (
     CompatibilityError,
     kubernetes_runtime,
     parse_version,
+    removed_flag,
     version_warning,
 )
 from ansible_collections.bramble.pi.plugins.plugin_utils._inventory.addresses import parse_address
@@ -109,3 +111,35 @@ def check_failure_detection(rack: Rack) -> Iterator[Finding]:
         failure_detection.parse(rack.cluster_value("control_plane_failure_detection"))
     except failure_detection.FailureDetectionError as error:
         yield Finding(f"{error}; set it in group_vars/control_plane.yml")
+
+
+#: Where flags are told: variable, the way to them in it, and whose they are.
+_FLAGS = (
+    ("control_plane_cluster_configuration", ("apiServer", "extraArgs"), "kube-apiserver"),
+    ("control_plane_cluster_configuration", ("controllerManager", "extraArgs"), "kube-controller-manager"),
+    ("control_plane_cluster_configuration", ("scheduler", "extraArgs"), "kube-scheduler"),
+    ("control_plane_init_configuration", ("nodeRegistration", "kubeletExtraArgs"), "kubelet"),
+)
+
+
+def _flag_names(value: Any) -> list[str]:
+    """Return the names of extra arguments: a mapping, or a list of name and value."""
+    if isinstance(value, Mapping):
+        return [str(name) for name in value]
+    if isinstance(value, list):
+        return [str(entry.get("name")) for entry in value if isinstance(entry, Mapping)]
+    return []
+
+
+def check_flags(rack: Rack) -> Iterator[Finding]:
+    """Check that the control plane's programs start with the flags that they get."""
+    for host in rack.control_plane:
+        version = rack.version(host)
+        for variable, way, program in _FLAGS if version else ():
+            found = rack.value(host, variable)
+            for key in way:
+                found = found.get(key) if isinstance(found, Mapping) else None
+            for name in _flag_names(found):
+                problem = version and removed_flag(program=program, flag=name.lstrip("-"), version=version)
+                if problem:
+                    yield Finding(f"{variable}: {'.'.join(way)} has {name}: {problem}", host)

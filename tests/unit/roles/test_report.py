@@ -37,6 +37,7 @@ def node(**changes: Any) -> dict[str, Any]:
         "packages": {"kubelet": "1.36.1-1.1", "containerd": "1.7.24"},
         "kubernetes": {"state": "worker"},
         "member": None,
+        "silent_components": [],
         "clock": {"synchronized": True},
         "default_address": "192.168.1.11",
         "uptime": 90000,

@@ -6,14 +6,10 @@
 from __future__ import annotations
 
 import json
-import shlex
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pytest
-from ansible.module_utils.testing import patch_module_args
-from ansible_collections.bramble.pi.plugins.module_utils._kubeadm import node as kubeadm_node
 from ansible_collections.bramble.pi.plugins.module_utils._kubeadm import reset, state
 from ansible_collections.bramble.pi.plugins.modules import (
     kubeadm_init,
@@ -22,77 +18,16 @@ from ansible_collections.bramble.pi.plugins.modules import (
     kubeadm_reset,
 )
 
+from tests.unit.kubeadm_node import CA, CA_HASH, FakeNode, run
+
 TOKEN = "abcdef.0123456789abcdef"
 KEY = "11def25d624a2150b57715e21b0c393695bc6a70d932e472f75d24f747eb657e"
-CA = (Path(__file__).parents[2] / "fixtures" / "ca_cert" / "ecdsa.crt").read_text()
-CA_HASH = "sha256:0fffefc56e995a82f8966f6d22d96bbe4ad95e32bfaa7f7a591a1fb935e9a206"
 OTHER_HASH = "sha256:" + "b" * 64
-ADMIN_CONF = "clusters:\n- cluster:\n    server: https://192.168.1.10:6443\n"
-PATHS = (
-    "KUBERNETES",
-    "MANIFESTS",
-    "PKI",
-    "UPGRADES",
-    "APISERVER_MANIFEST",
-    "CA_CERTIFICATE",
-    "ADMIN_KUBECONFIG",
-    "KUBELET_KUBECONFIG",
-    "BOOTSTRAP_KUBECONFIG",
-    "ETCD",
-    "ETCD_DATA",
-    "ATTEMPT",
-    "KUBELET",
-    "KUBELET_FLAGS",
-    "KUBELET_CONFIGURATION",
-    "KUBELET_INSTANCE_CONFIGURATION",
-)
-
-
-class FakeNode:
-    """A node below a folder."""
-
-    def __init__(self, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.root = root
-        self.log = root / "commands"
-        self.programs = root / "bin"
-        self.programs.mkdir()
-        (root / "run").mkdir()
-        for name in PATHS:
-            monkeypatch.setattr(state, name, str(root) + getattr(state, name))
-        files = frozenset(str(root) + path for path in state.KUBERNETES_FILES)
-        monkeypatch.setattr(state, "KUBERNETES_FILES", files)
-        monkeypatch.setattr(state, "DIRECTORIES", frozenset({state.ETCD_DATA}))
-        monkeypatch.setattr(kubeadm_node, "_RUN", str(root / "run"))
-        monkeypatch.setattr(kubeadm_node, "_LOCK", str(root / "run" / "lock"))
-        monkeypatch.setenv("PATH", f"{self.programs}:/usr/bin:/bin")
-
-    def program(self, name: str, output: str) -> None:
-        path = self.programs / name
-        path.write_text(f'#!/bin/sh\necho "$0 $*" >> {self.log}\nprintf %s {shlex.quote(output)}\n')
-        path.chmod(0o755)
-
-    def write(self, path: str, text: str) -> None:
-        target = Path(str(self.root) + path)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_text(text)
-
-    def control_plane(self) -> None:
-        self.write("/etc/kubernetes/pki/ca.crt", CA)
-        self.write("/etc/kubernetes/admin.conf", ADMIN_CONF)
 
 
 @pytest.fixture
 def node(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeNode:
     return FakeNode(tmp_path, monkeypatch)
-
-
-def run(
-    module: ModuleType, capsys: pytest.CaptureFixture[str], *, check: bool = False, **parameters: Any
-) -> dict[str, Any]:
-    with patch_module_args({**parameters, "_ansible_check_mode": check}), pytest.raises(SystemExit):
-        module.main()
-    result: dict[str, Any] = json.loads(capsys.readouterr().out)
-    return result
 
 
 def test_init_in_check_mode_needs_nothing_on_a_fresh_node(
@@ -220,7 +155,10 @@ def test_reset_in_check_mode_lists_what_it_would_remove(
     node.write("/etc/cni/net.d/10-flannel.conflist", "{}")
     node.write("/etc/cni/net.d/10-other.conflist", "{}")
     monkeypatch.setattr(reset, "_CNI_CONFIGURATIONS", str(node.root / "etc/cni/net.d"))
-    directories = (state.PKI, state.ETCD)
+    node.write("/var/log/pods/kube-system_etcd-pi-1_a/etcd/0.log", "x")
+    directories = tuple(path for path in reset._DIRECTORIES if "/var/log/" in path)
+    assert len(directories) == 2
+    directories = (state.PKI, state.ETCD, *(f"{node.root}{path}" for path in directories))
     monkeypatch.setattr(reset, "_DIRECTORIES", directories)
     monkeypatch.setattr(reset, "_packet_filter", lambda node: ())
     monkeypatch.setattr(reset, "_links", lambda node: ())
@@ -234,5 +172,6 @@ def test_reset_in_check_mode_lists_what_it_would_remove(
         "/etc/cni/net.d/10-flannel.conflist",
         "/etc/kubernetes/pki/*",
         "/var/lib/etcd/*",
+        "/var/log/pods/*",
     ]
     assert [path for path in sorted(node.root.rglob("*")) if path.name != "lock"] == before

@@ -39,6 +39,10 @@ CLOCK = REFUSED.replace(
 )
 BUSY_NAME = (FIXTURES / "join-name-taken.txt").read_text()
 CERTS_GONE = (FIXTURES / "join-certificates-gone.txt").read_text()
+OLD_KEY = (
+    "error execution phase control-plane-prepare/download-certs: error downloading certs: error decoding"
+    " secret data with provided key: cipher: message authentication failed\n"
+)
 
 
 def test_preflight_errors() -> None:
@@ -83,13 +87,14 @@ def test_many_preflight_errors_are_counted() -> None:
 @pytest.mark.parametrize(
     ("output", "cause"),
     [
-        pytest.param(JWS, "expired or is another cluster's", id="token unknown"),
+        pytest.param(JWS, "controller manager does that, so see first", id="token unknown"),
         pytest.param(NOT_PINNED, "another CA", id="another cluster at this address"),
         pytest.param(REFUSED, "cannot be reached", id="refused"),
         pytest.param(TOO_SLOW, "cannot be reached", id="no answer"),
         pytest.param(CLOCK, "clocks", id="clock in the past"),
         pytest.param(BUSY_NAME, "os_prep_hostname", id="name taken"),
-        pytest.param(CERTS_GONE, "certificate key has expired", id="certificates gone"),
+        pytest.param(CERTS_GONE, "two hours after their upload", id="certificates gone"),
+        pytest.param(OLD_KEY, "makes a new key", id="the key of an upload before the last one"),
     ],
 )
 def test_the_cause_comes_first(output: str, cause: str) -> None:

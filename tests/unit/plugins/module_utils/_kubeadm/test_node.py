@@ -21,7 +21,6 @@ from ansible_collections.bramble.pi.plugins.module_utils._kubeadm.node import (
     Node,
     is_busy_name,
     phases_argument,
-    tail,
 )
 
 TOKEN = "abcdef.0123456789abcdef"
@@ -184,14 +183,6 @@ def test_wait_for_api_ends() -> None:
     assert Node(run=commands).wait_for_api(timeout=0) == (False, False)
     assert time.monotonic() - begun < 1
     assert len(commands.run) == 1
-
-
-def test_tail(tmp_path: Path) -> None:
-    log = tmp_path / "0.log"
-    log.write_text("x" * 100_000 + "end")
-    assert len(tail(str(log))) == 16384
-    assert tail(str(log)).endswith("end")
-    assert tail(str(tmp_path / "none")) == ""
 
 
 def test_small_things() -> None:

@@ -35,6 +35,7 @@ def paths(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(state, "KUBELET_FLAGS", str(tmp_path / "kubeadm-flags.env"))
     monkeypatch.setattr(state, "KUBELET_INSTANCE_CONFIGURATION", str(tmp_path / "instance.yaml"))
     monkeypatch.setattr(state, "KUBELET_CONFIGURATION", str(tmp_path / "config.yaml"))
+    monkeypatch.setattr(state, "POD_LOGS", str(tmp_path / "pods"))
     monkeypatch.setattr(state, "ATTEMPT", str(tmp_path / "kubernetes" / "attempt.json"))
 
 

@@ -34,6 +34,7 @@ BEFORE_ETCD = COMPLETE - {kubeadm_state.ETCD_DATA, f"{kubeadm_state.MANIFESTS}/e
 INIT = Attempt(action="init", settings="s")
 FAILED = Attempt(action="init", settings="s", failed=True)
 OTHER = Attempt(action="init", settings="other")
+CRASHED = Attempt(action="init", settings="other", failed=True, crashed=True)
 UNKNOWN = Attempt(action="unknown", settings="")
 JOIN = Attempt(action="join", settings="s")
 
@@ -140,6 +141,8 @@ INITS = {
     "other settings": ((COMPLETE, OTHER, NOT_UPLOADED, []), Step.UNDO, "partial"),
     "other settings, in use": ((COMPLETE, OTHER, NOT_UPLOADED, ["node a"]), Step.REFUSE, "partial"),
     "other settings, uploaded": ((COMPLETE, OTHER, UP, []), Step.REFUSE, "partial"),
+    "other settings, crashed since": ((COMPLETE, CRASHED, UP, []), Step.UNDO, "partial"),
+    "other settings, crashed since, in use": ((COMPLETE, CRASHED, UP, ["node a"]), Step.REFUSE, "partial"),
     "other settings, silent": ((COMPLETE, OTHER, SILENT, []), Step.UNDO, "partial"),
 }
 
@@ -163,7 +166,7 @@ def test_judge_init(
 
 
 ANY_FILES = st.sets(st.sampled_from(sorted(kubeadm_state.KUBERNETES_FILES))).map(frozenset)
-ATTEMPTS = st.sampled_from([None, INIT, FAILED, OTHER, UNKNOWN, JOIN])
+ATTEMPTS = st.sampled_from([None, INIT, FAILED, OTHER, CRASHED, UNKNOWN, JOIN])
 
 
 @given(ANY_FILES, ATTEMPTS, st.sampled_from([UP, NOT_UPLOADED, SILENT]), st.booleans())

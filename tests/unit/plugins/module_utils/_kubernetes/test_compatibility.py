@@ -132,6 +132,13 @@ def test_cgroup_v1_refused(minor: int, refused: bool) -> None:
 
 
 @pytest.mark.parametrize(
+    ("minor", "after"), [(20, False), (28, False), (29, True), (32, True), (33, False), (37, False)]
+)
+def test_when_etcd_s_new_member_gets_its_vote(minor: int, after: bool) -> None:
+    assert compatibility.promotes_etcd_after_kubelet(Version(1, minor)) is after
+
+
+@pytest.mark.parametrize(
     ("minor", "containerd", "problem"),
     [
         (20, (1, 6), None),

@@ -36,6 +36,7 @@ def healthy() -> dict[str, Any]:
         "packages": {"kubelet": "1.36.1-1.1", "containerd": "1.7.24", "docker.io": "26.1.5"},
         "kubernetes": {"state": "worker", "server": "https://192.168.1.11:6443"},
         "member": {"state": "ready", "message": "kubelet is posting ready status"},
+        "silent_components": [],
         "temperature": 48.3,
         "throttled": 0,
         "page_size": 4096,
@@ -334,6 +335,21 @@ FOUND += [
         ("cmdline", "warning"),
         "cmdline.txt has 2 lines",
         "put the one line right by hand",
+    ),
+    (
+        changed(
+            silent_components=[
+                {
+                    "name": "kube-controller-manager",
+                    "url": "https://127.0.0.1:10257/healthz",
+                    "words": "Error: unknown flag: --pod-eviction-timeout",
+                }
+            ]
+        ),
+        {},
+        ("control_plane_pod", "error"),
+        "does not answer at https://127.0.0.1:10257/healthz: Error: unknown flag: --pod-eviction-timeout",
+        "control_plane_cluster_configuration",
     ),
     (
         changed(member={"state": "not ready", "message": "Kubelet stopped posting node status."}),

@@ -8,19 +8,26 @@ from typing import Any
 import pytest
 from ansible_collections.bramble.pi.plugins.filter.cluster import (
     cluster_ca_cert_hash,
+    control_plane_answers,
     hosts_to_join,
     initial_control_plane,
     run_summary,
+    seen_control_plane,
 )
 
 HASH = "sha256:7d83"
 
 
 def host(state: str | None = None, ca_cert_hash: str | None = HASH) -> dict[str, Any]:
-    """Return the variables of a host; without a state its facts were not read."""
+    """Return the variables of a host; without a state no facts were read, with a * kubeadm was cut short."""
     if state is None:
         return {"ansible_facts": {}}
-    return {"ansible_facts": {"bramble": {"kubernetes": {"state": state, "ca_cert_hash": ca_cert_hash}}}}
+    kubernetes = {
+        "state": state.rstrip("*"),
+        "unfinished": state.endswith("*"),
+        "ca_cert_hash": ca_cert_hash,
+    }
+    return {"ansible_facts": {"bramble": {"kubernetes": kubernetes}}}
 
 
 @pytest.mark.parametrize(
@@ -34,6 +41,10 @@ def host(state: str | None = None, ca_cert_hash: str | None = HASH) -> dict[str,
         # Outside of --limit.
         ([None, "control_plane"], "pi-1"),
         (["control_plane", "control_plane"], "pi-0"),
+        # Its join was cut short, so it may not be in the cluster.
+        (["absent", "control_plane*", "control_plane"], "pi-2"),
+        (["control_plane*", "absent"], "pi-0"),
+        (["absent", "control_plane*"], "pi-1"),
     ],
 )
 def test_who_begins_the_cluster(states: list[str | None], first: str) -> None:
@@ -46,6 +57,14 @@ def test_who_has_yet_to_join() -> None:
     hostvars = {name: host(state) for name, state in states.items()}
     assert hosts_to_join(hostvars, ["a", "b", "c", "d", "e"]) == ["a", "b", "d", "e"]
     assert hosts_to_join(hostvars, ["c"]) == []
+
+
+def test_a_join_that_was_cut_short_counts_as_one_to_come() -> None:
+    states = ["worker", "worker*", "control_plane", "control_plane*", "partial*"]
+    hostvars = {state: host(state) for state in states}
+    assert hosts_to_join(hostvars, ["worker", "worker*"]) == ["worker*"]
+    further = ["control_plane", "control_plane*", "partial*"]
+    assert hosts_to_join(hostvars, further, "control_plane") == ["control_plane*", "partial*"]
 
 
 @pytest.mark.parametrize(
@@ -83,3 +102,53 @@ def test_the_end_of_a_run(remaining: list[str], lines: list[str]) -> None:
         "pi-3": {},
     }
     assert run_summary(hostvars, list(hostvars), remaining, results="joined", inventory="rack") == lines
+
+
+INIT, JOIN = "control_plane_initialised", "control_plane_joined"
+
+
+@pytest.mark.parametrize(
+    ("variables", "seen"),
+    [
+        ([host("control_plane"), host("control_plane")], "pi-0"),
+        # The first is dead, so that its facts could not be read.
+        ([host(), host("control_plane")], "pi-1"),
+        # With --limit nothing was read of either.
+        ([host(), host()], ""),
+        # A new cluster: the facts are older than it.
+        ([{**host("absent"), INIT: {"changed": True}}, host("absent")], "pi-0"),
+        (
+            [
+                {**host("absent"), INIT: {"skipped": True}},
+                {**host("absent"), JOIN: {"changed": True}},
+            ],
+            "pi-1",
+        ),
+        # Its API server was silent, or it was switched off meanwhile.
+        ([{**host("control_plane"), INIT: {"failed": True}}, host("control_plane")], "pi-1"),
+        ([{**host("control_plane"), INIT: {"unreachable": True}}, host("control_plane")], "pi-1"),
+        ([host("control_plane*"), host("partial")], ""),
+    ],
+)
+def test_a_control_plane_that_the_run_has_seen_in_order(variables: list[dict[str, Any]], seen: str) -> None:
+    hostvars = {f"pi-{number}": each for number, each in enumerate(variables)}
+    assert seen_control_plane(hostvars, {"control_plane": list(hostvars)}) == seen
+
+
+def test_who_answers_and_why_others_do_not() -> None:
+    off = "Task failed: Failed to connect to the host via ssh: No route to host"
+    results: list[dict[str, Any]] = [
+        {"item": "pi-1", "unreachable": True, "msg": off},
+        {
+            "item": "pi-2",
+            "rc": 1,
+            "stderr": "Warning: x\nThe connection to the server pi-2:6443 was refused\n",
+        },
+        {"item": "pi-3", "rc": 0, "stdout": "ok"},
+    ]
+    silent = [
+        f"pi-1: {off.removeprefix('Task failed: ')}",
+        "pi-2: The connection to the server pi-2:6443 was refused",
+    ]
+    assert control_plane_answers(results) == {"host": "pi-3", "silent": silent}
+    assert control_plane_answers(results[:2]) == {"host": "", "silent": silent}

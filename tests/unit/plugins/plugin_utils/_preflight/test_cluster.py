@@ -73,3 +73,41 @@ def test_a_newer_kubernetes_than_known_is_a_warning() -> None:
     problems, warnings = found({"kube_packages_version": "1.99"})
     assert problems == []
     assert "Kubernetes 1.99 is newer" in warnings[0]
+
+
+@pytest.mark.parametrize(
+    ("version", "variables", "text"),
+    [
+        (
+            "1.27",
+            {"controllerManager": {"extraArgs": {"pod-eviction-timeout": "30s"}}},
+            "controllerManager.extraArgs has pod-eviction-timeout: kube-controller-manager has no flag"
+            " pod-eviction-timeout since 1.27",
+        ),
+        ("1.26.3", {"controllerManager": {"extraArgs": {"pod-eviction-timeout": "30s"}}}, None),
+        (
+            "1.36",
+            {"controllerManager": {"extraArgs": [{"name": "pod-eviction-timeout", "value": "30s"}]}},
+            "use control_plane_failure_detection for it",
+        ),
+        (
+            "1.36",
+            {"apiServer": {"extraArgs": {"insecure-port": "0"}}},
+            "kube-apiserver has no flag insecure-port",
+        ),
+        ("1.36", {"scheduler": {"extraArgs": {"v": "2", "port": 0}}}, "kube-scheduler has no flag port"),
+        ("1.36", {"controllerManager": {"extraArgs": {"node-monitor-period": "2s"}}}, None),
+        ("1.36", {"controllerManager": {"extraArgs": None}, "scheduler": "{{ later }}"}, None),
+    ],
+)
+def test_flags_that_the_version_does_not_have(
+    version: str, variables: dict[str, Any], text: str | None
+) -> None:
+    check_row({"kube_packages_version": version, "control_plane_cluster_configuration": variables}, text)
+
+
+def test_flags_of_the_kubelet() -> None:
+    setting = {"nodeRegistration": {"kubeletExtraArgs": {"container-runtime": "remote"}}}
+    check_row(
+        {"control_plane_init_configuration": setting}, "kubelet has no flag container-runtime since 1.27"
+    )
