@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import os
 import random
@@ -17,7 +18,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from ansible_collections.bramble.pi.plugins.module_utils._sd_card.device import CardDevice, CardError
 
+from tests import loop_devices
 from tests.unit.loop_card import (
     MEBIBYTE,
     LoopCard,
@@ -245,6 +248,41 @@ def test_names_all_that_is_wrong_before_touching_any_card(lab: Lab) -> None:
     ):
         assert any(re.match(pattern, line) for line in lines), (pattern, lines)
     assert [digest(good), digest(small)] == before
+
+
+def test_consent_is_for_the_card_that_was_shown(lab: Lab) -> None:
+    card = lab.card()
+    order = lab.order("pi-1", card)
+    (shown,) = lab.flash(check=True, cards=[order])["cards"]
+    agreed = {**order, **shown["identity"]}
+    # Another one takes its name before the answer is given.
+    other = lab.folder / "other-card"
+    other.write_bytes(random.Random(5).randbytes(CARD_SIZE))
+    before = hashlib.sha256(other.read_bytes()).digest()
+    with loop_devices.numbers_kept():
+        loop_devices.detach(card.device)
+        loop_devices.attach_again(card.device, other)
+    for check in (True, False):
+        result = lab.flash(check=check, cards=[agreed])
+        assert result.get("failed"), result
+        assert "No card was touched" in result["msg"]
+        assert shown["identity"]["id"] in result["msg"]
+        assert "agreed to" in result["msg"]
+    refused = lab.flash(cards=[{**order, "serial": "000000000903"}])
+    assert "the serial of" in refused["msg"]
+    assert hashlib.sha256(other.read_bytes()).digest() == before
+    (shown,) = lab.flash(check=True, cards=[order])["cards"]
+    assert states(lab.flash(cards=[{**order, **shown["identity"]}])) == ["written"]
+
+
+def test_a_card_that_comes_between_look_and_open(lab: Lab) -> None:
+    card = lab.card()
+    number = Path(f"/sys/class/block/{Path(card.device).name}/diskseq").read_text().strip()
+    opened = functools.partial(CardDevice, path=card.device, write_path=card.device, size=CARD_SIZE)
+    opened(sequence=number).close()
+    with pytest.raises(CardError, match=r"another card was put in; run again"):
+        opened(sequence=str(int(number) - 1))
+    wait_until_free(card)
 
 
 def test_refuses_a_card_that_is_in_use(lab: Lab) -> None:
