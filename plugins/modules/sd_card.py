@@ -182,7 +182,7 @@ cards:
         id: /dev/sdb#42
         serial: '000000000903'
     carries:
-      description: The receipt that the card carried before, V(none) if it had none.
+      description: The receipt that the card carried before, V(none) if it had none that is whole.
       type: dict
       sample:
         schema: 1
