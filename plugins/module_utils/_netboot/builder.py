@@ -23,7 +23,11 @@ from ansible_collections.bramble.pi.plugins.module_utils._netboot.configuration 
     TreeOptions,
 )
 from ansible_collections.bramble.pi.plugins.module_utils._netboot.host_key import read_host_key
-from ansible_collections.bramble.pi.plugins.module_utils._netboot.top_folder import TopFolder, entries
+from ansible_collections.bramble.pi.plugins.module_utils._netboot.top_folder import (
+    TopFolder,
+    entries,
+    on_root_file_system,
+)
 from ansible_collections.bramble.pi.plugins.module_utils._netboot.tree_files import TreeFiles
 from ansible_collections.bramble.pi.plugins.module_utils._netboot.unpack import unpack
 from ansible_collections.bramble.pi.plugins.module_utils._sd_card.plan import Prepared, prepare_image
@@ -67,6 +71,15 @@ class TreeBuilder:
             raise system.NetbootTreeError(
                 f"{node} is to have its containers on a disk of its own, and it is not told which; expected "
                 "is one such as LABEL=containers: set netboot_tree_container_device"
+            )
+        path = os.path.realpath(options.dir)
+        mountinfo = read_text("/proc/self/mountinfo") or ""
+        if not options.root_file_system and on_root_file_system(path=path, mountinfo=mountinfo):
+            raise system.NetbootTreeError(
+                f"{options.dir} is on the root file system of its server, all of which a node that was taken "
+                "over could reach by guessing file handles; expected is a file system of its own: mount one "
+                "there, as docs/netboot.md says (also for trees that are there already), or set "
+                "netboot_tree_root_file_system to true if all nodes are trusted"
             )
         for entry in entries(f"{options.dir}/state"):
             # What a killed run left behind has another ending.

@@ -51,6 +51,7 @@ class TreeOptions:
     container_storage_size: int
     container_storage_device: str
     replace: bool
+    root_file_system: bool
 
 
 class TreeConfiguration:
