@@ -6,12 +6,12 @@
 from __future__ import annotations
 
 import importlib.util
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Callable
 
 from ansible.utils.display import Display
+from ansible_collections.bramble.pi.plugins.module_utils._boot.receipt import parse_receipt
 from ansible_collections.bramble.pi.plugins.plugin_utils._inventory import hosts as rack_hosts
 from ansible_collections.bramble.pi.plugins.plugin_utils._preflight import check, inventory, values
 from ansible_collections.bramble.pi.plugins.plugin_utils._report import report as rack_report
@@ -22,10 +22,10 @@ def _receipts(*, folder: str, hosts: Sequence[str]) -> dict[str, dict[str, Any]]
     for host in hosts:
         path = Path(folder).expanduser() / f"{host}.json"
         try:
-            receipt = json.loads(path.read_text(encoding="utf-8"))
-        except (OSError, ValueError):
+            receipt = parse_receipt(content=path.read_bytes())
+        except OSError:
             continue
-        if isinstance(receipt, dict):
+        if receipt:
             receipts[host] = receipt
     return receipts
 

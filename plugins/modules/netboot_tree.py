@@ -117,6 +117,13 @@ options:
       - With V(false), a tree of another image is left as it is, with a warning.
     type: bool
     default: false
+  root_file_system:
+    description:
+      - Whether the trees may be on the root file system of the server. A node that was taken over can guess
+        the handles of all files on the file system that it has its tree on, whatever is exported of it.
+      - With V(false), such a O(dir) is refused. This module serves nothing, so that this is for who does.
+    type: bool
+    default: true
 seealso:
   - module: bramble.pi.os_image
 """
@@ -198,6 +205,7 @@ def main() -> None:
             "container_storage_size": {"type": "int", "default": 16 << 30},
             "container_storage_device": {"type": "str", "default": ""},
             "replace": {"type": "bool", "default": False},
+            "root_file_system": {"type": "bool", "default": True},
         },
         supports_check_mode=True,
     )

@@ -64,6 +64,16 @@ options:
         description: The device or a link to it, for example V(/dev/sdb) or V(/dev/disk/by-id/usb-reader-0:0).
         type: path
         required: true
+      id:
+        description:
+          - What tells the card from others, as RV(cards[].identity) or M(bramble.pi.sd_card_info) gave it. A
+            card with another one is not touched.
+          - Pass this and O(cards[].serial) from a run in check mode to the one that writes, so that what the
+            user agreed to is what is overwritten.
+        type: str
+      serial:
+        description: The serial number of the device, in the same way; empty for one that has none.
+        type: str
       seed:
         description: The file with the seed document, which says what the node finds on its boot partition.
         type: path
@@ -163,8 +173,16 @@ cards:
       description: What lay on it before.
       type: str
       sample: 2 partitions (536.9 MB vfat, 31.3 GB ext4)
+    identity:
+      description:
+        - What tells this card from others, for O(cards[].id) and O(cards[].serial).
+        - Where the kernel does not number cards (Linux before 5.15, macOS) the id is the path.
+      type: dict
+      sample:
+        id: /dev/sdb#42
+        serial: '000000000903'
     carries:
-      description: The receipt that the card carried before, V(none) if it had none.
+      description: The receipt that the card carried before, V(none) if it had none that is whole.
       type: dict
       sample:
         schema: 1
@@ -263,6 +281,8 @@ def main() -> None:
                 "options": {
                     "node": {"type": "str", "required": True},
                     "device": {"type": "path", "required": True},
+                    "id": {"type": "str"},
+                    "serial": {"type": "str"},
                     "seed": {"type": "path", "required": True},
                 },
             },

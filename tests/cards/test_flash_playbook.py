@@ -355,6 +355,36 @@ def test_one_reader_and_a_terminal(rack: Rack, reader: Callable[..., Reader], tm
     assert json.loads(one.read("bramble-receipt.json"))["node"] == "pi-2"
 
 
+def test_a_card_that_takes_the_name_of_the_one_agreed_to(
+    rack: Rack, reader: Callable[..., Reader], tmp_path: Path
+) -> None:
+    one = reader()
+    rack.hosts["pi-1"]["flash_device"] = one.device
+    code, output = on_a_terminal(
+        rack.command("--limit", "pi-1"),
+        [(f"{one.device} (no model, 62.9 MB) becomes", "yes", lambda: one.change(tmp_path / "another"))],
+    )
+    assert code != 0
+    assert "agreed to" in output
+    assert rack.rows(output)["pi-1"][1] == "failed"
+    assert not any(one.backing.read_bytes())
+
+
+def test_a_card_with_a_foreign_receipt(rack: Rack, reader: Callable[..., Reader], tmp_path: Path) -> None:
+    one = reader()
+    rack.hosts["pi-1"]["flash_device"] = one.device
+    assert rack.flash("--limit", "pi-1", "-e", "flash_assume_yes=true").returncode == 0
+    foreign = tmp_path / "foreign"
+    foreign.write_text('{"schema": 1, "node": "pi-9", "image": "raspios.img"}')
+    command("mcopy", "-o", "-i", f"{one.backing}@@{OFFSET}", foreign, "::bramble-receipt.json")
+    code, output = on_a_terminal(
+        rack.command("--limit", "pi-1"), [("becomes the card of pi-1. It carries", "no", None)]
+    )
+    assert code != 0
+    assert "pi-9" not in output
+    assert "The answer was 'no', wanted is yes. No card was overwritten." in output
+
+
 def test_one_reader_without_a_terminal(rack: Rack, reader: Callable[..., Reader]) -> None:
     one = reader()
     rack.variables["flash_readers"] = [one.device]

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -20,6 +19,7 @@ from ansible_collections.bramble.pi.plugins.module_utils._boot.layout import (
     BootLayoutError,
     find_card_cmdline,
 )
+from ansible_collections.bramble.pi.plugins.module_utils._boot.receipt import parse_receipt
 from ansible_collections.bramble.pi.plugins.module_utils._boot.storage import (
     STAGING,
     Boot,
@@ -272,10 +272,5 @@ def apply_seed(*, boot: Boot, seed: Seed, dry_run: bool) -> SeedResult:
 
 
 def read_receipt(*, boot: Boot) -> dict[str, Any] | None:
-    """Return the receipt of the card, None if there is none that can be read."""
-    content = boot.read(RECEIPT) or b""
-    try:
-        receipt = json.loads(content)
-    except ValueError:
-        return None
-    return receipt if isinstance(receipt, dict) else None
+    """Return the receipt of the card, None if there is none that is whole."""
+    return parse_receipt(content=boot.read(RECEIPT) or b"")

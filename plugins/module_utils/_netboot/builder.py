@@ -19,11 +19,15 @@ from ansible_collections.bramble.pi.plugins.module_utils._common.commands import
 from ansible_collections.bramble.pi.plugins.module_utils._common.files import read_text, write_text
 from ansible_collections.bramble.pi.plugins.module_utils._netboot import system
 from ansible_collections.bramble.pi.plugins.module_utils._netboot.configuration import (
-    HOST_KEY,
     TreeConfiguration,
     TreeOptions,
 )
-from ansible_collections.bramble.pi.plugins.module_utils._netboot.top_folder import TopFolder, entries
+from ansible_collections.bramble.pi.plugins.module_utils._netboot.host_key import read_host_key
+from ansible_collections.bramble.pi.plugins.module_utils._netboot.top_folder import (
+    TopFolder,
+    entries,
+    on_root_file_system,
+)
 from ansible_collections.bramble.pi.plugins.module_utils._netboot.tree_files import TreeFiles
 from ansible_collections.bramble.pi.plugins.module_utils._netboot.unpack import unpack
 from ansible_collections.bramble.pi.plugins.module_utils._sd_card.plan import Prepared, prepare_image
@@ -68,6 +72,15 @@ class TreeBuilder:
                 f"{node} is to have its containers on a disk of its own, and it is not told which; expected "
                 "is one such as LABEL=containers: set netboot_tree_container_device"
             )
+        path = os.path.realpath(options.dir)
+        mountinfo = read_text("/proc/self/mountinfo") or ""
+        if not options.root_file_system and on_root_file_system(path=path, mountinfo=mountinfo):
+            raise system.NetbootTreeError(
+                f"{options.dir} is on the root file system of its server, all of which a node that was taken "
+                "over could reach by guessing file handles; expected is a file system of its own: mount one "
+                "there, as docs/netboot.md says (also for trees that are there already), or set "
+                "netboot_tree_root_file_system to true if all nodes are trusted"
+            )
         for entry in entries(f"{options.dir}/state"):
             # What a killed run left behind has another ending.
             state = _read_state(entry.path) if entry.name.endswith(".json") else {}
@@ -90,6 +103,7 @@ class TreeBuilder:
             self._changes.note("make the tree")
 
     def _ensure(self) -> None:
+        self._top.protect(self._changes)
         state = _read_state(self._state_path)
         self._follow_serial(state)
         if self._needs_build(state):
@@ -101,7 +115,7 @@ class TreeBuilder:
         else:
             self._update(state)
         self.why = state["why"]
-        self.host_key = (TreeFiles(root=self.root, dry_run=True).read(f"{HOST_KEY}.pub") or "").strip()
+        self.host_key = read_host_key(root=TreeFiles(root=self.root, dry_run=True), node=self._options.node)
 
     def _update(self, state: dict[str, Any]) -> None:
         """Fix what makes the tree that is served that of its node."""
@@ -121,7 +135,8 @@ class TreeBuilder:
         """Build both folders beside what is served."""
         source = unpack(top=self._top, prepared=prepared, mtools=self._mtools)
         shutil.rmtree(self._new, ignore_errors=True)
-        os.makedirs(self._new)
+        os.makedirs(os.path.dirname(self._new), mode=0o700, exist_ok=True)
+        os.mkdir(self._new)
         used = int(self._top.command("du", "--summarize", "--block-size=1", source).split()[0])
         if not self._shares(source):
             self._top.require_room(used)
@@ -158,24 +173,32 @@ class TreeBuilder:
         """Put a complete tree in the place of the one that is served; goes on where it was cut short."""
         if not os.path.exists(f"{self._new}/state.json"):
             return
+        self._serve_bootcode()
         for kind, place in (("root", self.root), ("boot", self.boot)):
             new, before = f"{self._new}/{kind}", f"{self._before}/{kind}"
             if not os.path.isdir(new):
                 continue
-            os.makedirs(os.path.dirname(place), exist_ok=True)
+            # The TFTP server is not root, and has to come to what it serves.
+            mode = 0o700 if kind == "root" else 0o755
+            os.makedirs(os.path.dirname(place), mode=mode, exist_ok=True)
             if os.path.isdir(place):
+                os.makedirs(os.path.dirname(self._before), mode=0o700, exist_ok=True)
                 os.makedirs(self._before, mode=0o700, exist_ok=True)
                 shutil.rmtree(before, ignore_errors=True)
                 os.rename(place, before)
             os.rename(new, place)
-        os.makedirs(os.path.dirname(self._state_path), exist_ok=True)
+        os.makedirs(os.path.dirname(self._state_path), mode=0o700, exist_ok=True)
         os.rename(f"{self._new}/state.json", self._state_path)
         shutil.rmtree(self._new, ignore_errors=True)
-        bootcode = f"{self.boot}/bootcode.bin"
-        if os.path.exists(bootcode):
-            # The one file that a Pi 3 asks for without its serial number.
-            shutil.copyfile(bootcode, f"{self._options.dir}/tftp/.bootcode.bin")
-            os.rename(f"{self._options.dir}/tftp/.bootcode.bin", f"{self._options.dir}/tftp/bootcode.bin")
+
+    def _serve_bootcode(self) -> None:
+        """Have the one file that a Pi 3 asks for without its serial number, before its node can change it."""
+        new, tftp = f"{self._new}/boot", f"{self._options.dir}/tftp"
+        if os.path.isdir(new):
+            data = TreeFiles(root=new, dry_run=True).read_bytes("bootcode.bin")
+            if data is not None:
+                os.makedirs(tftp, exist_ok=True)
+                TreeFiles(root=tftp, dry_run=False).write_bytes("bootcode.bin", data)
 
     def _follow_serial(self, state: dict[str, Any]) -> None:
         """Take the folder along to the serial number of another board."""

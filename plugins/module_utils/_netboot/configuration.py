@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from ansible_collections.bramble.pi.plugins.module_utils._boot.cmdline import edit_line, read_line, split
-from ansible_collections.bramble.pi.plugins.module_utils._boot.folder import FolderBoot
 from ansible_collections.bramble.pi.plugins.module_utils._boot.layout import (
     RASPI_FIRMWARE_EXTRA,
     RASPI_FIRMWARE_HOOK,
@@ -21,11 +20,13 @@ from ansible_collections.bramble.pi.plugins.module_utils._boot.layout import (
 )
 from ansible_collections.bramble.pi.plugins.module_utils._boot.partition import apply_seed, make_seed
 from ansible_collections.bramble.pi.plugins.module_utils._common.changes import Changes
+from ansible_collections.bramble.pi.plugins.module_utils._common.files import read_text
 from ansible_collections.bramble.pi.plugins.module_utils._netboot import system
-from ansible_collections.bramble.pi.plugins.module_utils._netboot.top_folder import TopFolder, entries
+from ansible_collections.bramble.pi.plugins.module_utils._netboot.host_key import HOST_KEY
+from ansible_collections.bramble.pi.plugins.module_utils._netboot.served_boot import ServedBoot
+from ansible_collections.bramble.pi.plugins.module_utils._netboot.top_folder import TopFolder
 from ansible_collections.bramble.pi.plugins.module_utils._netboot.tree_files import TreeFiles
 
-HOST_KEY = "etc/ssh/ssh_host_ed25519_key"
 _WANTS = "etc/systemd/system/local-fs.target.wants"
 
 
@@ -50,6 +51,7 @@ class TreeOptions:
     container_storage_size: int
     container_storage_device: str
     replace: bool
+    root_file_system: bool
 
 
 class TreeConfiguration:
@@ -68,7 +70,7 @@ class TreeConfiguration:
     def detect_nfs(self, root: TreeFiles, boot_path: str) -> system.NfsBoot:
         """Say how the image's kernels come to a root over NFS."""
         kernels = dict(self._kernels(root))
-        boot = FolderBoot(path=boot_path)
+        boot = ServedBoot(path=boot_path)
         names = [] if system.mount_nfs(kernels=kernels) else self._initramfs(boot)
         listed = [self._top.command("lsinitramfs", f"{boot.where}/{name}").splitlines() for name in names]
         # What only some of them have cannot be counted on.
@@ -77,12 +79,12 @@ class TreeConfiguration:
 
     @staticmethod
     def _kernels(root: TreeFiles) -> Iterator[tuple[str, str]]:
-        for entry in entries(root.path("lib/modules/")):
-            config = root.read(f"boot/config-{entry.name}")
-            yield entry.name, config or root.read(f"lib/modules/{entry.name}/modules.builtin") or ""
+        for name in root.names("lib/modules"):
+            config = root.read(f"boot/config-{name}")
+            yield name, config or root.read(f"lib/modules/{name}/modules.builtin") or ""
 
     @staticmethod
-    def _initramfs(boot: FolderBoot) -> list[str]:
+    def _initramfs(boot: ServedBoot) -> list[str]:
         config = (boot.read("config.txt") or b"").decode("utf-8", "surrogateescape")
         named, automatic = system.initramfs_names(config=config)
         folder = os.path.dirname(find_card_cmdline(files=_Boot(boot)).path).strip("/")
@@ -97,9 +99,9 @@ class TreeConfiguration:
         options = self._options
         if fresh:
             self._personalise(root)
-        boot = FolderBoot(path=boot_path)
+        boot = ServedBoot(path=boot_path)
         self._configure_boot(root, boot, nfs, fresh=fresh)
-        mount_point = "/boot/firmware" if os.path.isdir(root.path("boot/firmware")) else "/boot"
+        mount_point = "/boot/firmware" if root.is_folder("boot/firmware") else "/boot"
         root.write(
             "etc/fstab",
             system.fstab(
@@ -124,21 +126,24 @@ class TreeConfiguration:
 
     def _personalise(self, root: TreeFiles) -> None:
         """Give the tree what is to differ from all others of the same image."""
-        for entry in entries(root.path("etc/ssh/")):
-            if entry.name.startswith("ssh_host_"):
-                root.remove(f"etc/ssh/{entry.name}")
+        for name in root.names("etc/ssh"):
+            if name.startswith("ssh_host_"):
+                root.remove(f"etc/ssh/{name}")
         root.folder("etc/ssh")
-        self._top.command(
-            *("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", f"root@{self._options.node}"),
-            *("-f", root.path(HOST_KEY)),
-        )
+        with self._top.scratch(self._options.node) as scratch:
+            comment = f"root@{self._options.node}"
+            self._top.command(
+                *("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", comment, "-f", f"{scratch}/key")
+            )
+            root.write(HOST_KEY, read_text(f"{scratch}/key") or "", mode=0o600)
+            root.write(f"{HOST_KEY}.pub", read_text(f"{scratch}/key.pub") or "", mode=0o644)
         root.write("etc/machine-id", f"{uuid.uuid4().hex}\n", mode=0o444)
         root.remove("var/lib/dbus/machine-id")
         root.folder("var/lib/bramble")
         root.remove(system.BOOTED)
         root.remove("etc/resolv.conf")
 
-    def _configure_boot(self, root: TreeFiles, boot: FolderBoot, nfs: system.NfsBoot, *, fresh: bool) -> None:
+    def _configure_boot(self, root: TreeFiles, boot: ServedBoot, nfs: system.NfsBoot, *, fresh: bool) -> None:
         options = self._options
         files = {name: text.encode("utf-8", "surrogateescape") for name, text in options.files.items()}
         files.setdefault("ssh", b"")
@@ -164,6 +169,7 @@ class TreeConfiguration:
         )
         self._changes.sentences += [f"{name} on the boot partition" for name in result.changed]
         if fresh and nfs.initramfs:
+            # Nobody else reaches a tree that is being made, and there are no links on FAT.
             archive = system.initramfs_archive(files={f"scripts/{system.NFS4_BOOT}": system.NFS4_SCRIPT})
             for name in self._initramfs(boot):
                 with open(f"{boot.where}/{name}", "rb") as file:
@@ -216,19 +222,22 @@ class TreeConfiguration:
         user = system.User(options.user, options.password_hash, tuple(options.authorized_keys))
         names = ("passwd", "shadow", "group", "gshadow")
         read = {name: root.read(f"etc/{name}") for name in names}
-        texts, uid, gid = system.accounts(
-            files={name: text for name, text in read.items() if text is not None}, user=user
-        )
+        try:
+            texts, uid, gid = system.accounts(
+                files={name: text for name, text in read.items() if text is not None}, user=user
+            )
+            home = system.home_of(passwd=texts["passwd"], user=user.name).strip("/")
+        except (IndexError, KeyError, ValueError) as error:
+            raise system.NetbootTreeError(
+                f"one of passwd, shadow, group and gshadow in {root.root}/etc is missing or has lines that "
+                "belong into no such file; expected are files as the image has them: look what the node has "
+                "done there, and correct them"
+            ) from error
         for name, text in texts.items():
             root.write(f"etc/{name}", text)
-        home = system.home_of(passwd=texts["passwd"], user=user.name).strip("/")
         if not root.exists(home):
             root.folder(home, mode=0o755, owner=(uid, gid))
-            if not self._changes.check_mode and os.path.isdir(root.path("etc/skel")):
-                self._top.command(
-                    "cp", "-a", "--no-preserve=ownership", f"{root.path('etc/skel')}/.", root.path(home)
-                )
-                self._top.command("chown", "-hR", f"{uid}:{gid}", root.path(home))
+            root.copy_folder("etc/skel", home, owner=(uid, gid))
         root.folder(f"{home}/.ssh", mode=0o700, owner=(uid, gid))
         present = (root.read(f"{home}/.ssh/authorized_keys") or "").splitlines()
         missing = [key for key in user.authorized_keys if key not in present]
@@ -252,22 +261,24 @@ class TreeConfiguration:
         image = system.STORAGE_FILE.lstrip("/")
         if kind != "loop" or root.exists(image):
             return
+        root.folder(os.path.dirname(image))
         root.changed.append(image)
         if self._changes.check_mode:
             return
-        root.folder(os.path.dirname(image))
-        path = root.path(image)
-        with open(f"{path}.new", "wb") as file:
-            os.fchmod(file.fileno(), 0o600)
-            file.truncate(self._options.container_storage_size)
-        self._top.command("mke2fs", "-q", "-F", "-t", "ext4", "-L", "containers", f"{path}.new")
-        os.rename(f"{path}.new", path)
+        # Made where the node reaches nothing, and then taken into its tree.
+        with self._top.scratch(self._options.node) as scratch:
+            path = f"{scratch}/containers.img"
+            with open(path, "xb") as file:
+                os.fchmod(file.fileno(), 0o600)
+                file.truncate(self._options.container_storage_size)
+            self._top.command("mke2fs", "-q", "-F", "-t", "ext4", "-L", "containers", path)
+            root.place(path, image)
 
 
 class _Boot:
     """A boot partition as the layout is judged by it; its names begin with a slash."""
 
-    def __init__(self, boot: FolderBoot) -> None:
+    def __init__(self, boot: ServedBoot) -> None:
         self._boot = boot
 
     def read(self, path: str) -> str | None:

@@ -8,8 +8,12 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
+import re
+import shutil
+import stat
 from collections.abc import Iterator
 
+from ansible_collections.bramble.pi.plugins.module_utils._common.changes import Changes
 from ansible_collections.bramble.pi.plugins.module_utils._common.commands import (
     CommandError,
     Runner,
@@ -19,6 +23,8 @@ from ansible_collections.bramble.pi.plugins.module_utils._netboot.system import 
 
 #: Beside what is copied, for what is made in the tree.
 _SPARE = 64 << 20
+#: Trees hold programs with the rights of others, as the node likes; no user of the server is to run them.
+_PRIVATE = ("before", "images", "new", "nfs", "scratch", "state")
 #: Commands that a killed run leaves behind would go on writing into what the next run makes.
 _WITH_ME = ("setpriv", "--pdeathsig", "KILL")
 
@@ -28,6 +34,24 @@ def entries(folder: str) -> list[os.DirEntry[str]]:
     with contextlib.suppress(FileNotFoundError), os.scandir(folder) as found:
         return sorted(found, key=lambda entry: entry.name)
     return []
+
+
+def on_root_file_system(*, path: str, mountinfo: str) -> bool:
+    """Tell whether a path, be it there yet or not, is on the file system of ``/``.
+
+    ``mountinfo`` is the text of /proc/self/mountinfo, in which subvolumes and bind mounts have the number of
+    the file system that they are of. https://man7.org/linux/man-pages/man5/proc_pid_mountinfo.5.html
+    """
+    mounts = {}
+    for line in mountinfo.splitlines():
+        fields = line.split(" ")
+        place = re.sub(r"\\([0-7]{3})", lambda match: chr(int(match[1], 8)), fields[4])
+        # A later one covers the one before.
+        mounts[place] = fields[2]
+    place = path
+    while place not in mounts and place != "/":
+        place = os.path.dirname(place)
+    return "/" in mounts and mounts[place] == mounts["/"]
 
 
 class TopFolder:
@@ -44,6 +68,29 @@ class TopFolder:
         with open(f"{self.path}/.lock", "w", encoding="utf-8") as file:
             fcntl.flock(file, fcntl.LOCK_EX)
             yield
+
+    def protect(self, changes: Changes) -> None:
+        """Have the folders that only root of this machine may enter, which the NFS server runs as."""
+        for name in _PRIVATE:
+            path = f"{self.path}/{name}"
+            if not os.path.isdir(path) or stat.S_IMODE(os.stat(path).st_mode) == 0o700:
+                continue
+            if changes.note(f"let nobody but root into {path}"):
+                os.chmod(path, 0o700)
+
+    @contextlib.contextmanager
+    def scratch(self, node: str) -> Iterator[str]:
+        """Have a folder that no node reaches, on the file system of the trees."""
+        path = f"{self.path}/scratch/{node}"
+        shutil.rmtree(path, ignore_errors=True)
+        os.makedirs(f"{self.path}/scratch", mode=0o700, exist_ok=True)
+        os.mkdir(path, 0o700)
+        try:
+            yield path
+        finally:
+            shutil.rmtree(path, ignore_errors=True)
+            with contextlib.suppress(OSError):
+                os.rmdir(f"{self.path}/scratch")
 
     def command(self, *command: str, remedy: str = "") -> str:
         """Run a command that has to succeed, and that ends with this process."""

@@ -30,6 +30,7 @@ def unpack(*, top: TopFolder, prepared: Prepared, mtools: MtoolsRunner) -> str:
         return folder
     part = f"{folder}.part"
     shutil.rmtree(part, ignore_errors=True)
+    os.makedirs(os.path.dirname(part), mode=0o700, exist_ok=True)
     os.makedirs(f"{part}/boot")
     os.makedirs(f"{part}/root")
     # The disk as a file, and what is copied out of it.

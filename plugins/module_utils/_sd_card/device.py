@@ -21,6 +21,8 @@ from ansible_collections.bramble.pi.plugins.module_utils._common.errors import B
 BLOCK = 4096
 
 _BLKRRPART = 0x125F
+#: Linux 5.15 and later.
+_BLKGETDISKSEQ = 0x80081280
 _BLKFLSBUF = 0x1261
 _GPT_SIGNATURE = b"EFI PART"
 #: Room for the backup GPT that may stand at the end of a disk: 33 sectors of 512 bytes, or 5 of 4096.
@@ -73,7 +75,8 @@ class CardDevice:
     Every call to the kernel is noted in ``busy`` while it lasts: a card that hangs lets none of them return.
     """
 
-    def __init__(self, *, path: str, write_path: str, size: int) -> None:
+    def __init__(self, *, path: str, write_path: str, size: int, sequence: str = "") -> None:
+        """Open the device; ``sequence`` is the number of the card that is expected, where it has one."""
         #: What other programs read and write; on macOS the device itself is another one, without a cache.
         self.path = path
         self.size = size
@@ -92,11 +95,28 @@ class CardDevice:
         if sys.platform == "darwin":
             fcntl.fcntl(self._descriptor, fcntl.F_NOCACHE, 1)
         if sys.platform == "linux":
+            self._refuse_another(size, sequence)
+
+    def _refuse_another(self, size: int, sequence: str) -> None:
+        """Refuse a card that took the name of the one that was looked at; the open one stays what it is."""
+        try:
             seen = os.lseek(self._descriptor, 0, os.SEEK_END)
             if seen != size:
                 raise CardError(
                     f"has {seen} bytes now, wanted the {size} that it had: another card was put in; run again"
                 )
+            if sequence:
+                number = bytearray(8)
+                fcntl.ioctl(self._descriptor, _BLKGETDISKSEQ, number)
+                now = int.from_bytes(number, sys.byteorder)
+                if str(now) != sequence:
+                    raise CardError(
+                        f"is card number {now} of this machine now; expected is number {sequence}, which was "
+                        "looked at: another card was put in; run again"
+                    )
+        except BaseException:
+            os.close(self._descriptor)
+            raise
 
     @contextlib.contextmanager
     def watched(self, doing: str, offset: int | None = None) -> Iterator[None]:

@@ -43,7 +43,7 @@ class JobOptions:
     """What is asked for, as the module sd_card describes it."""
 
     image: str
-    cards: Sequence[Mapping[str, str]]
+    cards: Sequence[Mapping[str, Any]]
     force: bool
     skip_zeros: bool
     stall_timeout: float
@@ -62,13 +62,22 @@ class _Found(NamedTuple):
     size: int
     model: str
     contents: str
+    id: str
+    serial: str
+
+    @property
+    def sequence(self) -> str:
+        """The number that the kernel gave to this card, empty where it gives none."""
+        return self.id.rpartition("#")[2] if "#" in self.id else ""
 
 
 class _Order:
     """One card of the list, from what is asked for to what came of it."""
 
-    def __init__(self, options: Mapping[str, str]) -> None:
+    def __init__(self, options: Mapping[str, Any]) -> None:
         self.node = options["node"]
+        #: What the card was known by when it was shown to the user, None where that does not count.
+        self.agreed = {key: options.get(key) for key in ("id", "serial")}
         self.path = options["device"]
         self.seed_path = options["seed"]
         self.found: _Found | None = None
@@ -136,12 +145,15 @@ class CardJob:
             *device, against = found
             order.found = _Found(*device)
             self._problems += [f"{order.node}: {reason}" for reason in against]
+            self._refuse_another(order, order.found)
         self._refuse_duplicates()
         self._refuse()
         for order in self._orders:
             found = _needed(order.found)
             with self._noting(order):
-                order.device = CardDevice(path=found.path, write_path=found.write_path, size=found.size)
+                order.device = CardDevice(
+                    path=found.path, write_path=found.write_path, size=found.size, sequence=found.sequence
+                )
         self._refuse()
         for order, seen in self._ask_cards(self._look):
             order.state, order.boot_offset, order.carries = seen
@@ -175,7 +187,18 @@ class CardJob:
             else:
                 yield order, result
 
-    def _find(self, order: _Order) -> tuple[str, str, int, str, str, list[str]]:
+    def _refuse_another(self, order: _Order, found: _Found) -> None:
+        """Refuse a device that took the name of the one that was agreed to."""
+        for key, agreed in order.agreed.items():
+            seen = getattr(found, key)
+            if agreed is not None and agreed != seen:
+                self._problems.append(
+                    f"{order.node} ({order.path}): the {key} of {found.model} is {seen!r}; expected is "
+                    f"{agreed!r}, of the card that was agreed to: another one took its name. Put the right "
+                    "one in, and run this again"
+                )
+
+    def _find(self, order: _Order) -> tuple[str, str, int, str, str, str, str, list[str]]:
         device = find_device(run=self._run, path=order.path)
         against = refusals(
             device=device,
@@ -184,7 +207,15 @@ class CardJob:
             allow_loop=self._options.allow_loop,
             allow_fixed=self._options.allow_fixed,
         )
-        found = _Found(device.path, device.write_path, device.size, describe(device), contents(device))
+        found = _Found(
+            device.path,
+            device.write_path,
+            device.size,
+            describe(device),
+            contents(device),
+            device.id,
+            device.serial,
+        )
         return *found, [str(why) for why in against]
 
     def _refuse_duplicates(self) -> None:
@@ -315,6 +346,7 @@ class CardJob:
                     "device": _needed(order.found).path,
                     "model": _needed(order.found).model,
                     "contents": _needed(order.found).contents,
+                    "identity": {"id": _needed(order.found).id, "serial": _needed(order.found).serial},
                     "carries": order.carries,
                     "image": _needed(self._prepared).name,
                     "state": order.state,

@@ -5,7 +5,9 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
+import json
 import os
 import random
 import re
@@ -17,8 +19,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from ansible_collections.bramble.pi.plugins.module_utils._boot.receipt import parse_receipt
+from ansible_collections.bramble.pi.plugins.module_utils._sd_card.device import CardDevice, CardError
 
+from tests import loop_devices
 from tests.seed import chance
+from tests.unit import boot_card
 from tests.unit.kill import Moment, moment_name
 from tests.unit.loop_card import (
     MEBIBYTE,
@@ -247,6 +253,100 @@ def test_names_all_that_is_wrong_before_touching_any_card(lab: Lab) -> None:
     ):
         assert any(re.match(pattern, line) for line in lines), (pattern, lines)
     assert [digest(good), digest(small)] == before
+
+
+def test_consent_is_for_the_card_that_was_shown(lab: Lab) -> None:
+    card = lab.card()
+    order = lab.order("pi-1", card)
+    (shown,) = lab.flash(check=True, cards=[order])["cards"]
+    agreed = {**order, **shown["identity"]}
+    # Another one takes its name before the answer is given.
+    other = lab.folder / "other-card"
+    other.write_bytes(random.Random(5).randbytes(CARD_SIZE))
+    before = hashlib.sha256(other.read_bytes()).digest()
+    with loop_devices.numbers_kept():
+        loop_devices.detach(card.device)
+        loop_devices.attach_again(card.device, other)
+    for check in (True, False):
+        result = lab.flash(check=check, cards=[agreed])
+        assert result.get("failed"), result
+        assert "No card was touched" in result["msg"]
+        assert shown["identity"]["id"] in result["msg"]
+        assert "agreed to" in result["msg"]
+    refused = lab.flash(cards=[{**order, "serial": "000000000903"}])
+    assert "the serial of" in refused["msg"]
+    assert hashlib.sha256(other.read_bytes()).digest() == before
+    (shown,) = lab.flash(check=True, cards=[order])["cards"]
+    assert states(lab.flash(cards=[{**order, **shown["identity"]}])) == ["written"]
+
+
+def test_a_card_that_comes_between_look_and_open(lab: Lab) -> None:
+    card = lab.card()
+    number = Path(f"/sys/class/block/{Path(card.device).name}/diskseq").read_text().strip()
+    opened = functools.partial(CardDevice, path=card.device, write_path=card.device, size=CARD_SIZE)
+    opened(sequence=number).close()
+    with pytest.raises(CardError, match=r"another card was put in; run again"):
+        opened(sequence=str(int(number) - 1))
+    wait_until_free(card)
+
+
+WHOLE = {
+    "schema": 1,
+    "node": "pi-7",
+    "image": {"name": "raspios.img", "sha256": "cd", "size": 5},
+    "seed": "pi-7-a",
+    "written": "2026-01-31T17:05:09Z",
+    "collection": "1.2.3",
+}
+#: Receipts as another program, another version or a prankster may have left them.
+FOREIGN = {
+    "no JSON": "{",
+    "not UTF-8": "\udcff",
+    "nested without end": "[" * 100000,
+    "a list": [WHOLE],
+    "a text": "pi-7",
+    "a number": 7,
+    "null": None,
+    "empty": {},
+    "of a later version": {**WHOLE, "schema": 2},
+    "schema true": {**WHOLE, "schema": True},
+    "image is a text": {**WHOLE, "image": "raspios.img"},
+    "image is null": {**WHOLE, "image": None},
+    "image without a name": {**WHOLE, "image": {"sha256": "cd", "size": 5}},
+    "image's name is a list": {**WHOLE, "image": {"name": ["a"], "sha256": "cd", "size": 5}},
+    "image's size is a text": {**WHOLE, "image": {"name": "a", "sha256": "cd", "size": "5"}},
+    "node is a number": {**WHOLE, "node": 7},
+    "node is no line": {**WHOLE, "node": "pi-7\nType yes"},
+    "node clears the screen": {**WHOLE, "node": "\x1b[2J"},
+    "node is long": {**WHOLE, "node": "x" * 5000},
+    "written is null": {**WHOLE, "written": None},
+    **{f"without {key}": {k: v for k, v in WHOLE.items() if k != key} for key in WHOLE},
+}
+
+
+@pytest.mark.parametrize("receipt", FOREIGN.values(), ids=FOREIGN)
+def test_a_foreign_receipt_is_none(receipt: object) -> None:
+    text = receipt if isinstance(receipt, str) else json.dumps(receipt)
+    for content in (text, text.encode("utf-8", "surrogateescape")):
+        assert parse_receipt(content=content) is None
+    assert parse_receipt(content=json.dumps({**WHOLE, "more": "of later"})) == WHOLE
+
+
+def test_a_card_with_a_foreign_receipt_is_shown_by_its_contents(lab: Lab) -> None:
+    card = lab.card()
+    order = lab.order("pi-1", card)
+    assert states(lab.flash(cards=[order])) == ["written"]
+    for number, receipt in enumerate(FOREIGN.values()):
+        if number % 4:
+            continue
+        path = lab.folder / "receipt"
+        text = receipt if isinstance(receipt, str) else json.dumps(receipt)
+        path.write_bytes(text.encode("utf-8", "surrogateescape"))
+        target = f"{card.backing}@@{boot_card.OFFSET}"
+        boot_card.command("mcopy", "-o", "-i", target, path, "::bramble-receipt.json")
+        (shown,) = lab.flash(check=True, cards=[order])["cards"]
+        assert (shown["state"], shown["carries"]) == ("written", None)
+        assert "partition" in shown["contents"]
 
 
 def test_refuses_a_card_that_is_in_use(lab: Lab) -> None:
