@@ -54,6 +54,8 @@ class NamespaceNode:
     def run(self, *commands: str) -> list[str]:
         """Run commands on the node, one after the other; return what each printed."""
         setup = [
+            # As this network's interfaces are in there.
+            "mount -t sysfs sysfs /sys",
             "mount -t tmpfs tmpfs /srv",
             "cp -a /etc /srv/etc",
             "mount --bind /srv/etc /etc",

@@ -42,7 +42,7 @@ CLOUD_INIT_TEXT = f"{MANAGED}network: {{config: disabled}}\n"
 
 _PARAMETERS = ("interface", "address", "gateway", "resolvers", "search")
 _SECRET = re.compile(
-    r"((?:password|psk|secret|private-?key|preshared-?key|wep-key\w*)\s*[:= ]\s*)\S.*",
+    r"((?:password|psk|secret|private-?key|preshared-?key|wep-key\w*|wireless-key\d*)\s*[:= ]\s*)\S.*",
     re.IGNORECASE,
 )
 

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -95,3 +96,165 @@ def test_what_was_confirmed_is_known_when_the_answer_was_lost(node: NamespaceNod
         "unknown",
     ]
     assert "bramble" not in outputs[6]
+
+
+def after(result: dict[str, Any], path: str) -> str:
+    """Return what a file would be."""
+    texts: list[str] = [diff["after"] for diff in result["diff"] if diff["after_header"] == path]
+    assert len(texts) == 1, result
+    return texts[0]
+
+
+STANZA = """    address 192.168.7.11
+    netmask 255.255.255.0
+    network 192.168.7.0
+    broadcast 192.168.7.255
+"""
+
+
+@pytest.mark.parametrize(
+    ("interface", "stanza", "expected"),
+    [
+        (
+            "eth0",
+            """auto lo
+iface lo inet loopback
+
+auto eth0
+iface eth0 inet dhcp
+    mtu 9000
+    hwaddress ether dc:a6:32:01:02:03
+    up ip route add 10.8.0.0/16 via 192.168.1.5
+    pre-up iptables-restore < /etc/iptables.rules
+    post-up ethtool -s eth0 wol g
+""",
+            f"""auto eth0
+iface eth0 inet static
+{STANZA}    mtu 9000
+    hwaddress ether dc:a6:32:01:02:03
+    up ip route add 10.8.0.0/16 via 192.168.1.5
+    pre-up iptables-restore < /etc/iptables.rules
+    post-up ethtool -s eth0 wol g
+""",
+        ),
+        (
+            "br0",
+            "auto br0\niface br0 inet dhcp\n    bridge_ports eth0\n    bridge_stp off\n    bridge_fd 0\n",
+            f"auto br0\niface br0 inet static\n{STANZA}"
+            "    bridge_ports eth0\n    bridge_stp off\n    bridge_fd 0\n",
+        ),
+        (
+            "wlan0",
+            "allow-hotplug wlan0\niface wlan0 inet dhcp\n"
+            "    wpa-conf /etc/wpa_supplicant/wpa_supplicant.conf\n",
+            f"allow-hotplug wlan0\niface wlan0 inet static\n{STANZA}"
+            "    wpa-conf /etc/wpa_supplicant/wpa_supplicant.conf\n",
+        ),
+        (
+            # What is the stanza's own address goes; what several stanzas say is there once.
+            "eth0",
+            """iface eth0 inet static inherits wired
+  address 192.168.7.9/24
+  gateway 192.168.7.1
+  dns-nameservers 192.168.7.1
+  dns-search example.org
+  metric 100
+  up first \\
+    second
+iface eth0 inet static
+  address 192.168.8.9/24
+  metric 200
+  up first of the other
+iface eth0 inet6 auto
+  accept_ra 2
+""",
+            f"""allow-hotplug eth0
+iface eth0 inet static inherits wired
+{STANZA}    metric 100
+    up first \\
+    second
+    up first of the other
+""",
+        ),
+    ],
+)
+def test_ifupdown_options_stay(tmp_path: Path, interface: str, stanza: str, expected: str) -> None:
+    node = NamespaceNode(tmp_path, folders=["/etc/network"])
+    node.write("/etc/network/interfaces", stanza + "source interfaces.d/*\n")
+    node.write("/run/network/ifstate", f"{interface}={interface}\n")
+    for program in ("ifup", "ifdown"):
+        node.program(program, "")
+    there = {"eth0": ":", "br0": "ip link add br0 type bridge", "wlan0": "ip link set peer name wlan0"}
+    step = node.module("node_network", check=True, interface=interface, address=NEW)
+    result = node.result(node.run(there[interface], step)[1])
+    managed = "# Written by the collection bramble.pi; changes are overwritten.\n"
+    assert after(result, f"/etc/network/interfaces.d/{interface}") == managed + expected
+
+
+PROFILE = """[connection]
+id=Wired connection 1
+uuid=6f6c1f0e-6f43-4b9e-bb1a-4d3f6b6e2f10
+type=ethernet
+autoconnect=false
+permissions=user:pi:;
+zone=trusted
+
+[ethernet]
+mtu=1400
+
+[ipv4]
+method=auto
+address1=192.168.7.9/24,192.168.7.1
+dns=192.168.7.1;
+route1=10.8.0.0/16,192.168.7.5,100
+route1_options=mtu=1400
+route2=0.0.0.0/0,192.168.7.254
+route2_options=mtu=1300
+route-metric=50
+never-default=true
+
+[ipv6]
+method=auto
+"""
+
+
+def test_networkmanager_keys_stay(tmp_path: Path) -> None:
+    node = NamespaceNode(tmp_path, folders=["/etc/NetworkManager"])
+    path = "/etc/NetworkManager/system-connections/Wired.nmconnection"
+    node.write(path, PROFILE)
+    node.write("/run/NetworkManager/there", "")
+    uuid = "6f6c1f0e-6f43-4b9e-bb1a-4d3f6b6e2f10"
+    node.program(
+        "nmcli",
+        f"""case "$*" in
+*device*) printf 'GENERAL.STATE:100 (connected)\\nGENERAL.NM-MANAGED:yes\\nGENERAL.CON-UUID:{uuid}\\n' ;;
+*) echo "{uuid}:{path}" ;;
+esac""",
+    )
+    step = node.module("node_network", check=True, address=NEW, gateway="192.168.7.1")
+    text = after(
+        node.result(node.run(step)[0]), "/etc/NetworkManager/system-connections/bramble-eth0.nmconnection"
+    )
+    _managed, _bracket, profile = text.partition("[connection]\nid=bramble eth0\n")
+    assert (
+        profile.partition("\n")[2]
+        == """type=ethernet
+interface-name=eth0
+autoconnect-priority=100
+permissions=user:pi:;
+zone=trusted
+
+[ipv4]
+method=manual
+address1=192.168.7.11/24,192.168.7.1
+route1=10.8.0.0/16,192.168.7.5,100
+route1_options=mtu=1400
+route-metric=50
+
+[ethernet]
+mtu=1400
+
+[ipv6]
+method=auto
+"""
+    )

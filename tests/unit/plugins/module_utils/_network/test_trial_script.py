@@ -157,8 +157,7 @@ def test_cut_off_while_it_was_taken_back(trial: Trial) -> None:
     assert trial.record()[1] == "the trial was cut short"
 
 
-def test_what_cannot_be_put_back_is_kept_for_the_next_boot(tmp_path: Path) -> None:
-    trial = Trial(tmp_path, timeout=1)
+def test_what_cannot_be_put_back_is_kept_for_the_next_boot(trial: Trial, tmp_path: Path) -> None:
     process = trial.start("try")
     trial.wait_until_applied()
     # No name can be changed in the folder, and nothing be written.
@@ -168,6 +167,7 @@ def test_what_cannot_be_put_back_is_kept_for_the_next_boot(tmp_path: Path) -> No
     busy_name = busy / trial.old.name
     busy_name.mkdir()
     (busy_name / "full").write_text("")
+    (trial.trial / "pending").rename(trial.trial / "rejected")
     assert process.wait(20) != 0
     assert trial.old.read_text() == "old"
     assert (trial.trial / "files").exists()
