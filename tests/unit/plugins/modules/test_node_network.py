@@ -16,6 +16,8 @@ TRIAL = "/var/lib/bramble/network-trial"
 # So long that what is removed first makes no room for it.
 BEFORE = "auto lo\niface lo inet loopback\n\nallow-hotplug eth0\niface eth0 inet dhcp\n" + "# long\n" * 4000
 NEW = "192.168.7.11/24"
+# What a unit of systemd would do goes on beside the module.
+SYSTEMD_RUN = 'while [ "${1#-}" != "$1" ]; do shift; done\n"$@" </dev/null >/dev/null 2>&1 &'
 
 
 @pytest.fixture
@@ -24,11 +26,7 @@ def node(tmp_path: Path) -> NamespaceNode:
     node.write("/etc/network/interfaces", BEFORE + "source interfaces.d/*\n")
     node.write("/run/network/ifstate", "eth0=eth0\n")
     node.program("systemctl", "exit 3")
-    # What a unit of systemd would do goes on beside the module.
-    node.program(
-        "systemd-run",
-        'while [ "${1#-}" != "$1" ]; do shift; done\n"$@" </dev/null >/dev/null 2>&1 &',
-    )
+    node.program("systemd-run", SYSTEMD_RUN)
     node.program("ifdown", "ip -4 address flush dev eth0")
     node.program(
         "ifup",
@@ -258,3 +256,77 @@ mtu=1400
 method=auto
 """
     )
+
+
+CLOUD_INIT = "/etc/netplan/50-cloud-init.yaml"
+OWN_NETPLAN = "/etc/netplan/90-bramble.yaml"
+#: Network cards as a Raspberry Pi has them: lo and cni0 are none.
+CARDS = """mount -t tmpfs tmpfs /sys/class/net
+for card in lo: cni0: eth0:bcmgenet eth1:lan78xx wlan0:brcmfmac; do
+  mkdir -p /sys/class/net/${card%:*}
+  echo 02:00:00:00:00:01 >/sys/class/net/${card%:*}/address
+  [ -z "${card#*:}" ] || mkdir /sys/class/net/${card%:*}/device
+  [ -z "${card#*:}" ] || ln -s /drivers/${card#*:} /sys/class/net/${card%:*}/device/driver
+done"""
+
+
+def change_netplan(scratch: Path, text: str) -> dict[str, Any]:
+    """Return the result, and the texts of netplan's files as they are after the change, by their paths."""
+    node = NamespaceNode(scratch, folders=["/etc/netplan", "/etc/systemd", "/var/lib/bramble"])
+    node.write(CLOUD_INIT, text)
+    node.write("/run/systemd/netif/there", "")
+    node.program("systemctl", "exit 3")
+    node.program("systemd-run", SYSTEMD_RUN)
+    node.program("netplan", "")
+    node.program(
+        "networkctl",
+        "echo 'State: routable (configured)'\n"
+        "echo 'Network File: /run/systemd/network/10-netplan-eth0.network'",
+    )
+    step = node.module("node_network", address=NEW, confirm_timeout=60)
+    outputs = node.run(CARDS, step, WAIT, f"cat {CLOUD_INIT}", f"cat {OWN_NETPLAN}")
+    return {**node.result(outputs[1]), CLOUD_INIT: outputs[3], OWN_NETPLAN: outputs[4]}
+
+
+def test_netplan_scalars_stay_the_text_that_they_were(tmp_path: Path) -> None:
+    """What netplan reads as text is no number, no boolean and no time to us."""
+    others = """  wifis:
+    wlan0:
+      dhcp4: true
+      optional: true
+      regulatory-domain: NO
+      access-points:
+        0123:
+          password: 01234567
+        1.10:
+          password: 1234_5678
+        on:
+          password: 12:34:56:17
+        2017-06-27:
+          password: "0x1F"
+        ~:
+          password: '1e3'
+        Grüße:
+          password: no
+"""
+    mine = "  ethernets:\n    eth0: {dhcp4: true, optional: yes, macaddress: 02:03:04:05:06:07}\n"
+    result = change_netplan(tmp_path, f"network:\n  version: 2\n{mine}{others}")
+    assert result[CLOUD_INIT] == f"# eth0 is in {OWN_NETPLAN}.\nnetwork:\n  version: 2\n{others}"
+    assert "      optional: yes\n" in result[OWN_NETPLAN]
+    assert "      macaddress: 02:03:04:05:06:07\n" in result[OWN_NETPLAN]
+
+
+def test_netplan_definition_by_drivers(tmp_path: Path) -> None:
+    """As the images of Ubuntu 20.04 come; eth1 has one of these drivers as well, and another name."""
+    lines = """
+    eth0:
+      match:
+        driver: bcmgenet smsc95xx lan78xx
+      set-name: eth0
+      dhcp4: true
+      optional: true
+"""
+    result = change_netplan(tmp_path, f"network:\n  version: 2\n  ethernets:{lines}")
+    assert result[CLOUD_INIT] == f"# eth0 is in {OWN_NETPLAN}.\nnetwork:\n  version: 2\n"
+    for kept in ("        driver: bcmgenet smsc95xx lan78xx\n", "      set-name: eth0\n"):
+        assert kept in result[OWN_NETPLAN]
