@@ -32,24 +32,6 @@ from ansible_collections.bramble.pi.plugins.module_utils._network.settings impor
 _SETTLE_TIMEOUT = 10.0
 
 
-def ssh_session() -> tuple[str, int]:
-    """Return the address of this node that the controller's ssh session came to, and the session's command.
-
-    The address is empty without one. sudo takes the variable away; the shell that called it still has it.
-    """
-    address, process = "", os.getpid()
-    while True:
-        with contextlib.suppress(OSError), open(f"/proc/{process}/environ", "rb") as file:
-            for variable in file.read().split(b"\0"):
-                if variable.startswith(b"SSH_CONNECTION="):
-                    address = address or variable.decode(errors="replace").split()[2]
-        # The name, in brackets, may have blanks; the parent is the second field after it.
-        parent = int((read_text(f"/proc/{process}/stat") or ") ? 0").rpartition(")")[2].split()[1])
-        if parent <= 1 or (read_text(f"/proc/{parent}/comm") or "").startswith("sshd"):
-            return address, process
-        process = parent
-
-
 def start(
     node: Node,
     *,
