@@ -16,6 +16,33 @@ from typing import Any
 
 from tests.unit.run_module import REPOSITORY
 
+_SYSTEMCTL = """verb=$1; for unit; do :; done
+started=/run/started-$unit
+lines() {
+  sed -n "s/^$1=//p" "/etc/systemd/system/$unit" 2>/dev/null
+}
+case $verb in
+is-active) [ -e "$started" ]; exit ;;
+is-enabled) [ -e "/run/enabled-$unit" ]; exit ;;
+show)
+  echo "Id=$unit"
+  if [ -e "$started" ]; then
+    printf 'ActiveState=active\\nActiveEnterTimestampMonotonic=%s\\n' "$(cat "$started")"
+  else
+    printf 'ActiveState=inactive\\nActiveEnterTimestampMonotonic=0\\n'
+  fi
+  exit ;;
+esac
+echo "$*" >>/run/systemctl
+case $verb in
+enable) : >"/run/enabled-$unit" ;;
+stop)
+  lines ExecStop | sed 's/^-//' | sh >/dev/null 2>&1
+  rm -f "$started" ;;
+start)
+  lines ExecStart | sed 's/^-\\(.*\\)/\\1 || :/' | sh -e >/dev/null 2>&1 || exit 1
+  sed 's/\\.\\(..\\).*/\\10000/' /proc/uptime >"$started" ;;
+esac"""
 _MARK = "\n-- next --\n"
 
 
@@ -29,6 +56,7 @@ class NamespaceNode:
         self.folders = folders
         self.size = size
         self.files: dict[str, str] = {}
+        self.errors = ""
 
     def write(self, path: str, text: str) -> None:
         """Have a file there from the beginning."""
@@ -39,6 +67,13 @@ class NamespaceNode:
         path = self.programs / name
         path.write_text(f"#!/bin/sh\n{text}\n")
         path.chmod(0o755)
+
+    def systemd(self) -> None:
+        """Have a systemctl that runs the commands of a unit's file, and knows what it has started.
+
+        What it is asked to do is in /run/systemctl.
+        """
+        self.program("systemctl", _SYSTEMCTL)
 
     def module(self, name: str, *, check: bool = False, **options: Any) -> str:
         """Return the command that runs a module; @TRIAL@ in its options is the trial begun before."""
@@ -98,9 +133,11 @@ class NamespaceNode:
             },
         )
         assert done.returncode == 0, done.stderr
+        self.errors = done.stderr
         return done.stdout.split(_MARK)[:-1]
 
     def result(self, output: str) -> dict[str, Any]:
         """Read the result of a module."""
+        assert output, self.errors
         result: dict[str, Any] = json.loads(output)
         return result
