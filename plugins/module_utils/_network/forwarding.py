@@ -67,9 +67,8 @@ class Forwarding:
         rewritten = [path for path, text in files.items() if self._changes.write(path, text)]
         if rewritten:
             self._check_rules(programs)
-        self._systemd.ensure_running(
-            nat.UNIT, changed=bool(rewritten) or not self._is_loaded(programs, ipv6=ipv6)
-        )
+        changed = bool(rewritten) or not self._is_loaded(programs, ipv6=ipv6)
+        self._systemd.ensure_running(nat.UNIT, changed=changed, files=files)
         # Nothing is forwarded before what filters it is there, neither now nor at a boot.
         self._changes.write(nat.SYSCTL, parameters)
         for name, value in nat.kernel_parameters(outer=outer, ipv6=ipv6).items():

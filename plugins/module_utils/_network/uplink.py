@@ -20,6 +20,10 @@ from ansible_collections.bramble.pi.plugins.module_utils._network.wifi import Wi
 #: The kernel keeps the rules of the world until a country is named, and Raspberry Pi OS the radio off.
 REGULATORY_DOMAIN = "/etc/modprobe.d/bramble-wifi.conf"
 
+#: There while an interface's files are written and it is not brought up by them yet. A boot does that as
+#: well, and empties the folder.
+PENDING = "/run/bramble/uplink-"
+
 
 class UplinkError(BrambleError):
     """The interface cannot be changed."""
@@ -57,15 +61,18 @@ def ensure(
 ) -> None:
     """Ensure that the interface is configured."""
     differing = [file for file in files(manager=manager, interface=interface, wifi=wifi) if _differs(file)]
-    if not differing:
+    pending = f"{PENDING}{interface}"
+    if not differing and not os.path.exists(pending):
         return
     if not force and comes_by(node=node, session=ssh_session(), interface=interface):
+        because = ", ".join(file.path for file in differing) or pending
         raise UplinkError(
-            f"{interface} would change ({', '.join(file.path for file in differing)}), and the connection to "
-            "this node comes by it; expected is a connection that outlives a mistake: connect over the "
-            "rack's switch, set nat_headnode_uplink to keep if the interface is as it should be, or consent "
-            "by nat_headnode_uplink_force=true"
+            f"{interface} would change ({because}), and the connection to this node comes by it; expected is "
+            "a connection that outlives a mistake: connect over the rack's switch, set nat_headnode_uplink "
+            "to keep if the interface is as it should be, or consent by nat_headnode_uplink_force=true"
         )
+    if not changes.check_mode:
+        write_text(pending, "")
     for file in differing:
         if changes.note(f"write {file.path}"):
             write_text(file.path, file.text, mode=file.mode)
@@ -79,3 +86,4 @@ def ensure(
         # Out of reach of the network, or before the driver is there, it comes up later by itself.
         if status != 0:
             warn(f"{' '.join(command)} ended with {status}: {(stderr or stdout).strip()}")
+    os.unlink(pending)

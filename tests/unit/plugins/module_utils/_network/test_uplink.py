@@ -71,7 +71,8 @@ def ensure(node: FolderNode, path: Path, *, check_mode: bool = False) -> tuple[l
     return changes.sentences, warnings
 
 
-def test_the_interface_is_brought_up_once(tmp_path: Path) -> None:
+def test_the_interface_is_brought_up_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(uplink, "PENDING", f"{tmp_path}/pending-")
     node = FolderNode(tmp_path)
     path = tmp_path / "uplink.conf"
     said = [f"write {path}", "bring wlan0 up"]
