@@ -13,7 +13,6 @@ for, and what was taken back is a file that is there before, so that all that is
 
 from __future__ import annotations
 
-import os
 import shlex
 from collections.abc import Sequence
 
@@ -45,7 +44,7 @@ ExecStart=/bin/sh {DIRECTORY}/switch restore
 
 def staged(path: str, side: str) -> str:
     """Name the C(old) or the C(new) file beside one; no program reads a file whose name begins with a dot."""
-    folder, name = os.path.split(path)
+    folder, _slash, name = path.rpartition("/")
     return f"{folder}/.{name}.bramble-{side}"
 
 
