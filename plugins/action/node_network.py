@@ -139,8 +139,14 @@ class ActionModule(ActionBase):
         deadline = time.monotonic() + _RESTORE_TIMEOUT
         while time.monotonic() < deadline:
             try:
-                if self._module("report", trial).get("state") == "taken_back":
+                state = self._module("report", trial).get("state")
+                if state == "taken_back":
                     return f"{attempt}. {interface} has {seen} again"
+                if state == "unknown":
+                    return (
+                        f"{attempt}. The node answers, and has no record of it; expected is {seen} on "
+                        f"{interface}: run 'ip address show {interface}' there, and this again"
+                    )
             except AnsibleConnectionFailure:
                 pass
             time.sleep(_POLL)

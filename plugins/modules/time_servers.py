@@ -72,8 +72,13 @@ def main() -> None:
     systemd = Systemd(run=module.run_command, changes=changes)
     with module_errors(module, result=changes.result):
         # One that does not run reads it when it is started.
-        if changes.write(settings.path, settings.text) and systemd.is_active(settings.unit):
-            systemd.restart(settings.unit)
+        written = changes.write(settings.path, settings.text)
+        if (
+            systemd.is_active(settings.unit)
+            if written
+            else systemd.is_outdated(settings.unit, (settings.path,))
+        ):
+            systemd.restart_in_one(settings.unit)
     module.exit_json(path=settings.path, **changes.result())
 
 

@@ -13,7 +13,7 @@ version_added: '0.1.0'
 description:
   - Has an interface take its address by DHCP, and join a Wi-Fi network if one is given, through the network
     manager that is in charge (NetworkManager, netplan, dhcpcd, ifupdown or systemd-networkd).
-  - Refuses to change the interface that the connection of Ansible itself comes by.
+  - Refuses to change the interface that the connection of Ansible itself comes by, over IPv4 or IPv6.
 author:
   - bramble.pi contributors (@bramble-pi)
 extends_documentation_fragment:

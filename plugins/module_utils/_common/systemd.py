@@ -5,8 +5,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import re
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Collection
 
 from ansible_collections.bramble.pi.plugins.module_utils._common.changes import Changes
 from ansible_collections.bramble.pi.plugins.module_utils._common.commands import Runner, output_of
@@ -25,6 +28,20 @@ def unit_properties(*, text: str) -> dict[str, dict[str, str]]:
 def is_active(run: Runner, unit: str) -> bool:
     """Tell whether a unit runs."""
     return run(["systemctl", "is-active", "--quiet", unit])[0] == 0
+
+
+def is_younger(files: Collection[str], *, than: float) -> bool:
+    """Tell whether one of the files was written in the last so many seconds.
+
+    Ages are compared and no times: the clock of a Raspberry Pi stands wrong until it is set over the network.
+    One of a time to come tells nothing.
+    """
+    now = time.time()
+    for path in files:
+        with contextlib.suppress(FileNotFoundError):
+            if 0 <= now - os.stat(path).st_mtime < than:
+                return True
+    return False
 
 
 class Systemd:
@@ -67,6 +84,10 @@ class Systemd:
             while_stopped()
         output_of(self._run, ["systemctl", "start", unit], remedy=f"see 'journalctl -u {unit}'")
 
+    def restart_in_one(self, unit: str) -> None:
+        """Restart a unit that runs, and that nothing starts if this run is killed in between."""
+        self._do(f"restart {unit}", ["systemctl", "restart", unit])
+
     def reload(self, unit: str) -> None:
         """Have a unit that runs read its configuration."""
         self._do(f"reload {unit}", ["systemctl", "reload", unit])
@@ -76,11 +97,34 @@ class Systemd:
             output_of(self._run, command)
 
     def ensure_running(
-        self, unit: str, *, changed: bool, while_stopped: Callable[[], None] | None = None
+        self,
+        unit: str,
+        *,
+        changed: bool,
+        files: Collection[str] = (),
+        while_stopped: Callable[[], None] | None = None,
     ) -> bool:
-        """Ensure that a unit runs now and at each boot, restarted if its configuration has changed."""
+        """Ensure that a unit runs now and at each boot, restarted if its configuration has changed.
+
+        With ``files``, those that it reads when it is started, a run that was killed before the restart is
+        finished by the next one.
+        """
         enabled = self.ensure_enabled(unit)
-        if not changed and self.is_active(unit):
+        if not changed and (self._runs_by(unit, files) if files else self.is_active(unit)):
             return enabled
         self.restart(unit, while_stopped=while_stopped)
         return True
+
+    def is_outdated(self, unit: str, files: Collection[str]) -> bool:
+        """Tell whether a unit runs that was started before one of its files was written."""
+        return self._runs_by(unit, files) is False
+
+    def _runs_by(self, unit: str, files: Collection[str]) -> bool | None:
+        """Tell whether a unit that runs was started with its files as they are; None if it does not run."""
+        properties = "--property=ActiveState,ActiveEnterTimestampMonotonic"
+        _code, output, _errors = self._run(["systemctl", "show", properties, unit])
+        values = dict(line.split("=", 1) for line in output.splitlines() if "=" in line)
+        if values.get("ActiveState") not in ("active", "reloading"):
+            return None
+        started = int(values.get("ActiveEnterTimestampMonotonic") or 0)
+        return not is_younger(files, than=time.monotonic() - started / 1e6)

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 
 from ansible_collections.bramble.pi.plugins.module_utils._common.addresses import interface_addresses
 from ansible_collections.bramble.pi.plugins.module_utils._common.changes import Changes
-from ansible_collections.bramble.pi.plugins.module_utils._common.commands import SBIN, Runner
+from ansible_collections.bramble.pi.plugins.module_utils._common.commands import SBIN, Runner, output_of
 from ansible_collections.bramble.pi.plugins.module_utils._common.files import read_text
 from ansible_collections.bramble.pi.plugins.module_utils._common.systemd import Systemd
 from ansible_collections.bramble.pi.plugins.module_utils._network import nat
@@ -62,10 +62,23 @@ class Forwarding:
             cluster_networks=cluster_networks,
         )
         programs = nat.Programs(*(self._program(name.replace("_", "-")) for name in nat.Programs._fields))
-        rewritten = False
-        for path, text in nat.files(inner=inner, outer=outer, ipv6=ipv6, programs=programs).items():
-            # The kernel's parameters are set below, whatever their file says.
-            rewritten |= self._changes.write(path, text) and path != nat.SYSCTL
+        files = nat.files(inner=inner, outer=outer, ipv6=ipv6, programs=programs)
+        parameters = files.pop(nat.SYSCTL)
+        rewritten = [path for path, text in files.items() if self._changes.write(path, text)]
+        if rewritten:
+            self._check_rules(programs)
+        changed = bool(rewritten) or not self._is_loaded(programs, ipv6=ipv6)
+        self._systemd.ensure_running(nat.UNIT, changed=changed, files=files)
+        # Nothing is forwarded before what filters it is there, neither now nor at a boot.
+        self._changes.write(nat.SYSCTL, parameters)
         for name, value in nat.kernel_parameters(outer=outer, ipv6=ipv6).items():
             self._set(f"/proc/sys/{name}", value)
-        self._systemd.ensure_running(nat.UNIT, changed=rewritten or not self._is_loaded(programs, ipv6=ipv6))
+
+    def _check_rules(self, programs: nat.Programs) -> None:
+        """Refuse rules that the kernel would not take, before those that are in force are taken out."""
+        if self._changes.check_mode:
+            return
+        remedy = "nothing was loaded: look at 'dmesg', and whether the kernel was updated (then reboot)"
+        output_of(self._run, [programs.nft, "--check", "--file", nat.RULES], remedy=remedy)
+        restore = [programs.iptables_restore, "--wait", "--noflush", "--test", nat.IPTABLES_RULES]
+        output_of(self._run, restore, remedy=remedy)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import fnmatch
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 from ansible_collections.bramble.pi.plugins.module_utils._common.files import MANAGED
 from ansible_collections.bramble.pi.plugins.module_utils._network.manager import (
@@ -35,6 +35,12 @@ _STANZA = re.compile(
     r"^\s*(iface|mapping|auto|allow-\S+|no-auto-down|no-scripts|rename|source|source-directory|template)\s"
 )
 
+#: What is the collection's to set in a stanza; all other options are their owner's.
+_OWN_OPTIONS = re.compile(r"address|netmask|network|broadcast|gateway|dns-\S+")
+#: Options that may be there several times; ifupdown refuses others that are.
+_COMMANDS = ("pre-up", "up", "post-up", "down", "pre-down", "post-down")
+_SECRET_OPTIONS = re.compile(r"wpa-\S*(psk|passw|key\d|wep)\S*|wireless-key\d*|key\d*", re.IGNORECASE)
+
 
 def _logical_lines(text: str) -> list[str]:
     """Return lines, with those that a backslash continues in one piece."""
@@ -54,7 +60,7 @@ def without_interface(*, text: str, interface: str, drop: bool = False) -> str:
     for line in _logical_lines(text):
         words = line.replace("\\\n", " ").split()
         if _STANZA.match(line):
-            inside = words[0] == "iface" and words[1:2] == [interface] and "inet6" not in words[2:3]
+            inside = _is_stanza_of(words, interface)
             if words[0] == "auto" or words[0].startswith("allow-"):
                 others = [word for word in words[1:] if word != interface]
                 if len(others) != len(words) - 1:
@@ -66,6 +72,34 @@ def without_interface(*, text: str, interface: str, drop: bool = False) -> str:
             own = not words or words[0].startswith("#")
             kept.append(line if own else COMMENTED_OUT + line.replace("\n", f"\n{COMMENTED_OUT}"))
     return "".join(f"{line}\n" for line in kept)
+
+
+def _is_stanza_of(words: Sequence[str], interface: str) -> bool:
+    return words[0] == "iface" and words[1:2] == [interface] and "inet6" not in words[2:3]
+
+
+def options(*, texts: Iterable[str], interface: str) -> tuple[list[str], list[str]]:
+    """Return what IPv4 stanzas of an interface say beside its address: words of their heads, and options."""
+    head: list[str] = []
+    found: list[str] = []
+    names: set[str] = set()
+    for text in texts:
+        inside = False
+        for line in _logical_lines(text):
+            words = line.replace("\\\n", " ").split()
+            if not words or words[0].startswith("#"):
+                continue
+            if _STANZA.match(line):
+                inside = _is_stanza_of(words, interface)
+                if inside and not head:
+                    # "inherits" and the name of another stanza
+                    head = words[4:]
+            elif inside and _OWN_OPTIONS.fullmatch(words[0]) is None:
+                option = line.strip()
+                if option not in found and (words[0] in _COMMANDS or words[0] not in names):
+                    names.add(words[0])
+                    found.append(option)
+    return head, found
 
 
 def sources(*, text: str) -> list[tuple[str, str]]:
@@ -102,9 +136,10 @@ def static_files(*, settings: Settings, present: Mapping[str, str]) -> list[File
         for words in map(str.split, _logical_lines(text))
         if words
     )
+    head, kept = options(texts=present.values(), interface=name)
     stanza = [
         f"{'auto' if automatic else 'allow-hotplug'} {name}",
-        f"iface {name} inet static",
+        " ".join(["iface", name, "inet", "static", *head]),
         f"    address {settings.address.ip}",
         f"    netmask {network.netmask}",
         f"    network {network.network_address}",
@@ -112,9 +147,12 @@ def static_files(*, settings: Settings, present: Mapping[str, str]) -> list[File
     ]
     if settings.gateway:
         stanza.append(f"    gateway {settings.gateway}")
+    stanza += [f"    {option}" for option in kept]
+    secret = any(_SECRET_OPTIONS.fullmatch(option.split()[0]) for option in kept)
     own = without_interface(text=present.get(path, ""), interface=name, drop=True)
     rest = [line for line in own.splitlines() if line.strip() and not line.startswith(MANAGED.rstrip("\n"))]
-    files = [File(path, MANAGED + "".join(f"{line}\n" for line in stanza + rest))]
+    text = MANAGED + "".join(f"{line}\n" for line in stanza + rest)
+    files = [File(path, text, 0o600 if secret else 0o644)]
     for other, text in present.items():
         if other == path:
             continue

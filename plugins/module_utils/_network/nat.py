@@ -176,7 +176,8 @@ def unit_text(*, ipv6: str, programs: Programs) -> str:
     families = [(programs.iptables, programs.iptables_restore)]
     if ipv6 == ROUTED:
         families.append((programs.ip6tables, programs.ip6tables_restore))
-    load: list[str] = []
+    # These filter what is forwarded, and are there before anything else may fail.
+    load = [f"{programs.nft} --file {RULES}"]
     unload: list[str] = []
     for iptables, restore in families:
         # Fails where there is nothing to take out yet. --wait takes the word after it for seconds if that is
@@ -188,7 +189,6 @@ def unit_text(*, ipv6: str, programs: Programs) -> str:
             f"-{iptables} --wait --flush {CHAIN}",
             f"-{iptables} --wait --delete-chain {CHAIN}",
         ]
-    load.append(f"{programs.nft} --file {RULES}")
     unload.append(f"-{programs.nft} delete table inet {TABLE}")
     commands = "\n".join(
         f"{key}={command}"

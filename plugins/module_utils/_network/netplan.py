@@ -14,6 +14,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from ansible_collections.bramble.pi.plugins.module_utils._common.files import MANAGED, write_text
+from ansible_collections.bramble.pi.plugins.module_utils._network import netplan_yaml
 from ansible_collections.bramble.pi.plugins.module_utils._network.manager import (
     NETPLAN,
     NETWORKD,
@@ -29,39 +30,45 @@ from ansible_collections.bramble.pi.plugins.module_utils._network.networkmanager
     NetworkManager,
     activate,
 )
-from ansible_collections.bramble.pi.plugins.module_utils._network.node import Node
+from ansible_collections.bramble.pi.plugins.module_utils._network.node import Device, Node
 from ansible_collections.bramble.pi.plugins.module_utils._network.settings import NetworkError, Settings
 from ansible_collections.bramble.pi.plugins.module_utils._network.trial_script import command
 from ansible_collections.bramble.pi.plugins.module_utils._network.wifi import Wifi, access_points
-
-try:
-    import yaml
-
-    HAS_YAML = True
-except ImportError:
-    HAS_YAML = False
 
 NETPLAN_FOLDER = "/etc/netplan"
 NETPLAN_FILE = f"{NETPLAN_FOLDER}/90-bramble.yaml"
 _FOLDERS = ("/lib/netplan", "/usr/lib/netplan", NETPLAN_FOLDER, "/run/netplan")
 
 
-def _covers(
-    identifier: str, definition: Mapping[str, Any], interface: str, macs: Mapping[str, str]
-) -> list[str]:
-    """Return the interfaces that a definition is for."""
-    match = definition.get("match") or {}
-    if not match:
+#: By what a definition finds its interfaces.
+_CRITERIA = ("name", "macaddress", "driver")
+
+
+def _has_driver(driver: str, wanted: Any) -> bool:
+    """Tell whether a driver is one of those that are wanted: patterns, as networkd reads them."""
+    patterns = " ".join(map(str, wanted)) if isinstance(wanted, list) else str(wanted)
+    found = any(fnmatch.fnmatchcase(driver, pattern) for pattern in patterns.lstrip("!").split())
+    return bool(driver) and found != patterns.startswith("!")
+
+
+def _covers(identifier: str, definition: Mapping[str, Any], devices: Mapping[str, Device]) -> list[str]:
+    """Return the interfaces that a definition is for; one that matches nothing in particular is for all."""
+    if "match" not in definition:
         return [identifier]
+    match = netplan_yaml.mapping(definition["match"])
+    renamed = definition.get("set-name")
     found = []
-    for name, mac in macs.items():
-        named = fnmatch.fnmatchcase(name, str(match.get("name", name))) or definition.get("set-name") == name
+    for name, device in devices.items():
+        named = fnmatch.fnmatchcase(name, str(match.get("name", name))) or renamed == name
         if not named:
             continue
-        if "macaddress" in match and str(match["macaddress"]).lower() != mac.lower():
+        if "macaddress" in match and str(match["macaddress"]).lower() != device.mac.lower():
+            continue
+        if "driver" in match and not _has_driver(device.driver, match["driver"]):
             continue
         found.append(name)
-    return found
+    # One that gives its interface a name is for the one of that name, whatever else matches.
+    return [renamed] if renamed in found else found
 
 
 def _merge(into: dict[str, Any], other: Mapping[str, Any]) -> None:
@@ -132,22 +139,34 @@ class Definition(NamedTuple):
     changed: tuple[str, ...]
 
 
-def take_out(*, interface: str, documents: Mapping[str, Any], macs: Mapping[str, str]) -> Definition:
+def take_out(*, interface: str, documents: Mapping[str, Any], devices: Mapping[str, Device]) -> Definition:
     """Find the definition of the interface in netplan's files, in their order, and take it out."""
+    # What Kubernetes and others add to a node is no definition's, and the loopback is never.
+    devices = {
+        name: device
+        for name, device in devices.items()
+        if name == interface or (device.physical and name != "lo")
+    }
     remaining = copy.deepcopy(dict(documents))
     section, identifier = "ethernets", interface
     merged: dict[str, Any] = {}
     changed = []
     for path in sorted(remaining, key=lambda name: name.rsplit("/", 1)[1]):
-        network = (remaining[path] or {}).get("network") or {}
+        network = netplan_yaml.mapping(netplan_yaml.mapping(remaining[path]).get("network"))
         for kind, definitions in list(network.items()):
             if not isinstance(definitions, dict):
                 continue
             for name in list(definitions):
-                definition = definitions[name] or {}
-                covered = _covers(name, definition, interface, macs) if isinstance(definition, dict) else []
+                definition = netplan_yaml.mapping(definitions[name])
+                covered = _covers(name, definition, devices)
                 if interface not in covered:
                     continue
+                unknown = set(netplan_yaml.mapping(definition.get("match"))) - set(_CRITERIA)
+                if unknown:
+                    raise NetworkError(
+                        f"netplan's definition {name!r} in {path} matches by {', '.join(sorted(unknown))}; "
+                        f"expected are {', '.join(_CRITERIA)}: give {interface} a definition of its own there"
+                    )
                 if covered != [interface]:
                     raise NetworkError(
                         f"netplan's definition {name!r} in {path} is for {' and '.join(sorted(covered))}; "
@@ -211,7 +230,7 @@ class Netplan(Manager):
     def check_installed(self, *, node: Node, claim: Claim) -> None:
         """Refuse a node that lacks netplan, or what reads its files."""
         super().check_installed(node=node, claim=claim)
-        if not HAS_YAML:
+        if not netplan_yaml.HAS_YAML:
             raise NetworkError("netplan's files cannot be read: install the package python3-yaml on the node")
 
     def render(self, *, node: Node, settings: Settings, claim: Claim) -> list[File]:
@@ -231,7 +250,8 @@ class Netplan(Manager):
                     f"definition in {NETPLAN_FOLDER}: remove what writes that file"
                 )
             text = MANAGED if path == NETPLAN_FILE else f"# {settings.interface} is in {NETPLAN_FILE}.\n"
-            files.append(File(path, text + yaml.safe_dump(document, default_flow_style=False), 0o600))
+            text += netplan_yaml.dump(document, sort_keys=path == NETPLAN_FILE)
+            files.append(File(path, text, 0o600))
         return files
 
     def apply(self, *, node: Node, settings: Settings, claim: Claim) -> Commands:
@@ -239,7 +259,7 @@ class Netplan(Manager):
         generate = command(["netplan", "generate"])
         if claim.backend == NETWORKMANAGER:
             found, definition = self._definition(node, settings, claim)
-            passed = definition.get("networkmanager") or {}
+            passed = netplan_yaml.mapping(definition.get("networkmanager"))
             commands = activate(
                 node=node,
                 settings=settings,
@@ -268,13 +288,8 @@ class Netplan(Manager):
 
     def _definition(self, node: Node, settings: Settings, claim: Claim) -> tuple[Definition, dict[str, Any]]:
         """Take the definition of the interface out of the files; return it also as it is to be."""
-        documents = {}
-        for path in _present(node):
-            try:
-                documents[path] = yaml.safe_load(node.read(path)) or {}
-            except yaml.YAMLError as error:
-                raise NetworkError(f"{path} cannot be read: {error}; fix it on the node") from None
-        found = take_out(interface=settings.interface, documents=documents, macs=node.interfaces())
+        documents = {path: netplan_yaml.load(text=node.read(path), path=path) for path in _present(node)}
+        found = take_out(interface=settings.interface, documents=documents, devices=node.devices())
         renderer = "NetworkManager" if claim.backend == NETWORKMANAGER else "networkd"
         return found, static_definition(settings=settings, definition=found.definition, renderer=renderer)
 

@@ -27,6 +27,12 @@ from ansible_collections.bramble.pi.plugins.module_utils._network.wifi import Wi
 PROFILES = "/etc/NetworkManager/system-connections"
 _NETPLAN_PROFILE = "/run/NetworkManager/system-connections/netplan-"
 
+#: What is the collection's to set in a profile; all other keys are their owner's.
+_OWN_KEYS = {
+    "[connection]": re.compile(r"id|uuid|type|interface-name|autoconnect|autoconnect-priority|timestamp"),
+    "[ipv4]": re.compile(r"method|(address|addresses)\d*|gateway|dns|dns-search"),
+}
+
 
 def profile_path(*, interface: str) -> str:
     """Name the file of the interface's profile."""
@@ -38,10 +44,31 @@ def profile_uuid(*, interface: str) -> str:
     return str(uuid.uuid5(uuid.NAMESPACE_DNS, f"{interface}.bramble.pi"))
 
 
+def _kept(*, section: str, gateway: bool) -> list[str]:
+    """Return the lines of a section that stay, one that sets no other default route."""
+    header, _newline, body = section.partition("\n")
+    own = _OWN_KEYS[header.strip()]
+    rows = [(line.partition("=")[0].strip(), line) for line in body.splitlines() if "=" in line]
+    default = {key for key, line in rows if re.match(r"routes?\d+\s*=\s*(0\.0\.0\.0/0|default)\b", line)}
+    return [
+        line
+        for key, line in rows
+        if not key.startswith(("#", ";"))
+        and own.fullmatch(key) is None
+        and key.partition("_options")[0] not in default
+        and not (gateway and key == "never-default")
+    ]
+
+
 def static_file(*, settings: Settings, present: str) -> File:
-    """Give NetworkManager a profile, with what else the active one says (IPv6, 802.1x, MTU ...)."""
+    """Give NetworkManager a profile, with what else the active one says (IPv6, 802.1x, routes ...)."""
     name = settings.interface
     sections = re.split(r"^(?=\[)", present, flags=re.MULTILINE)
+    kept: dict[str, list[str]] = {header: [] for header in _OWN_KEYS}
+    for section in sections:
+        header = section.partition("\n")[0].strip()
+        if header in kept:
+            kept[header] += _kept(section=section, gateway=settings.gateway is not None)
     # What a profile says of itself goes into ours by these lines alone.
     kind = re.search(r"^type=(.*)$", present, re.MULTILINE)
     text = [
@@ -52,6 +79,7 @@ def static_file(*, settings: Settings, present: str) -> File:
         + f"type={kind.group(1) if kind else 'ethernet'}\n"
         + f"interface-name={name}\n"
         + "autoconnect-priority=100\n"
+        + "".join(f"{line}\n" for line in kept["[connection]"])
     ]
     gateway = f",{settings.gateway}" if settings.gateway else ""
     ipv4 = f"[ipv4]\nmethod=manual\naddress1={settings.address}{gateway}\n"
@@ -59,7 +87,7 @@ def static_file(*, settings: Settings, present: str) -> File:
         ipv4 += f"dns={';'.join(settings.resolvers)};\n"
     if settings.search:
         ipv4 += f"dns-search={';'.join(settings.search)};\n"
-    text.append(ipv4)
+    text.append(ipv4 + "".join(f"{line}\n" for line in kept["[ipv4]"]))
     for section in sections:
         if section.startswith("[") and not section.startswith(("[connection]", "[ipv4]")):
             text.append(section.rstrip("\n") + "\n")

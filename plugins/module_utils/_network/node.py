@@ -8,11 +8,21 @@ from __future__ import annotations
 import glob
 import os
 from collections.abc import Callable
+from typing import NamedTuple
 
 from ansible_collections.bramble.pi.plugins.module_utils._common.commands import Runner
 from ansible_collections.bramble.pi.plugins.module_utils._common.files import read_text
 from ansible_collections.bramble.pi.plugins.module_utils._common.systemd import is_active
 from ansible_collections.bramble.pi.plugins.module_utils._network.settings import State, state
+
+
+class Device(NamedTuple):
+    """An interface, as what matches interfaces sees it."""
+
+    mac: str
+    # The kernel's driver; empty for an interface that is none of a machine's.
+    driver: str = ""
+    physical: bool = True
 
 
 class Node:
@@ -62,6 +72,17 @@ class Node:
         return {
             name: self.read(f"/sys/class/net/{name}/address").strip()
             for name in os.listdir(f"{self._root}/sys/class/net")
+        }
+
+    def devices(self) -> dict[str, Device]:
+        """Return the interfaces with what they can be matched by."""
+        return {
+            name: Device(
+                mac,
+                os.path.basename(self.link(f"/sys/class/net/{name}/device/driver")),
+                self.exists(f"/sys/class/net/{name}/device"),
+            )
+            for name, mac in self.interfaces().items()
         }
 
     def state(self, interface: str) -> State:

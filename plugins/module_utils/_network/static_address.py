@@ -28,6 +28,7 @@ from ansible_collections.bramble.pi.plugins.module_utils._network.resolvers impo
     find_keeper,
     resolver_file,
 )
+from ansible_collections.bramble.pi.plugins.module_utils._network.session import ssh_session
 from ansible_collections.bramble.pi.plugins.module_utils._network.settings import (
     Settings,
     State,
@@ -42,7 +43,7 @@ CLOUD_INIT_TEXT = f"{MANAGED}network: {{config: disabled}}\n"
 
 _PARAMETERS = ("interface", "address", "gateway", "resolvers", "search")
 _SECRET = re.compile(
-    r"((?:password|psk|secret|private-?key|preshared-?key|wep-key\w*)\s*[:= ]\s*)\S.*",
+    r"((?:password|psk|secret|private-?key|preshared-?key|wep-key\w*|wireless-key\d*)\s*[:= ]\s*)\S.*",
     re.IGNORECASE,
 )
 
@@ -141,7 +142,7 @@ def result(*, node: Node, plan: Plan) -> dict[str, Any]:
 def start(*, node: Node, plan: Plan, parameters: Mapping[str, Any], timeout: int) -> dict[str, str]:
     """Let the node try the change; return the trial, and where the node is reached if that changes."""
     kept = {key: parameters[key] for key in _PARAMETERS}
-    came_to, session = trial.ssh_session()
+    session = ssh_session()
     identifier = hashlib.sha256(f"{time.time_ns()} {kept}".encode()).hexdigest()[:16]
     trial.start(
         node,
@@ -153,11 +154,11 @@ def start(*, node: Node, plan: Plan, parameters: Mapping[str, Any], timeout: int
         ],
         commands=plan.commands,
         timeout=timeout,
-        session=session,
+        session=session.process,
         parameters={**kept, "identifier": identifier},
     )
     started = {"trial": identifier}
     address = str(plan.settings.address.ip)
-    if came_to in map(without_prefix, plan.before.addresses) and came_to != address:
+    if session.address in map(without_prefix, plan.before.addresses) and session.address != address:
         started["reach_at"] = address
     return started

@@ -13,7 +13,11 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ansible_collections.bramble.pi.plugins.module_utils._common.files import read_text, write_text
+from ansible_collections.bramble.pi.plugins.module_utils._common.files import (
+    read_text,
+    replace_file,
+    write_text,
+)
 from ansible_collections.bramble.pi.plugins.module_utils._network import trial_script
 from ansible_collections.bramble.pi.plugins.module_utils._network.manager import Commands, File
 from ansible_collections.bramble.pi.plugins.module_utils._network.node import Node
@@ -28,24 +32,6 @@ from ansible_collections.bramble.pi.plugins.module_utils._network.settings impor
 _SETTLE_TIMEOUT = 10.0
 
 
-def ssh_session() -> tuple[str, int]:
-    """Return the address of this node that the controller's ssh session came to, and the session's command.
-
-    The address is empty without one. sudo takes the variable away; the shell that called it still has it.
-    """
-    address, process = "", os.getpid()
-    while True:
-        with contextlib.suppress(OSError), open(f"/proc/{process}/environ", "rb") as file:
-            for variable in file.read().split(b"\0"):
-                if variable.startswith(b"SSH_CONNECTION="):
-                    address = address or variable.decode(errors="replace").split()[2]
-        # The name, in brackets, may have blanks; the parent is the second field after it.
-        parent = int((read_text(f"/proc/{process}/stat") or ") ? 0").rpartition(")")[2].split()[1])
-        if parent <= 1 or (read_text(f"/proc/{parent}/comm") or "").startswith("sshd"):
-            return address, process
-        process = parent
-
-
 def start(
     node: Node,
     *,
@@ -56,46 +42,88 @@ def start(
     session: int,
     parameters: Mapping[str, Any],
 ) -> None:
-    """Lay everything ready, so that a restart of the node finds it, and let the node go on alone."""
+    """Lay everything ready, so that a restart of the node finds it, and let the node go on alone.
+
+    All that the way back needs is on the disk before anything is changed; if there is no room, nothing is.
+    """
     part = f"{trial_script.DIRECTORY}.part"
     shutil.rmtree(part, ignore_errors=True)
     os.makedirs(part, mode=0o700)
-    for file in files:
-        new, old = f"{part}/new{file.path}", f"{part}/old{file.path}"
-        write_text(new, file.text, mode=file.mode)
-        if os.path.exists(file.path):
-            os.makedirs(os.path.dirname(old), exist_ok=True)
-            shutil.copyfile(file.path, old)
-            owner = os.stat(file.path)
-            for copy in (new, old):
-                os.chown(copy, owner.st_uid, owner.st_gid)
-                shutil.copystat(file.path, copy)
-    write_text(f"{part}/files", "".join(f"{file.path}\n" for file in files))
-    write_text(f"{part}/pending", json.dumps(dict(parameters)))
-    write_text(
-        f"{part}/switch",
-        trial_script.script(
-            identifier=identifier,
-            timeout=timeout,
-            session=session,
-            before=commands.before,
-            after=commands.after,
-            restore_before=commands.before,
-            restore_after=commands.restore_after,
-            regenerate=commands.regenerate,
-        ),
-    )
-    write_text(trial_script.BOOT_UNIT, trial_script.BOOT_UNIT_TEXT)
-    os.rename(part, trial_script.DIRECTORY)
-    os.makedirs(os.path.dirname(trial_script.BOOT_LINK), exist_ok=True)
-    if not os.path.islink(trial_script.BOOT_LINK):
-        os.symlink(trial_script.BOOT_UNIT, trial_script.BOOT_LINK)
+    try:
+        lines = [f"{_stage(file)} {file.path}\n" for file in files]
+        write_text(f"{part}/files", "".join(lines))
+        write_text(f"{part}/pending", json.dumps(dict(parameters)))
+        write_text(f"{part}/applying", "")
+        record = trial_script.record(identifier=identifier, reason="it was not confirmed")
+        write_text(f"{part}/record", record)
+        write_text(
+            f"{part}/switch",
+            trial_script.script(
+                identifier=identifier,
+                timeout=timeout,
+                session=session,
+                before=commands.before,
+                after=commands.after,
+                restore_before=commands.before,
+                restore_after=commands.restore_after,
+                regenerate=commands.regenerate,
+            ),
+        )
+        write_text(trial_script.BOOT_UNIT, trial_script.BOOT_UNIT_TEXT)
+        os.makedirs(os.path.dirname(trial_script.BOOT_LINK), exist_ok=True)
+        if not os.path.islink(trial_script.BOOT_LINK):
+            os.symlink(trial_script.BOOT_UNIT, trial_script.BOOT_LINK)
+        os.rename(part, trial_script.DIRECTORY)
+    except BaseException:
+        _forget([file.path for file in files])
+        raise
     os.sync()
     try:
         _detach(node, "try", identifier)
     except NetworkError:
-        _forget()
+        _forget([file.path for file in files])
         raise
+
+
+def _stage(file: File) -> str:
+    """Lay a file beside the one that it replaces, and that one's copy; tell whether that one is there.
+
+    Both are on its file system, so that they are put in place by their names alone.
+    """
+    new, old = (trial_script.staged(file.path, side) for side in ("new", "old"))
+    _remove(new, old)
+    present = os.path.exists(file.path)
+    like = file.path if present else None
+    write_text(new, file.text, mode=file.mode)
+    if like is None:
+        return "absent"
+    with open(like, "rb") as source:
+        replace_file(old, source.read(), like=like)
+    for copy in (new, old):
+        shutil.copymode(like, copy)
+        owner = os.stat(like)
+        os.chown(copy, owner.st_uid, owner.st_gid)
+    return "present"
+
+
+def _remove(*paths: str) -> None:
+    for path in paths:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(path)
+
+
+def _files() -> list[str]:
+    """Return the files that the trial is about."""
+    lines = (read_text(f"{trial_script.DIRECTORY}/files") or "").splitlines()
+    return [line.partition(" ")[2] for line in lines]
+
+
+def _flush(path: str) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def _unit(identifier: str) -> str:
@@ -114,11 +142,22 @@ def _detach(node: Node, verb: str, identifier: str) -> None:
         )
 
 
-def _forget() -> None:
-    for path in (trial_script.BOOT_LINK, trial_script.BOOT_UNIT):
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(path)
-    shutil.rmtree(trial_script.DIRECTORY, ignore_errors=True)
+def _forget(files: Sequence[str]) -> None:
+    """Remove all that a trial needed."""
+    for path in files:
+        _remove(trial_script.staged(path, "old"), trial_script.staged(path, "new"))
+    # Without the list of its files nothing is a trial any more: it goes before what says how the trial ended.
+    _remove(trial_script.BOOT_LINK, trial_script.BOOT_UNIT, f"{trial_script.DIRECTORY}/files")
+    for folder in (trial_script.DIRECTORY, f"{trial_script.DIRECTORY}.part"):
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _finish() -> None:
+    """Note which trial was confirmed, which is known by that note alone, and remove the rest."""
+    files = _files()
+    _remove(trial_script.CONFIRMED_RECORD)
+    os.link(f"{trial_script.DIRECTORY}/confirmed", trial_script.CONFIRMED_RECORD)
+    _forget(files)
 
 
 def _taken_back(identifier: str | None) -> str | None:
@@ -135,7 +174,11 @@ def check_none(node: Node) -> None:
     if not os.path.exists(trial_script.DIRECTORY):
         return
     if os.path.exists(f"{trial_script.DIRECTORY}/confirmed"):
-        _forget()
+        _finish()
+        return
+    if not os.path.exists(f"{trial_script.DIRECTORY}/files"):
+        # It ended, but for its folder.
+        _forget([])
         return
     if not node.is_active(trial_script.UNITS):
         _detach(node, "revert", str(time.time_ns()))
@@ -168,7 +211,10 @@ def _outcome(identifier: str) -> dict[str, Any]:
         return {"state": "taken_back", "reason": reason}
     if os.path.exists(trial_script.DIRECTORY):
         return {"state": "pending", "reason": ""}
-    return {"state": "confirmed", "reason": ""}
+    confirmed = json.loads(read_text(trial_script.CONFIRMED_RECORD) or "{}")
+    if confirmed.get("identifier") == identifier:
+        return {"state": "confirmed", "reason": ""}
+    return {"state": "unknown", "reason": "the node has no record of what became of it"}
 
 
 def confirm(node: Node, identifier: str) -> dict[str, Any]:
@@ -195,14 +241,21 @@ def confirm(node: Node, identifier: str) -> dict[str, Any]:
         ]
     try:
         if reasons:
-            write_text(pending, "; ".join(reasons) + "\n")
+            # Where there is no room for the reasons, it is rejected without them.
+            with contextlib.suppress(OSError):
+                write_text(pending, "; ".join(reasons) + "\n")
             os.rename(pending, f"{trial_script.DIRECTORY}/rejected")
             return {"state": "rejected", "reason": "; ".join(reasons)}
+        # What is confirmed is on the disk before the way back is given up.
+        for path in _files():
+            _flush(path)
+            _flush(os.path.dirname(path))
         os.rename(pending, f"{trial_script.DIRECTORY}/confirmed")
+        _flush(trial_script.DIRECTORY)
     except FileNotFoundError:
         return _outcome(identifier)
     node.run(["systemctl", "stop", _unit(identifier)])
-    _forget()
+    _finish()
     return {"state": "confirmed", "reason": ""}
 
 

@@ -6,6 +6,9 @@
 The node does it alone, in a unit of its own that has nothing to do with the connection that started it.
 Whether the change is confirmed or taken back is decided by who renames the file C(pending) first. A node that
 is switched off in between finds the old files at its next boot.
+
+The way back needs no room on the disk: the old files and the new ones are laid beside the files that they are
+for, and what was taken back is a file that is there before, so that all that is left is to rename.
 """
 
 from __future__ import annotations
@@ -16,6 +19,8 @@ from collections.abc import Sequence
 DIRECTORY = "/var/lib/bramble/network-trial"
 # What was taken back: the trial's identifier, and why.
 RECORD = "/var/lib/bramble/network-taken-back"
+# The last trial that was confirmed, with its identifier.
+CONFIRMED_RECORD = "/var/lib/bramble/network-confirmed"
 # Each trial has a unit of its own: the last one stays known to systemd while a DHCP client lives in it.
 UNITS = "bramble-network-trial-*.service"
 BOOT_UNIT = "/etc/systemd/system/bramble-network-restore.service"
@@ -35,6 +40,17 @@ Wants=network-pre.target
 Type=oneshot
 ExecStart=/bin/sh {DIRECTORY}/switch restore
 """
+
+
+def staged(path: str, side: str) -> str:
+    """Name the C(old) or the C(new) file beside one; no program reads a file whose name begins with a dot."""
+    folder, _slash, name = path.rpartition("/")
+    return f"{folder}/.{name}.bramble-{side}"
+
+
+def record(*, identifier: str, reason: str) -> str:
+    """Write what is told of a trial that was taken back."""
+    return f"{identifier}\n{reason}\n"
 
 
 def command(*alternatives: Sequence[str]) -> str:
@@ -78,32 +94,56 @@ trial={DIRECTORY}
 export LC_ALL=C PATH=/usr/sbin:/usr/bin:/sbin:/bin
 
 {functions}
-put() {{ # old or new
-  while read -r path; do
-    if [ -e "$trial/$1$path" ]; then
-      mkdir -p "${{path%/*}}"
-      # No program reads a file whose name begins with a dot.
-      cp -p "$trial/$1$path" "${{path%/*}}/.bramble-new" && mv -f "${{path%/*}}/.bramble-new" "$path"
-    else
-      rm -f "$path"
+staged() {{ # old or new, file
+  echo "${{2%/*}}/.${{2##*/}}.bramble-$1"
+}}
+
+# A file that is a mount point itself, as containers have them, cannot be replaced: it is rewritten.
+replace() {{ # by this file, that file
+  mv -f "$1" "$2" 2>/dev/null && return
+  grep -qF " $2 " /proc/self/mountinfo && cat "$1" >"$2" && rm -f "$1"
+}}
+
+put() {{ # old or new; what is in place already stays
+  failed=0
+  while read -r was path; do
+    copy=$(staged "$1" "$path")
+    if [ -e "$copy" ]; then
+      replace "$copy" "$path" || failed=1
+    elif [ "$1" = old ] && [ "$was" = absent ]; then
+      rm -f "$path" || failed=1
     fi
-  done <"$trial/files"
+  done <"$trial/files" || failed=1
   sync
+  return "$failed"
+}}
+
+# Without the list of its files nothing is a trial any more: it goes before what says how the trial ended.
+forget() {{
+  while read -r was path; do rm -f "$(staged old "$path")" "$(staged new "$path")"; done <"$trial/files"
+  rm -f {BOOT_LINK} {BOOT_UNIT} "$trial/files"
+  rm -rf "$trial"
 }}
 
 taken_back() {{
-  {{ echo {identifier} && echo "$1"; }} >{RECORD}
-  rm -f {BOOT_LINK} {BOOT_UNIT}
-  rm -rf "$trial"
-}}
+  # Where there is no room for the reason, the record without it is.
+  {{ echo {identifier} && echo "$1"; }} >"$trial/reason" && mv -f "$trial/reason" "$trial/record"
+  mv -f "$trial/record" {RECORD} && sync && forget
+}} 2>/dev/null
 
 now() {{ cut -d. -f1 /proc/uptime; }}
 
 revert() {{
   restore_before
-  put old
+  tries=3
+  until put old; do
+    tries=$((tries - 1))
+    [ "$tries" -gt 0 ] || break
+    sleep 1
+  done
   restore_after
-  taken_back "$1"
+  # What could not be put back is tried again by the next run, and at the next boot.
+  [ "$tries" -gt 0 ] && taken_back "$1"
 }}
 
 case $1 in
@@ -117,12 +157,17 @@ try)
   sleep 1
   deadline=$(($(now) + {timeout}))
   before
-  put new
-  after
-  : >"$trial/applied"
-  while [ -e "$trial/pending" ] && [ "$(now)" -lt "$deadline" ]; do sleep 0.2; done
-  if mv "$trial/pending" "$trial/expired" 2>/dev/null; then
-    revert "it was not confirmed within {timeout} s"
+  if put new; then
+    after
+    mv "$trial/applying" "$trial/applied"
+    while [ -e "$trial/pending" ] && [ "$(now)" -lt "$deadline" ]; do sleep 0.2; done
+    reason="it was not confirmed within {timeout} s"
+  else
+    reason="the new files could not be put in place; see 'df -h' and 'dmesg'"
+  fi
+  # Who cannot rename it on a disk that takes nothing more cannot confirm it either.
+  if mv "$trial/pending" "$trial/expired" 2>/dev/null || [ -e "$trial/pending" ]; then
+    revert "$reason"
   elif [ -e "$trial/rejected" ]; then
     sleep 1
     revert "$(cat "$trial/rejected")"
@@ -131,11 +176,13 @@ try)
 revert) revert "the trial was cut short" ;;
 restore)
   if [ -e "$trial/confirmed" ]; then
-    rm -rf {BOOT_LINK} {BOOT_UNIT} "$trial"
+    ln -f "$trial/confirmed" {CONFIRMED_RECORD}
+    forget
   elif [ -e "$trial/files" ]; then
     put old
+    restored=$?
     regenerate
-    taken_back "the node was started again before it was confirmed"
+    [ "$restored" = 0 ] && taken_back "the node was started again before it was confirmed"
   fi
   ;;
 esac

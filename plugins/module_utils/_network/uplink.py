@@ -7,21 +7,22 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 
-from ansible_collections.bramble.pi.plugins.module_utils._common.addresses import (
-    interface_addresses,
-    without_prefix,
-)
 from ansible_collections.bramble.pi.plugins.module_utils._common.changes import Changes
 from ansible_collections.bramble.pi.plugins.module_utils._common.errors import BrambleError
 from ansible_collections.bramble.pi.plugins.module_utils._common.files import MANAGED, read_text, write_text
 from ansible_collections.bramble.pi.plugins.module_utils._network.manager import File, Manager
 from ansible_collections.bramble.pi.plugins.module_utils._network.node import Node
+from ansible_collections.bramble.pi.plugins.module_utils._network.session import comes_by, ssh_session
 from ansible_collections.bramble.pi.plugins.module_utils._network.wifi import Wifi
 
 #: The kernel keeps the rules of the world until a country is named, and Raspberry Pi OS the radio off.
 REGULATORY_DOMAIN = "/etc/modprobe.d/bramble-wifi.conf"
+
+#: There while an interface's files are written and it is not brought up by them yet. A boot does that as
+#: well, and empties the folder.
+PENDING = "/run/bramble/uplink-"
 
 
 class UplinkError(BrambleError):
@@ -43,19 +44,6 @@ def commands(*, manager: Manager, interface: str, wifi: Wifi | None) -> list[lis
     return radio + manager.apply_uplink(interface=interface, wifi=wifi)
 
 
-def carries_ssh(*, tcp: str, addresses: Collection[str]) -> bool:
-    """Tell from /proc/net/tcp whether an ssh connection comes in at one of the addresses.
-
-    Its addresses are hexadecimal, with the bytes as the machine has them, little-endian on all Pis.
-    """
-    own = {
-        "".join(f"{int(part):02X}" for part in reversed(address.split("."))) + ":0016"
-        for address in addresses
-    }
-    rows = (line.split() for line in tcp.splitlines()[1:])
-    return any(len(row) > 3 and row[1] in own and row[3] == "01" for row in rows)
-
-
 def _differs(file: File) -> bool:
     """Tell whether a file is not as it is to be; a key that others may read is not."""
     return read_text(file.path) != file.text or stat.S_IMODE(os.stat(file.path).st_mode) != file.mode
@@ -73,16 +61,18 @@ def ensure(
 ) -> None:
     """Ensure that the interface is configured."""
     differing = [file for file in files(manager=manager, interface=interface, wifi=wifi) if _differs(file)]
-    if not differing:
+    pending = f"{PENDING}{interface}"
+    if not differing and not os.path.exists(pending):
         return
-    addresses = map(without_prefix, interface_addresses(node.run).get(interface, ()))
-    if not force and carries_ssh(tcp=read_text("/proc/net/tcp") or "", addresses=list(addresses)):
+    if not force and comes_by(node=node, session=ssh_session(), interface=interface):
+        because = ", ".join(file.path for file in differing) or pending
         raise UplinkError(
-            f"{interface} would change ({', '.join(file.path for file in differing)}), and the connection to "
-            "this node comes by it; expected is a connection that outlives a mistake: connect over the "
-            "rack's switch, set nat_headnode_uplink to keep if the interface is as it should be, or consent "
-            "by nat_headnode_uplink_force=true"
+            f"{interface} would change ({because}), and the connection to this node comes by it; expected is "
+            "a connection that outlives a mistake: connect over the rack's switch, set nat_headnode_uplink "
+            "to keep if the interface is as it should be, or consent by nat_headnode_uplink_force=true"
         )
+    if not changes.check_mode:
+        write_text(pending, "")
     for file in differing:
         if changes.note(f"write {file.path}"):
             write_text(file.path, file.text, mode=file.mode)
@@ -96,3 +86,4 @@ def ensure(
         # Out of reach of the network, or before the driver is there, it comes up later by itself.
         if status != 0:
             warn(f"{' '.join(command)} ended with {status}: {(stderr or stdout).strip()}")
+    os.unlink(pending)

@@ -81,9 +81,14 @@ class RackServer:
             if stale:
                 self._changes.write(rack_services.LEASES, leases)
 
-        self._systemd.ensure_running("dnsmasq", changed=changed or stale, while_stopped=write_leases)
+        self._systemd.ensure_running(
+            "dnsmasq",
+            changed=changed or stale,
+            files=(rack_services.DNSMASQ, rack_services.DNSMASQ_UNIT),
+            while_stopped=write_leases,
+        )
         changed = self._changes.write(rack_services.CHRONY, rack_services.chrony_configuration(services))
-        self._systemd.ensure_running("chrony", changed=changed)
+        self._systemd.ensure_running("chrony", changed=changed, files=(rack_services.CHRONY,))
         return moves
 
     def wait(self, services: Services, *, moves: Sequence[Move], timeout: float) -> None:

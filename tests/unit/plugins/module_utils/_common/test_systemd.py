@@ -3,6 +3,10 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 from __future__ import annotations
 
+import os
+import time
+from pathlib import Path
+
 import pytest
 from ansible_collections.bramble.pi.plugins.module_utils._common.changes import Changes
 from ansible_collections.bramble.pi.plugins.module_utils._common.commands import CommandError
@@ -66,3 +70,41 @@ def test_reload() -> None:
     node = Node()
     node.systemd.reload("x")
     assert (node.changes.sentences, node.commands) == (["reload x"], ["reload x"])
+
+
+@pytest.mark.parametrize(
+    ("file_age", "unit_age", "restarted"),
+    [
+        (3600, 60, False),
+        (60, 3600, True),
+        # Written by a clock that was ahead, or is behind now.
+        (-60, 3600, False),
+        # There is no such file.
+        (None, 3600, False),
+    ],
+)
+def test_a_unit_that_was_started_before_its_files_were_written(
+    tmp_path: Path, file_age: float | None, unit_age: float, restarted: bool
+) -> None:
+    path = tmp_path / "file"
+    if file_age is not None:
+        path.write_text("")
+        os.utime(path, (time.time() - file_age,) * 2)
+    commands = []
+    started = int((time.monotonic() - unit_age) * 1e6)
+
+    def run(command: list[str]) -> tuple[int, str, str]:
+        commands.append(command[1])
+        return 0, f"ActiveState=active\nActiveEnterTimestampMonotonic={started}\n", ""
+
+    systemd = Systemd(run=run, changes=Changes(check_mode=False))
+    assert systemd.is_outdated("x", [str(path)]) is restarted
+    assert systemd.ensure_running("x", changed=False, files=[str(path)]) is restarted
+    assert ("stop" in commands) is restarted
+
+
+def test_a_unit_that_does_not_run_is_not_outdated(tmp_path: Path) -> None:
+    stopped = "ActiveState=inactive\nActiveEnterTimestampMonotonic=0\n"
+    systemd = Systemd(run=lambda _command: (0, stopped, ""), changes=Changes(check_mode=False))
+    assert not systemd.is_outdated("x", [str(tmp_path)])
+    assert systemd.ensure_running("x", changed=False, files=[str(tmp_path)])

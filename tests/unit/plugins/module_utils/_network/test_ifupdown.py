@@ -52,7 +52,8 @@ def test_ifupdown_keeps_what_else_is_in_the_interface_s_file() -> None:
     }
     files = by_path(ifupdown.static_files(settings=SETTINGS, present=present))
     # It was brought up with the system, and still is.
-    assert files == {ETH0: OWN.replace("allow-hotplug", "auto") + "auto br0\niface eth0 inet6 auto\n"}
+    stanza = OWN.replace("allow-hotplug", "auto") + "    up echo \\\n\t  1\n"
+    assert files == {ETH0: stanza + "auto br0\niface eth0 inet6 auto\n"}
     again = by_path(ifupdown.static_files(settings=SETTINGS, present={**present, **files}))
     assert again == files
 
@@ -63,6 +64,12 @@ def test_ifupdown_without_gateway_and_without_a_line_that_reads_our_file() -> No
     )
     assert "gateway" not in files[ETH0]
     assert files[ifupdown.INTERFACES].endswith(f"\nsource {ETH0}\n")
+
+
+def test_a_key_is_in_no_file_that_others_may_read() -> None:
+    present = {ifupdown.INTERFACES: "iface eth0 inet dhcp\n  wpa-ssid home\n  wpa-psk as told by word\n"}
+    files = ifupdown.static_files(settings=SETTINGS, present=present)
+    assert [file.mode for file in files if file.path == ETH0] == [0o600]
 
 
 @pytest.mark.parametrize(

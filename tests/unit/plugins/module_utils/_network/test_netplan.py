@@ -1,7 +1,7 @@
 # Copyright: bramble.pi contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What netplan's files become; a second edit changes nothing."""
+"""What netplan's files become; a second edit changes nothing. C(eth0) has its driver from the board."""
 
 from __future__ import annotations
 
@@ -10,22 +10,29 @@ from typing import Any
 import pytest
 import yaml
 from ansible_collections.bramble.pi.plugins.module_utils._network import netplan
+from ansible_collections.bramble.pi.plugins.module_utils._network.node import Device
 from ansible_collections.bramble.pi.plugins.module_utils._network.settings import NetworkError
 
 from tests.unit.network_node import BARE, SETTINGS, text
 
-MACS = {"lo": "00:00:00:00:00:00", "eth0": "dc:a6:32:01:02:03", "wlan0": "dc:a6:32:01:02:04"}
+DEVICES = {
+    "lo": Device("00:00:00:00:00:00", "", False),
+    "eth0": Device("dc:a6:32:01:02:03", "bcmgenet"),
+    "eth1": Device("dc:a6:32:01:02:05", "lan78xx"),
+    "wlan0": Device("dc:a6:32:01:02:04", "brcmfmac"),
+    "cni0": Device("dc:a6:32:01:02:06", "", False),
+}
 CLOUD_INIT = "/etc/netplan/50-cloud-init.yaml"
 
 
 def take_out(**documents: Any) -> netplan.Definition:
     paths = {f"/etc/netplan/{name.replace('_', '-')}.yaml": value for name, value in documents.items()}
-    return netplan.take_out(interface="eth0", documents=paths, macs=MACS)
+    return netplan.take_out(interface="eth0", documents=paths, devices=DEVICES)
 
 
 def test_netplan_of_cloud_init() -> None:
     document = yaml.safe_load(text("netplan-cloud-init.txt"))
-    found = netplan.take_out(interface="eth0", documents={CLOUD_INIT: document}, macs=MACS)
+    found = netplan.take_out(interface="eth0", documents={CLOUD_INIT: document}, devices=DEVICES)
     assert (found.section, found.identifier, found.changed) == ("ethernets", "eth0", (CLOUD_INIT,))
     # The Wi-Fi stays where it is.
     assert found.documents[CLOUD_INIT]["network"] == {"version": 2, "wifis": document["network"]["wifis"]}
@@ -45,7 +52,7 @@ def test_netplan_of_cloud_init() -> None:
     }
     own = {"network": {"version": 2, "ethernets": {"eth0": definition}}}
     documents = {**found.documents, netplan.NETPLAN_FILE: own}
-    again = netplan.take_out(interface="eth0", documents=documents, macs=MACS)
+    again = netplan.take_out(interface="eth0", documents=documents, devices=DEVICES)
     assert again.changed == (netplan.NETPLAN_FILE,)
     assert (
         netplan.static_definition(settings=SETTINGS, definition=again.definition, renderer="networkd")
@@ -91,16 +98,28 @@ def test_netplan_merges_what_stands_in_several_files() -> None:
 @pytest.mark.parametrize(
     ("match", "names"),
     [
-        ({"name": "e*"}, True),
+        ({"name": "e*0"}, True),
         ({"name": "en*"}, False),
         ({"macaddress": "DC:A6:32:01:02:03"}, True),
         ({"macaddress": "dc:a6:32:01:02:99"}, False),
+        ({"driver": "bcmgenet"}, True),
+        ({"driver": "bcm* smsc95xx"}, True),
+        ({"driver": ["smsc95xx", "bcmgenet"]}, True),
+        ({"driver": "r8152"}, False),
+        ({"driver": "bcmgenet", "name": "eth1"}, False),
     ],
 )
-def test_netplan_finds_the_interface_by_match(match: dict[str, str], names: bool) -> None:
+def test_netplan_finds_the_interface_by_match(match: dict[str, Any], names: bool) -> None:
     found = take_out(**{"50_all": {"network": {"ethernets": {"all": {"match": match, "dhcp4": True}}}}})
     assert (found.identifier == "all") == names
     assert found.changed == ((CLOUD_INIT.replace("cloud-init", "all"),) if names else ())
+
+
+def test_netplan_knows_the_interface_by_the_name_that_it_is_given() -> None:
+    # The images of Ubuntu 20.04; eth1 has one of these drivers as well.
+    match = {"driver": "bcmgenet smsc95xx lan78xx"}
+    found = take_out(**{"50_a": {"network": {"ethernets": {"nic": {"match": match, "set-name": "eth0"}}}}})
+    assert (found.identifier, found.definition["match"]) == ("nic", match)
 
 
 @pytest.mark.parametrize(
@@ -110,6 +129,11 @@ def test_netplan_finds_the_interface_by_match(match: dict[str, str], names: bool
             {"all": {"match": {"name": "*0"}}},
             "definition 'all' in /etc/netplan/50-a.yaml is for eth0 and wlan0; wanted is one for eth0 alone",
         ),
+        ({"all": {"match": {}}}, "definition 'all' .* is for eth0 and eth1 and wlan0; wanted is one"),
+        ({"all": {"match": None}}, "definition 'all' .* is for eth0 and eth1 and wlan0; wanted is one"),
+        # All but one: nothing that is not of the machine is among them.
+        ({"all": {"match": {"driver": "!lan78xx"}}}, "definition 'all' .* is for eth0 and wlan0; wanted"),
+        ({"all": {"match": {"path": "pci-0"}}}, "matches by path; expected are name, macaddress, driver: gi"),
         ({"eth0": {}, "lan": {"match": {"name": "eth0"}}}, "two definitions of eth0, 'eth0' and 'lan'"),
     ],
 )

@@ -14,25 +14,27 @@ from ansible_collections.bramble.pi.plugins.module_utils._network import trial_s
 
 
 class Trial:
-    """A change of one file, one that is new, and one that goes away."""
+    """A change of one file, and one that is new."""
 
     def __init__(self, root: Path, *, timeout: int) -> None:
         self.root = root
         self.trial = root / "trial"
         self.log = root / "log"
-        self.files = [root / "etc/interfaces", root / "etc/new.d/new", root / "etc/gone"]
-        for side, texts in (("old", ["old", None, "gone"]), ("new", ["new", "new", None])):
-            for file, text in zip(self.files, texts):
-                copy = Path(f"{self.trial}/{side}{file}")
-                copy.parent.mkdir(parents=True, exist_ok=True)
-                if text is not None:
-                    copy.write_text(text)
-                    copy.chmod(0o600)
-        (root / "etc").mkdir()
+        self.files = [root / "etc/interfaces", root / "etc/new.d/new"]
+        for file in self.files:
+            file.parent.mkdir(parents=True, exist_ok=True)
+            copy = Path(trial_script.staged(str(file), "new"))
+            copy.write_text("new")
+            copy.chmod(0o600)
         self.files[0].write_text("old")
-        self.files[2].write_text("gone")
-        (self.trial / "files").write_text("".join(f"{file}\n" for file in self.files))
+        self.old = Path(trial_script.staged(str(self.files[0]), "old"))
+        self.old.write_text("old")
+        self.trial.mkdir()
+        (self.trial / "files").write_text(f"present {self.files[0]}\nabsent {self.files[1]}\n")
         (self.trial / "pending").write_text("{}")
+        (self.trial / "applying").write_text("")
+        record = trial_script.record(identifier="0123456789abcdef", reason="it was not confirmed")
+        (self.trial / "record").write_text(record)
         self.unit = root / "unit"
         self.unit.write_text("")
         text = trial_script.script(
@@ -48,6 +50,7 @@ class Trial:
         for path, own in (
             (trial_script.DIRECTORY, self.trial),
             (trial_script.RECORD, root / "record"),
+            (trial_script.CONFIRMED_RECORD, root / "confirmed-record"),
             (trial_script.BOOT_UNIT, self.unit),
             (trial_script.BOOT_LINK, root / "link"),
         ):
@@ -74,8 +77,8 @@ class Trial:
             time.sleep(0.05)
 
 
-OLD = ["old", None, "gone"]
-NEW = ["new", "new", None]
+OLD = ["old", None]
+NEW = ["new", "new"]
 
 
 @pytest.fixture
@@ -91,6 +94,7 @@ def test_nobody_confirms(tmp_path: Path) -> None:
     assert trial.record() == ["0123456789abcdef", "it was not confirmed within 1 s"]
     assert not trial.trial.exists()
     assert not trial.unit.exists()
+    assert not trial.old.exists()
 
 
 def test_confirmed(trial: Trial) -> None:
@@ -129,7 +133,7 @@ def test_switched_off_in_between(trial: Trial, when: str) -> None:
     assert not trial.unit.exists()
 
 
-def test_switched_off_just_after_it_was_confirmed(trial: Trial) -> None:
+def test_switched_off_just_after_it_was_confirmed(trial: Trial, tmp_path: Path) -> None:
     process = trial.start("try")
     trial.wait_until_applied()
     process.kill()
@@ -137,7 +141,41 @@ def test_switched_off_just_after_it_was_confirmed(trial: Trial) -> None:
     (trial.trial / "pending").rename(trial.trial / "confirmed")
     assert trial.start("restore").wait(20) == 0
     assert trial.contents() == NEW
+    assert (tmp_path / "confirmed-record").read_text() == "{}"
     assert not trial.unit.exists()
+    assert not trial.old.exists()
+
+
+def test_cut_off_while_it_was_taken_back(trial: Trial) -> None:
+    process = trial.start("try")
+    trial.wait_until_applied()
+    process.kill()
+    process.wait()
+    trial.old.replace(trial.files[0])
+    assert trial.start("revert").wait(20) == 0
+    assert trial.contents() == OLD
+    assert trial.record()[1] == "the trial was cut short"
+
+
+def test_what_cannot_be_put_back_is_kept_for_the_next_boot(trial: Trial, tmp_path: Path) -> None:
+    process = trial.start("try")
+    trial.wait_until_applied()
+    # No name can be changed in the folder, and nothing be written.
+    busy = tmp_path / "etc/interfaces"
+    busy.unlink()
+    (busy / "folder/in-the-way").mkdir(parents=True)
+    busy_name = busy / trial.old.name
+    busy_name.mkdir()
+    (busy_name / "full").write_text("")
+    (trial.trial / "pending").rename(trial.trial / "rejected")
+    assert process.wait(20) != 0
+    assert trial.old.read_text() == "old"
+    assert (trial.trial / "files").exists()
+    assert not (tmp_path / "record").exists()
+    subprocess.run(["rm", "-rf", str(busy)], check=True)
+    assert trial.start("restore").wait(20) == 0
+    assert trial.contents() == OLD
+    assert not trial.trial.exists()
 
 
 def test_script_is_sound(trial: Trial) -> None:

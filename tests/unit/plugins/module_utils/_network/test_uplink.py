@@ -71,8 +71,9 @@ def ensure(node: FolderNode, path: Path, *, check_mode: bool = False) -> tuple[l
     return changes.sentences, warnings
 
 
-def test_the_interface_is_brought_up_once(tmp_path: Path) -> None:
-    node = FolderNode(tmp_path, {"ip -json -4 address show": "[]"})
+def test_the_interface_is_brought_up_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(uplink, "PENDING", f"{tmp_path}/pending-")
+    node = FolderNode(tmp_path)
     path = tmp_path / "uplink.conf"
     said = [f"write {path}", "bring wlan0 up"]
     assert ensure(node, path, check_mode=True) == (said, [])
@@ -87,16 +88,3 @@ def test_the_interface_is_brought_up_once(tmp_path: Path) -> None:
     path.chmod(0o644)
     assert ensure(node, path)[0] == said
     assert path.stat().st_mode & 0o777 == 0o600
-
-
-TCP = """  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode
-   0: 00000000:0016 00000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 1 1 0 100 0 0 10 0
-   1: 3201A8C0:0016 0901A8C0:D2F0 01 00000000:00000000 02:000A7214 00000000     0        0 2 4 0 20 4 29 10 -1
-"""
-
-
-@pytest.mark.parametrize(
-    ("addresses", "carries"), [(["192.168.1.50"], True), (["10.0.0.1"], False), ([], False)]
-)
-def test_the_interface_that_ssh_comes_by(addresses: list[str], carries: bool) -> None:
-    assert uplink.carries_ssh(tcp=TCP, addresses=addresses) is carries

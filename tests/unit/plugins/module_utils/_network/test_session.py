@@ -11,7 +11,7 @@ from pathlib import Path
 
 def test_session() -> None:
     code = (
-        "from ansible_collections.bramble.pi.plugins.module_utils._network.trial import ssh_session; "
+        "from ansible_collections.bramble.pi.plugins.module_utils._network.session import ssh_session; "
         "print(*ssh_session())"
     )
     environment = {
@@ -20,6 +20,6 @@ def test_session() -> None:
         "SSH_CONNECTION": "192.168.1.2 50000 192.168.1.11 22",
     }
     output = subprocess.check_output([sys.executable, "-c", code], env=environment, text=True)
-    address, process = output.split()
-    assert address == "192.168.1.11"
+    address, process, client = output.split()
+    assert (address, client) == ("192.168.1.11", "192.168.1.2")
     assert Path(f"/proc/{process}").exists()
