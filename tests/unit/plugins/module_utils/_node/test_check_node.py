@@ -134,6 +134,13 @@ FOUND = [
     ),
     (changed(swap={"active": ["/var/swap"]}), {}, ("swap", "error"), "/var/swap", "os_prep"),
     (
+        changed(swap={"active": ["/dev/zram0"], "switched_on_by": ["a.service", "/etc/rc.local"]}),
+        {},
+        ("swap", "error"),
+        "swap is on: /dev/zram0, switched on by a.service or /etc/rc.local",
+        "os_prep",
+    ),
+    (
         changed(clock={"synchronized": False, "utc": "2026-10-01T12:00:30Z"}),
         {},
         ("clock", "error"),
