@@ -14,9 +14,11 @@ description:
   - Installs Docker if there is none, from the distribution; one that is installed, from any source, is kept.
   - Merges settings into C(/etc/docker/daemon.json). Keys that are there and not named stay as they are.
     In C(exec-opts) and C(storage-opts) an entry takes the place of the one with the same key; others stay.
+    Where another log or storage driver is asked for, the options of the one before go with it.
   - For O(runtime=containerd) edits C(/etc/containerd/config.toml), in the config version that the file has,
-    so that the CRI plugin is enabled and uses the systemd cgroup driver. The installed containerd is asked
-    what it makes of the new text before the file is replaced.
+    so that the CRI plugin is enabled and the runtime that C(default_runtime_name) names uses the systemd
+    cgroup driver. The installed containerd is asked what it makes of the new text before the file is
+    replaced.
   - Enables and starts the services, and restarts only those whose configuration is newer than they are.
   - Checks with C(docker info) that the settings took effect and that Docker can set limits, and for
     O(runtime=containerd) that containerd serves CRI.

@@ -52,6 +52,13 @@ options:
     description: How many days before its end a certificate is told of.
     type: int
     default: 30
+  sandbox_image:
+    description: The image that containerd was told to make pods' sandboxes of; without it any will do.
+    type: str
+  cni_bin_dir:
+    description: The folder in which containerd was told to look for CNI plugins.
+    type: path
+    default: /opt/cni/bin
   controller_time:
     description: The controller's time in seconds since 1970; the node's clock is compared with it.
     type: float
@@ -114,19 +121,21 @@ node:
   description:
     - What was seen - the facts of M(bramble.pi.node_facts) and, beside them, C(model), C(uptime),
       C(temperature), C(throttled), C(page_size), C(vxlan), C(memory), C(disks), C(certificates), C(units),
-      C(cmdline), C(member) (how the cluster sees it), C(silent_components) (of a control plane) and C(fsync).
+      C(cmdline), C(member) (how the cluster sees it), C(silent_components) (of a control plane), C(runtime)
+      (whether it serves kubelet) and C(fsync).
   returned: success
   type: dict
   sample: {hostname: pi-2, temperature: 48.3, throttled: 0}
 """
 
+from dataclasses import replace
 from datetime import datetime, timezone
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.bramble.pi.plugins.module_utils._common.errors import module_errors
 from ansible_collections.bramble.pi.plugins.module_utils._node.check_node import check_node
 from ansible_collections.bramble.pi.plugins.module_utils._node.check_units import down_units
-from ansible_collections.bramble.pi.plugins.module_utils._node.examine import examine, journals
+from ansible_collections.bramble.pi.plugins.module_utils._node.examine import WISHES, examine, journals
 from ansible_collections.bramble.pi.plugins.module_utils._node.findings import Wanted
 
 
@@ -140,6 +149,8 @@ def main() -> None:
             "pod_network": {"type": "str", "default": "flannel"},
             "control_plane": {"type": "bool", "default": False},
             "certificate_days": {"type": "int", "default": 30},
+            "sandbox_image": {"type": "str"},
+            "cni_bin_dir": {"type": "path", "default": "/opt/cni/bin"},
             "controller_time": {"type": "float"},
             "fsync": {"type": "bool", "default": False},
         },
@@ -147,7 +158,10 @@ def main() -> None:
     )
     parameters = module.params
     with module_errors(module):
-        node = examine(module, measure_disk=parameters["fsync"] and not module.check_mode)
+        wishes = replace(
+            WISHES, sandbox_image=parameters["sandbox_image"], cni_bin_dir=parameters["cni_bin_dir"]
+        )
+        node = examine(module, measure_disk=parameters["fsync"] and not module.check_mode, wishes=wishes)
         moment = parameters["controller_time"]
         findings = check_node(
             node=node,

@@ -163,8 +163,8 @@ class Rom:
         if not self._module.params["otp"]:
             raise boot_eeprom.EepromError(
                 "the one-time memory of this Pi 3B does not have the bit for booting over the network; "
-                "wanted is 17:3020000a in vcgencmd otp_dump. Setting it cannot be undone: set otp to true "
-                "(netboot_boards_otp) to have it set at the next boot"
+                "wanted is bit 29, as in 17:3020000a of vcgencmd otp_dump. Setting it cannot be undone: set "
+                "otp to true (netboot_boards_otp) to have it set at the next boot"
             )
         path = find_config_txt(exists=os.path.exists)
         before = read_text(path) or ""

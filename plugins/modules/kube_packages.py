@@ -14,6 +14,8 @@ description:
   - Sets up the apt repository of a minor version with its key, installs the packages from it, holds them, and
     enables kubelet.
   - The packages C(kubernetes-cni) and C(cri-tools) are installed with them where the repository has them.
+  - Before a source is written, apt has to read all sources with it among them. The official guide's
+    C(kubernetes.list) has another key for the same repository, with which no apt command works.
   - Where everything is as wanted, neither the repository nor the key is fetched.
   - With O(version) a minor alone, an installed patch of it stays. Another minor than the installed one is
     refused, as that is an upgrade of the cluster.

@@ -158,6 +158,14 @@ ansible_facts:
               type: list
               elements: str
               sample: [/var/swap]
+            switched_on_by:
+              description:
+                - Services that switch swap on, and are not masked, by what their units and programs say.
+                - Empty where nothing is swapped to.
+              returned: success
+              type: list
+              elements: str
+              sample: [zram-config.service]
         packages:
           description: Versions of the packages concerned that are installed.
           returned: success

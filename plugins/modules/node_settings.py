@@ -63,8 +63,9 @@ options:
   swap:
     description:
       - V(off) switches swap off now and for good, whichever mechanism there is. It masks C(swap.target) and
-        the services C(dphys-swapfile) and C(zramswap), disables swap units that other targets want, sets
-        C(Mechanism=none) for rpi-swap, and comments out the swap lines of C(/etc/fstab)
+        the services that are known to switch it on, such as C(dphys-swapfile), C(zramswap), C(zram-config)
+        and C(swapspace), disables swap units that other targets want, sets C(Mechanism=none) for rpi-swap,
+        and comments out the swap lines of C(/etc/fstab)
         (C(/etc/fstab.bramble-original) keeps the original).
       - V(keep) leaves swap as it is, for example on a USB disk of its own. The kubelet then needs
         C(failSwapOn=false).

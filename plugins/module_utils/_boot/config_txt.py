@@ -175,9 +175,65 @@ def _ends_of_sections(lines: Sequence[_Line], filters: Filters) -> Iterator[int]
 def _insert(lines: list[str], setting: Setting, place: _Place) -> None:
     parsed = _parse(lines)
     ends = [end for end in _ends_of_sections(parsed, setting.filters) if end > place.general]
+    if setting.setting == "dtparam" and not place.own:
+        free = [at for at in _before_overlays(parsed, setting.filters) if at > place.general]
+        if free:
+            lines.insert(([at for at in free if at <= place.special] or free)[-1], setting.line)
+            return
+        # An empty one ends the scope of the last overlay, of which nobody must be left behind it.
+        _add(lines, setting, _outside(parsed, ends), place, ["dtoverlay=", setting.line])
+        return
+    if setting.setting == "dtoverlay":
+        ends = _outside(parsed, ends)
+    _add(lines, setting, ends, place, [setting.line])
+
+
+def _in_overlay(lines: Sequence[_Line], at: int, filters: Filters) -> bool:
+    """Tell whether a dtparam at this place may be taken for one of an overlay."""
+    for line in reversed(lines[:at]):
+        if line.setting != "dtoverlay":
+            continue
+        if line.value:
+            return True
+        if line.filters <= _all_read(filters):
+            return False
+    return False
+
+
+def _before_overlays(lines: Sequence[_Line], filters: Filters) -> Iterator[int]:
+    """Return where a parameter of the board can be added to each part of the file that has these filters."""
+    for end in _ends_of_sections(lines, filters):
+        at = end
+        # Of the part's overlays the first that is in the way, with the comment that belongs to it.
+        while _in_overlay(lines, at, filters) and at and lines[at - 1].filters == filters:
+            if lines[at - 1].header:
+                break
+            at -= 1
+        if at < end:
+            while at and lines[at - 1].text.strip().startswith("#"):
+                at -= 1
+        if not _in_overlay(lines, at, filters):
+            yield at
+
+
+def _outside(lines: Sequence[_Line], ends: Sequence[int]) -> list[int]:
+    """Leave out places at which an overlay would take the parameters that stand after it."""
+
+    def takes(end: int) -> bool:
+        following = (line.setting for line in lines[end:] if line.setting in {"dtoverlay", "dtparam"})
+        return next(following, "") == "dtparam"
+
+    return [end for end in ends if not takes(end)]
+
+
+def _add(
+    lines: list[str], setting: Setting, ends: Sequence[int], place: _Place, added: Sequence[str]
+) -> None:
+    """Add lines at the last of the places that fits, or in a section of their own at the end."""
+    parsed = _parse(lines)
     preferred = [end for end in ends if end <= place.special] or ends
     if preferred:
-        lines.insert(preferred[-1], setting.line)
+        lines[preferred[-1] : preferred[-1]] = added
         return
     before = parsed[-1].filters if parsed else frozenset()
     headers = [name for name in setting.section.split() if name != "all"]
@@ -188,7 +244,7 @@ def _insert(lines: list[str], setting: Setting, place: _Place) -> None:
     lines += [
         *([""] if lines and lines[-1].strip() else []),
         *(f"[{name}]" for name in headers),
-        setting.line,
+        *added,
     ]
     if setting.filters:
         # What others append later is meant for every board.

@@ -19,8 +19,9 @@ from ansible_collections.bramble.pi.plugins.module_utils._boot.config_txt_settin
 )
 from ansible_collections.bramble.pi.plugins.module_utils._common.errors import BrambleError
 
-#: Row 17 of the one-time memory, once the bit for booting by USB and network is set.
-_OTP_ON = "3020000a"
+#: The bit of row 17 of the one-time memory for booting by USB and network; others stand for other modes.
+#: https://www.raspberrypi.com/documentation/computers/raspberry-pi.html#otp-register-and-bit-definitions
+_OTP_BIT = 29
 _NAME = re.compile(r"[A-Z][A-Z0-9_]*")
 _DIGITS = re.compile(r"0x[0-9a-f]{1,8}", re.IGNORECASE)
 #: What each digit of BOOT_ORDER stands for, read from the right.
@@ -57,10 +58,10 @@ def otp_is_set(*, otp_dump: str) -> bool:
     row = re.search(r"^17:([0-9a-f]{8})$", otp_dump, re.MULTILINE)
     if row is None:
         raise EepromError(
-            f"vcgencmd otp_dump has no row 17, but {otp_dump[:60]!r}; wanted is one such as 17:{_OTP_ON}: "
+            f"vcgencmd otp_dump has no row 17, but {otp_dump[:60]!r}; wanted is one such as 17:3020000a: "
             "run it as root"
         )
-    return row.group(1) == _OTP_ON
+    return bool(int(row.group(1), 16) >> _OTP_BIT & 1)
 
 
 def boot_order(*, value: str) -> str:

@@ -166,6 +166,11 @@ class Runtime:
         """Fail if kubelet cannot use what runs, with the cause."""
         del run
 
+    def drift(self, *, run: Runner, wishes: Wishes) -> list[str]:
+        """Tell what of its settings is not as asked any more."""
+        del run, wishes
+        return []
+
     def sandbox_image(self, *, run: Runner) -> str | None:
         """Return the image that it makes pods' sandboxes of, where that is its own choice."""
         del run

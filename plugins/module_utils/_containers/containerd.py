@@ -10,7 +10,7 @@ import os
 import re
 import tempfile
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator
 from typing import Any
 
 from ansible_collections.bramble.pi.plugins.module_utils._common.commands import Runner, output_of
@@ -37,6 +37,11 @@ _CRI_PLUGIN = re.compile(r"cri|io\.containerd\.grpc\.v1\.cri|io\.containerd\.cri
 #: error="..." in a line of containerd's log.
 _LOG_ERROR = re.compile(r'error="((?:[^"\\]|\\.)*)"')
 
+#: The runtime that containerd has by itself.
+_RUNC = "runc"
+#: Shims that run runc, or what takes its place; by others, such as Kata's, cgroups are not made so.
+_RUNC_SHIMS = ("io.containerd.runc.v1", "io.containerd.runc.v2")
+
 _CONFIG_VERSION = ("version",)
 _DISABLED_PLUGINS = ("disabled_plugins",)
 
@@ -49,8 +54,14 @@ def _runtime_plugin(version: int) -> tuple[str, str]:
     return ("plugins", "io.containerd.grpc.v1.cri" if version < 3 else "io.containerd.cri.v1.runtime")
 
 
-def _runc(version: int) -> toml.Path:
-    return (*_runtime_plugin(version), "containerd", "runtimes", "runc")
+def _default_runtime(values: dict[toml.Path, Any], *, version: int) -> toml.Path:
+    """Return the table, as this config version has it, of the runtime that pods get: runc, or another one."""
+    spoken = (*_runtime_plugin(values.get(_CONFIG_VERSION, 1)), "containerd")
+    containerd = (*_runtime_plugin(version), "containerd")
+    if values.get((*spoken, "default_runtime", "runtime_type")):
+        # containerd 1 takes this old form for the default one, whatever the name says.
+        return (*containerd, "default_runtime")
+    return (*containerd, "runtimes", str(values.get((*spoken, "default_runtime_name")) or _RUNC))
 
 
 def _cni(version: int) -> toml.Path:
@@ -72,7 +83,18 @@ def sandbox_image(*, dump: str) -> str | None:
 
 def _bin_dirs(values: dict[toml.Path, Any]) -> list[str | None]:
     cni = _cni(values.get(_CONFIG_VERSION, 1))
-    return values.get((*cni, "bin_dirs")) or [values.get((*cni, "bin_dir"))]
+    # A file's own bin_dir counts, though the defaults of containerd 2.1 and later have bin_dirs beside it.
+    single = values.get((*cni, "bin_dir"))
+    return [single] if single else values.get((*cni, "bin_dirs")) or [single]
+
+
+def _old_cgroup_switch(version: int) -> toml.Path:
+    """Return the key of containerd 1 with which its CRI plugin does not load beside a shim for runc."""
+    return (*_runtime_plugin(version), "systemd_cgroup")
+
+
+def _is_for_runc(runtime_type: object) -> bool:
+    return not runtime_type or runtime_type in _RUNC_SHIMS
 
 
 def _disabled_cri(values: dict[toml.Path, Any]) -> list[str]:
@@ -86,6 +108,25 @@ def _values(text: str) -> dict[toml.Path, Any]:
         raise base.RuntimeConfigError(f"is not valid TOML: {error}") from error
 
 
+def _cgroup_shortcomings(values: dict[toml.Path, Any]) -> Iterator[str]:
+    version = values.get(_CONFIG_VERSION, 1)
+    runtime = _default_runtime(values, version=version)
+    of = "" if runtime[-1] == _RUNC else f" of the default runtime {runtime[-1]}"
+    runtime_type = values.get((*runtime, "runtime_type"))
+    if not _is_for_runc(runtime_type):
+        return
+    driver = values.get((*runtime, "options", "SystemdCgroup"))
+    if driver is not True:
+        yield f"SystemdCgroup{of} is {json.dumps(driver)}, expected true"
+    if not runtime_type:
+        yield f"runtime_type of {runtime[-1]} is {json.dumps(runtime_type)}, expected a shim"
+    if values.get(_old_cgroup_switch(version)):
+        yield (
+            f"systemd_cgroup in [{toml.key_text(_runtime_plugin(version))}] is true, with which the CRI "
+            "plugin does not load; expected false, and SystemdCgroup instead"
+        )
+
+
 def containerd_shortcomings(*, dump: str, wishes: base.Wishes) -> list[str]:
     """Compare what containerd says that it uses (containerd config dump) with what is expected."""
     values = _values(dump)
@@ -96,12 +137,7 @@ def containerd_shortcomings(*, dump: str, wishes: base.Wishes) -> list[str]:
     if shortcomings:
         # A disabled plugin does not show its settings.
         return shortcomings
-    driver = values.get((*_runc(version), "options", "SystemdCgroup"))
-    if driver is not True:
-        shortcomings.append(f"SystemdCgroup is {json.dumps(driver)}, expected true")
-    runtime_type = values.get((*_runc(version), "runtime_type"))
-    if not runtime_type:
-        shortcomings.append(f"runtime_type of runc is {json.dumps(runtime_type)}, expected a shim")
+    shortcomings += _cgroup_shortcomings(values)
     bin_dirs = _bin_dirs(values)
     if wishes.cni_bin_dir not in bin_dirs:
         shortcomings.append(f"CNI plugins are looked for in {bin_dirs[0]}, expected {wishes.cni_bin_dir}")
@@ -132,14 +168,10 @@ def edit_containerd_config(*, text: str | None, dump: str, wishes: base.Wishes) 
     if disabled:
         kept = [name for name in values[_DISABLED_PLUGINS] if name not in disabled]
         changes.append((_DISABLED_PLUGINS, kept))
-    runc = _runc(version)
-    if not values.get((*runc, "runtime_type")):
-        # A runtime that the file mentions loses the defaults that containerd 1 has for it.
-        changes.append(((*runc, "runtime_type"), "io.containerd.runc.v2"))
-    changes.append(((*runc, "options", "SystemdCgroup"), True))
+    changes += _cgroup_changes(values=values, effective=effective, version=version)
     if wishes.cni_bin_dir not in _bin_dirs(effective):
-        changes.append(
-            _cni_change(values=values, effective=effective, version=version, wanted=wishes.cni_bin_dir)
+        changes += _cni_changes(
+            values=values, effective=effective, version=version, wanted=wishes.cni_bin_dir
         )
     if wishes.sandbox_image is not None:
         changes.append((_sandbox(version), wishes.sandbox_image))
@@ -151,17 +183,44 @@ def edit_containerd_config(*, text: str | None, dump: str, wishes: base.Wishes) 
     return text
 
 
-def _cni_change(
+def _cgroup_changes(
+    *, values: dict[toml.Path, Any], effective: dict[toml.Path, Any], version: int
+) -> Iterator[tuple[toml.Path, Any]]:
+    # What a disabled plugin would use is not in the dump.
+    told = values if _disabled_cri(effective) else effective
+    runtime = _default_runtime(told, version=version)
+    shown = _default_runtime(told, version=told.get(_CONFIG_VERSION, 1))
+    if not _is_for_runc(values.get((*runtime, "runtime_type")) or told.get((*shown, "runtime_type"))):
+        return
+    if runtime[-1] != _RUNC and not any(path[: len(shown)] == shown for path in told):
+        raise base.RuntimeConfigError(
+            f"has default_runtime_name {runtime[-1]!r} and no such runtime; expected is the name of one: "
+            f"set default_runtime_name to {_RUNC!r} there, or add [{toml.key_text(runtime)}]"
+        )
+    if not values.get((*runtime, "runtime_type")):
+        # A runtime that the file mentions loses the defaults that containerd 1 has for it.
+        yield (*runtime, "runtime_type"), "io.containerd.runc.v2"
+    yield (*runtime, "options", "SystemdCgroup"), True
+    switch = _old_cgroup_switch(version)
+    if values.get(switch):
+        # It was meant so, and only an older shim takes it.
+        yield switch, False
+
+
+def _cni_changes(
     *, values: dict[toml.Path, Any], effective: dict[toml.Path, Any], version: int, wanted: str
-) -> tuple[toml.Path, Any]:
+) -> Iterator[tuple[toml.Path, Any]]:
     # From containerd 2.1 on there is bin_dirs, and both may not be set; the file's own choice stays.
     listed = (*_cni(version), "bin_dirs")
     single = (*_cni(version), "bin_dir")
     listed_effective = (*_cni(effective.get(_CONFIG_VERSION, 1)), "bin_dirs")
-    if listed in values or (single not in values and listed_effective in effective):
+    if listed in values or (not values.get(single) and listed_effective in effective):
         present = values.get(listed, effective.get(listed_effective, []))
-        return listed, [wanted, *(other for other in present if other != wanted)]
-    return single, wanted
+        yield listed, [wanted, *(other for other in present if other != wanted)]
+        if values.get(single):
+            yield single, ""
+    else:
+        yield single, wanted
 
 
 def serves_cri(*, plugins: str) -> bool:
@@ -300,6 +359,17 @@ class Containerd(base.Runtime):
             f"containerd runs, but its CRI plugin did not load: {cause}. Expected is status ok in "
             "'ctr plugins list': fix the cause and run this again"
         )
+
+    def drift(self, *, run: Runner, wishes: base.Wishes) -> list[str]:
+        """Compare what config.toml comes to with what is asked."""
+        path = str(DAEMON.configuration)
+        there = read_text(path) is not None
+        return [
+            f"{path}: {each}"
+            for each in containerd_shortcomings(
+                dump=_dump(run=run, path=path if there else None), wishes=wishes
+            )
+        ]
 
     def sandbox_image(self, *, run: Runner) -> str | None:
         """Ask containerd, which has an image of its own choice."""

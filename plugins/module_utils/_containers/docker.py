@@ -31,6 +31,9 @@ _CLI = "docker-cli"
 #: Lists of ``key=value`` in daemon.json, in which an entry replaces the one with its key.
 _OPTION_LISTS = ("exec-opts", "storage-opts")
 _CGROUP_DRIVER = "native.cgroupdriver"
+#: A driver in daemon.json: the options that are its own, and the driver without the key (None: any).
+#: dockerd refuses to start with the options of another driver.
+_DRIVERS = {"log-driver": ("log-opts", "json-file"), "storage-driver": ("storage-opts", None)}
 #: "WARNING: No memory limit support"; the others (bridge-nf-call-iptables, blkio) limit nothing.
 _LIMIT_WARNING = re.compile(r"\blimit\b", re.IGNORECASE)
 
@@ -62,6 +65,24 @@ def _merge(*, present: dict[str, Any], wanted: Mapping[str, Any]) -> dict[str, A
     return merged
 
 
+def _without_options_of_other_drivers(
+    *, present: dict[str, Any], wanted: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Leave out what belongs to a driver that another one takes the place of."""
+    kept = dict(present)
+    for key, (options, default) in _DRIVERS.items():
+        driver = wanted.get(key)
+        former = present.get(key, default)
+        if driver is not None and driver != former and options in kept:
+            # The driver of Docker's own choice may be the one that is asked for.
+            theirs = kept.pop(options)
+            if former is None and isinstance(theirs, list):
+                kept[options] = [each for each in theirs if str(each).startswith(f"{driver}.")]
+                if not kept[options]:
+                    del kept[options]
+    return kept
+
+
 def merge_daemon_json(*, text: str | None, wanted: Mapping[str, Any]) -> str:
     """Merge settings into daemon.json; text that has them already is returned as it is."""
     present: Any = {}
@@ -72,7 +93,8 @@ def merge_daemon_json(*, text: str | None, wanted: Mapping[str, Any]) -> str:
             raise base.RuntimeConfigError(f"is not valid JSON: {error}") from error
         if not isinstance(present, dict):
             raise base.RuntimeConfigError(f"holds {json.dumps(present)[:60]}; expected is a JSON object")
-    merged = _merge(present=present, wanted=wanted)
+    fitting = _without_options_of_other_drivers(present=present, wanted=wanted)
+    merged = _merge(present=fitting, wanted=wanted)
     if text is not None and merged == present:
         return text
     return json.dumps(merged, indent=4, ensure_ascii=False) + "\n"
@@ -209,23 +231,32 @@ def check(*, run: Runner, wishes: base.Wishes) -> DockerInfo:
     return info
 
 
-class Dockershim(base.Runtime):
+class _ByDocker(base.Runtime):
+    """Docker as kubelet's runtime."""
+
+    client = DockerImages
+
+    def drift(self, *, run: Runner, wishes: base.Wishes) -> list[str]:
+        """Compare the drivers that Docker uses with those asked for, and leave its limits aside."""
+        info = read_docker_info(text=output_of(run, ["docker", "info", "--format", "{{json .}}"]))
+        return docker_shortcomings(info=info._replace(warnings=[]), wanted=wishes.daemon_json, accepted=())
+
+
+class Dockershim(_ByDocker):
     """Docker by kubelet's own dockershim, which left with Kubernetes 1.24."""
 
     name = "dockershim"
     # kubeadm compares this one with its default, which has no scheme.
     socket = "/var/run/dockershim.sock"
     daemons = (containerd.DAEMON, DAEMON)
-    client = DockerImages
 
 
-class CriDockerd(base.Runtime):
+class CriDockerd(_ByDocker):
     """Docker by cri-dockerd, which took dockershim's place."""
 
     name = "cri_dockerd"
     socket = "unix:///var/run/cri-dockerd.sock"
     daemons = (containerd.DAEMON, DAEMON, CRI_DOCKERD)
-    client = DockerImages
 
     def install(self, *, host: base.Host, wishes: base.Wishes, installed: Mapping[str, apt.Package]) -> None:
         """Install the package that the user named, as no distribution has one."""

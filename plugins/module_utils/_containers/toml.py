@@ -260,7 +260,8 @@ def parse(*, text: str) -> Document:
     return _Reader(text).document()
 
 
-def _key_text(parts: Path) -> str:
+def key_text(parts: Path) -> str:
+    """Write a key as it stands in a file, quoted where it has to be."""
     return ".".join(
         part if _BARE_KEY.fullmatch(part) else json.dumps(part, ensure_ascii=False) for part in parts
     )
@@ -270,7 +271,7 @@ def _value_text(value: Any) -> str:
     if isinstance(value, (list, tuple)):
         return "[" + ", ".join(_value_text(item) for item in value) + "]"
     if isinstance(value, dict):
-        pairs = [f"{_key_text((key,))} = {_value_text(inner)}" for key, inner in value.items()]
+        pairs = [f"{key_text((key,))} = {_value_text(inner)}" for key, inner in value.items()]
         return "{ " + ", ".join(pairs) + " }" if pairs else "{}"
     # Strings, booleans and numbers are written as in JSON.
     return json.dumps(value, ensure_ascii=False)
@@ -300,13 +301,13 @@ def set_value(*, text: str, path: Path, value: Any) -> str:
         if found.path == path[: len(found.path)]:
             if not isinstance(found.value, dict):
                 raise TomlError(
-                    f"{_key_text(found.path)} is {_value_text(found.value)}, and a table is wanted there "
-                    f"to set {_key_text(path)}"
+                    f"{key_text(found.path)} is {_value_text(found.value)}, and a table is wanted there "
+                    f"to set {key_text(path)}"
                 )
             _put_into(table=found.value, path=path[len(found.path) :], value=value)
             return text[: found.value_start] + _value_text(found.value) + text[found.value_end :]
     table_path, last = path[:-1], path[-1:]
-    pair = f"{_key_text(last)} = {_value_text(value)}"
+    pair = f"{key_text(last)} = {_value_text(value)}"
     if not table_path:
         # Only before the first header does a line belong to no table.
         return _insert_line(text=text, at=0, line=pair)
@@ -316,7 +317,7 @@ def set_value(*, text: str, path: Path, value: Any) -> str:
     for found in document.assignments:
         if found.path[:-1] == table_path:
             # The table exists through dotted keys alone, and TOML forbids a header for such a one.
-            line = f"{found.indent}{_key_text(path[len(found.table) :])} = {_value_text(value)}"
+            line = f"{found.indent}{key_text(path[len(found.table) :])} = {_value_text(value)}"
             return _insert_line(text=text, at=found.end, line=line)
     gap = "\n" if text.strip() else ""
-    return _insert_line(text=text, at=len(text), line=f"{gap}[{_key_text(table_path)}]\n  {pair}")
+    return _insert_line(text=text, at=len(text), line=f"{gap}[{key_text(table_path)}]\n  {pair}")

@@ -97,12 +97,35 @@ class KubePackages:
             self.warn(warning)
         there = read_text(_KEYRING) is not None
         source = packages.source_text(url=self.url, keyring=_KEYRING)
+        if refresh or read_text(_SOURCE) != source:
+            self.refuse_a_source_that_apt_refuses(source, others=paths)
         if refresh or not there or read_text(_SOURCE) != source:
             if not self.changes.check_mode:
                 self.changes.write(_KEYRING, self.fetch_key())
             elif not there:
                 self.changes.note(f"write {_KEYRING}")
         self.changes.write(_SOURCE, source)
+
+    def refuse_a_source_that_apt_refuses(self, source: str, *, others: list[str]) -> None:
+        """Have apt read all sources with ours among them, before ours is written."""
+        with tempfile.TemporaryDirectory() as folder:
+            for path in others:
+                if os.path.basename(os.path.dirname(path)) == "sources.list.d":
+                    os.symlink(path, os.path.join(folder, os.path.basename(path)))
+            ours = os.path.join(folder, os.path.basename(_SOURCE))
+            with open(ours, "w", encoding="utf-8") as file:
+                file.write(source)
+            command = ["apt-get", "indextargets", "-o", f"Dir::Etc::sourceparts={folder}"]
+            code, _output, errors = self.run(command)
+        if code != 0:
+            texts = {path: read_text(path) or "" for path in others}
+            raise packages.KubePackagesError(
+                packages.refusal(
+                    errors=errors.replace(folder, os.path.dirname(_SOURCE)),
+                    source=_SOURCE,
+                    others=packages.naming(files=texts, url=self.url),
+                )
+            )
 
     def fetch_key(self) -> str:
         """Download the key."""

@@ -60,6 +60,31 @@ def check_key(*, text: str, url: str) -> None:
     )
 
 
+def naming(*, files: dict[str, str], url: str) -> list[str]:
+    """Return the apt sources in which a repository is named."""
+    return [
+        path
+        for path, text in files.items()
+        if any(url.rstrip("/") in line for line in text.splitlines() if not line.lstrip().startswith("#"))
+    ]
+
+
+def refusal(*, errors: str, source: str, others: list[str]) -> str:
+    """Say why apt would not read its sources with ours among them, by what it printed."""
+    said = [line.removeprefix("E: ") for line in errors.splitlines() if line.startswith("E: ")]
+    said = list(dict.fromkeys(said)) or [errors.strip()]
+    if not others or "Conflicting" not in errors:
+        return (
+            f"apt does not read its sources: {'; '.join(said)}. {source} was not written: fix what apt "
+            "names, and run this again"
+        )
+    return (
+        f"{' and '.join(others)} is a second source of the repository of {source}, and with both no apt "
+        f"command works: {'; '.join(said)}. Expected is one: run 'rm {' '.join(others)}', or take its lines "
+        f"out where there are others. {source} was not written"
+    )
+
+
 def foreign_sources(*, files: dict[str, str]) -> list[str]:
     """Name apt sources that get in the way: old guides' ones, and further ones of Kubernetes."""
     warnings = []

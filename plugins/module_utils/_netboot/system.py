@@ -16,7 +16,8 @@ from ansible_collections.bramble.pi.plugins.module_utils._common.files import MA
 from ansible_collections.bramble.pi.plugins.module_utils._containers.runtime import data_folders
 
 #: The last eight hex digits of the serial number, which the firmware asks the TFTP server for.
-SERIAL = re.compile(r"[0-9a-f]{8}")
+#: 44444444 is none: the boot ROM of every Pi 3 sends it with its DHCP request.
+SERIAL = re.compile(r"(?!44444444)[0-9a-f]{8}")
 
 #: The name in ``boot=``, by which initramfs-tools finds the script.
 NFS4_BOOT = "nfs4"

@@ -13,7 +13,7 @@ from typing import Any
 from ansible_collections.bramble.pi.plugins.module_utils._common.changes import Changes
 from ansible_collections.bramble.pi.plugins.module_utils._common.commands import Runner
 from ansible_collections.bramble.pi.plugins.module_utils._common.files import read_text
-from ansible_collections.bramble.pi.plugins.module_utils._node import settings
+from ansible_collections.bramble.pi.plugins.module_utils._node import settings, swap
 from ansible_collections.bramble.pi.plugins.module_utils._node.facts import active_swaps
 
 _CLOUD_INIT = "/etc/cloud/cloud.cfg.d"
@@ -23,11 +23,10 @@ _FSTAB_BACKUP = "/etc/fstab.bramble-original"
 _KERNEL_HOSTNAME = "/proc/sys/kernel/hostname"
 _KERNEL_RELEASE = "/proc/sys/kernel/osrelease"
 _RPI_SWAP = "/etc/rpi/swap.conf"
-_SWAP_SERVICES = ("dphys-swapfile.service", "zramswap.service")
 _SYSCTL = "/etc/sysctl.d/99-bramble.conf"
 _SYSCTL_FOLDERS = ("/etc/sysctl.d", "/run/sysctl.d", "/usr/local/lib/sysctl.d", "/usr/lib/sysctl.d")
-_UNITS = "/etc/systemd/system"
-_UNIT_FOLDERS = (_UNITS, "/lib/systemd/system", "/usr/lib/systemd/system")
+#: From which systemd makes units of scripts, as of the older zram-config.
+_INIT_SCRIPTS = "/etc/init.d"
 
 
 class NodeSettings:
@@ -189,13 +188,24 @@ class NodeSettings:
         # Masking swap.target holds whatever it wants: units from fstab, generators and administrators.
         services = [
             name
-            for name in _SWAP_SERVICES
-            if any(self._exists(f"{folder}/{name}") for folder in _UNIT_FOLDERS)
+            for name in swap.KNOWN_SERVICES
+            if any(self._exists(f"{folder}/{name}") for folder in swap.UNIT_FOLDERS)
+            or self._exists(f"{_INIT_SCRIPTS}/{name.removesuffix('.service')}")
         ]
         for unit in ["swap.target", *services]:
-            if os.path.realpath(f"{self.root}{_UNITS}/{unit}") != os.devnull:
+            path = f"{self.root}{swap.UNITS}/{unit}"
+            if os.path.realpath(path) == os.devnull:
+                continue
+            if not os.path.lexists(path):
                 self._systemctl("mask", unit)
-        wanted = self._glob(f"{_UNITS}/*.wants/*.swap") + self._glob(f"{_UNITS}/*.requires/*.swap")
-        elsewhere = [path for path in wanted if not path.startswith(f"{_UNITS}/swap.target.")]
+            elif self._glob(f"{swap.UNITS}/*.wants/{unit}"):
+                # systemctl does not mask what has its file there, as scripts from guides install it.
+                self._systemctl("disable", unit)
+            else:
+                continue
+            if unit in swap.DAEMONS:
+                self._systemctl("stop", unit)
+        wanted = self._glob(f"{swap.UNITS}/*.wants/*.swap") + self._glob(f"{swap.UNITS}/*.requires/*.swap")
+        elsewhere = [path for path in wanted if not path.startswith(f"{swap.UNITS}/swap.target.")]
         for unit in sorted(set(map(os.path.basename, elsewhere))):
             self._systemctl("disable", unit)

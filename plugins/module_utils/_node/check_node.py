@@ -20,7 +20,11 @@ from ansible_collections.bramble.pi.plugins.module_utils._node.check_hardware im
     check_power,
 )
 from ansible_collections.bramble.pi.plugins.module_utils._node.check_system import check_clock, check_system
-from ansible_collections.bramble.pi.plugins.module_utils._node.check_units import check_unit, down_units
+from ansible_collections.bramble.pi.plugins.module_utils._node.check_units import (
+    check_runtime,
+    check_unit,
+    down_units,
+)
 from ansible_collections.bramble.pi.plugins.module_utils._node.findings import (
     Finding,
     Wanted,
@@ -38,6 +42,7 @@ def check_node(
     for name, unit in node["units"].items():
         journal = (journals or {}).get(name, "")
         findings += check_unit(name, unit=unit, down=name in down, journal=journal, host=wanted.host)
+    findings += check_runtime(node, host=wanted.host)
     findings += check_disks(node["disks"])
     findings += check_memory(
         node["memory"], control_plane=wanted.control_plane or node["kubernetes"]["state"] == "control_plane"

@@ -42,6 +42,11 @@ def check_clock(node: Mapping[str, Any], wanted: Wanted) -> Iterator[Finding]:
         )
 
 
+def _switched_on_by(swap: Mapping[str, Any]) -> str:
+    culprits = swap.get("switched_on_by")
+    return f", switched on by {' or '.join(culprits)}" if culprits else ""
+
+
 def check_system(node: Mapping[str, Any], wanted: Wanted) -> Iterator[Finding]:
     """Say what of the running system keeps Kubernetes from working."""
     missing = [name for name in CONTROLLERS if name not in node["cgroup"]["controllers"]]
@@ -73,7 +78,7 @@ def check_system(node: Mapping[str, Any], wanted: Wanted) -> Iterator[Finding]:
         yield finding(
             "swap",
             ERROR,
-            evidence=f"swap is on: {', '.join(node['swap']['active'])}",
+            evidence=f"swap is on: {', '.join(node['swap']['active'])}{_switched_on_by(node['swap'])}",
             wanted="no swap (os_prep_swap)",
             host=wanted.host,
         )

@@ -81,3 +81,28 @@ def check_unit(name: str, *, unit: dict[str, str], down: bool, journal: str, hos
             evidence = f"{evidence}: {line}"
             remedy = f"{meaning}; then: sudo systemctl restart {name}" if meaning else remedy
     yield finding(check, ERROR, evidence=evidence, wanted="active (running)", remedy=remedy)
+
+
+def check_runtime(node: Mapping[str, Any], *, host: str) -> Iterator[Finding]:
+    """Say why a runtime that runs does not serve kubelet, and which of its settings have drifted."""
+    runtime = node.get("runtime")
+    # Of one that is down there is a finding already; kubelet may be down for what is told here.
+    if not runtime or set(down_units(node=node)) - {"kubelet"}:
+        return
+    if runtime["fault"]:
+        yield finding(
+            "runtime_settings",
+            ERROR,
+            evidence=f"{runtime['name']}: {runtime['fault']}",
+            wanted="a runtime that serves kubelet",
+            host=host,
+        )
+    for each in runtime["drift"]:
+        seen, _comma, expected = each.rpartition(", expected ")
+        yield finding(
+            "runtime_settings",
+            WARNING,
+            evidence=f"{runtime['name']}: {seen or each}",
+            wanted=expected if seen else "as bramble.pi.site set it",
+            host=host,
+        )

@@ -15,9 +15,15 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.bramble.pi.plugins.module_utils._boot import cmdline
 from ansible_collections.bramble.pi.plugins.module_utils._boot.layout import BootLayoutError, find_cmdline
+from ansible_collections.bramble.pi.plugins.module_utils._common.errors import BrambleError
 from ansible_collections.bramble.pi.plugins.module_utils._common.files import NodeFiles, read_text
-from ansible_collections.bramble.pi.plugins.module_utils._containers.runtime import data_folders
-from ansible_collections.bramble.pi.plugins.module_utils._kubeadm import components, diagnosis
+from ansible_collections.bramble.pi.plugins.module_utils._containers.base import Wishes
+from ansible_collections.bramble.pi.plugins.module_utils._containers.runtime import (
+    RUNTIMES,
+    data_folders,
+    runtime_at,
+)
+from ansible_collections.bramble.pi.plugins.module_utils._kubeadm import components, diagnosis, state
 from ansible_collections.bramble.pi.plugins.module_utils._kubernetes import certificates
 from ansible_collections.bramble.pi.plugins.module_utils._node import health
 from ansible_collections.bramble.pi.plugins.module_utils._node.check_units import UNITS
@@ -44,6 +50,8 @@ _THROTTLED = "/sys/devices/platform/soc/soc:firmware/get_throttled"
 _JOURNAL_LINES = 400
 # One request, so that kubectl keeps no cache of what the API has; with the kubelet's own rights.
 _KUBECTL = ["timeout", "20", "kubectl", "--kubeconfig=/etc/kubernetes/kubelet.conf", "--request-timeout=10s"]
+#: What kubelet expects of a runtime.
+WISHES = Wishes(daemon_json={"exec-opts": ["native.cgroupdriver=systemd"]})
 # As etcd's own advice measures it: https://etcd.io/docs/latest/op-guide/hardware/#disks
 _BLOCK = b"\0" * 2300
 _WRITES = 200
@@ -129,6 +137,30 @@ def _vxlan(kernel: str) -> bool | None:
     )
 
 
+def _runtime(module: AnsibleModule, facts: dict[str, Any], *, wishes: Wishes) -> dict[str, Any] | None:
+    """Ask the runtime that kubelet uses whether it serves it, and what of its settings has drifted."""
+    if facts["kubernetes"]["state"] not in IN_CLUSTER:
+        return None
+    socket = state.kubelet_cri_socket(
+        flags=read_text(state.KUBELET_FLAGS) or "",
+        configurations=[
+            read_text(path) or ""
+            for path in (state.KUBELET_INSTANCE_CONFIGURATION, state.KUBELET_CONFIGURATION)
+        ],
+    )
+    # dockershim is part of the kubelet, and has no socket to be told of.
+    runtime = RUNTIMES["dockershim"] if socket is None else runtime_at(socket)
+    if runtime is None or not module.get_bin_path(runtime.client.program):
+        return None
+    seen: dict[str, Any] = {"name": runtime.name, "fault": None, "drift": []}
+    try:
+        runtime.check(run=module.run_command)
+        seen["drift"] = runtime.drift(run=module.run_command, wishes=wishes)
+    except BrambleError as error:
+        seen["fault"] = str(error)
+    return seen
+
+
 def _member(module: AnsibleModule, facts: dict[str, Any]) -> dict[str, Any] | None:
     """Ask the cluster how it sees this node."""
     if facts["kubernetes"]["state"] not in IN_CLUSTER or not module.get_bin_path("kubectl"):
@@ -151,7 +183,7 @@ def _silent_components(facts: dict[str, Any]) -> list[dict[str, str]]:
     return [{"name": name, "url": url, "words": words.get(name, "")} for name, url in silent.items()]
 
 
-def examine(module: AnsibleModule, *, measure_disk: bool) -> dict[str, Any]:
+def examine(module: AnsibleModule, *, measure_disk: bool, wishes: Wishes = WISHES) -> dict[str, Any]:
     """Read all by which a node is checked, and measure its disk if asked to."""
     facts = read_facts(module)
     show = ["systemctl", "show", *UNITS, f"--property={','.join(health.SYSTEMCTL_PROPERTIES)}"]
@@ -173,6 +205,7 @@ def examine(module: AnsibleModule, *, measure_disk: bool) -> dict[str, Any]:
         "cmdline": _cmdline(facts),
         "member": _member(module, facts),
         "silent_components": _silent_components(facts),
+        "runtime": _runtime(module, facts, wishes=wishes),
         "fsync": _fsync() if measure_disk else None,
     }
 

@@ -60,6 +60,13 @@ KINDS = {
         "containerd, docker or cri-docker is down, with the cause; or it does not start at boot",
         "sudo systemctl start containerd (or docker; unmask, enable), or what the cause told asks for",
     ),
+    "runtime_settings": Kind(
+        (ERROR, WARNING),
+        "the runtime runs and does not serve kubelet, as when containerd's CRI plugin did not load (error,"
+        " with the cause); or its settings have drifted: cgroup driver, sandbox image, folder of CNI plugins"
+        " (warning)",
+        "ansible-playbook -i INVENTORY bramble.pi.site --tags docker --limit {host}",
+    ),
     "api": Kind(
         (ERROR,),
         "the cluster's API server does not answer to the node, or refuses it",

@@ -19,7 +19,7 @@ from ansible_collections.bramble.pi.plugins.module_utils._common.files import re
 from ansible_collections.bramble.pi.plugins.module_utils._kubeadm import node_files, state
 from ansible_collections.bramble.pi.plugins.module_utils._kubernetes.ca_hash import CaCertError, ca_cert_hash
 from ansible_collections.bramble.pi.plugins.module_utils._kubernetes.kubeconfig import server_of
-from ansible_collections.bramble.pi.plugins.module_utils._node import facts
+from ansible_collections.bramble.pi.plugins.module_utils._node import facts, swap
 
 
 def _default_address() -> str | None:
@@ -63,6 +63,7 @@ def read_facts(module: AnsibleModule) -> dict[str, Any]:
     packages = facts.installed_packages(text=output_if_installed(module, dpkg_query))
     # Without systemd-timedated nothing is known of the clock, which counts as not synchronised.
     timedatectl = output_if_installed(module, ["timedatectl", "show"])
+    swaps = facts.active_swaps(text=read_text("/proc/swaps") or "")
     kernel = os.uname()
     distribution = facts.distribution(
         os_release=read_text("/etc/os-release") or "", has_rpi_issue=os.path.exists("/etc/rpi-issue")
@@ -87,7 +88,7 @@ def read_facts(module: AnsibleModule) -> dict[str, Any]:
             v2_controllers=read_text("/sys/fs/cgroup/cgroup.controllers"),
             v1_table=read_text("/proc/cgroups") or "",
         ),
-        "swap": {"active": facts.active_swaps(text=read_text("/proc/swaps") or "")},
+        "swap": {"active": swaps, "switched_on_by": swap.culprits() if swaps else []},
         "packages": {name: packages[name][0] for name in facts.PACKAGES if name in packages},
         "default_address": _default_address(),
         "kubernetes": _kubernetes(module),

@@ -41,6 +41,11 @@ TYPES = {
     0x19: "500",
 }
 
+#: What the boot ROM of every Pi 3 sends for one, in the place of a serial number.
+_NO_SERIAL = "44444444"
+#: The names that a boot ROM asks for begin with its serial number; what is made of option 97 is a guess.
+_TFTP_REQUEST = "TFTP request"
+
 _BOOTREQUEST = 1
 _MAGIC = bytes([99, 130, 83, 99])
 _PAD, _END = 0, 255
@@ -133,7 +138,7 @@ def tftp_request(*, frame: bytes) -> Sighting | None:
         return None
     return Sighting(
         mac=":".join(f"{byte:02x}" for byte in frame[6:12]),
-        seen="TFTP request",
+        seen=_TFTP_REQUEST,
         address=".".join(str(byte) for byte in frame[26:30]),
         serial=name.group(1).decode(),
     )
@@ -167,17 +172,22 @@ def _client_machine(value: bytes) -> tuple[str, str]:
         revision = words[1]
         kind = TYPES.get(revision >> 4 & 0xFF)
         return f"{words[3]:08x}", f"Raspberry Pi {kind}" if kind else ""
-    return (f"{words[0]:08x}", "") if len(set(words)) == 1 else ("", "")
+    serial = f"{words[0]:08x}"
+    return (serial, "") if len(set(words)) == 1 and serial != _NO_SERIAL else ("", "")
 
 
 def merge(sightings: Iterable[Sighting]) -> list[Found]:
-    """Join what was seen of each Raspberry Pi; what was seen first counts."""
+    """Join what was seen of each Raspberry Pi; what was seen first counts, but for a better serial number."""
     found: dict[str, Found] = {}
+    asked_for = set()
     for sighting in sightings:
         mac = sighting.mac
         if not is_pi(mac):
             continue
         known = found.get(mac) or Found(mac, "", "", "", "", [])
+        if sighting.seen == _TFTP_REQUEST and mac not in asked_for:
+            asked_for.add(mac)
+            known = known._replace(serial=sighting.serial)
         found[mac] = Found(
             mac,
             known.address or sighting.address,

@@ -9,12 +9,19 @@ import json
 import os
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
+from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.testing import patch_module_args
+from ansible_collections.bramble.pi.plugins.module_utils._kubeadm import state
 from ansible_collections.bramble.pi.plugins.module_utils._node import examine, findings
 from ansible_collections.bramble.pi.plugins.modules import doctor
+
+CONTAINERD = Path(__file__).parents[2] / "fixtures" / "containerd"
+PLUGIN = "TYPE ID PLATFORMS STATUS\nio.containerd.grpc.v1 cri linux/arm64"
+DRIFTED = (CONTAINERD / "default-1.6.20.toml").read_text()
+AS_SET = DRIFTED.replace("SystemdCgroup = false", "SystemdCgroup = true")
 
 
 def run(capsys: pytest.CaptureFixture[str], **arguments: Any) -> dict[str, Any]:
@@ -102,3 +109,61 @@ def test_certificates_that_are_there(
     ]
     found = [each for each in result["findings"] if each["check"] == "certificate"]
     assert [each["severity"] for each in found] == ["warning", "warning"]
+
+
+class Drift(NamedTuple):
+    plugin: str
+    dump: str | None
+    sandbox: str | None
+    #: Severity and part of the evidence.
+    expected: list[tuple[str, str]]
+
+
+@pytest.mark.parametrize(
+    "drift",
+    [
+        Drift("ok", AS_SET, "registry.k8s.io/pause:3.6", []),
+        Drift("ok", AS_SET, None, []),
+        Drift("error", AS_SET, None, [("error", "CRI plugin did not load: too many open files")]),
+        Drift("ok", DRIFTED, None, [("warning", "SystemdCgroup is false")]),
+        Drift("ok", AS_SET, "x/pause:9", [("warning", "the sandbox image is registry.k8s.io/pause:3.6")]),
+        Drift("ok", "version = \n", None, [("error", "is not valid TOML")]),
+        Drift("ok", None, None, [("error", "ended with 1: toml: line 3")]),
+    ],
+)
+def test_a_runtime_that_does_not_serve_or_has_drifted(
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    drift: Drift,
+) -> None:
+    flags = tmp_path / "kubeadm-flags.env"
+    flags.write_text(
+        'KUBELET_KUBEADM_ARGS="--container-runtime-endpoint=unix:///run/containerd/containerd.sock"'
+    )
+    monkeypatch.setattr(state, "KUBELET_FLAGS", str(flags))
+    facts = examine.read_facts
+
+    def worker(module: AnsibleModule) -> dict[str, Any]:
+        return {**facts(module), "kubernetes": {"state": "worker", "server": None}, "packages": {}}
+
+    def run_command(_module: AnsibleModule, command: list[str], **_options: Any) -> tuple[int, str, str]:
+        if command[0] == "ctr":
+            return 0, f"{PLUGIN} {drift.plugin}\n", ""
+        if command[0] == "containerd":
+            return (1, "", "toml: line 3") if drift.dump is None else (0, drift.dump, "")
+        if command[0] == "journalctl":
+            return 0, 'msg="failed to load plugin cri" error="too many open files"\n', ""
+        return 1, "", ""
+
+    monkeypatch.setattr(examine, "read_facts", worker)
+    monkeypatch.setattr(AnsibleModule, "run_command", run_command)
+    monkeypatch.setattr(AnsibleModule, "get_bin_path", lambda *_arguments, **_options: "/usr/bin/true")
+    found = [
+        each
+        for each in run(capsys, sandbox_image=drift.sandbox)["findings"]
+        if each["check"] == "runtime_settings"
+    ]
+    assert [each["severity"] for each in found] == [severity for severity, _evidence in drift.expected]
+    for each, (_severity, evidence) in zip(found, drift.expected):
+        assert evidence in each["evidence"]

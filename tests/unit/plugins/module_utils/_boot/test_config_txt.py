@@ -94,12 +94,33 @@ def firmware(text: str, board: str) -> tuple[dict[str, str], list[str], dict[str
         elif "=" in line and not line.startswith("#") and set(filters.values()) <= BOARDS[board]:
             name, value = line.split("=", 1)
             if name == "dtoverlay":
-                overlays.append(value)
+                overlays += [value] if value else []
             elif name == "dtparam":
                 parameters.update(part.partition("=")[::2] for part in value.split(","))
             else:
                 single[name] = value
     return single, overlays, parameters
+
+
+def scopes(text: str, board: str) -> dict[tuple[str, str], str]:
+    """Return the parameters that count, each with the overlay before it; that of the board's own is empty."""
+    found: dict[tuple[str, str], str] = {}
+    filters: dict[str, str] = {}
+    overlay = ""
+    for raw in text.splitlines():
+        line = raw.strip()
+        if line == "[all]":
+            filters = {}
+        elif line.startswith("["):
+            filters[kind(line.strip("[]"))] = line.strip("[]")
+        elif set(filters.values()) <= BOARDS[board]:
+            name, _equals, value = line.partition("=")
+            if name == "dtoverlay":
+                overlay = value
+            elif name == "dtparam":
+                pairs = (part.partition("=")[::2] for part in value.split(","))
+                found.update({(overlay, parameter): state for parameter, state in pairs})
+    return found
 
 
 # Real files
@@ -246,6 +267,60 @@ def test_duplicates_of_a_generated_file_may_stay() -> None:
     for value, after in (("2", text), ("3", "a=1\na=3\n")):
         wanted = settings(f"a={value}")
         assert edit_config_txt(text=text, settings=wanted, keep_duplicates=True) == after
+
+
+OVERLAYS_FIRST = """# a board's file: overlays first, nothing of audio
+dtoverlay=vc4-kms-v3d
+max_framebuffers=2
+
+[cm5]
+dtoverlay=dwc2,dr_mode=host
+
+[all]
+dtoverlay=dwc2
+"""
+
+
+@pytest.mark.parametrize(
+    ("before", "wanted", "after"),
+    [
+        # Before the first overlay, with the comment that it has.
+        (OVERLAYS_FIRST, ["dtparam=audio=off"], f"dtparam=audio=off\n{OVERLAYS_FIRST}"),
+        ("a=1\n\n# b\ndtoverlay=x\n", ["dtparam=p=on"], "a=1\n\ndtparam=p=on\n# b\ndtoverlay=x\n"),
+        (
+            "dtparam=q=on\ndtoverlay=x\n",
+            ["dtparam=p=on", "dtparam=r=1"],
+            "dtparam=q=on\ndtparam=p=on\ndtparam=r=1\ndtoverlay=x\n",
+        ),
+        # After an empty one.
+        ("dtoverlay=x\ndtoverlay=\na=1\n", ["dtparam=p=on"], "dtoverlay=x\ndtoverlay=\na=1\ndtparam=p=on\n"),
+        (
+            OVERLAYS_FIRST,
+            ["cm5: dtparam=p=on"],
+            OVERLAYS_FIRST.replace("host\n", "host\ndtoverlay=\ndtparam=p=on\n"),
+        ),
+        # One that only other boards read does not count.
+        (
+            "dtoverlay=x\n[cm4]\ndtoverlay=\n[pi4]\na=1\n",
+            ["pi4: dtparam=p=on"],
+            "dtoverlay=x\n[cm4]\ndtoverlay=\n[pi4]\na=1\ndtoverlay=\ndtparam=p=on\n",
+        ),
+        # Nothing is taken from an overlay, or given to one.
+        (
+            "[pi4]\na=1\n[all]\ndtoverlay=x\n[pi4]\nb=1\n[all]\ndtparam=q=on\n",
+            ["pi4: dtparam=p=on"],
+            "[pi4]\na=1\ndtparam=p=on\n[all]\ndtoverlay=x\n[pi4]\nb=1\n[all]\ndtparam=q=on\n",
+        ),
+        (
+            "a=1\n[pi4]\ndtparam=p=on\n",
+            ["dtoverlay=x"],
+            "a=1\n[pi4]\ndtparam=p=on\n\n[all]\ndtoverlay=x\n",
+        ),
+    ],
+)
+def test_parameters_of_the_board_are_no_overlay_s(before: str, wanted: list[str], after: str) -> None:
+    assert edit(before, *wanted) == after
+    assert edit(after, *wanted) == after
 
 
 # Refusals
@@ -403,7 +478,7 @@ HEADERS = ["all", "pi3", "pi4", "cm4", "pi5", "cm5", "gpio4=1", "EDID=VSC-TD2220
 LINES = [
     *(f"[{name}]" for name in HEADERS),
     *(f"{name}={value}" for name in "ab" for value in "12"),
-    *("dtoverlay=x", "dtoverlay=y", "dtparam=p=on", "dtparam=p=off,q=on", "dtparam=q=off"),
+    *("dtoverlay=", "dtoverlay=x", "dtoverlay=y", "dtparam=p=on", "dtparam=p=off,q=on", "dtparam=q=off"),
     *("# a=1", "", "  a=2"),
 ]
 TEXTS = st.lists(st.sampled_from(LINES), max_size=14).map(
@@ -426,7 +501,10 @@ def name_of(line: str) -> str:
 @given(text=TEXTS, wanted=WANTED)
 def test_other_lines_stay_as_they_are_and_in_order(text: str, wanted: str) -> None:
     def others(text: str) -> list[str]:
-        lines = [line for line in text.splitlines() if line.strip() and not line.startswith("[")]
+        # An empty overlay only ends the one before.
+        lines = [
+            line for line in text.splitlines() if line.strip() and line[0] != "[" and line != "dtoverlay="
+        ]
         return [line for line in lines if line.strip().partition("=")[0] != name_of(wanted)]
 
     after = edit(text, wanted)
@@ -470,6 +548,25 @@ def test_a_board_reads_what_is_wanted_of_it_and_all_else_as_before(text: str, wa
                 assert parameters[parameter] == state
         else:
             assert new[name] == value
+
+
+@given(text=TEXTS, wanted=WANTED)
+def test_parameters_stay_with_their_overlay_and_new_ones_are_the_board_s(text: str, wanted: str) -> None:
+    (setting,) = settings(wanted)
+    after = edit(text, wanted)
+    parameter, _equals, state = (setting.value or "").partition("=")
+    for board in BOARDS:
+        before, now = scopes(text, board), scopes(after, board)
+        if setting.absent:
+            continue
+        if setting.setting != "dtparam":
+            assert now == before
+            continue
+        assert {key: value for key, value in now.items() if key[1] != parameter} == {
+            key: value for key, value in before.items() if key[1] != parameter
+        }
+        if setting.section == board and not re.search(rf"dtparam=(.*,)?{parameter}=", text):
+            assert now["", parameter] == state
 
 
 @given(text=TEXTS, wanted=st.lists(WANTED, max_size=4))

@@ -52,9 +52,24 @@ def test_boards_that_do_not_boot_over_the_network(model: str) -> None:
         boot_rom(model=model)
 
 
-def test_one_time_memory() -> None:
-    assert not otp_is_set(otp_dump=OTP_DUMP)
-    assert otp_is_set(otp_dump=OTP_DUMP.replace("17:1020000a", "17:3020000a"))
+@pytest.mark.parametrize(
+    ("row", "is_set"),
+    [
+        ("1020000a", False),
+        ("00000000", False),
+        ("d020000a", False),
+        ("3020000a", True),
+        # Other bits are set too, such as that of the GPIO boot mode.
+        ("3028000a", True),
+        ("3030000a", True),
+        ("20000000", True),
+    ],
+)
+def test_one_time_memory(row: str, is_set: bool) -> None:
+    assert otp_is_set(otp_dump=OTP_DUMP.replace("17:1020000a", f"17:{row}")) == is_set
+
+
+def test_one_time_memory_that_is_not_shown() -> None:
     with pytest.raises(EepromError, match="no row 17"):
         otp_is_set(otp_dump="VCHI initialization failed")
 

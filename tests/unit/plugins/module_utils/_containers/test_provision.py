@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 from ansible_collections.bramble.pi.plugins.module_utils._common.changes import Changes
-from ansible_collections.bramble.pi.plugins.module_utils._containers import docker, provision
+from ansible_collections.bramble.pi.plugins.module_utils._containers import docker, provision, toml
 from ansible_collections.bramble.pi.plugins.module_utils._containers.base import (
     Host,
     RuntimeStateError,
@@ -35,8 +35,11 @@ class Node:
         self.starts = True
         #: What containerd makes of a configuration, of whichever text.
         self.dumps = [(FIXTURES / "default-1.6.20.toml").read_text()]
+        #: Whether it reads the file, as containerd does: over its defaults.
+        self.merges = False
         self.cri = ["ok"]
         self.daemon_json = folder / "etc/docker/daemon.json"
+        self.docker_info: dict[str, str | None] = {}
         self.containerd_config = folder / "etc/containerd/config.toml"
         self.log: list[str] = []
 
@@ -49,13 +52,19 @@ class Node:
         if program == "ctr":
             return 0, f"io.containerd.grpc.v1 cri linux/amd64 {self.next_of(self.cri)}\n", ""
         if program == "containerd":
-            return 0, self.next_of(self.dumps), ""
+            dump = self.next_of(self.dumps)
+            return 0, self.merged(dump, Path(command[2])) if self.merges and verb == "--config" else dump, ""
         if program == "docker":
             settings = json.loads(self.daemon_json.read_text())
             driver = dict(option.split("=") for option in settings.get("exec-opts", [])).get(
                 "native.cgroupdriver"
             )
-            return 0, json.dumps({"CgroupDriver": driver, "Warnings": ["WARNING: No swap limit support"]}), ""
+            told = {
+                "CgroupDriver": driver,
+                "Warnings": ["WARNING: No swap limit support"],
+                **self.docker_info,
+            }
+            return 0, json.dumps(told), ""
         if program == "journalctl":
             return 0, 'msg="failed to load plugin cri" error="too many open files"\n', ""
         if (program, verb) == ("systemctl", "start") and not self.starts:
@@ -66,6 +75,12 @@ class Node:
             self.packages += command[command.index("install") + 4 :]
         self.log.append(" ".join(word for word in command if not word.startswith(("-", "DPkg", "Dpkg"))))
         return 0, "", ""
+
+    @staticmethod
+    def merged(dump: str, file: Path) -> str:
+        for path, value in toml.parse(text=file.read_text()).values().items():
+            dump = toml.set_value(text=dump, path=path, value=value)
+        return dump
 
     @staticmethod
     def next_of(answers: list[str]) -> str:
@@ -260,3 +275,183 @@ ActiveEnterTimestampMonotonic=0
         "docker.service": provision.Unit(loaded=True, enabled=True, active=True, active_since=5.25),
         "cri-docker.socket": provision.Unit(loaded=False, enabled=False, active=False, active_since=0),
     }
+
+
+CRI = '[plugins."io.containerd.grpc.v1.cri"'
+V3 = "[plugins.'io.containerd.cri.v1.runtime'"
+NVIDIA = f"""version = 2
+{CRI}.containerd]
+  default_runtime_name = "nvidia"
+{CRI}.containerd.runtimes.nvidia]
+  runtime_type = "io.containerd.runc.v2"
+{CRI}.containerd.runtimes.nvidia.options]
+  BinaryName = "/usr/bin/nvidia-container-runtime"
+"""
+OLD_SWITCH = f"""version = 2
+{CRI}]
+  systemd_cgroup = true
+{CRI}.containerd.runtimes.runc]
+  runtime_type = "io.containerd.runc.v2"
+{CRI}.containerd.runtimes.runc.options]
+  SystemdCgroup = false
+"""
+SANE = f"{CRI}.containerd.runtimes.runc.options]\n  SystemdCgroup = true\n"
+
+
+@pytest.mark.parametrize(
+    ("version", "text", "changes"),
+    [
+        pytest.param(
+            "1.7.24",
+            NVIDIA,
+            {("containerd", "runtimes", "nvidia", "options", "SystemdCgroup"): True},
+            id="the default runtime is another than runc",
+        ),
+        pytest.param(
+            "1.6.20",
+            f"version = 2\n{CRI}.containerd.default_runtime]\n  runtime_type = 'io.containerd.runc.v2'\n",
+            {("containerd", "default_runtime", "options", "SystemdCgroup"): True},
+            id="the default runtime in its old form",
+        ),
+        pytest.param(
+            "1.6.20",
+            OLD_SWITCH,
+            {
+                ("systemd_cgroup",): False,
+                ("containerd", "runtimes", "runc", "options", "SystemdCgroup"): True,
+            },
+            id="the old switch",
+        ),
+        pytest.param(
+            "2.1.9",
+            f"version = 3\n{V3}.cni]\n  bin_dir = '/usr/lib/cni'\n",
+            {
+                ("cni", "bin_dir"): "/opt/cni/bin",
+                ("containerd", "runtimes", "runc", "options", "SystemdCgroup"): True,
+                ("containerd", "runtimes", "runc", "runtime_type"): "io.containerd.runc.v2",
+            },
+            id="a folder of its own beside the default list",
+        ),
+        pytest.param(
+            "2.1.9",
+            f"version = 3\n{V3}.cni]\n  bin_dir = '/usr/lib/cni'\n  bin_dirs = ['/usr/lib/cni']\n",
+            {
+                ("cni", "bin_dir"): "",
+                ("cni", "bin_dirs"): ["/opt/cni/bin", "/usr/lib/cni"],
+                ("containerd", "runtimes", "runc", "options", "SystemdCgroup"): True,
+                ("containerd", "runtimes", "runc", "runtime_type"): "io.containerd.runc.v2",
+            },
+            id="both, which containerd refuses",
+        ),
+    ],
+)
+def test_sets_what_counts_in_containerd(
+    ensure: Ensure, tmp_path: Path, version: str, text: str, changes: dict[tuple[str, ...], Any]
+) -> None:
+    node = configured(tmp_path)
+    node.dumps, node.merges = [(FIXTURES / f"default-{version}.toml").read_text()], True
+    node.containerd_config.write_text(text)
+    before = toml.parse(text=text).values()
+    ensure(node, runtime="containerd")
+    after = toml.parse(text=node.containerd_config.read_text()).values()
+    ours = {path[2:]: value for path, value in after.items() if before.get(path) != value}
+    cni: dict[tuple[str, ...], Any] = {} if version != "1.7.24" else {("cni", "bin_dir"): "/opt/cni/bin"}
+    assert ours == {**changes, **cni}
+    assert before.keys() <= after.keys()
+    # The restart aside, which the older file of this test brings: all is as asked.
+    assert "Write /etc/containerd/config.toml" not in ensure(node, runtime="containerd")["changes"]
+
+
+def test_leaves_a_runtime_alone_that_is_not_runc(ensure: Ensure, tmp_path: Path) -> None:
+    node = configured(tmp_path)
+    node.merges = True
+    node.containerd_config.write_text(
+        NVIDIA.replace("nvidia", "kata").replace("io.containerd.runc.v2", "io.containerd.kata.v2")
+    )
+    before = node.containerd_config.read_text()
+    ensure(node, runtime="containerd")
+    assert node.containerd_config.read_text() == before
+
+
+def test_refuses_a_default_runtime_that_is_not_there(ensure: Ensure, tmp_path: Path) -> None:
+    node = configured(tmp_path)
+    node.merges = True
+    text = f"version = 2\n{CRI}.containerd]\n  default_runtime_name = 'nvida'\n"
+    node.containerd_config.write_text(text)
+    with pytest.raises(RuntimeStateError, match=r"config\.toml has default_runtime_name 'nvida' and no such"):
+        ensure(node, runtime="containerd")
+    assert node.containerd_config.read_text() == text
+
+
+def test_names_what_an_imported_file_sets_for_the_old_switch(ensure: Ensure, tmp_path: Path) -> None:
+    node = configured(tmp_path)
+    node.dumps = [
+        node.dumps[0]
+        .replace("SystemdCgroup = false", "SystemdCgroup = true")
+        .replace("systemd_cgroup = false", "systemd_cgroup = true")
+    ]
+    node.containerd_config.write_text("version = 2\n")
+    message = r"would not have effect: systemd_cgroup in \[plugins.\"io.containerd.grpc.v1.cri\"\] is true"
+    with pytest.raises(RuntimeStateError, match=message):
+        ensure(node, runtime="containerd")
+
+
+DRIVERS = {"exec-opts": ["native.cgroupdriver=systemd"]}
+
+
+@pytest.mark.parametrize(
+    ("present", "wanted", "expected"),
+    [
+        pytest.param(
+            {"log-driver": "syslog", "log-opts": {"syslog-address": "udp://10.0.0.9:514"}},
+            {"log-driver": "json-file", "log-opts": {"max-size": "100m"}},
+            {"log-driver": "json-file", "log-opts": {"max-size": "100m"}},
+            id="another log driver before",
+        ),
+        pytest.param(
+            {"log-opts": {"max-size": "1g", "max-file": "3"}},
+            {"log-driver": "journald"},
+            {"log-driver": "journald"},
+            id="options of the default log driver",
+        ),
+        pytest.param(
+            {"log-opts": {"max-file": "3"}},
+            {"log-driver": "json-file", "log-opts": {"max-size": "100m"}},
+            {"log-driver": "json-file", "log-opts": {"max-file": "3", "max-size": "100m"}},
+            id="the same log driver, which is the default",
+        ),
+        pytest.param(
+            {"storage-driver": "btrfs", "storage-opts": ["btrfs.min_space=1G"]},
+            {"storage-driver": "overlay2"},
+            {"storage-driver": "overlay2"},
+            id="another storage driver before",
+        ),
+        pytest.param(
+            {"storage-opts": ["overlay2.size=1G"]},
+            {"storage-driver": "overlay2"},
+            {"storage-opts": ["overlay2.size=1G"], "storage-driver": "overlay2"},
+            id="Docker's own choice, which is the same",
+        ),
+        pytest.param(
+            {"storage-opts": ["dm.basesize=20G"]},
+            {"storage-driver": "overlay2", "storage-opts": ["overlay2.size=1G"]},
+            {"storage-driver": "overlay2", "storage-opts": ["overlay2.size=1G"]},
+            id="options of another storage driver",
+        ),
+        pytest.param(
+            {"log-driver": "journald", "log-opts": {"tag": "x"}, "debug": True},
+            {"log-driver": "journald"},
+            {"log-driver": "journald", "log-opts": {"tag": "x"}, "debug": True},
+            id="nothing changes",
+        ),
+    ],
+)
+def test_a_driver_takes_its_options_with_it(
+    ensure: Ensure, tmp_path: Path, present: dict[str, Any], wanted: dict[str, Any], expected: dict[str, Any]
+) -> None:
+    node = configured(tmp_path)
+    node.daemon_json.write_text(json.dumps({**DRIVERS, **present}))
+    node.docker_info = {"LoggingDriver": wanted.get("log-driver"), "Driver": wanted.get("storage-driver")}
+    ensure(node, daemon_json={**DRIVERS, **wanted})
+    assert json.loads(node.daemon_json.read_text()) == {**DRIVERS, **expected}
+    assert not ensure(node, daemon_json={**DRIVERS, **wanted})["diff"]

@@ -5,9 +5,12 @@
 
 from __future__ import annotations
 
+import os
+import shutil
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 from ansible_collections.bramble.pi.plugins.module_utils._common.changes import Changes
@@ -32,6 +35,8 @@ class Node:
         self.packages = {name: (status, version) for name, version in (packages or {}).items()}
         self.kubelet = "enabled" if packages else "disabled"
         self.log: list[str] = []
+        #: What reads the sources.
+        self.apt: Callable[[list[str]], tuple[int, str, str]] = lambda command: (0, "", "")
 
     def __call__(self, command: list[str]) -> tuple[int, str, str]:
         words = [word for word in command if not word.startswith("-") and "=" not in word[:20]]
@@ -39,6 +44,8 @@ class Node:
         if program == "dpkg-query":
             rows = [f"{name}\t{status}\t{version}\n" for name, (status, version) in self.packages.items()]
             return 1, "".join(rows), "dpkg-query: no packages found matching cri-tools\n"
+        if "indextargets" in command:
+            return self.apt(command)
         if program == "apt-cache":
             return 0, MADISON, ""
         if command[:2] == ["systemctl", "is-enabled"]:
@@ -69,7 +76,9 @@ def ensure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Ensure:
 
     monkeypatch.setattr(install, "_SOURCE", str(tmp_path / "sources.list.d" / "kubernetes.sources"))
     monkeypatch.setattr(install, "_KEYRING", str(tmp_path / "keyrings" / "kubernetes.asc"))
-    monkeypatch.setattr(install, "_OTHER_SOURCES", (str(tmp_path / "*.list"),))
+    monkeypatch.setattr(
+        install, "_OTHER_SOURCES", (str(tmp_path / "*.list"), str(tmp_path / "sources.list.d" / "*"))
+    )
     monkeypatch.setattr(install, "download", download)
 
     def run(node: Node, *, check_mode: bool = False, **parameters: Any) -> dict[str, Any]:
@@ -171,3 +180,84 @@ def test_refuses_another_minor_before_it_changes_anything(ensure: Ensure, tmp_pa
 def test_warns_of_old_sources(ensure: Ensure, tmp_path: Path) -> None:
     (tmp_path / "old.list").write_text("deb https://apt.kubernetes.io/ kubernetes-xenial main\n")
     assert "old.list names apt.kubernetes.io" in ensure(installed())["warnings"][0]
+
+
+URL = "https://pkgs.k8s.io/core:/stable:/v1.36/deb"
+GUIDE = "/etc/apt/keyrings/kubernetes-apt-keyring.gpg"
+
+
+@pytest.fixture
+def real_apt(tmp_path: Path) -> Callable[[list[str]], tuple[int, str, str]]:
+    """Have a real apt read sources, with nothing of this machine."""
+    if shutil.which("apt-get") is None:
+        pytest.skip("there is no apt here")
+    (tmp_path / "sources.list.d").mkdir()
+    root = tmp_path / "root"
+    for folder in ("etc/apt", "var/lib/apt/lists/partial", "var/cache/apt/archives/partial", "var/lib/dpkg"):
+        (root / folder).mkdir(parents=True)
+    (root / "var/lib/dpkg/status").touch()
+    configuration = tmp_path / "apt.conf"
+    configuration.write_text(f'Dir "{root}/"; Dir::State::status "{root}/var/lib/dpkg/status";\n')
+
+    def run(command: list[str]) -> tuple[int, str, str]:
+        environment = {**os.environ, "APT_CONFIG": str(configuration), "LC_ALL": "C"}
+        done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
+        return done.returncode, done.stdout, done.stderr
+
+    return run
+
+
+class Source(NamedTuple):
+    name: str
+    text: str
+    #: What apt says; None where it works.
+    seen: str | None
+
+
+@pytest.mark.parametrize("check_mode", [True, False])
+@pytest.mark.parametrize(
+    "case",
+    [
+        Source("kubernetes.list", f"deb [signed-by={GUIDE}] {URL}/ /\n", "option Signed-By"),
+        Source(
+            "k8s.sources", f"Types: deb\nURIs: {URL}\nSuites: /\nSigned-By: {GUIDE}\n", "option Signed-By"
+        ),
+        Source("kubernetes.list", f"deb [trusted=yes] {URL}/ /\n", "option Trusted"),
+        Source("kubernetes.list", f"deb-src [arch=arm64 signed-by={GUIDE}] {URL} /\n", "option Signed-By"),
+        # What apt bears.
+        Source("kubernetes.list", f"# deb [signed-by={GUIDE}] {URL}/ /\n", None),
+        Source("kubernetes.list", f"deb [signed-by={GUIDE}] {URL.replace('36', '35')}/ /\n", None),
+        Source("kubernetes.save", f"deb [signed-by={GUIDE}] {URL}/ /\n", None),
+        Source(
+            "k8s.sources",
+            f"Enabled: no\nTypes: deb\nURIs: {URL}\nSuites: /\nSigned-By: {GUIDE}\n",
+            None,
+        ),
+        # What it does not bear in any case.
+        Source("other.list", "deb http://deb.debian.org/debian\n", "Malformed entry 1 in list file"),
+    ],
+)
+def test_refuses_a_source_beside_which_apt_would_fail(
+    ensure: Ensure,
+    tmp_path: Path,
+    real_apt: Callable[[list[str]], tuple[int, str, str]],
+    case: Source,
+    check_mode: bool,
+) -> None:
+    node = Node()
+    node.apt = real_apt
+    folder = tmp_path / "sources.list.d"
+    (folder / case.name).write_text(case.text)
+    if case.seen is None:
+        ensure(node, check_mode=check_mode)
+        return
+    with pytest.raises(KubePackagesError, match=case.seen) as error:
+        ensure(node, check_mode=check_mode)
+    assert str(folder / case.name) in str(error.value)
+    assert [path.name for path in folder.iterdir()] == [case.name]
+    assert not (tmp_path / "keyrings").exists()
+    assert node.log == []
+    # Where it was written before, it is told of all the same.
+    (folder / "kubernetes.sources").write_text("Types: deb\nURIs: http://old/\nSuites: /\n")
+    with pytest.raises(KubePackagesError, match=case.seen):
+        ensure(node, check_mode=check_mode)

@@ -190,7 +190,9 @@ def test_archive_is_one_that_cpio_reads(tmp_path: Path) -> None:
     assert listed.stdout.decode().split() == ["scripts", "scripts/nfs4", "note"]
 
 
-@pytest.mark.parametrize("serial", ["", "6A1B9C04", "6a1b9c0", "100000006a1b9c04", "../../etc", "6a1b9c04\n"])
+@pytest.mark.parametrize(
+    "serial", ["", "6A1B9C04", "6a1b9c0", "100000006a1b9c04", "../../etc", "6a1b9c04\n", "44444444"]
+)
 def test_serial_numbers_that_are_none(serial: str) -> None:
     with pytest.raises(system.NetbootTreeError, match="netboot_tree_serial"):
         system.check_serial(serial=serial, node="pi-2")

@@ -257,6 +257,43 @@ def test_file_that_would_undo_a_parameter(node: Node) -> None:
             ["systemctl mask swap.target", "systemctl mask zramswap.service", "swapoff /dev/zram0"],
             id="zram-tools",
         ),
+        *(
+            pytest.param(
+                {path: UNIT},
+                "/dev/zram0",
+                [
+                    "mask swap.target",
+                    f"mask {service}.service",
+                    *(f"{verb} {service}.service" for verb in stops),
+                    "switch off swap on /dev/zram0",
+                ],
+                [
+                    "systemctl mask swap.target",
+                    f"systemctl mask {service}.service",
+                    *(f"systemctl {verb} {service}.service" for verb in stops),
+                    "swapoff /dev/zram0",
+                ],
+                id=f"{service} of {path}",
+            )
+            for service, path, stops in [
+                ("zram-config", "/lib/systemd/system/zram-config.service", []),
+                ("zram-config", "/etc/init.d/zram-config", []),
+                ("zram-swap", "/lib/systemd/system/zram-swap.service", []),
+                ("armbian-zram-config", "/lib/systemd/system/armbian-zram-config.service", []),
+                ("swapspace", "/usr/lib/systemd/system/swapspace.service", ["stop"]),
+                ("systemd-swap", "/usr/lib/systemd/system/systemd-swap.service", []),
+            ]
+        ),
+        pytest.param(
+            {
+                "/etc/systemd/system/zram-swap.service": UNIT,
+                "/etc/systemd/system/multi-user.target.wants/zram-swap.service": UNIT,
+            },
+            "/dev/zram0",
+            ["mask swap.target", "disable zram-swap.service", "switch off swap on /dev/zram0"],
+            ["systemctl mask swap.target", "systemctl disable zram-swap.service", "swapoff /dev/zram0"],
+            id="a service that a script installed",
+        ),
         pytest.param(
             {
                 "/etc/systemd/system/swapfile.swap": UNIT,
@@ -280,6 +317,7 @@ def test_swap_off(
         node.effects[f"swapoff {active}"] = lambda: node.write("/proc/swaps", SWAPS)
     wants = node.root / "etc/systemd/system/multi-user.target.wants/swapfile.swap"
     node.effects["systemctl disable swapfile.swap"] = wants.unlink
+    node.effects["systemctl disable zram-swap.service"] = wants.with_name("zram-swap.service").unlink
 
     checked = node.settings(check_mode=True)
     checked.switch_swap_off()

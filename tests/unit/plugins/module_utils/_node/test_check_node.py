@@ -55,6 +55,7 @@ def healthy() -> dict[str, Any]:
         "certificates": [{"path": "/etc/kubernetes/pki/ca.crt", "expires": "2036-10-01T12:00:00Z"}],
         "units": units("healthy"),
         "cmdline": {"path": "/boot/firmware/cmdline.txt", "pending": [], "error": None},
+        "runtime": {"name": "containerd", "fault": None, "drift": []},
         "fsync": {"path": "/var/lib/etcd", "writes": 200, "p50_ms": 1.0, "p99_ms": 9.9},
     }
 
@@ -133,6 +134,13 @@ FOUND = [
         "os_prep",
     ),
     (changed(swap={"active": ["/var/swap"]}), {}, ("swap", "error"), "/var/swap", "os_prep"),
+    (
+        changed(swap={"active": ["/dev/zram0"], "switched_on_by": ["a.service", "/etc/rc.local"]}),
+        {},
+        ("swap", "error"),
+        "swap is on: /dev/zram0, switched on by a.service or /etc/rc.local",
+        "os_prep",
+    ),
     (
         changed(clock={"synchronized": False, "utc": "2026-10-01T12:00:30Z"}),
         {},
@@ -324,6 +332,28 @@ FOUND = [
         ("runtime", "error"),
         "docker is failed (failed), exit-code 1",
         "journalctl -u docker",
+    ),
+    (
+        changed(
+            runtime={
+                "name": "containerd",
+                "fault": "its CRI plugin did not load: no such runtime",
+                "drift": [],
+            }
+        ),
+        {},
+        ("runtime_settings", "error"),
+        "containerd: its CRI plugin did not load: no such runtime",
+        "--tags docker --limit pi-2",
+    ),
+    (
+        changed(
+            runtime={"name": "containerd", "fault": None, "drift": ["SystemdCgroup is false, expected true"]}
+        ),
+        {},
+        ("runtime_settings", "warning"),
+        "containerd: SystemdCgroup is false",
+        "--tags docker --limit pi-2",
     ),
 ]
 

@@ -39,6 +39,8 @@ NAME = bytes([12, 11]) + b"raspberrypi"
             request(NAME + b"\xff", ciaddr=bytes([10, 0, 0, 7])),
             scan.Sighting(MAC, "DHCP request", "10.0.0.7", "raspberrypi"),
         ),
+        # The boot ROM of every Pi 3, in the form that its four words or a UUID give it.
+        (request(bytes([97, 17, 0]) + b"\x44" * 16 + b"\xff"), scan.Sighting(MAC, "DHCP request")),
         (request(NAME, port=53), None),
         (request(NAME)[:60], None),
         (b"", None),
@@ -128,3 +130,26 @@ def test_names_of_their_own_are_kept_and_no_name_is_given_twice() -> None:
     assert hosts["pi-2"]["rack_services_mac"] == "b8:27:eb:00:00:01"
     hosts = yaml.safe_load(scan.inventory([found[1], found[2]]))["all"]["hosts"]
     assert list(hosts) == ["pi-2", "node-7"]
+
+
+ANY = bytes([97, 17, 0]) + b"\x44" * 16
+GUESS = bytes([97, 17, 0]) + struct.pack("<4I", *[0x11111111] * 4)
+
+
+@pytest.mark.parametrize(
+    ("heard", "serial"),
+    [
+        ([request(ANY)], ""),
+        ([request(ANY), tftp(b"6e810bbc/start.elf")], "6e810bbc"),
+        ([tftp(b"6e810bbc/start.elf"), request(ANY)], "6e810bbc"),
+        # What it asks for counts more than what is made of its request for an address.
+        ([request(GUESS), tftp(b"6e810bbc/start.elf")], "6e810bbc"),
+        ([request(PI_4), tftp(b"6e810bbc/start.elf"), request(PI_4)], "6e810bbc"),
+        ([request(PI_4), tftp(b"bootcode.bin")], "6a1b9c04"),
+    ],
+)
+def test_which_serial_number_counts(heard: list[bytes], serial: str) -> None:
+    sightings = [scan.dhcp_request(frame=frame) or scan.tftp_request(frame=frame) for frame in heard]
+    (found,) = scan.merge([sighting for sighting in sightings if sighting])
+    assert found.serial == serial
+    assert ("netboot_tree_serial" in scan.inventory([found])) == bool(serial)

@@ -19,6 +19,7 @@ BOARD = {"netboot_tree_serial": "6a1b9c04", "rack_services_mac": "b8:27:eb:00:00
         ({}, {"netboot_server": ["pi-1", "pi-3"]}, ("netboot_server pi-1, pi-3", "one host")),
         ({"netboot_tree_serial": "6A1B9C04"}, {}, ("pi-2: netboot_tree_serial is '6A1B9C04'", "lower case")),
         ({"netboot_tree_serial": "100000006a1b9c04"}, {}, ("last eight digits",)),
+        ({"netboot_tree_serial": "44444444"}, {}, ("pi-2: netboot_tree_serial is '44444444'",)),
         # Seven of eight digits, as YAML reads 01234567 as an octal number.
         ({"netboot_tree_serial": 342391}, {}, ("netboot_tree_serial is '342391'", "in quotes")),
         ({"netboot_tree_serial": ["6a1b9c04"]}, {}, ("is ['6a1b9c04']; expected a string: set netboot_",)),

@@ -1,0 +1,81 @@
+# Copyright: bramble.pi contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What the role docker asks of Docker, beside what the user asks."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).parents[3]
+DEFAULTS = {"exec-opts": ["native.cgroupdriver=systemd"], "storage-driver": "overlay2"}
+JSON_FILE = {"log-driver": "json-file", "log-opts": {"max-size": "100m"}}
+ASKED: list[tuple[dict[str, Any], dict[str, Any]]] = [
+    ({}, {**DEFAULTS, **JSON_FILE}),
+    ({"log-driver": "journald"}, {**DEFAULTS, "log-driver": "journald"}),
+    (
+        {"log-driver": "syslog", "log-opts": {"syslog-address": "udp://10.0.0.9:514"}},
+        {**DEFAULTS, "log-driver": "syslog", "log-opts": {"syslog-address": "udp://10.0.0.9:514"}},
+    ),
+    (
+        {"log-opts": {"max-file": "3"}},
+        {**DEFAULTS, "log-driver": "json-file", "log-opts": {"max-size": "100m", "max-file": "3"}},
+    ),
+    ({"log-opts": {"max-size": "1g"}}, {**DEFAULTS, **JSON_FILE, "log-opts": {"max-size": "1g"}}),
+    ({"storage-driver": "btrfs"}, {**DEFAULTS, **JSON_FILE, "storage-driver": "btrfs"}),
+    (
+        {"exec-opts": ["native.cgroupdriver=cgroupfs"], "dns": ["9.9.9.9"]},
+        {
+            **DEFAULTS,
+            **JSON_FILE,
+            "exec-opts": ["native.cgroupdriver=systemd", "native.cgroupdriver=cgroupfs"],
+            "dns": ["9.9.9.9"],
+        },
+    ),
+]
+
+
+@pytest.fixture(scope="module")
+def asked(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
+    """Have ansible put together what each host asks, with the role's own variables."""
+    folder = tmp_path_factory.mktemp("docker")
+    hosts = {
+        f"pi-{number}": {
+            "ansible_connection": "local",
+            "ansible_python_interpreter": sys.executable,
+            "docker_daemon_json": wish,
+        }
+        for number, (wish, _expected) in enumerate(ASKED)
+    }
+    (folder / "hosts.yml").write_text(json.dumps({"all": {"hosts": hosts}}))
+    content = "{{ __docker_daemon_json | to_json }}"
+    write = {
+        "ansible.builtin.copy": {"content": content, "dest": f"{folder}/{{{{ inventory_hostname }}}}.json"}
+    }
+    play = {
+        "hosts": "all",
+        "gather_facts": False,
+        "vars_files": [str(ROOT / "roles/docker/vars/main.yml")],
+        "tasks": [write],
+    }
+    (folder / "play.yml").write_text(json.dumps([play]))
+    ansible = Path(sys.executable).with_name("ansible-playbook")
+    done = subprocess.run(
+        [ansible, "-i", folder / "hosts.yml", folder / "play.yml"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return [json.loads((folder / f"{host}.json").read_text()) for host in hosts]
+
+
+@pytest.mark.parametrize("number", range(len(ASKED)))
+def test_the_role_s_options_go_with_its_driver(asked: list[dict[str, Any]], number: int) -> None:
+    assert asked[number] == ASKED[number][1]
