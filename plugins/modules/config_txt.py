@@ -23,8 +23,8 @@ notes:
     effect, are taken out. Of V(dtoverlay), V(gpio), V(include) and V(initramfs) each line counts, and the
     wanted one is added if it is not there.
   - Of V(dtparam) each parameter is a setting of its own. Below a V(dtoverlay), a V(dtparam) belongs to that
-    overlay first; give the parameters of overlays as a part of V(dtoverlay). A new V(dtparam) is one of the
-    board: it stands before the first V(dtoverlay), or after an empty one, which is added where needed.
+    overlay first; give the parameters of overlays as a part of V(dtoverlay). A new V(dtparam) is for the
+    board, so it stands before the first V(dtoverlay), or after an empty one, which is added where needed.
   - The firmware ignores what is beyond 98 characters of a line, so a longer one is refused.
   - On Debian with raspi-firmware, C(config.txt) is written anew at every update of a kernel. The edit is
     therefore made in C(/etc/default/raspi-firmware-custom) too. What raspi-firmware writes of its own accord

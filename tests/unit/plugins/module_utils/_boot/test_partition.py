@@ -362,6 +362,16 @@ def test_what_is_no_text_or_too_much_is_not_shown(tmp_path: Path) -> None:
     assert shown == ["(1 bytes that are not text)\n", "(200000 bytes)\n"]
 
 
+RECEIPT = {
+    "schema": 1,
+    "node": "pi-1",
+    "image": {"name": "raspios.img.xz", "sha256": "0" * 64, "size": 1},
+    "seed": "1",
+    "written": "2026-10-01T12:00:00Z",
+    "collection": "0.1.0",
+}
+
+
 @pytest.mark.parametrize(
     ("content", "receipt"),
     [
@@ -370,10 +380,11 @@ def test_what_is_no_text_or_too_much_is_not_shown(tmp_path: Path) -> None:
         (b"half a rec", None),
         (b"\xff\xfe", None),
         (b"[1]", None),
-        (b'{"node": "pi-1"}', {"node": "pi-1"}),
+        (b'{"node": "pi-1"}', None),
+        (json.dumps(RECEIPT).encode(), RECEIPT),
     ],
 )
-def test_receipts(tmp_path: Path, content: bytes | None, receipt: dict[str, str] | None) -> None:
+def test_receipts(tmp_path: Path, content: bytes | None, receipt: dict[str, Any] | None) -> None:
     files = {} if content is None else {"Bramble-Receipt.json": content}
     assert read_receipt(boot=folder_boot(tmp_path, {"x": b"", **files})) == receipt
 

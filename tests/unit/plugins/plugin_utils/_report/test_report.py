@@ -185,8 +185,10 @@ def test_receipts_of_cards(tmp_path: Path) -> None:
     receipt = {
         "schema": 1,
         "node": "pi-2",
-        "image": {"name": "raspios.img.xz"},
+        "image": {"name": "raspios.img.xz", "sha256": "0" * 64, "size": 1},
+        "seed": "1",
         "written": "2026-10-01T12:00:00Z",
+        "collection": "0.1.0",
     }
     (tmp_path / "pi-2.json").write_text(json.dumps(receipt))
     (tmp_path / "pi-3.json").write_text("half a rece")
