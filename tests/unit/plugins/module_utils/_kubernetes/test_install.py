@@ -234,7 +234,7 @@ class Source(NamedTuple):
             None,
         ),
         # What it does not bear in any case.
-        Source("other.list", "deb http://deb.debian.org/debian\n", "Malformed entry 1 in list file"),
+        Source("other.list", "deb http://mirror.example.org/debian\n", "Malformed entry 1 in list file"),
     ],
 )
 def test_refuses_a_source_beside_which_apt_would_fail(
