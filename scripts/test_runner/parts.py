@@ -167,7 +167,8 @@ JOBS = [
     Job("e2e", pytest(*E2E, *CHANGE, f"--deselect={RESET[0]}", environment=KEEP), piece="cluster", load=0.8),
     Job("e2e", pytest(*E2E, *ALONE, environment=KEEP), piece="alone", after="e2e/cluster", alone=True),
     Job("e2e", pytest(*RESET, *ANY), piece="reset", after="e2e/alone", load=0.8),
-    Job("boot", pytest("tests/boot", "-x", "-s", *ANY), load=1.0),
+    # It is long: begun before, it would keep the job that runs alone waiting, and that all others.
+    Job("boot", pytest("tests/boot", "-x", "-s", *ANY), after="e2e/alone", load=1.0),
     Job("unit", pytest("tests/unit", "-n", "2", "--dist", "worksteal", *CHANGE), load=1.2),
     *(Job("molecule", molecule(name), piece=name, load=0.6) for name in scenarios()),
     Job("cards", pytest("tests/cards", *ANY), load=0.8),

@@ -196,11 +196,13 @@ def test_address_of_another_is_refused():
 def test_node_of_a_cluster_is_not_moved():
     worker = ["kubelet.conf", "pki/ca.crt"]
     control_plane = ["admin.conf", "controller-manager.conf", "scheduler.conf"]
-    manifests = [f"manifests/kube-{name}.yaml" for name in ("apiserver", "controller-manager", "scheduler")]
+    programs = ("etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler")
+    manifests = [f"manifests/{name}.yaml" for name in programs]
     files = {"networkd": worker, "networkmanager": worker + control_plane + manifests}
     for node, names in files.items():
-        touch = f"mkdir -p {{pki,manifests}} && touch {' '.join(names)}"
-        in_node(node, "bash", "-c", f"mkdir -p /etc/kubernetes && cd /etc/kubernetes && {touch}")
+        # Not empty: those that a power cut has left are.
+        write = f"mkdir -p {{pki,manifests}} && echo x | tee {' '.join(names)}"
+        in_node(node, "bash", "-c", f"mkdir -p /etc/kubernetes && cd /etc/kubernetes && {write}")
     try:
         status, output = change(nodes=":".join(files), change_offset=40)
     finally:
