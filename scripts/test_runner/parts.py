@@ -145,15 +145,18 @@ def molecule(scenario: str) -> Callable[[Outcome], None]:
 
 
 def scenarios() -> list[str]:
-    """Return the names of all scenarios, those first that take longest."""
+    """Return the names of the scenarios that may run beside others, those first that take longest."""
     names = sorted(path.parent.name for path in ROOT.glob("molecule/*/molecule.yml"))
+    names.remove(LONE_SCENARIO)
     return sorted(
         names, key=lambda name: LONG_SCENARIOS.index(name) if name in LONG_SCENARIOS else len(names)
     )
 
 
+#: It counts the packets that are lost while a network is changed.
+LONE_SCENARIO = "node_network"
 #: Those that take more than a minute, the longest first.
-LONG_SCENARIOS = ["rack_network", "node_network", "image_cache", "ssh_access"]
+LONG_SCENARIOS = ["rack_network", "image_cache", "ssh_access"]
 
 CHANGE, ALONE, ANY = ("-m", "not long and not alone"), ("-m", "not long and alone"), ("-m", "not long")
 E2E = ("tests/e2e", "-x", "-s")
@@ -164,6 +167,7 @@ KEEP = {"E2E_KEEP": "yes"}
 #: In the order in which they would begin; see next_job() for what lets one wait.
 JOBS = [
     Job("unit", pytest("tests/unit", *ALONE), piece="alone", alone=True),
+    Job("molecule", molecule(LONE_SCENARIO), piece=LONE_SCENARIO, alone=True),
     Job("e2e", pytest(*E2E, *CHANGE, f"--deselect={RESET[0]}", environment=KEEP), piece="cluster", load=0.8),
     Job("e2e", pytest(*E2E, *ALONE, environment=KEEP), piece="alone", after="e2e/cluster", alone=True),
     Job("e2e", pytest(*RESET, *ANY), piece="reset", after="e2e/alone", load=0.8),

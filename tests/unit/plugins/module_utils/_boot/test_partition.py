@@ -362,7 +362,7 @@ def test_what_is_no_text_or_too_much_is_not_shown(tmp_path: Path) -> None:
     assert shown == ["(1 bytes that are not text)\n", "(200000 bytes)\n"]
 
 
-RECEIPT = {
+WHOLE_RECEIPT = {
     "schema": 1,
     "node": "pi-1",
     "image": {"name": "raspios.img.xz", "sha256": "0" * 64, "size": 1},
@@ -381,7 +381,7 @@ RECEIPT = {
         (b"\xff\xfe", None),
         (b"[1]", None),
         (b'{"node": "pi-1"}', None),
-        (json.dumps(RECEIPT).encode(), RECEIPT),
+        (json.dumps(WHOLE_RECEIPT).encode(), WHOLE_RECEIPT),
     ],
 )
 def test_receipts(tmp_path: Path, content: bytes | None, receipt: dict[str, Any] | None) -> None:
