@@ -242,7 +242,7 @@ def test_all_that_is_wrong_is_told_at_once_and_nothing_is_touched(
     for text in (
         f"pi-1, pi-2: flash_device is '{one.device}' for each",
         "pi-1: flash_gateway is '10.1.0.1', which is not in 10.0.0.0/24",
-        "pi-1, pi-2: flash_wifi_psk has 5 characters",
+        "pi-1, pi-2: the Wi-Fi's key has 5 characters",
         "pi-2: flash_image is not set",
         "pi-2: flash_password_hash is not the hash of a password",
         "no card was touched",
