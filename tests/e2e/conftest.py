@@ -164,7 +164,7 @@ def rack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rack]:
 
 
 @pytest.fixture(scope="session")
-def demo(rack: Rack) -> Run:
+def brought_up(rack: Rack) -> Run:
     """Bring the demonstration up on the rack."""
     return rack.run("make", "demo", f"INVENTORY={rack.inventory}")
 
@@ -173,7 +173,7 @@ def demo(rack: Rack) -> Run:
 def cluster(rack: Rack, request: pytest.FixtureRequest) -> Rack:
     """Return the rack with a cluster on it, which its tests leave as they found it."""
     if not is_up(rack):
-        request.getfixturevalue("demo")
+        request.getfixturevalue("brought_up")
     return rack
 
 

@@ -26,10 +26,10 @@ def test_check_mode_on_a_fresh_rack(rack: Rack) -> None:
     assert rack.shell("pi-2", "find /etc /boot -type f | sort | xargs md5sum") == before
 
 
-def test_demo_brings_up_a_verified_cluster(rack: Rack, demo: Run) -> None:
+def test_demo_brings_up_a_verified_cluster(rack: Rack, brought_up: Run) -> None:
     assert rack.ready() == ALL_READY
     for promised in ("kubeconfig", "demo-down", *NODES):
-        assert promised in demo.output
+        assert promised in brought_up.output
     namespaces = [item["metadata"]["name"] for item in rack.kubectl("get", "namespaces")["items"]]
     assert "kube-verify" not in namespaces
 
