@@ -27,7 +27,11 @@ def parse_receipt(*, content: bytes | str) -> dict[str, Any] | None:
     if not isinstance(receipt, dict) or isinstance(receipt.get("schema"), bool) or receipt.get("schema") != 1:
         return None
     image = receipt.get("image")
-    if not isinstance(image, Mapping) or type(image.get("size")) is not int:
+    if not isinstance(image, Mapping):
+        return None
+    size = image.get("size")
+    # A boolean is an integer to Python.
+    if not isinstance(size, int) or isinstance(size, bool):
         return None
     if not all(_is_text(receipt.get(key)) for key in _TEXTS):
         return None
