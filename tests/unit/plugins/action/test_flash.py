@@ -35,9 +35,7 @@ HOSTVARS = {
 }
 
 
-def run(
-    action: Any, *, hostvars: Any = None, check_mode: bool = False, **arguments: Any
-) -> dict[str, Any]:
+def run(action: Any, *, hostvars: Any = None, check_mode: bool = False, **arguments: Any) -> dict[str, Any]:
     task = SimpleNamespace(args=arguments, async_val=0, check_mode=check_mode, diff=False, action="flash")
     connection = SimpleNamespace(transport="local", _shell=SimpleNamespace(tmpdir=None))
     result: dict[str, Any] = action.ActionModule(task, connection, None, None, None, None).run(
