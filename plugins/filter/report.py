@@ -84,7 +84,8 @@ def preflight_problems(
         specs=specs,
         files=inventory.named_files(hosts),
         node_network=node_network,
-        known_variables=[] if known_variables is None else known_variables,
+        # A plain list: what is validated is copied, and Ansible's own lists would take all of Ansible along.
+        known_variables=[] if known_variables is None else inventory.evaluated(known_variables),
     )
     for warning in warnings:
         Display().warning(warning)

@@ -28,14 +28,14 @@ def role_options() -> dict[str, dict[str, dict[str, Any]]]:
     return specs
 
 
-def _evaluated(value: Any) -> Any:
+def evaluated(value: Any) -> Any:
     """Evaluate a value to its ends; what cannot be known yet raises UndefinedError."""
     if isinstance(value, Undefined):
         raise UndefinedError
     if isinstance(value, Mapping):
-        return {key: _evaluated(item) for key, item in value.items()}
+        return {key: evaluated(item) for key, item in value.items()}
     if isinstance(value, Sequence) and not isinstance(value, str):
-        return [_evaluated(item) for item in value]
+        return [evaluated(item) for item in value]
     return value
 
 
@@ -49,7 +49,7 @@ def read_variables(hostvars: Mapping[str, Any], checked: Collection[str]) -> dic
     for name in checked:
         if name in hostvars:
             try:
-                variables[name] = _evaluated(hostvars[name])
+                variables[name] = evaluated(hostvars[name])
             except UndefinedError:
                 # Made from facts, or from what exists only later.
                 continue
