@@ -40,7 +40,7 @@ options:
     default: ['*flannel*', '*bramble*']
   kubeconfigs:
     description: Kubeconfigs of users to remove. Those that know other clusters too, or only others, are left
-      alone.
+      alone, and so are, with a warning, links that a user has put there and what is no regular file.
     type: list
     elements: path
     default: [/root/.kube/config]

@@ -16,6 +16,8 @@ description:
   - A kubeconfig at that place which does not know this cluster is kept beside it, under a name that ends in
     C(.before-bramble) and a number, before it is replaced.
   - One which knows this cluster beside others was put together by its user. It is left alone.
+  - Run as root, it follows a link only where nobody but root can have put it. A link below a user's home, a
+    file with a second name and what is no regular file are refused.
 author:
   - bramble.pi contributors (@bramble-pi)
 extends_documentation_fragment:
