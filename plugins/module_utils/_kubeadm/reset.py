@@ -156,8 +156,8 @@ def _kubeconfigs(
             yield _Removal(path, partial(remove_home_file, path))
         elif whose is Owner.SHARED:
             warn(
-                f"{path} knows this cluster beside others and is left alone; take the cluster out of it with"
-                " kubectl config delete-context and delete-cluster"
+                f"{path} knows this cluster and has what is its user's own, so it is left alone; take "
+                "the cluster out of it with kubectl config delete-context and delete-cluster"
             )
 
 

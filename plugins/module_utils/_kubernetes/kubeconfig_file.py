@@ -69,12 +69,14 @@ def install(
         else:
             whose = kubeconfig.owner(text=present.text, ca_hash=kubeconfig.admin_ca_hash(wanted))
             if whose is kubeconfig.Owner.SHARED:
-                why = "its user put this cluster in beside others, so it is left alone"
+                why = "its user put something of their own in, so it is left alone"
                 return {**result, "changed": False, "why": why}
-            result["why"] = "it was out of date"
-            if whose is kubeconfig.Owner.FOREIGN and folder is not None:
+            known = whose is kubeconfig.Owner.OURS
+            result["why"] = (
+                f"it was {'out of date' if known else 'that of another cluster'}, and is kept beside"
+            )
+            if folder is not None:
                 result["backup_file"] = os.path.join(folder.path, folder.backup_name(name))
-                result["why"] = "it was that of another cluster, and is kept beside"
         if result["changed"] and not check_mode and folder is not None:
             if folder_wrong:
                 folder.correct(mode=0o700, ids=ids, dry_run=False)
@@ -91,7 +93,11 @@ def remove(*, dest: str, ca_hash: str, check_mode: bool) -> dict[str, Any]:
     if present is None:
         return {"changed": False, "dest": dest, "why": "it is not there"}
     if kubeconfig.owner(text=present.text, ca_hash=ca_hash) is not kubeconfig.Owner.OURS:
-        return {"changed": False, "dest": dest, "why": "it knows other clusters, so it is left alone"}
+        return {
+            "changed": False,
+            "dest": dest,
+            "why": "it has what is not of this cluster, so it is left alone",
+        }
     if not check_mode:
         remove_home_file(dest)
     return {"changed": True, "dest": dest, "why": "it was that of this cluster"}
