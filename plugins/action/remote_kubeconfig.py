@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import base64
 import datetime
+import errno
 import http.client
 import json
 import os
@@ -18,16 +19,16 @@ import secrets
 import ssl
 import tempfile
 import time
-from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 from ansible.plugins.action import ActionBase
 from ansible_collections.bramble.pi.plugins.module_utils._common.errors import BrambleError, os_error_text
-from ansible_collections.bramble.pi.plugins.module_utils._common.files import (
-    free_backup_name,
-    read_text,
-    write_text,
+from ansible_collections.bramble.pi.plugins.module_utils._common.files import free_backup_name
+from ansible_collections.bramble.pi.plugins.module_utils._common.home_files import (
+    HomeFile,
+    open_folder,
+    real_file,
 )
 from ansible_collections.bramble.pi.plugins.plugin_utils._remote_access import kubeconfig
 
@@ -68,12 +69,15 @@ class ActionModule(ActionBase):
         dest = arguments["dest"]
         try:
             kubeconfig.require_library()
-            before = kubeconfig.load(read_text(dest) or "")
+            folder, name = real_file(dest)
+            with open_folder(folder) as opened:
+                present = opened.read(name) if opened is not None else None
+            before = kubeconfig.load(present.text if present else "")
             if arguments["state"] == "absent":
                 after = kubeconfig.without(before, names=self._names)
             else:
                 after = self._with_cluster(before)
-            return {**result, **self._written(dest, before, after)}
+            return {**result, **self._written(dest, present, before, after)}
         except BrambleError as error:
             return {**result, "failed": True, "msg": f"{dest}: {error}"}
         except OSError as error:
@@ -182,18 +186,26 @@ class ActionModule(ActionBase):
             "for a firewall between. The kubeconfig was left as it was"
         )
 
-    def _written(self, dest: str, before: dict[str, Any], after: dict[str, Any]) -> dict[str, Any]:
+    def _written(
+        self, dest: str, present: HomeFile | None, before: dict[str, Any], after: dict[str, Any]
+    ) -> dict[str, Any]:
         if after == before:
             return {"changed": False, "dest": dest}
         result: dict[str, Any] = {"changed": True, "dest": dest}
-        path = Path(os.path.realpath(dest))
-        if path.exists():
-            result["backup_file"] = free_backup_name(dest)
-        if not self._task.check_mode:
-            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            if path.exists():
-                write_text(result["backup_file"], path.read_text(encoding="utf-8"), mode=0o600)
-            write_text(dest, kubeconfig.dump(after), mode=0o600)
+        if self._task.check_mode:
+            if present is not None:
+                result["backup_file"] = free_backup_name(os.path.realpath(dest))
+            return result
+        text = kubeconfig.changed(present.text if present else "", after)
+        ids = present.ids if present else (os.geteuid(), os.getegid())
+        folder_path, name = real_file(dest)
+        with open_folder(folder_path, make=ids) as folder:
+            if folder is None:
+                raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), folder_path)
+            if present is not None:
+                backup = folder.backup_name(name)
+                folder.replace(backup, present.text, mode=0o600, ids=ids)
+                result["backup_file"] = os.path.join(folder.path, backup)
             # There is a private key in it now, whatever there was before.
-            path.chmod(0o600)
+            folder.replace(name, text, mode=0o600, ids=ids)
         return result

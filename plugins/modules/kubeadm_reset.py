@@ -39,8 +39,9 @@ options:
     elements: str
     default: ['*flannel*', '*bramble*']
   kubeconfigs:
-    description: Kubeconfigs of users to remove. Those that know other clusters too, or only others, are left
-      alone.
+    description: Kubeconfigs of users to remove. Those in which there is more than kubeadm writes for this
+      cluster are left alone, and so are, with a warning, links that a user has put there and what is no
+      regular file.
     type: list
     elements: path
     default: [/root/.kube/config]

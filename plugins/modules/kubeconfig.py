@@ -13,9 +13,12 @@ version_added: '0.1.0'
 description:
   - Copies the kubeconfig that kubeadm made to where a user's kubectl looks for it, with mode V(0600). A
     folder that has to be made for it has mode V(0700).
-  - A kubeconfig at that place which does not know this cluster is kept beside it, under a name that ends in
-    C(.before-bramble) and a number, before it is replaced.
-  - One which knows this cluster beside others was put together by its user. It is left alone.
+  - A kubeconfig at that place is kept beside it, under a name that ends in C(.before-bramble) and a number,
+    before it is replaced.
+  - One which knows this cluster and has anything that kubeadm does not write, such as a further context or
+    user, a namespace or a proxy, belongs to its user. It is left alone.
+  - Run as root, it follows a link only where nobody but root can have put it. A link below a user's home, a
+    file with a second name and what is no regular file are refused.
 author:
   - bramble.pi contributors (@bramble-pi)
 extends_documentation_fragment:
@@ -39,7 +42,7 @@ options:
   state:
     description:
       - V(present) writes it.
-      - V(absent) removes it if it speaks of the cluster with O(ca_cert_hash) and of no other.
+      - V(absent) removes it if it has nothing but what kubeadm writes for the cluster with O(ca_cert_hash).
     type: str
     choices: [present, absent]
     default: present
@@ -104,8 +107,8 @@ why:
   type: str
   sample: it was not there
 backup_file:
-  description: Where a kubeconfig of another cluster was kept.
-  returned: when one was kept
+  description: Where the kubeconfig that was there was kept.
+  returned: when it was replaced
   type: str
   sample: /home/pi/.kube/config.before-bramble.1
 """

@@ -11,9 +11,11 @@ module: remote_kubeconfig
 short_description: Put a cluster into a kubeconfig on the controller
 version_added: '0.1.0'
 description:
-  - Merges a cluster, a context and a user with a client certificate of its own into a kubeconfig. Everything
-    else in it stays, the chosen context too; the file as it was is kept beside, under a name that ends in
-    C(.before-bramble) and a number.
+  - Merges a cluster, a context and a user with a client certificate of its own into a kubeconfig. All else
+    in it stays as it was written, comments, the chosen context and options in the entries themselves (such as
+    C(proxy-url)) too; the file as it was is kept beside, under a name that ends in C(.before-bramble) and a
+    number.
+  - A file in which a name is there twice is refused, as kubectl does.
   - The private key is made on the controller and stays there. The control plane that the task runs for signs
     the certificate. One that is there and valid is kept.
   - Before anything is written, the API server is asked with it at O(server).

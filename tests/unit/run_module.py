@@ -23,6 +23,7 @@ def run_module(name: str, *, check: bool = False, **options: Any) -> dict[str, A
         capture_output=True,
         text=True,
         check=False,
+        timeout=300,
         env={**os.environ, "PYTHONPATH": str(REPOSITORY / ".collections")},
     )
     assert done.stdout, done.stderr

@@ -16,7 +16,12 @@ from functools import partial
 
 from ansible_collections.bramble.pi.plugins.module_utils._common.changes import Changes
 from ansible_collections.bramble.pi.plugins.module_utils._common.commands import output_of
+from ansible_collections.bramble.pi.plugins.module_utils._common.errors import BrambleError
 from ansible_collections.bramble.pi.plugins.module_utils._common.files import read_text
+from ansible_collections.bramble.pi.plugins.module_utils._common.home_files import (
+    read_home_file,
+    remove_home_file,
+)
 from ansible_collections.bramble.pi.plugins.module_utils._containers.runtime import runtime_at
 from ansible_collections.bramble.pi.plugins.module_utils._kubeadm import (
     components,
@@ -154,16 +159,23 @@ def _kubeconfigs(
     *, paths: Iterable[str], ca_hash: str | None, warn: Callable[[str], None]
 ) -> Iterator[_Removal]:
     for path in paths:
-        text = read_text(path)
-        if text is None or ca_hash is None:
+        if ca_hash is None:
             continue
-        whose = owner(text=text, ca_hash=ca_hash)
+        try:
+            present = read_home_file(path)
+        except BrambleError as error:
+            # One that a user has put there does not keep the node from being reset.
+            warn(f"{path} is left alone: {error}")
+            continue
+        if present is None:
+            continue
+        whose = owner(text=present.text, ca_hash=ca_hash)
         if whose is Owner.OURS:
-            yield _Removal(path, partial(os.unlink, path))
+            yield _Removal(path, partial(remove_home_file, path))
         elif whose is Owner.SHARED:
             warn(
-                f"{path} knows this cluster beside others and is left alone; take the cluster out of it with"
-                " kubectl config delete-context and delete-cluster"
+                f"{path} knows this cluster and has what is its user's own, so it is left alone; take "
+                "the cluster out of it with kubectl config delete-context and delete-cluster"
             )
 
 

@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import os
 import pwd
-import stat
 from typing import Any
 
-from ansible_collections.bramble.pi.plugins.module_utils._common.files import (
-    free_backup_name,
-    read_text,
-    write_text,
+from ansible_collections.bramble.pi.plugins.module_utils._common.files import read_text
+from ansible_collections.bramble.pi.plugins.module_utils._common.home_files import (
+    open_folder,
+    read_home_file,
+    real_file,
+    remove_home_file,
 )
 from ansible_collections.bramble.pi.plugins.module_utils._kubernetes import kubeconfig
 
@@ -28,19 +29,6 @@ def _ids(name: str | None) -> tuple[int, int]:
             f"there is no user {name} on this host: set control_plane_admin_user to one who is there"
         ) from error
     return user.pw_uid, user.pw_gid
-
-
-def _wrong(path: str, mode: int, ids: tuple[int, int]) -> bool:
-    try:
-        status = os.stat(path)
-    except FileNotFoundError:
-        return True
-    return stat.S_IMODE(status.st_mode) != mode or (status.st_uid, status.st_gid) != ids
-
-
-def _set(path: str, mode: int, ids: tuple[int, int]) -> None:
-    os.chown(path, *ids)
-    os.chmod(path, mode)
 
 
 def _source(*, src: str, content: str | None, check_mode: bool) -> str:
@@ -58,54 +46,58 @@ def install(
     *, dest: str, src: str, content: str | None, server: str | None, owner: str | None, check_mode: bool
 ) -> dict[str, Any]:
     """Write a kubeconfig, unless what is there is somebody's own; return the module's result."""
-    folder = os.path.dirname(dest)
     text = _source(src=src, content=content, check_mode=check_mode)
     result: dict[str, Any] = {"changed": True, "dest": dest}
     if content is None:
         result["content"] = text
     if not text:
         return {**result, "why": "there is no cluster yet whose kubeconfig it could be"}
-
     wanted = kubeconfig.with_server(text=text, server=server) if server else text
     ids = _ids(owner)
-    before = read_text(dest)
-    if before is None:
-        result["why"] = "it was not there"
-    elif before == wanted:
-        folder_wrong = owner is not None and _wrong(folder, 0o700, ids)
-        result["changed"] = folder_wrong or _wrong(dest, 0o600, ids)
-        result["why"] = "its owner or mode was wrong" if result["changed"] else "it is as it should be"
-    else:
-        whose = kubeconfig.owner(text=before, ca_hash=kubeconfig.admin_ca_hash(wanted))
-        if whose is kubeconfig.Owner.SHARED:
-            why = "its user put this cluster in beside others, so it is left alone"
-            return {**result, "changed": False, "why": why}
-        result["why"] = "it was out of date"
-        if whose is kubeconfig.Owner.FOREIGN:
-            result["backup_file"] = free_backup_name(dest)
-            result["why"] = "it was that of another cluster, and is kept beside"
-
-    if result["changed"] and not check_mode:
-        if not os.path.isdir(folder):
-            os.makedirs(os.path.dirname(folder), exist_ok=True)
-            os.mkdir(folder, 0o700)
-            _set(folder, 0o700, ids)
-        elif owner is not None:
-            _set(folder, 0o700, ids)
-        if "backup_file" in result:
-            os.rename(dest, result["backup_file"])
-        write_text(dest, wanted, mode=0o600)
-        _set(dest, 0o600, ids)
+    folder_path, name = real_file(dest)
+    with open_folder(folder_path, make=None if check_mode else ids) as folder:
+        present = folder.read(name) if folder is not None else None
+        # A folder of somebody keeps its mode, unless it is the user's whom the file is for.
+        folder_wrong = (
+            folder is not None and owner is not None and folder.correct(mode=0o700, ids=ids, dry_run=True)
+        )
+        if present is None:
+            result["why"] = "it was not there"
+        elif present.text == wanted:
+            result["changed"] = folder_wrong or (present.ids, present.mode) != (ids, 0o600)
+            result["why"] = "its owner or mode was wrong" if result["changed"] else "it is as it should be"
+        else:
+            whose = kubeconfig.owner(text=present.text, ca_hash=kubeconfig.admin_ca_hash(wanted))
+            if whose is kubeconfig.Owner.SHARED:
+                why = "its user put something of their own in, so it is left alone"
+                return {**result, "changed": False, "why": why}
+            known = whose is kubeconfig.Owner.OURS
+            result["why"] = (
+                f"it was {'out of date' if known else 'that of another cluster'}, and is kept beside"
+            )
+            if folder is not None:
+                result["backup_file"] = os.path.join(folder.path, folder.backup_name(name))
+        if result["changed"] and not check_mode and folder is not None:
+            if folder_wrong:
+                folder.correct(mode=0o700, ids=ids, dry_run=False)
+            if present is not None and "backup_file" in result:
+                backup = os.path.basename(result["backup_file"])
+                folder.replace(backup, present.text, mode=present.mode, ids=present.ids)
+            folder.replace(name, wanted, mode=0o600, ids=ids)
     return result
 
 
 def remove(*, dest: str, ca_hash: str, check_mode: bool) -> dict[str, Any]:
     """Remove a kubeconfig if it is that of the cluster; return the module's result."""
-    text = read_text(dest)
-    if text is None:
+    present = read_home_file(dest)
+    if present is None:
         return {"changed": False, "dest": dest, "why": "it is not there"}
-    if kubeconfig.owner(text=text, ca_hash=ca_hash) is not kubeconfig.Owner.OURS:
-        return {"changed": False, "dest": dest, "why": "it knows other clusters, so it is left alone"}
+    if kubeconfig.owner(text=present.text, ca_hash=ca_hash) is not kubeconfig.Owner.OURS:
+        return {
+            "changed": False,
+            "dest": dest,
+            "why": "it has what is not of this cluster, so it is left alone",
+        }
     if not check_mode:
-        os.unlink(dest)
+        remove_home_file(dest)
     return {"changed": True, "dest": dest, "why": "it was that of this cluster"}

@@ -10,8 +10,8 @@ import datetime
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-import yaml
 from ansible_collections.bramble.pi.plugins.module_utils._common.errors import BrambleError
+from ansible_collections.bramble.pi.plugins.plugin_utils._remote_access import kubeconfig_text
 
 try:
     from cryptography import x509
@@ -24,6 +24,22 @@ try:
     HAS_CRYPTOGRAPHY = hasattr(x509.Certificate, "not_valid_after_utc")
 except ImportError:
     HAS_CRYPTOGRAPHY = False
+
+
+# What kubectl would take beside, or in place of, what is entered here.
+_OTHER_TRUST = frozenset(("certificate-authority", "insecure-skip-tls-verify"))
+_OTHER_LOGINS = frozenset(
+    (
+        "client-certificate",
+        "client-key",
+        "token",
+        "tokenFile",
+        "username",
+        "password",
+        "auth-provider",
+        "exec",
+    )
+)
 
 
 class RemoteKubeconfigError(BrambleError):
@@ -55,27 +71,38 @@ def require_library() -> None:
 
 
 def load(text: str) -> dict[str, Any]:
-    """Read a kubeconfig; an empty one is as kubectl makes it."""
+    """Read a kubeconfig, its scalars as the text that they are; an empty one is as kubectl makes it."""
     try:
-        config = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise RemoteKubeconfigError(f"it is not YAML: {' '.join(str(error).split())}") from error
+        config = kubeconfig_text.load(text)
+    except kubeconfig_text.KubeconfigTextError as error:
+        raise RemoteKubeconfigError(str(error)) from error
     if config is None:
         config = {"apiVersion": "v1", "kind": "Config"}
-    if not isinstance(config, dict) or config.get("kind", "Config") != "Config":
+    if not isinstance(config, dict) or (config.get("kind") or "Config") != "Config":
         raise RemoteKubeconfigError("it is no kubeconfig, which is a mapping with the kind Config")
     for part in ("clusters", "contexts", "users"):
         entries = config.get(part) or []
         if not isinstance(entries, list) or not all(
-            isinstance(entry, dict) and isinstance(entry.get("name"), str) for entry in entries
+            isinstance(entry, dict)
+            and isinstance(entry.get("name"), str)
+            and isinstance(entry.get(part[:-1]) or {}, dict)
+            for entry in entries
         ):
             raise RemoteKubeconfigError(f"its {part} are no list of entries with names")
+        names = [entry["name"] for entry in entries]
+        for name in names:
+            # kubectl refuses the whole file then.
+            if names.count(name) > 1:
+                raise RemoteKubeconfigError(
+                    f"its {part} have the name {name} {names.count(name)} times; expected is each name once: "
+                    "remove all but one"
+                )
     return config
 
 
-def dump(config: Mapping[str, Any]) -> str:
-    """Write a kubeconfig."""
-    return yaml.safe_dump(dict(config), sort_keys=False, default_flow_style=False)
+def changed(text: str, config: Mapping[str, Any]) -> str:
+    """Return the text of a kubeconfig, changed to what ``config`` says and nowhere else."""
+    return kubeconfig_text.changed(text, config)
 
 
 def _entry(config: Mapping[str, Any], part: str, name: str) -> dict[str, Any]:
@@ -126,6 +153,11 @@ def require_room(config: Mapping[str, Any], *, names: Names, server: str, ca: st
             )
 
 
+def _others(entry: Mapping[str, Any], replaced: frozenset[str]) -> dict[str, Any]:
+    """Return what its user has put into an entry of ours, such as a proxy, without what ours replaces."""
+    return {key: value for key, value in entry.items() if key not in replaced}
+
+
 def merged(
     config: Mapping[str, Any], *, names: Names, server: str, ca: str, credentials: Credentials
 ) -> dict[str, Any]:
@@ -133,7 +165,13 @@ def merged(
     ours = {
         "clusters": (
             names.cluster,
-            {"cluster": {"certificate-authority-data": _encoded(ca), "server": server}},
+            {
+                "cluster": {
+                    **_others(_entry(config, "clusters", names.cluster), _OTHER_TRUST),
+                    "certificate-authority-data": _encoded(ca),
+                    "server": server,
+                }
+            },
         ),
         "contexts": (
             names.context,
@@ -150,6 +188,7 @@ def merged(
             names.user,
             {
                 "user": {
+                    **_others(_entry(config, "users", names.user), _OTHER_LOGINS),
                     "client-certificate-data": _encoded(credentials.certificate),
                     "client-key-data": _encoded(credentials.key),
                 }
@@ -162,7 +201,7 @@ def merged(
         new = {"name": name, **content}
         places = [number for number, entry in enumerate(entries) if entry["name"] == name]
         if places:
-            entries[places[0]] = new
+            entries[places[0]] = {**entries[places[0]], **new}
         else:
             entries.append(new)
         result[part] = entries

@@ -113,7 +113,7 @@ def test_one_that_is_out_of_date_is_replaced(tmp_path: Path, config: Path) -> No
     config.parent.mkdir()
     config.write_text(OURS + "# an older client certificate\n")
     done = install(tmp_path)
-    assert "backup_file" not in done
+    assert Path(done["backup_file"]).read_text() == OURS + "# an older client certificate\n"
     assert config.read_text() == OURS
 
 

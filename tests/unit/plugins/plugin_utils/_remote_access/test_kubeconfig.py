@@ -107,7 +107,7 @@ def usable(config: dict[str, Any], *, ca: str = OURS.ca, common_name: str = "rem
 
 def test_first_cluster_of_a_user() -> None:
     config = merged(kubeconfig.load(""))
-    assert kubeconfig.load(kubeconfig.dump(config)) == config
+    assert kubeconfig.load(kubeconfig.changed("", config)) == config
     assert config["current-context"] == "rpi"
     assert config["contexts"] == [{"name": "rpi", "context": {"cluster": "rpi-cluster", "user": "rpi-ada"}}]
     assert usable(config) == ADA
@@ -129,6 +129,24 @@ def test_namespace_that_was_chosen_is_kept() -> None:
     config = merged(kubeconfig.load(OTHERS))
     config["contexts"][1]["context"]["namespace"] = "lab"
     assert merged(config)["contexts"][1]["context"]["namespace"] == "lab"
+
+
+def test_what_was_put_into_our_entries_is_kept() -> None:
+    config = merged(kubeconfig.load(OTHERS))
+    for part, kind, own, replaced in (
+        ("clusters", "cluster", "proxy-url", "insecure-skip-tls-verify"),
+        ("clusters", "cluster", "tls-server-name", "certificate-authority"),
+        ("users", "user", "as", "token"),
+    ):
+        config[part][1][kind][own] = config[part][1][kind][replaced] = "text"
+    again = merged(config)
+    assert [again["clusters"][1]["cluster"].get(key) for key in ("proxy-url", "tls-server-name")] == [
+        "text",
+        "text",
+    ]
+    assert again["users"][1]["user"]["as"] == "text"
+    assert {"insecure-skip-tls-verify", "certificate-authority"}.isdisjoint(again["clusters"][1]["cluster"])
+    assert "token" not in again["users"][1]["user"]
 
 
 def test_chosen_context_that_is_taken_out_is_no_longer_chosen() -> None:
@@ -185,6 +203,8 @@ def test_names_of_others_are_refused(names: kubeconfig.Names, words: str) -> Non
         ("[]", "it is no kubeconfig"),
         ("kind: Pod", "it is no kubeconfig"),
         ("clusters: {}\nusers: 5", "its users are no list"),
+        ("users: [{name: a, user: b}]", "its users are no list of entries"),
+        ("users: [{name: a}, {name: b}, {name: a}]", "its users have the name a 2 times"),
         ("contexts: [{context: {}}]", "its contexts are no list of entries with names"),
     ],
 )
