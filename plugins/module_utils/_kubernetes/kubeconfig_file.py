@@ -61,8 +61,6 @@ def install(
     folder = os.path.dirname(dest)
     text = _source(src=src, content=content, check_mode=check_mode)
     result: dict[str, Any] = {"changed": True, "dest": dest}
-    if content is None:
-        result["content"] = text
     if not text:
         return {**result, "why": "there is no cluster yet whose kubeconfig it could be"}
 
