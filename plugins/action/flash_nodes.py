@@ -25,10 +25,15 @@ class ActionModule(ActionBase):
         )
         try:
             nodes = rack.read_nodes(hostvars=(task_vars or {})["hostvars"], names=arguments["nodes"])
+            images = rack.images(nodes)
             return {
                 "changed": False,
-                "nodes": {name: node.values() for name, node in nodes.items()},
-                "images": rack.images(nodes),
+                "nodes": {
+                    name: {**node.values(), "image_number": images.index(dict(node.image))}
+                    for name, node in nodes.items()
+                },
+                "images": images,
+                "image_names": rack.image_names(nodes),
                 "problems": rack.problems(nodes),
             }
         except rack.CardsError as error:

@@ -24,8 +24,8 @@ requirements:
 notes:
   - A card or image that is mounted is refused, as two writers would damage its file system. Give the folder
     where it is mounted instead.
-  - The content of files can hold keys and password hashes. Set C(no_log) on the task then; the difference is
-    not shown either.
+  - The content of files can hold keys and password hashes. What has the name or the form of one is shown
+    neither in the difference nor with C(-vvv); set C(no_log) on the task where there is more to hide.
   - The command line is the one that the firmware would take, C(current/cmdline.txt) on Ubuntu 25.10 and
     later. On Debian with raspi-firmware, it is written anew with the next kernel; see
     M(bramble.pi.kernel_cmdline) for a running node.
@@ -202,6 +202,7 @@ from ansible_collections.bramble.pi.plugins.module_utils._boot.open_boot import 
 from ansible_collections.bramble.pi.plugins.module_utils._boot.partition import apply_seed, make_seed
 from ansible_collections.bramble.pi.plugins.module_utils._boot.storage import BootPartitionError
 from ansible_collections.bramble.pi.plugins.module_utils._common.errors import module_errors
+from ansible_collections.bramble.pi.plugins.module_utils._common.secrets import masked, masked_message
 
 
 def _content(file: Mapping[str, Any]) -> bytes:
@@ -232,8 +233,12 @@ def _run(module: AnsibleModule) -> dict[str, Any]:
     if len(set(given)) < len(given):
         twice = next(name for name in given if given.count(name) > 1)
         raise BootPartitionError(f"'files' has {twice!r} more than once; wanted: each file once.")
+    contents = {file["path"]: _content(file) for file in files if file["state"] == "present"}
+    for file in files:
+        # Ansible shows the options of a module that runs with -vvv.
+        file["content"] = file["content"] and masked(file["content"])
     seed = make_seed(
-        files={file["path"]: _content(file) for file in files if file["state"] == "present"},
+        files=contents,
         absent=_names(files, "absent"),
         config_txt=options["config_txt"],
         cmdline=options["cmdline"],
@@ -248,7 +253,7 @@ def _run(module: AnsibleModule) -> dict[str, Any]:
             "kind": "folder" if isinstance(boot, FolderBoot) else "fat",
             "changed_files": result.changed,
             "cmdline_path": result.cmdline_path,
-            "cmdline": result.cmdline,
+            "cmdline": result.cmdline and masked_message(result.cmdline),
             "free": boot.free,
         }
     # What is not to be logged is not to be shown either.

@@ -143,9 +143,7 @@ class Rom:
         if self.config == before:
             return
         what = "the EEPROM"
-        self._changes.diffs.append(
-            {"before_header": what, "after_header": what, "before": before, "after": self.config}
-        )
+        self._changes.show(what, before, self.config)
         if not self._changes.note(f"write {what}"):
             return
         # The first one is what the board came with.

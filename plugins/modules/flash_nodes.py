@@ -55,8 +55,8 @@ RETURN = r"""
 nodes:
   description:
     - For each node the inputs of the role flash, without their prefix.
-    - Beside them C(image), how to come by its image as M(bramble.pi.os_image) takes it, and C(known_as), the
-      names under which ssh looks for its host key.
+    - Beside them C(image), how to come by its image as M(bramble.pi.os_image) takes it, C(image_number), its
+      place in RV(images), and C(known_as), the names under which ssh looks for its host key.
   returned: success
   type: dict
   sample:
@@ -65,6 +65,7 @@ nodes:
       user: pi
       authorized_keys: [ssh-ed25519 AAAAC3Nza... you@laptop]
       image: {src: 'https://example.org/trixie.img.xz', checksum: ''}
+      image_number: 0
       known_as: [192.168.1.101, pi-1]
 images:
   description: How to come by each image that some node needs, each once.
@@ -73,6 +74,12 @@ images:
   elements: dict
   sample:
     - {src: 'https://example.org/trixie.img.xz', checksum: ''}
+image_names:
+  description: For each of RV(images) where it comes from, without user and password.
+  returned: success
+  type: list
+  elements: str
+  sample: ['https://example.org/trixie.img.xz']
 problems:
   description: A sentence for each problem, with the value seen, the one expected and the variable to set.
   returned: success

@@ -179,6 +179,7 @@ from ansible_collections.bramble.pi.plugins.module_utils._common.file_edit impor
     require_writable,
 )
 from ansible_collections.bramble.pi.plugins.module_utils._common.files import NodeFiles
+from ansible_collections.bramble.pi.plugins.module_utils._common.secrets import masked_message
 
 
 class _Edit(NamedTuple):
@@ -258,7 +259,7 @@ def _run(module: AnsibleModule) -> dict[str, Any]:
         "path": edit.file.path,
         "layout": layout.name,
         "why": layout.why,
-        "cmdline": edit.new_line,
+        "cmdline": masked_message(edit.new_line),
         "changed_files": [change.path for change in changes],
         "backup_file": backup_file(edit=edit.file, backup=options["backup"]),
         "reboot_required": cmdline.reboot_required(

@@ -71,17 +71,20 @@ EXAMPLES = r"""
   bramble.pi.kubeconfig:
     dest: ~pi/.kube/config
     owner: pi
-  no_log: true
+
+- name: Read it
+  ansible.builtin.slurp:
+    src: /etc/kubernetes/admin.conf
   register: admin
+  no_log: true
 
 - name: Fetch it to the controller
   bramble.pi.kubeconfig:
     dest: ~/.kube/bramble.conf
-    content: "{{ admin.content }}"
+    content: "{{ admin.content | b64decode }}"
     server: https://192.168.1.11:6443
   delegate_to: localhost
   become: false
-  no_log: true
 
 - name: Remove the kubeconfig of a cluster that is gone
   bramble.pi.kubeconfig:
@@ -91,11 +94,6 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
-content:
-  description: The kubeconfig that was read, which is a secret; empty in check mode before there is a cluster.
-  returned: if it was read from O(src)
-  type: str
-  sample: "apiVersion: v1\nclusters: ..."
 dest:
   description: The file.
   returned: success

@@ -83,22 +83,22 @@ def main() -> None:
         supports_check_mode=True,
     )
     sshd = module.get_bin_path("sshd", opt_dirs=["/usr/sbin", "/usr/local/sbin"])
-    if sshd is None:
-        module.fail_json(msg=f"there is no sshd of OpenSSH on this node: install openssh-server, {KEEP}")
-    login = PasswordLogin(
-        module.run_command,
-        sshd=sshd,
-        user=module.params["user"],
-        seconds=module.params["timeout"],
-        check_mode=module.check_mode,
-    )
-    steps = {
-        "look": login.look,
-        "try": login.attempt,
-        "confirm": login.confirm,
-        "revert": login.revert,
-    }
     with module_errors(module):
+        if sshd is None:
+            module.fail_json(msg=f"there is no sshd of OpenSSH on this node: install openssh-server, {KEEP}")
+        login = PasswordLogin(
+            module.run_command,
+            sshd=sshd,
+            user=module.params["user"],
+            seconds=module.params["timeout"],
+            check_mode=module.check_mode,
+        )
+        steps = {
+            "look": login.look,
+            "try": login.attempt,
+            "confirm": login.confirm,
+            "revert": login.revert,
+        }
         result = steps[module.params["step"]]()
     module.exit_json(**result)
 

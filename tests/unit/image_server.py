@@ -9,9 +9,11 @@ import contextlib
 import hashlib
 import http.server
 import re
+import ssl
 import threading
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 _CHUNK = 1 << 14
 
@@ -112,14 +114,19 @@ def _handler(server: ImageServer, stopping: threading.Event) -> type[http.server
 
 
 @contextlib.contextmanager
-def image_server() -> Iterator[ImageServer]:
-    """Serve until the test is over."""
+def image_server(*, certificate: tuple[Path, Path] | None = None) -> Iterator[ImageServer]:
+    """Serve until the test is over, by https if there is a certificate with its key for localhost."""
     server = ImageServer()
     stopping = threading.Event()
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), _handler(server, stopping)) as serving:
         serving.daemon_threads = True
-        threading.Thread(target=serving.serve_forever, args=[0.05], daemon=True).start()
         server.url = f"http://127.0.0.1:{serving.server_port}"
+        if certificate:
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            context.load_cert_chain(*certificate)
+            serving.socket = context.wrap_socket(serving.socket, server_side=True)
+            server.url = f"https://localhost:{serving.server_port}"
+        threading.Thread(target=serving.serve_forever, args=[0.05], daemon=True).start()
         try:
             yield server
         finally:

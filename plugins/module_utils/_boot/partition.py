@@ -26,6 +26,7 @@ from ansible_collections.bramble.pi.plugins.module_utils._boot.storage import (
     BootPartitionError,
     check_name,
 )
+from ansible_collections.bramble.pi.plugins.module_utils._common.secrets import file_diff
 
 #: What was written to a card; see the module sd_card.
 RECEIPT = "bramble-receipt.json"
@@ -260,12 +261,7 @@ def apply_seed(*, boot: Boot, seed: Seed, dry_run: bool) -> SeedResult:
             dry_run=dry_run,
         )
     diff = [
-        {
-            "before_header": f"{name} on {boot.where}",
-            "after_header": f"{name} on {boot.where}",
-            "before": _shown(before[name]),
-            "after": _shown(after[name]),
-        }
+        file_diff(path=f"{name} on {boot.where}", before=_shown(before[name]), after=_shown(after[name]))
         for name in after
     ]
     return SeedResult([*leftover, *after], diff, cmdline_path, cmdline)

@@ -5,11 +5,14 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 from collections.abc import Sequence
 from typing import Any
 
 from ansible_collections.bramble.pi.plugins.module_utils._common.commands import Runner, output_of
 from ansible_collections.bramble.pi.plugins.module_utils._common.files import read_text, write_text
+from ansible_collections.bramble.pi.plugins.module_utils._common.secrets import file_diff
 
 
 class Changes:
@@ -37,7 +40,8 @@ class Changes:
     def write(
         self, path: str, text: str, *, mode: int = 0o644, sentence: str = "", secret: bool = False
     ) -> bool:
-        """Give a file this content, and tell whether it had another; no diff shows one that is secret.
+        """Give a file this content, and tell whether it had another; no diff shows one that is secret,
+        nor keys and passwords in one that is not.
 
         The mode is that of a new file in octal; one that is there keeps its own.
         """
@@ -45,12 +49,20 @@ class Changes:
         if before == text:
             return False
         if not secret:
-            self.diffs.append(
-                {"before_header": path, "after_header": path, "before": before or "", "after": text}
-            )
+            self.show(path, before or "", text, private=self._is_private(path, mode))
         if self.note(sentence or f"write {path}"):
             write_text(self._root + path, text, mode=mode)
         return True
+
+    def show(self, path: str, before: str, after: str, *, private: bool = False) -> None:
+        """Note what ``--diff`` shows of a file, without the secrets in it."""
+        self.diffs.append(file_diff(path=path, before=before, after=after, private=private))
+
+    def _is_private(self, path: str, mode: int) -> bool:
+        """Tell whether others may not read a file."""
+        with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+            mode = os.stat(self._root + path).st_mode
+        return not mode & 0o004
 
     def do(self, sentence: str, *commands: Sequence[str], remedy: str = "") -> None:
         """Change something by commands, each of which has to succeed."""

@@ -15,7 +15,7 @@ from collections.abc import Callable
 from http.client import HTTPException
 from typing import Any, NamedTuple
 from urllib.error import HTTPError
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import urljoin, urlsplit, urlunsplit
 
 from ansible.module_utils.urls import open_url
 from ansible_collections.bramble.pi.plugins.module_utils._common.errors import BrambleError
@@ -26,6 +26,8 @@ _TIMEOUT = 60
 _FRUITLESS = 3
 _PAUSE = 1.0
 _MAX_TEXT = 32 << 20
+_REDIRECTS = 10
+_REDIRECT_CODES = (301, 302, 303, 307, 308)
 #: Beside the file while it is fetched: what has come so far, and by what the server knows its version.
 _PART = ".part"
 _VERSION = ".part.json"
@@ -69,10 +71,42 @@ def _failed(url: str, error: Exception) -> DownloadError:
     return DownloadError(f"{public_url(url)} cannot be fetched: {error}", status=status)
 
 
+def _open(url: str, **options: Any) -> Any:
+    """Open a URL, and go where it leads, but never from https to what anybody on the way can change."""
+    place = url
+    for _number in range(_REDIRECTS):
+        try:
+            return open_url(place, follow_redirects="none", timeout=_TIMEOUT, **options)
+        except HTTPError as error:
+            if error.code not in _REDIRECT_CODES or not error.headers.get("Location"):
+                raise
+            target = urljoin(place, error.headers["Location"].replace(" ", "%20"))
+            error.close()
+        if not is_url(target) or (place.startswith("https://") and not target.startswith("https://")):
+            raise DownloadError(
+                f"{public_url(url)} is redirected from {public_url(place)} to {public_url(target)}; expected "
+                "is https all the way, as without it anybody in between can change what comes: set the "
+                "address of the file itself, one that begins with https://"
+            )
+        place = _with_login(target, of=place)
+    raise DownloadError(
+        f"{public_url(url)} is redirected more than {_REDIRECTS} times, at last to {public_url(place)}; "
+        "expected is a file: correct the address"
+    )
+
+
+def _with_login(url: str, *, of: str) -> str:
+    """Return a URL with the user and password of the one that led to it, if it is the same server's."""
+    old, new = urlsplit(of), urlsplit(url)
+    login, at, host = old.netloc.rpartition("@")
+    same = (old.scheme, host) == (new.scheme, new.netloc)
+    return urlunsplit(new._replace(netloc=f"{login}{at}{host}")) if same else url
+
+
 def fetch_text(*, url: str) -> str:
     """Fetch a small text file."""
     try:
-        with open_url(url, timeout=_TIMEOUT) as response:
+        with _open(url) as response:
             content = response.read(_MAX_TEXT + 1)
     except (OSError, HTTPException) as error:
         raise _failed(url, error) from error
@@ -84,7 +118,7 @@ def fetch_text(*, url: str) -> str:
 def final_url(*, url: str) -> str:
     """Return where a URL leads in the end, without fetching what is there."""
     try:
-        with open_url(url, method="HEAD", timeout=_TIMEOUT) as response:
+        with _open(url, method="HEAD") as response:
             return str(response.geturl())
     except (OSError, HTTPException) as error:
         raise _failed(url, error) from error
@@ -139,7 +173,7 @@ def _ask(*, url: str, path: str) -> _Answer:
     start = max(0, _size(path + _PART) - 1) if version else 0
     headers = {"Range": f"bytes={start}-", "If-Range": version} if version and start else {}
     # What is packed is to stay packed, or its checksum is another.
-    response = open_url(url, headers=headers, timeout=_TIMEOUT, decompress=False)
+    response = _open(url, headers=headers, decompress=False)
     length = response.headers.get("Content-Length")
     if start and response.status == 206:
         match = _CONTENT_RANGE.match(response.headers.get("Content-Range", ""))

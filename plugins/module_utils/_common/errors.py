@@ -10,12 +10,19 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, NoReturn, Protocol
 
+from ansible_collections.bramble.pi.plugins.module_utils._common.secrets import masked_message, secret_values
+
 
 class BrambleError(ValueError):
     """The base of all errors whose message is for the user: what is seen, what is expected, what fixes it.
 
-    It is a ValueError, so that whoever reads values of the user catches both with one name.
+    It is a ValueError, so that whoever reads values of the user catches both with one name. Its text is
+    without logins in URLs, tokens and keys, wherever it is shown.
     """
+
+    def __str__(self) -> str:
+        """Return the message without secrets."""
+        return masked_message(super().__str__())
 
 
 class _Module(Protocol):
@@ -51,6 +58,13 @@ def os_error_text(error: OSError, *, path: str = "", remedy: str = "", denied: s
     return f"{where}{reason}" + (f"; {remedy}" if remedy else "")
 
 
+def hide_secrets(module: Any) -> None:
+    """Have Ansible hide logins in URLs and the like wherever a module shows them, with -vvv its options."""
+    hidden = getattr(module, "no_log_values", None)
+    if isinstance(hidden, set):
+        hidden.update(secret_values(module.params))
+
+
 @contextmanager
 def module_errors(
     module: _Module,
@@ -64,10 +78,12 @@ def module_errors(
     """End the module with a failure if what runs within raises an error that is meant for the user.
 
     ``subject`` begins the message (the node that is worked on); ``path``, ``remedy`` and ``denied``
-    are as in :func:`os_error_text`; ``result`` is asked for what was done until then. Any other exception is
+    are as in :func:`os_error_text`; ``result`` is asked for what was done until then. What is secret in the
+    module's options is shown from here on no more, see :func:`hide_secrets`. Any other exception is
     a fault of the collection and keeps its traceback.
     """
     prefix = f"{subject}: " if subject else ""
+    hide_secrets(module)
     try:
         yield
     except BrambleError as error:

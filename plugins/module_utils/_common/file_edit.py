@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 from ansible_collections.bramble.pi.plugins.module_utils._common.errors import BrambleError
 from ansible_collections.bramble.pi.plugins.module_utils._common.files import replace_file
+from ansible_collections.bramble.pi.plugins.module_utils._common.secrets import file_diff
 
 _BACKUP_SUFFIX = ".bramble-original"
 
@@ -41,12 +42,11 @@ class FileEdit(NamedTuple):
     @property
     def diff(self) -> dict[str, str]:
         """The edit, as Ansible shows it."""
-        return {
-            "before_header": self.path,
-            "after_header": self.path,
-            "before": (self.before or b"").decode(errors="replace"),
-            "after": self.after.decode(errors="replace"),
-        }
+        return file_diff(
+            path=self.path,
+            before=(self.before or b"").decode(errors="replace"),
+            after=self.after.decode(errors="replace"),
+        )
 
 
 def read_file(*, path: str) -> tuple[str, bytes]:

@@ -76,7 +76,7 @@ def remove(*, run: Runner, changes: Changes) -> None:
     there = {path: text for path, text in texts.items() if text is not None}
     for path, text in there.items():
         changes.note(f"remove {path}")
-        changes.diffs.append({"before_header": path, "after_header": path, "before": text, "after": ""})
+        changes.show(path, text, "")
     if not there or changes.check_mode:
         return
     if pod_routes.UNIT in there:

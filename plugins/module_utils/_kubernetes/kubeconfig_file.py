@@ -48,8 +48,6 @@ def install(
     """Write a kubeconfig, unless what is there is somebody's own; return the module's result."""
     text = _source(src=src, content=content, check_mode=check_mode)
     result: dict[str, Any] = {"changed": True, "dest": dest}
-    if content is None:
-        result["content"] = text
     if not text:
         return {**result, "why": "there is no cluster yet whose kubeconfig it could be"}
     wanted = kubeconfig.with_server(text=text, server=server) if server else text

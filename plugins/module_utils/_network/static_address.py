@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import hashlib
 import os
-import re
 import time
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from ansible_collections.bramble.pi.plugins.module_utils._common.addresses import without_prefix
 from ansible_collections.bramble.pi.plugins.module_utils._common.files import MANAGED
+from ansible_collections.bramble.pi.plugins.module_utils._common.secrets import file_diff
 from ansible_collections.bramble.pi.plugins.module_utils._network import detect, netplan, trial, trial_script
 from ansible_collections.bramble.pi.plugins.module_utils._network.manager import (
     NETPLAN,
@@ -42,10 +42,6 @@ CLOUD_INIT_FILE = f"{CLOUD_INIT_FOLDER}/99-bramble-network.cfg"
 CLOUD_INIT_TEXT = f"{MANAGED}network: {{config: disabled}}\n"
 
 _PARAMETERS = ("interface", "address", "gateway", "resolvers", "search")
-_SECRET = re.compile(
-    r"((?:password|psk|secret|private-?key|preshared-?key|wep-key\w*|wireless-key\d*)\s*[:= ]\s*)\S.*",
-    re.IGNORECASE,
-)
 
 
 class Plan(NamedTuple):
@@ -65,11 +61,6 @@ class Plan(NamedTuple):
     def changed(self) -> bool:
         """Whether there is anything to do."""
         return bool(self.files or self.missing)
-
-
-def shown(*, text: str) -> str:
-    """Return a text for a diff, without what is secret in it."""
-    return _SECRET.sub(r"\1********", text)
 
 
 def render(*, node: Node, settings: Settings, claim: Claim) -> tuple[list[File], Commands]:
@@ -128,12 +119,9 @@ def result(*, node: Node, plan: Plan) -> dict[str, Any]:
         "before": {"addresses": list(plan.before.addresses), "gateways": list(plan.before.gateways)},
         "files": [file.path for file in plan.files],
         "diff": [
-            {
-                "before_header": file.path,
-                "after_header": file.path,
-                "before": shown(text=node.read(file.path)),
-                "after": shown(text=file.text),
-            }
+            file_diff(
+                path=file.path, before=node.read(file.path), after=file.text, private=not file.mode & 0o004
+            )
             for file in plan.files
         ],
     }

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import glob
 import os
+import stat
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -169,7 +170,11 @@ class NodeSettings:
         without = settings.fstab_without_swap(text=fstab)
         if without != fstab:
             if not self._exists(_FSTAB_BACKUP):
-                self.changes.write(_FSTAB_BACKUP, fstab, sentence=f"keep /etc/fstab as {_FSTAB_BACKUP}")
+                # Its lines may have passwords; the copy is for those alone who may read the file.
+                mode = stat.S_IMODE(os.stat(f"{self.root}/etc/fstab").st_mode)
+                self.changes.write(
+                    _FSTAB_BACKUP, fstab, mode=mode, sentence=f"keep /etc/fstab as {_FSTAB_BACKUP}"
+                )
             self.changes.write("/etc/fstab", without, sentence="comment out the swap lines of /etc/fstab")
         if self._exists(_RPI_SWAP):
             self.changes.write(

@@ -12,6 +12,7 @@ from typing import Any
 
 from ansible_collections.bramble.pi.plugins.module_utils._common.errors import BrambleError
 from ansible_collections.bramble.pi.plugins.module_utils._common.home_files import open_folder
+from ansible_collections.bramble.pi.plugins.module_utils._common.secrets import file_diff
 from ansible_collections.bramble.pi.plugins.module_utils._ssh.keys import authorized_key_problem, merged
 
 _FILE = "authorized_keys"
@@ -55,7 +56,7 @@ def authorize(*, user: pwd.struct_passwd, keys: list[str], exclusive: bool, dry_
         "changed": changed,
         "path": path,
         "loose_home": loose,
-        "diff": {"before_header": path, "after_header": path, "before": before or "", "after": after},
+        "diff": file_diff(path=path, before=before or "", after=after),
     }
 
 

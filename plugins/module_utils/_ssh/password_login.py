@@ -12,6 +12,7 @@ from ansible_collections.bramble.pi.plugins.module_utils._common.changes import 
 from ansible_collections.bramble.pi.plugins.module_utils._common.commands import Runner, output_of
 from ansible_collections.bramble.pi.plugins.module_utils._common.errors import BrambleError
 from ansible_collections.bramble.pi.plugins.module_utils._common.files import read_text
+from ansible_collections.bramble.pi.plugins.module_utils._common.secrets import file_diff
 from ansible_collections.bramble.pi.plugins.module_utils._ssh.config import parse_settings
 from ansible_collections.bramble.pi.plugins.module_utils._ssh.sshd import (
     DROP_IN,
@@ -61,12 +62,7 @@ class PasswordLogin:
             "changed": bool(ways),
             "ways_in": ways,
             "boot_id": (read_text(self._root + _BOOT_ID) or "").strip(),
-            "diff": {
-                "before_header": DROP_IN,
-                "after_header": DROP_IN,
-                "before": before,
-                "after": drop_in(effective) if ways else before,
-            },
+            "diff": file_diff(path=DROP_IN, before=before, after=drop_in(effective) if ways else before),
         }
 
     def attempt(self) -> dict[str, Any]:

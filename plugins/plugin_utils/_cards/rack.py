@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from ansible_collections.bramble.pi.plugins.module_utils._common.download import public_url
 from ansible_collections.bramble.pi.plugins.module_utils._common.errors import BrambleError
 from ansible_collections.bramble.pi.plugins.module_utils._common.files import read_text, write_text
 from ansible_collections.bramble.pi.plugins.plugin_utils._cards import node as cards_node
@@ -76,6 +77,11 @@ def images(nodes: Mapping[str, RackNode]) -> list[dict[str, Any]]:
     return found
 
 
+def image_names(nodes: Mapping[str, RackNode]) -> list[str]:
+    """Return for each of the images what it is shown as: where it comes from, without a login."""
+    return [public_url(str(image["src"])) for image in images(nodes)]
+
+
 def problems(nodes: Mapping[str, RackNode]) -> list[str]:
     """Name all that is wrong with the inputs."""
     return cards_node.problems([node.card for node in nodes.values()])
@@ -114,8 +120,14 @@ def cards(*, nodes: Mapping[str, RackNode], fetched: Sequence[Mapping[str, Any]]
     ``fetched`` are the results of a loop over :func:`images` with the module os_image.
     """
     found = []
+    wanted, results = images(nodes), plain(fetched)
+    if len(wanted) != len(results):
+        raise CardsError(
+            f"images has {len(results)} results; expected is one for each of the {len(wanted)} images of "
+            "flash_nodes, in their order: loop over these with the module os_image"
+        )
     for name, node in nodes.items():
-        image = next(result["image"] for result in plain(fetched) if result["item"] == node.image)
+        image = results[wanted.index(dict(node.image))]["image"]
         if image["path"]:
             found.append(Card(node, image, folder / name))
     return found

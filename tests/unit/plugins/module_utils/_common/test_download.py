@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import random
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -201,6 +202,84 @@ def test_small_files_and_where_urls_lead(server: ImageServer, monkeypatch: pytes
     monkeypatch.setattr(common_download, "_MAX_TEXT", 100)
     with pytest.raises(DownloadError, match="is larger than 100 bytes, wanted a small text file"):
         fetch_text(url=f"{server.url}/a.img.xz")
+
+
+@pytest.fixture(scope="module")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    folder = tmp_path_factory.mktemp("certificate")
+    key, certificate = folder / "key.pem", folder / "certificate.pem"
+    command = "openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=localhost -addext"
+    subprocess.run(
+        [*command.split(), "subjectAltName=DNS:localhost", "-keyout", str(key), "-out", str(certificate)],
+        check=True,
+        capture_output=True,
+    )
+    return certificate, key
+
+
+@pytest.fixture
+def secure(
+    server: ImageServer, certificate: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
+) -> Iterator[ImageServer]:
+    """Serve by https beside the other."""
+    monkeypatch.setenv("SSL_CERT_FILE", str(certificate[0]))
+    with image_server(certificate=certificate) as serving:
+        yield serving
+
+
+FETCHES = {
+    "download": lambda url, path: download(url=url, path=str(path), sha256=None),
+    "fetch_text": lambda url, _path: fetch_text(url=url),
+    "final_url": lambda url, _path: final_url(url=url),
+}
+
+
+@pytest.mark.parametrize("fetching", FETCHES)
+@pytest.mark.parametrize("steps", [1, 2])
+def test_https_does_not_lead_to_http(
+    server: ImageServer, secure: ImageServer, path: Path, fetching: str, steps: int
+) -> None:
+    target = f"{server.url}/a.img.xz"
+    secure.redirects["/latest"] = target if steps == 1 else f"{secure.url}/next"
+    secure.redirects["/next"] = target
+    with pytest.raises(
+        DownloadError, match=rf"is redirected from https://localhost:.* to {target}; expected"
+    ):
+        FETCHES[fetching](f"{secure.url}/latest", path)
+    assert server.requests == [], "nobody was asked over http"
+
+
+@pytest.mark.parametrize("fetching", FETCHES)
+def test_other_redirects_are_followed(
+    server: ImageServer, secure: ImageServer, path: Path, fetching: str
+) -> None:
+    server.redirects["/latest"] = f"{secure.url}/first"
+    secure.redirects["/first"] = "second?a b"
+    secure.files["/second?a%20b"] = b"abc"
+    found = FETCHES[fetching](f"{server.url}/latest", path)
+    expected = {"fetch_text": "abc", "final_url": f"{secure.url}/second?a%20b"}
+    assert found == expected.get(fetching, hashlib.sha256(b"abc").hexdigest())
+
+
+@pytest.mark.parametrize("target", ["file:///etc/passwd", "ftp://127.0.0.1/x", "/latest"])
+def test_redirects_that_lead_nowhere(server: ImageServer, path: Path, target: str) -> None:
+    server.redirects["/latest"] = target
+    with pytest.raises(DownloadError, match=r"is redirected (from .* to (file|ftp):|more than 10 times)"):
+        download(url=f"{server.url}/latest", path=str(path))
+
+
+@pytest.mark.parametrize(
+    ("url", "login"),
+    [
+        ("https://example.org/b", True),
+        ("https://example.org:8443/b", False),
+        ("https://elsewhere.org/b", False),
+        ("https://bob@example.org/b", False),
+    ],
+)
+def test_a_password_goes_to_its_server_alone(url: str, login: bool) -> None:
+    found = common_download._with_login(url, of="https://ada:secret@example.org/latest")
+    assert found == (url.replace("//", "//ada:secret@") if login else url)
 
 
 def test_urls_are_shown_without_passwords() -> None:

@@ -3,7 +3,11 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Any
+
 import pytest
+from ansible_collections.bramble.pi.plugins.module_utils._common.commands import CommandError
 from ansible_collections.bramble.pi.plugins.module_utils._kubernetes import kubectl
 
 
@@ -50,3 +54,57 @@ def test_what_became_of_the_objects(text: str, objects: dict[str, str]) -> None:
 )
 def test_dry_run_without_the_namespace(error: str, only: bool) -> None:
     assert kubectl.only_namespace_missing(error) is only
+
+
+OTHER_ROLE = (
+    'The ClusterRoleBinding "bramble-remote-ada" is invalid: roleRef: Invalid value: '
+    'rbac.RoleRef{APIGroup:"rbac.authorization.k8s.io", Kind:"ClusterRole", Name:"view"}: '
+    "cannot change roleRef\n"
+)
+BINDING = "clusterrolebinding.rbac.authorization.k8s.io/bramble-remote-ada"
+
+
+def answers(tmp_path: Path, *given: tuple[int, str, str], check_mode: bool = False) -> tuple[Any, list[str]]:
+    """Apply with a kubectl that gives these answers; return the result and what was done."""
+    kubeconfig_path = tmp_path / "admin.conf"
+    kubeconfig_path.touch()
+    left, done = list(given), []
+
+    def run(command: list[str]) -> tuple[int, str, str]:
+        assert "--request-timeout=60s" in command
+        done.append(" ".join(command[4:]))
+        return left.pop(0)
+
+    result = kubectl.apply(run=run, kubeconfig=str(kubeconfig_path), check_mode=check_mode)
+    assert not left
+    return result, done
+
+
+def test_a_binding_with_another_role_is_made_anew(tmp_path: Path) -> None:
+    result, done = answers(tmp_path, (1, "", OTHER_ROLE), (0, "", ""), (0, f"{BINDING} created\n", ""))
+    assert result == {"changed": True, "objects": {BINDING: "configured"}}
+    delete = "delete --ignore-not-found --timeout=60s clusterrolebinding/bramble-remote-ada"
+    assert done == ["apply -f -", delete, "apply -f -"]
+
+
+def test_check_mode_only_says_that_the_role_would_change(tmp_path: Path) -> None:
+    result, done = answers(tmp_path, (1, "", OTHER_ROLE), check_mode=True)
+    assert result == {"changed": True, "objects": {BINDING: "configured"}}
+    assert done == ["apply -f - --dry-run=server"]
+
+
+@pytest.mark.parametrize(
+    "errors",
+    [
+        OTHER_ROLE + "Error from server (Forbidden): services is forbidden\n",
+        'The ClusterRoleBinding "x" is invalid: subjects[0]: Required value\n',
+    ],
+)
+def test_nothing_is_deleted_for_another_fault(tmp_path: Path, errors: str) -> None:
+    with pytest.raises(CommandError, match="ended with 1"):
+        answers(tmp_path, (1, "", errors))
+
+
+def test_rights_that_cannot_be_given_again_are_told(tmp_path: Path) -> None:
+    with pytest.raises(CommandError, match="refused"):
+        answers(tmp_path, (1, "", OTHER_ROLE), (0, "", ""), (1, "", "refused\n"))

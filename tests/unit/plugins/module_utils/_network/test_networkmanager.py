@@ -5,7 +5,8 @@
 
 from __future__ import annotations
 
-from ansible_collections.bramble.pi.plugins.module_utils._network import networkmanager, static_address
+from ansible_collections.bramble.pi.plugins.module_utils._common.secrets import masked
+from ansible_collections.bramble.pi.plugins.module_utils._network import networkmanager
 
 from tests.unit.network_node import BARE, SETTINGS
 
@@ -58,4 +59,4 @@ method=auto
     for gone in ("6f6c1f0e", "Wired", "timestamp", "[ipv4]\nmethod=auto"):
         assert gone not in file.text
     assert networkmanager.static_file(settings=SETTINGS, present=file.text) == file
-    assert "not-to-be-shown" not in static_address.shown(text=file.text)
+    assert "not-to-be-shown" not in masked(file.text)

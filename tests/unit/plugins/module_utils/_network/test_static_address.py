@@ -166,10 +166,3 @@ def test_what_is_left_to_do(node: FolderNode) -> None:
     assert (
         "set node_network_resolvers" in plan(node, SETTINGS._replace(gateway=None, resolvers=())).warnings[0]
     )
-
-
-def test_shown() -> None:
-    assert (
-        static_address.shown(text='password: "a b"\npsk=abc\ndhcp4: true\n')
-        == "password: ********\npsk=********\ndhcp4: true\n"
-    )
