@@ -100,12 +100,12 @@ def _parse(*, command: str) -> JoinCommand:
         if word in _VALUES:
             value = next(words, "")
             if not _VALUES[word].fullmatch(value):
-                raise JoinCommandError(f"the value of {word} does not match {_VALUES[word].pattern}")
+                raise JoinCommandError(f"the value of {word!r} does not match {_VALUES[word].pattern}")
             values[word].append(value)
         elif word in _CONTROL_PLANE:
             control_plane = True
         elif word.startswith("-"):
-            raise JoinCommandError(f"unknown option {word.partition('=')[0]} in the kubeadm join command")
+            raise JoinCommandError(f"unknown option {word.partition('=')[0]!r} in the kubeadm join command")
         elif endpoint is not None:
             raise JoinCommandError("there are words in the kubeadm join command that belong to no option")
         elif is_endpoint(word):
@@ -116,7 +116,9 @@ def _parse(*, command: str) -> JoinCommand:
         raise JoinCommandError("the kubeadm join command names no HOST:PORT")
     for option in ("--token", "--certificate-key"):
         if len(values[option]) > 1:
-            raise JoinCommandError(f"{option} stands {len(values[option])} times in the kubeadm join command")
+            raise JoinCommandError(
+                f"{option!r} stands {len(values[option])} times in the kubeadm join command"
+            )
     if not values["--token"]:
         raise JoinCommandError("the kubeadm join command has no --token")
     if not values["--discovery-token-ca-cert-hash"]:
@@ -124,7 +126,7 @@ def _parse(*, command: str) -> JoinCommand:
             "the kubeadm join command has no --discovery-token-ca-cert-hash to verify the cluster by"
         )
     if values["--certificate-key"] and not control_plane:
-        raise JoinCommandError("the kubeadm join command has --certificate-key without --control-plane")
+        raise JoinCommandError("the kubeadm join command has '--certificate-key' without --control-plane")
     return JoinCommand(
         endpoint=endpoint,
         token=values["--token"][0],
