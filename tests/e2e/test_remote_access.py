@@ -22,7 +22,8 @@ KUBECTL = "kubectl --kubeconfig /etc/kubernetes/admin.conf"
 # which is the controller, is on it; the laptop and the stranger are namespaces.
 BRIDGE = f"{RACK_NAME}-out"
 LAPTOP, STRANGER = f"{RACK_NAME}-laptop", f"{RACK_NAME}-stranger"
-OUTSIDE = ipaddress.ip_network(RACK_SUBNET).supernet(new_prefix=16).broadcast_address - 0xFF
+# Another rack has another one: a bridge that is left from a killed run of it takes nothing away.
+OUTSIDE = ipaddress.ip_network(RACK_SUBNET).network_address + (100 << 8)
 NEAR = f"{OUTSIDE}/25"
 HEAD = str(OUTSIDE + 14)
 # What its user has already, and is to keep.
@@ -89,6 +90,15 @@ class Outside:
         )
 
 
+def remove(cluster: Rack) -> None:
+    """Remove the head and what is outside of it, also what a killed run has left."""
+    run("podman", "rm", "--force", "--volumes", "--time=1", cluster.container("head"), code=None)
+    for name in (LAPTOP, STRANGER):
+        run("ip", "netns", "delete", name, code=None)
+    run("ip", "link", "delete", BRIDGE, code=None)
+    cluster.shell("pi-1", f"ip route del {OUTSIDE}/24 2>/dev/null || true")
+
+
 @pytest.fixture(scope="module")
 def outside(cluster: Rack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Outside]:
     """Give the rack a head with another network on its other side, where two machines are."""
@@ -110,6 +120,7 @@ def outside(cluster: Rack, tmp_path_factory: pytest.TempPathFactory) -> Iterator
     both = ("-i", str(inventory))
     route = f"ip route replace {OUTSIDE}/24 via"
     address = str(ipaddress.ip_network(RACK_SUBNET).network_address + 14)
+    remove(cluster)
     try:
         cluster.playbook("playbooks/virtual_rack_create.yml", *both)
         run("ip", "link", "add", BRIDGE, "type", "bridge")
@@ -126,11 +137,7 @@ def outside(cluster: Rack, tmp_path_factory: pytest.TempPathFactory) -> Iterator
         run("podman", "cp", f"{cluster.container('pi-1')}:/usr/bin/kubectl", str(folder / "kubectl"))
         yield Outside(cluster, inventory, kubeconfig)
     finally:
-        run("podman", "rm", "--force", "--volumes", "--time=1", cluster.container("head"), code=None)
-        for name in (LAPTOP, STRANGER):
-            run("ip", "netns", "delete", name, code=None)
-        run("ip", "link", "delete", BRIDGE, code=None)
-        cluster.shell("pi-1", f"ip route del {OUTSIDE}/24 2>/dev/null || true")
+        remove(cluster)
 
 
 @pytest.fixture(scope="module")
