@@ -28,6 +28,13 @@ MOMENTS = {
     "init, when etcd is told to start": ("pi-1", "manifests/etcd.yaml", ""),
     "join of a worker, when it asks to": ("pi-3", "bootstrap-kubelet.conf", ""),
     "join of a worker, when it is let in": ("pi-3", "kubelet.conf", ""),
+    "join of a control plane, when it has the certificates": (
+        "pi-2",
+        "pki/ca.key",
+        "controller-manager.conf",
+    ),
+    "join of a control plane, when it is let in": ("pi-2", "kubelet.conf", "manifests/etcd.yaml"),
+    "join of a control plane, when etcd is told to start": ("pi-2", "manifests/etcd.yaml", ""),
 }
 
 
@@ -47,6 +54,11 @@ def test_one_worker_is_taken_out_and_added_again(cluster: Rack) -> None:
 SECOND = {
     "control_plane": {"pi-1": "containerd"},
     "workers": {"pi-2": "containerd", "pi-3": "containerd"},
+}
+#: The same with two control planes.
+GROWN = {
+    "control_plane": {"pi-1": "containerd", "pi-2": "containerd"},
+    "workers": {"pi-3": "containerd"},
 }
 
 
@@ -101,6 +113,7 @@ def test_whole_cluster_is_reset(cluster: Rack) -> None:
 def test_killed_run_is_finished_by_the_next(second: Rack, moment: str) -> None:
     node, there, not_yet = MOMENTS[moment]
     second.playbook("playbooks/reset.yml", "-e", "reset_confirm=yes")
+    rewrite_inventory(second, GROWN if moment.startswith("join of a control plane") else SECOND)
     # On the node itself, so that it is the moment and not some time after it.
     watch = (
         f"cd /etc/kubernetes; until [ -e {there} ]; do sleep 0.02; done; pkill -KILL -x kubeadm &&"
