@@ -42,7 +42,8 @@ ETCD_LEARNER_AFTER_KUBELET: tuple[Minor, Minor] = ((1, 29), (1, 32))
 
 #: Kubernetes from this minor on needs at least this containerd.
 #: 1.26 dropped CRI v1alpha2 (containerd 1.6 brought v1); 1.38 is announced to drop the fallback for runtimes
-#: without the RuntimeConfig call. https://github.com/containerd/containerd/blob/main/RELEASES.md
+#: without the RuntimeConfig call, which containerd 1 and older releases of cri-dockerd do not have.
+#: https://github.com/containerd/containerd/blob/main/RELEASES.md
 CONTAINERD_NEEDED: tuple[tuple[Minor, Minor], ...] = (
     (OLDEST_MINOR, (1, 3)),
     ((1, 26), (1, 6)),

@@ -128,8 +128,8 @@ class NodeSettings:
                 f"load the kernel module {name}",
                 ["modprobe", name],
                 remedy=f"it is not built into the kernel {release} either: install the package that brings it"
-                " for this kernel (on Ubuntu linux-modules-extra-raspi on a Pi, elsewhere"
-                " linux-modules-extra-generic) and reboot, or, in a container, load it on its machine",
+                " for this kernel (on a Pi with Ubuntu 21.10 to 23.10 linux-modules-extra-raspi, on a PC with"
+                " Ubuntu linux-modules-extra-generic) and reboot, or, in a container, load it on its machine",
             )
 
     def set_sysctl(self, parameters: Mapping[str, Any]) -> None:
