@@ -67,6 +67,29 @@ def test_the_next_run_finishes_it(node: NamespaceNode, name: str, verb: str) -> 
     assert node.result(outputs[8])["changes"] == []
 
 
+@pytest.mark.parametrize("verb", STEPS)
+def test_what_others_wrote_is_brought_into_effect(node: NamespaceNode, verb: str) -> None:
+    """The files are those of a role, which knows in the run that wrote them that it did."""
+    unit = "proxy.service"
+    given: dict[str, Any] = {"unit": unit, "files": [f"/etc/systemd/system/{unit}", "/run/configuration"]}
+    outputs = node.run(
+        f"echo '[Service]' >/etc/systemd/system/{unit}",
+        node.module("systemd_unit", **given),
+        f"sleep 0.1; echo new >/run/configuration; echo {verb} >/run/kill-at",
+        node.module("systemd_unit", changed=True, **given),
+        node.module("systemd_unit", check=True, **given),
+        node.module("systemd_unit", **given),
+        node.module("systemd_unit", **given),
+        node.module("systemd_unit", check=True, changed=True, **given),
+    )
+    assert node.result(outputs[1])["changes"] == [f"start {unit} at each boot", f"restart {unit}"]
+    assert outputs[3] == "", "the run was not killed"
+    assert node.result(outputs[4])["changes"] == [f"restart {unit}"]
+    assert node.result(outputs[5])["changes"] == [f"restart {unit}"]
+    assert not node.result(outputs[6])["changed"]
+    assert node.result(outputs[7])["changes"] == [f"restart {unit}"]
+
+
 def test_time_goes_on_whatever_is_killed(node: NamespaceNode) -> None:
     """Nothing starts it again where it is not known to run."""
     step = node.module("time_servers", servers=["10.0.0.1"])
