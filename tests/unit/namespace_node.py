@@ -23,7 +23,7 @@ lines() {
 }
 case $verb in
 is-active) [ -e "$started" ]; exit ;;
-is-enabled) [ -e "/run/enabled-$unit" ]; exit ;;
+is-enabled) [ -e "/run/enabled-$unit" ] && echo enabled; exit ;;
 show)
   printf 'Id=%s\\nLoadState=loaded\\n' "$unit"
   if [ -e "$started" ]; then
@@ -36,6 +36,7 @@ esac
 echo "$*" >>/run/systemctl
 # Whoever asks for this is killed before it is done.
 [ "$(cat /run/kill-at 2>/dev/null)" != "$verb" ] || { rm /run/kill-at; kill -9 "$PPID"; exit 1; }
+[ "$verb" != try-restart ] || [ ! -e "$started" ] || verb=restart
 [ "$verb" != restart ] || { systemctl stop "$unit"; exec systemctl start "$unit"; }
 case $verb in
 enable) : >"/run/enabled-$unit" ;;
