@@ -114,16 +114,16 @@ class Systemd:
         finished by the next one.
         """
         enabled = self.ensure_enabled(unit)
-        if not changed and (self._runs_by(unit, files) if files else self.is_active(unit)):
+        if not changed and (self.runs_by(unit, files) if files else self.is_active(unit)):
             return enabled
         self.restart(unit, while_stopped=while_stopped)
         return True
 
     def is_outdated(self, unit: str, files: Collection[str]) -> bool:
         """Tell whether a unit runs that was started before one of its files was written."""
-        return self._runs_by(unit, files) is False
+        return self.runs_by(unit, files) is False
 
-    def _runs_by(self, unit: str, files: Collection[str]) -> bool | None:
+    def runs_by(self, unit: str, files: Collection[str]) -> bool | None:
         """Tell whether a unit that runs was started with its files as they are; None if it does not run."""
         properties = "--property=ActiveState,ActiveEnterTimestampMonotonic,NeedDaemonReload"
         _code, output, _errors = self._run(["systemctl", "show", properties, unit])
