@@ -34,14 +34,15 @@ class Role(NamedTuple):
     unit: str
     #: Tasks of that part that have nothing to do with it.
     without: tuple[str, ...] = ()
-    #: How it is had read; without a change to tell of where that is done in each run.
+    #: How it is had read; no change is told of where that is done in each run.
     verb: str = "start"
-    told: bool = True
+    told: int = 1
 
 
+EXPORTS = [{"path": "/srv/netboot/nfs/pi-2", "address": "10.0.0.2"}]
 TOKEN = json.dumps({"data": {"ca.crt": "YQ==", "token": "YQ=="}})
 ROLES = {
-    f"{role.name}, {role.tasks}": role
+    f"{role.name}, {role.unit}": role
     for role in (
         Role(
             "live_view",
@@ -80,7 +81,26 @@ ROLES = {
             {"remote_access_proxy_networks": ["10.0.1.0/24"]},
             "bramble-remote-access",
             verb="reload",
-            told=False,
+            told=0,
+        ),
+        Role(
+            "netboot_server",
+            "main",
+            "Say where to boot from",
+            "",
+            {
+                "netboot_server_dir": "/srv/netboot",
+                "netboot_server_interface": "eth0",
+                "netboot_server_address": "10.0.0.1",
+                "netboot_server_dhcp": "leases",
+                "__netboot_server_kind": "kernel",
+                "__netboot_server_clients": {"nodes": [], "exports": []},
+            },
+            {"__netboot_server_clients": {"nodes": [{"tag": "pi-2"}], "exports": EXPORTS}},
+            "nfs-server.service",
+            ("Stop services that NFS 4 does not need",),
+            # With dnsmasq, before which it was killed.
+            told=2,
         ),
     )
 }
@@ -126,11 +146,18 @@ def counts(output: str) -> dict[str, int]:
     return {name: int(number) for name, number in re.findall(r"(changed|failed)=(\d+)", output)}
 
 
-@pytest.mark.skipif(os.getuid() != 0, reason="needs root")
-@pytest.mark.parametrize("role", ROLES.values(), ids=ROLES)
-def test_the_next_run_finishes_it(tmp_path: Path, role: Role) -> None:
+@pytest.fixture
+def node(tmp_path: Path) -> NamespaceNode:
     node = NamespaceNode(tmp_path, folders=["/etc/systemd/system", "/usr/local/share"])
     node.systemd()
+    for folder in ("dnsmasq.d", "exports.d", "nfs.conf.d", "systemd/system/nfs-server.service.d"):
+        node.write(f"/etc/{folder}/README", "")
+    return node
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="needs root")
+@pytest.mark.parametrize("role", ROLES.values(), ids=ROLES)
+def test_the_next_run_finishes_it(node: NamespaceNode, tmp_path: Path, role: Role) -> None:
     play = playbook(role, tmp_path)
     then = {**role.variables, **role.then}
     outputs = node.run(
@@ -144,6 +171,19 @@ def test_the_next_run_finishes_it(tmp_path: Path, role: Role) -> None:
     )
     assert counts(outputs[0])["failed"] == 0, outputs[0]
     assert counts(outputs[2])["failed"] == 1, "the run was not killed"
-    assert counts(outputs[4]) == {"changed": int(role.told), "failed": 0}, outputs[4]
+    assert counts(outputs[4]) == {"changed": role.told, "failed": 0}, outputs[4]
     assert f"{role.verb} {role.unit}" in outputs[5].splitlines()
     assert counts(outputs[6]) == {"changed": 0, "failed": 0}, outputs[6]
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="needs root")
+def test_what_was_kept_away_and_not_stopped(node: NamespaceNode, tmp_path: Path) -> None:
+    role = ROLES["netboot_server, nfs-server.service"]
+    stop = Role(role.name, role.tasks, role.without[0], "Run dnsmasq, now and at each boot", {}, {}, "")
+    outputs = node.run(
+        "ln -s /dev/null /etc/systemd/system/rpcbind.socket; echo 1 >/run/started-rpcbind.socket",
+        command(playbook(stop, tmp_path)),
+        "cat /run/systemctl",
+    )
+    assert counts(outputs[1]) == {"changed": 1, "failed": 0}, outputs[1]
+    assert "stop rpcbind.socket" in outputs[2].splitlines()
