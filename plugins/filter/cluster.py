@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Callable
 
 from ansible_collections.bramble.pi.plugins.plugin_utils._inventory import cluster
+from ansible_collections.bramble.pi.plugins.plugin_utils._inventory.hosts import node_warnings
 
 
 def initial_control_plane(
@@ -47,10 +48,15 @@ def run_summary(
     *,
     results: str,
     inventory: str,
+    pod_network: str = "none",
 ) -> list[str]:
     """Say which hosts failed, or how to go on."""
     messages = {host: hostvars[host].get(results, {}).get("msg", "") for host in hosts}
-    return cluster.run_summary(messages=messages, remaining=remaining, inventory=inventory)
+    facts = {host: hostvars[host].get("ansible_facts", {}).get("bramble") for host in hosts}
+    warnings = {
+        host: node_warnings(facts=facts[host], pod_network=pod_network) for host in hosts if facts[host]
+    }
+    return cluster.run_summary(messages=messages, remaining=remaining, inventory=inventory, warnings=warnings)
 
 
 class FilterModule:

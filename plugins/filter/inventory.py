@@ -55,7 +55,13 @@ def node_names(hostvars: HostVars, groups: Groups) -> dict[str, str]:
 
 
 def node_problems(
-    hostvars: Any, host: str, hostname: str, play_hosts: list[str], *, kubernetes: str = ""
+    hostvars: Any,
+    host: str,
+    hostname: str,
+    play_hosts: list[str],
+    *,
+    kubernetes: str = "",
+    pod_network: str = "none",
 ) -> list[str]:
     """List what is in the way of a host."""
     facts = {name: hostvars[name].get("ansible_facts", {}).get("bramble") for name in {host, *play_hosts}}
@@ -66,6 +72,7 @@ def node_problems(
         machine_ids={name: facts[name]["machine_id"] for name in play_hosts if facts[name]},
         variables=hostvars[host],
         kubernetes=kubernetes,
+        pod_network=pod_network,
     )
 
 

@@ -120,9 +120,9 @@ findings:
 node:
   description:
     - What was seen - the facts of M(bramble.pi.node_facts) and, beside them, C(model), C(uptime),
-      C(temperature), C(throttled), C(page_size), C(vxlan), C(memory), C(disks), C(certificates), C(units),
-      C(cmdline), C(member) (how the cluster sees it), C(silent_components) (of a control plane), C(runtime)
-      (whether it serves kubelet) and C(fsync).
+      C(temperature), C(throttled), C(page_size), C(memory), C(disks), C(certificates), C(units), C(cmdline),
+      C(member) (how the cluster sees it), C(silent_components) (of a control plane), C(runtime) (whether it
+      serves kubelet) and C(fsync).
   returned: success
   type: dict
   sample: {hostname: pi-2, temperature: 48.3, throttled: 0}

@@ -202,6 +202,28 @@ ansible_facts:
               returned: success
               type: str
               sample: https://192.168.1.11:6443
+        vxlan:
+          description: Whether the kernel has vxlan or can load it; none where its modules are not known.
+          returned: success
+          type: bool
+          sample: true
+        cni:
+          description: The files of C(/etc/cni/net.d), in the order in which runtimes look at them.
+          returned: success
+          type: list
+          elements: dict
+          contains:
+            file:
+              description: The name of the file.
+              returned: success
+              type: str
+              sample: 10-flannel.conflist
+            types:
+              description: The types of the plugins that it calls; empty if it cannot be read.
+              returned: success
+              type: list
+              elements: str
+              sample: [flannel, portmap]
 """
 
 from ansible.module_utils.basic import AnsibleModule

@@ -19,6 +19,7 @@ from ansible_collections.bramble.pi.plugins.module_utils._node.check_hardware im
     check_memory,
     check_power,
 )
+from ansible_collections.bramble.pi.plugins.module_utils._node.check_pod_network import check_pod_network
 from ansible_collections.bramble.pi.plugins.module_utils._node.check_system import check_clock, check_system
 from ansible_collections.bramble.pi.plugins.module_utils._node.check_units import (
     check_runtime,
@@ -48,6 +49,7 @@ def check_node(
         node["memory"], control_plane=wanted.control_plane or node["kubernetes"]["state"] == "control_plane"
     )
     findings += check_system(node, wanted)
+    findings += check_pod_network(node, pod_network=wanted.pod_network)
     findings += check_clock(node, wanted)
     findings += check_certificates(
         node["certificates"],

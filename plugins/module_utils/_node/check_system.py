@@ -82,13 +82,6 @@ def check_system(node: Mapping[str, Any], wanted: Wanted) -> Iterator[Finding]:
             wanted="no swap (os_prep_swap)",
             host=wanted.host,
         )
-    if wanted.pod_network == "flannel" and node["vxlan"] is False:
-        yield finding(
-            "vxlan",
-            ERROR,
-            evidence=f"kernel {node['kernel']} has no module vxlan",
-            wanted="vxlan, for flannel",
-        )
     if node["page_size"] > PAGE_SIZE:
         yield finding(
             "page_size",

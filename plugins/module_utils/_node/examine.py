@@ -128,15 +128,6 @@ def _cmdline(facts: dict[str, Any]) -> dict[str, Any]:
     return {"path": None, "pending": [], "error": None}
 
 
-def _vxlan(kernel: str) -> bool | None:
-    modules = f"/lib/modules/{kernel}"
-    return health.has_vxlan(
-        in_kernel=os.path.exists("/sys/module/vxlan"),
-        modules_dep=read_text(f"{modules}/modules.dep"),
-        modules_builtin=read_text(f"{modules}/modules.builtin"),
-    )
-
-
 def _runtime(module: AnsibleModule, facts: dict[str, Any], *, wishes: Wishes) -> dict[str, Any] | None:
     """Ask the runtime that kubelet uses whether it serves it, and what of its settings has drifted."""
     if facts["kubernetes"]["state"] not in IN_CLUSTER:
@@ -197,7 +188,6 @@ def examine(module: AnsibleModule, *, measure_disk: bool, wishes: Wishes = WISHE
             sysfs=read_text(_THROTTLED) or "",
         ),
         "page_size": os.sysconf("SC_PAGE_SIZE"),
-        "vxlan": _vxlan(facts["kernel"]),
         "memory": health.memory(meminfo=read_text("/proc/meminfo") or ""),
         "disks": list(_disks()),
         "certificates": list(_certificates_of()),

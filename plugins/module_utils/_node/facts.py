@@ -5,8 +5,9 @@
 
 from __future__ import annotations
 
+import json
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from ansible_collections.bramble.pi.plugins.module_utils._containers import runtime
@@ -84,6 +85,40 @@ def cgroup(*, v2_controllers: str | None, v1_table: str) -> dict[str, Any]:
         return {"version": 2, "controllers": v2_controllers.split()}
     rows = (line.split() for line in v1_table.splitlines() if not line.startswith("#"))
     return {"version": 1, "controllers": [row[0] for row in rows if len(row) == 4 and row[3] == "1"]}
+
+
+def has_vxlan(*, in_kernel: bool, modules_dep: str | None, modules_builtin: str | None) -> bool | None:
+    """Tell whether the running kernel has vxlan or can load it; None where its modules are not known."""
+    if in_kernel:
+        return True
+    if modules_dep is None and modules_builtin is None:
+        return None
+    listed = f"{modules_dep or ''}\n{modules_builtin or ''}"
+    return re.search(r"(^|/)vxlan\.ko(\.[a-z0-9]+)?(:|$)", listed, re.MULTILINE) is not None
+
+
+def cni_configurations(*, texts: Mapping[str, str]) -> list[dict[str, Any]]:
+    """Return files of CNI's folder in the order in which they count, and which plugins each calls."""
+    return [{"file": name, "types": _plugin_types(texts[name])} for name in sorted(texts)]
+
+
+def _plugin_types(text: str) -> list[str]:
+    try:
+        document = json.loads(text)
+    except ValueError:
+        return []
+    # A conflist has a list of plugins, a conf is one itself; one that others are called by names them below.
+    found = []
+    left = [document]
+    while left:
+        value = left.pop()
+        if isinstance(value, dict):
+            if isinstance(value.get("type"), str):
+                found.append(value["type"])
+            left += value.values()
+        elif isinstance(value, list):
+            left += value
+    return sorted(set(found))
 
 
 def installed_packages(*, text: str) -> dict[str, tuple[str, str]]:

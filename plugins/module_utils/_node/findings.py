@@ -158,6 +158,12 @@ KINDS = {
         "on Ubuntu 21.10 to 23.10: sudo apt-get install linux-modules-extra-raspi && sudo reboot; elsewhere"
         " sudo reboot, if the kernel was upgraded, or another kernel; or pod_network_plugin: routed",
     ),
+    "cni": Kind(
+        (ERROR,),
+        "a file in /etc/cni/net.d comes before the pod network's own by name, so that pods get its network",
+        "if nobody needs it: sudo mv {files} /root/, and restart the pods that there are; if it is your pod"
+        " network: pod_network_plugin: none",
+    ),
     "undervoltage": Kind(
         (ERROR, WARNING),
         "the power supply is too weak, now (error) or once since boot",

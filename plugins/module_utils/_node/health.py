@@ -57,16 +57,6 @@ def uptime(*, text: str) -> int | None:
     return int(match[1]) if match else None
 
 
-def has_vxlan(*, in_kernel: bool, modules_dep: str | None, modules_builtin: str | None) -> bool | None:
-    """Tell whether the running kernel has vxlan or can load it; None where its modules are not known."""
-    if in_kernel:
-        return True
-    if modules_dep is None and modules_builtin is None:
-        return None
-    listed = f"{modules_dep or ''}\n{modules_builtin or ''}"
-    return re.search(r"(^|/)vxlan\.ko(\.[a-z0-9]+)?(:|$)", listed, re.MULTILINE) is not None
-
-
 def units(*, text: str) -> dict[str, dict[str, str]]:
     """Return the properties of each unit in what ``systemctl show`` printed, by the unit's name."""
     return {name.removesuffix(".service"): values for name, values in unit_properties(text=text).items()}

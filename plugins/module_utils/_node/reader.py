@@ -8,6 +8,7 @@ What it means is decided in ``facts``; here the files are read and the commands 
 
 from __future__ import annotations
 
+import glob
 import os
 import socket
 from datetime import datetime, timezone
@@ -20,6 +21,7 @@ from ansible_collections.bramble.pi.plugins.module_utils._kubeadm import node_fi
 from ansible_collections.bramble.pi.plugins.module_utils._kubernetes.ca_hash import CaCertError, ca_cert_hash
 from ansible_collections.bramble.pi.plugins.module_utils._kubernetes.kubeconfig import server_of
 from ansible_collections.bramble.pi.plugins.module_utils._node import facts, swap
+from ansible_collections.bramble.pi.plugins.module_utils._node.check_pod_network import CNI_FOLDER
 
 
 def _default_address() -> str | None:
@@ -47,6 +49,25 @@ def _kubernetes(module: AnsibleModule) -> dict[str, Any]:
         "ca_cert_hash": certificate_hash,
         "server": server_of(read_text(state.KUBELET_KUBECONFIG) or ""),
     }
+
+
+def _vxlan(kernel: str) -> bool | None:
+    # The list of modules is long, and a node of a cluster has it loaded.
+    in_kernel = os.path.exists("/sys/module/vxlan")
+    modules = f"/lib/modules/{kernel}"
+    return facts.has_vxlan(
+        in_kernel=in_kernel,
+        modules_dep=None if in_kernel else read_text(f"{modules}/modules.dep"),
+        modules_builtin=None if in_kernel else read_text(f"{modules}/modules.builtin"),
+    )
+
+
+def _cni() -> list[dict[str, Any]]:
+    texts = {}
+    for path in glob.glob(f"{CNI_FOLDER}/*"):
+        if path.endswith((".conf", ".conflist", ".json")) and os.path.isfile(path):
+            texts[os.path.basename(path)] = read_text(path) or ""
+    return facts.cni_configurations(texts=texts)
 
 
 def output_if_installed(module: AnsibleModule, command: list[str]) -> str:
@@ -92,4 +113,6 @@ def read_facts(module: AnsibleModule) -> dict[str, Any]:
         "packages": {name: packages[name][0] for name in facts.PACKAGES if name in packages},
         "default_address": _default_address(),
         "kubernetes": _kubernetes(module),
+        "vxlan": _vxlan(kernel.release),
+        "cni": _cni(),
     }

@@ -85,13 +85,19 @@ def cluster_ca_cert_hash(*, hostvars: Mapping[str, Mapping[str, Any]], control_p
     return str(facts.get("ca_cert_hash") or "") if facts.get("state") == CONTROL_PLANE else ""
 
 
-def run_summary(*, messages: Mapping[str, str], remaining: Sequence[str], inventory: str) -> list[str]:
-    """Say which hosts of a run failed, each with its message; if none did, how to go on."""
+def run_summary(
+    *,
+    messages: Mapping[str, str],
+    remaining: Sequence[str],
+    inventory: str,
+    warnings: Mapping[str, Sequence[str]],
+) -> list[str]:
+    """Say what will hurt, which hosts of a run failed, each with its message, or how to go on if none did."""
+    told = [f"{host}: {warning}" for host in remaining for warning in warnings.get(host, ())]
     failed = [
         f"{host} failed: {message or 'see its message above'}"
         for host, message in messages.items()
         if host not in remaining
     ]
-    return failed or [
-        f"To verify the cluster and have a report of it: ansible-playbook -i {inventory} bramble.pi.verify"
-    ]
+    proof = f"ansible-playbook -i {inventory} bramble.pi.verify"
+    return told + (failed or [f"To verify the cluster and have a report of it: {proof}"])

@@ -16,6 +16,8 @@ from ansible_collections.bramble.pi.plugins.module_utils._kubernetes.compatibili
     CompatibilityError,
     parse_version,
 )
+from ansible_collections.bramble.pi.plugins.module_utils._node.check_pod_network import check_pod_network
+from ansible_collections.bramble.pi.plugins.module_utils._node.findings import IN_CLUSTER
 
 RACK_GROUPS = ("nat_headnode", "control_plane", "workers")
 _LABEL = r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?"
@@ -74,6 +76,7 @@ def node_problems(
     machine_ids: Mapping[str, str],
     variables: Mapping[str, Any] | None = None,
     kubernetes: str = "",
+    pod_network: str = "none",
 ) -> list[str]:
     """Say why a host cannot become a node, or not yet: a sentence for each reason.
 
@@ -101,12 +104,14 @@ def node_problems(
             " sudo rm -f /etc/machine-id /var/lib/dbus/machine-id && sudo systemd-machine-id-setup"
             " && sudo reboot"
         )
-    if facts["kubernetes"]["state"] in ("worker", "control_plane") and facts["hostname"] != hostname:
+    if _in_cluster(facts) and facts["hostname"] != hostname:
         problems.append(
             f"the host name is {facts['hostname']} and would become {hostname}, but the node is part of a"
             f" cluster that knows it by its name: set os_prep_hostname to {facts['hostname']} for {host}, or"
             " take it out of the cluster first with the playbook reset"
         )
+    if not _in_cluster(facts):
+        problems += _pod_network_faults(facts, pod_network)
     return problems
 
 
@@ -134,6 +139,22 @@ def _release_problems(
         )
         if problem:
             yield problem
+
+
+def node_warnings(*, facts: Mapping[str, Any], pod_network: str) -> list[str]:
+    """Say what will hurt a node that is in the cluster already, and may have found its way around it."""
+    return _pod_network_faults(facts, pod_network) if _in_cluster(facts) else []
+
+
+def _in_cluster(facts: Mapping[str, Any]) -> bool:
+    return facts["kubernetes"]["state"] in IN_CLUSTER
+
+
+def _pod_network_faults(facts: Mapping[str, Any], pod_network: str) -> list[str]:
+    return [
+        f"{fault.evidence}; expected {fault.wanted}: {fault.remedy}"
+        for fault in check_pod_network(facts, pod_network=pod_network)
+    ]
 
 
 def _owners(machine_id: str, machine_ids: Mapping[str, str]) -> list[str]:

@@ -41,6 +41,7 @@ def healthy() -> dict[str, Any]:
         "throttled": 0,
         "page_size": 4096,
         "vxlan": True,
+        "cni": [{"file": "10-flannel.conflist", "types": ["flannel", "portmap"]}],
         "memory": {"total": 4 * GIGABYTE, "available": 2 * GIGABYTE},
         "disks": [
             {
@@ -188,6 +189,27 @@ FOUND = [
         ("vxlan", "error"),
         "kernel 6.12.47+rpt-rpi-v8",
         "on Ubuntu 21.10 to 23.10: sudo apt-get install linux-modules-extra-raspi",
+    ),
+    (
+        changed(cni=[{"file": "10-calico.conflist", "types": ["calico"]}]),
+        {},
+        ("cni", "error"),
+        "10-calico.conflist in /etc/cni/net.d comes before 10-flannel.conflist",
+        "sudo mv /etc/cni/net.d/10-calico.conflist /root/",
+    ),
+    (
+        changed(cni=[{"file": "10-bramble.conflist", "types": ["bridge"]}]),
+        {},
+        ("cni", "error"),
+        "10-bramble.conflist",
+        "/etc/cni/net.d/10-bramble.conflist",
+    ),
+    (
+        changed(cni=[{"file": "00-broken.conf", "types": []}, {"file": "05-x.conf", "types": ["x"]}]),
+        {"pod_network": "routed"},
+        ("cni", "error"),
+        "00-broken.conf and 05-x.conf",
+        "/etc/cni/net.d/00-broken.conf /etc/cni/net.d/05-x.conf",
     ),
     (
         changed(certificates=certificate("/etc/kubernetes/pki/apiserver.crt", days=29)),
@@ -431,6 +453,13 @@ NOT_FOUND = [
     (changed(clock={"synchronized": True, "utc": "2026-10-01T19:00:00Z"}), {"now": None}),
     (changed(temperature=79.9), {}),
     (changed(vxlan=False), {"pod_network": "routed"}),
+    (changed(cni=[{"file": "10-calico.conflist", "types": ["calico"]}]), {"pod_network": "none"}),
+    (changed(cni=[{"file": "87-podman-bridge.conflist", "types": ["bridge"]}]), {}),
+    (changed(cni=[{"file": "100-crio-bridge.conf", "types": ["bridge"]}]), {}),
+    (changed(cni=[{"file": "10-bramble.conflist", "types": ["bridge"]}]), {"pod_network": "routed"}),
+    # They call the pod network's own.
+    (changed(cni=[{"file": "00-multus.conf", "types": ["multus-shim"]}]), {}),
+    (changed(cni=[{"file": "05-cilium.conflist", "types": ["cilium-cni", "flannel"]}]), {}),
     (changed(certificates=certificate("/etc/kubernetes/pki/apiserver.crt", days=30)), {}),
     (changed(certificates=certificate("/etc/kubernetes/pki/apiserver.crt", days=8)), {"certificate_days": 7}),
     (changed(disk_available=9 * GIGABYTE), {}),
@@ -552,7 +581,7 @@ def test_a_finding_cannot_be_worse_than_its_kind() -> None:
 
 def documented(kind: findings.Kind, check: str) -> str:
     mend = kind.mend
-    for name in ("host", "node", "path"):
+    for name in ("files", "host", "node", "path"):
         mend = mend.replace(f"{{{name}}}", name.upper())
     cells = (f"`{check}`", ", ".join(kind.severities), kind.when, mend.replace("|", "\\|"))
     return f"| {' | '.join(cells)} |"

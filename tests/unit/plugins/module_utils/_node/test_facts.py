@@ -131,3 +131,40 @@ def test_parsers_take_any_text(text: str) -> None:
     facts.cgroup(v2_controllers=None, v1_table=text)
     facts.installed_packages(text=text)
     facts.clock(timedatectl=text, utc="")
+
+
+@pytest.mark.parametrize(
+    ("in_kernel", "modules_dep", "modules_builtin", "expected"),
+    [
+        (True, None, None, True),
+        (False, "kernel/drivers/net/vxlan/vxlan.ko.xz: kernel/net/ipv4/udp_tunnel.ko.xz\n", "", True),
+        (False, "kernel/drivers/net/vxlan.ko: kernel/net/ipv4/udp_tunnel.ko\n", None, True),
+        (False, "", "kernel/fs/ext4/ext4.ko\nkernel/drivers/net/vxlan/vxlan.ko\n", True),
+        # Ubuntu's kernels for the Pi from 21.10 to 23.x, without linux-modules-extra-raspi.
+        (False, "kernel/drivers/net/veth.ko:\nkernel/net/openvswitch/vport-vxlan.ko: x\n", "", False),
+        # A container: the modules are the machine's.
+        (False, None, None, None),
+    ],
+)
+def test_vxlan(
+    in_kernel: bool, modules_dep: str | None, modules_builtin: str | None, expected: bool | None
+) -> None:
+    found = facts.has_vxlan(in_kernel=in_kernel, modules_dep=modules_dep, modules_builtin=modules_builtin)
+    assert found is expected
+
+
+def test_cni_configurations_in_the_order_in_which_they_count() -> None:
+    texts = {
+        "10-flannel.conflist": '{"name": "cbr0", "plugins": [{"type": "flannel"}, {"type": "portmap"}]}',
+        "00-multus.conf": '{"type": "multus-shim", "clusterNetwork": "/host/10-flannel.conflist"}',
+        "05-broken.conf": "{",
+        "06-empty.conf": "[]",
+        "87-x.conflist": '{"plugins": [{"type": "bridge", "ipam": {"type": "host-local"}, "token": "x"}]}',
+    }
+    assert facts.cni_configurations(texts=texts) == [
+        {"file": "00-multus.conf", "types": ["multus-shim"]},
+        {"file": "05-broken.conf", "types": []},
+        {"file": "06-empty.conf", "types": []},
+        {"file": "10-flannel.conflist", "types": ["flannel", "portmap"]},
+        {"file": "87-x.conflist", "types": ["bridge", "host-local"]},
+    ]

@@ -68,26 +68,6 @@ def test_uptime(text: str, expected: int | None) -> None:
     assert health.uptime(text=text) == expected
 
 
-@pytest.mark.parametrize(
-    ("in_kernel", "modules_dep", "modules_builtin", "expected"),
-    [
-        (True, None, None, True),
-        (False, "kernel/drivers/net/vxlan/vxlan.ko.xz: kernel/net/ipv4/udp_tunnel.ko.xz\n", "", True),
-        (False, "kernel/drivers/net/vxlan.ko: kernel/net/ipv4/udp_tunnel.ko\n", None, True),
-        (False, "", "kernel/fs/ext4/ext4.ko\nkernel/drivers/net/vxlan/vxlan.ko\n", True),
-        # Ubuntu's kernels for the Pi from 21.10 to 23.x, without linux-modules-extra-raspi.
-        (False, "kernel/drivers/net/veth.ko:\nkernel/net/openvswitch/vport-vxlan.ko: x\n", "", False),
-        # A container: the modules are the machine's.
-        (False, None, None, None),
-    ],
-)
-def test_vxlan(
-    in_kernel: bool, modules_dep: str | None, modules_builtin: str | None, expected: bool | None
-) -> None:
-    found = health.has_vxlan(in_kernel=in_kernel, modules_dep=modules_dep, modules_builtin=modules_builtin)
-    assert found is expected
-
-
 def test_units() -> None:
     units = health.units(text=(FIXTURES / "systemctl-show.docker-failed").read_text())
     assert list(units) == ["kubelet", "containerd", "docker", "cri-docker"]

@@ -1,0 +1,52 @@
+# Copyright: bramble.pi contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Findings of what pods reach each other by; the role os_prep tells them before there is a pod."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from ansible_collections.bramble.pi.plugins.module_utils._node.findings import ERROR, Finding, finding
+
+#: Where runtimes look for the pod network; they take the first file by name.
+CNI_FOLDER = "/etc/cni/net.d"
+#: What each pod network has there.
+_OWN = {"flannel": "10-flannel.conflist", "routed": "10-bramble.conflist"}
+#: Plugins that call the pod network's own: Multus, and whatever names flannel beside itself.
+_CALLS_OTHERS = ("multus",)
+
+
+def _foreign(configurations: list[Mapping[str, Any]], *, pod_network: str) -> list[str]:
+    """Return the files by which pods would get another network, in the order in which they count."""
+    own = _OWN[pod_network]
+    return [
+        each["file"]
+        for each in configurations
+        if each["file"] < own
+        and pod_network not in each["types"]
+        and not any(plugin.startswith(_CALLS_OTHERS) for plugin in each["types"])
+    ]
+
+
+def check_pod_network(node: Mapping[str, Any], *, pod_network: str) -> Iterator[Finding]:
+    """Say what keeps the pods of a node from those of the others."""
+    if pod_network == "flannel" and node.get("vxlan") is False:
+        yield finding(
+            "vxlan",
+            ERROR,
+            evidence=f"kernel {node['kernel']} has no module vxlan",
+            wanted="vxlan, for flannel",
+        )
+    if pod_network not in _OWN:
+        return
+    foreign = _foreign(node.get("cni", []), pod_network=pod_network)
+    if foreign:
+        yield finding(
+            "cni",
+            ERROR,
+            evidence=f"{' and '.join(foreign)} in {CNI_FOLDER} comes before {_OWN[pod_network]} by name",
+            wanted=f"{_OWN[pod_network]} first, for pod_network_plugin {pod_network}",
+            files=" ".join(f"{CNI_FOLDER}/{file}" for file in foreign),
+        )
