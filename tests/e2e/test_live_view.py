@@ -260,6 +260,8 @@ def test_proxy_refuses_what_the_page_does_not_need(address: str) -> None:
     host = address.removeprefix("http://").removesuffix(":8001")
     for name in (f"{host}.evil.example", f"evil-{host}", host.replace(".", "x", 1), "localhost"):
         assert status("--header", f"Host: {name}", f"{address}/k8s/api/v1/pods") == "403", name
+    assert status("--header", "Origin: http://evil.example", f"{address}/k8s/api/v1/pods") == "403"
+    assert status("--header", f"Origin: {address}", f"{address}/k8s/api/v1/pods") == "200"
 
 
 def test_account_may_only_read(cluster: Rack, address: str) -> None:

@@ -201,9 +201,9 @@ def test_address_that_does_not_lead_there_is_refused(access: Outside) -> None:
     assert access.kubeconfig.read_text() == before
 
 
-def ask_proxy(rack: Rack, node: str, address: str, host: str = "") -> str:
+def ask_proxy(rack: Rack, node: str, address: str, host: str = "", origin: str = "") -> str:
     """Ask the proxy for the nodes, and return the status; 000 is none."""
-    name = f"-H 'Host: {host}'" if host else ""
+    name = f"-H 'Host: {host}'" if host else f"-H 'Origin: {origin}'" if origin else ""
     url = f"http://{address}:8080/api/v1/nodes"
     return rack.shell(node, f"curl -s -o /dev/null -m 10 -w '%{{http_code}}' {name} {url} || true").strip()[
         -3:
@@ -225,6 +225,9 @@ def test_proxy_serves_the_accepted_network_only(access: Outside) -> None:
     # A page in a browser of an accepted machine cannot ask under its own name.
     for host in ("192.168.1.evil.example", f"{own}.evil.example", f"x{own}"):
         assert ask_proxy(access.rack, "pi-2", own, host) == "403"
+    # Nor under the proxy's.
+    assert ask_proxy(access.rack, "pi-2", own, origin="http://evil.example") == "403"
+    assert ask_proxy(access.rack, "pi-2", own, origin=f"http://{own}:8080") == "200"
     # A run without it takes it away.
     assert access.changed() > 0
     assert ask_proxy(access.rack, "pi-2", own) == "000"

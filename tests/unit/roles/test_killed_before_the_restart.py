@@ -63,7 +63,7 @@ ROLES = {
         Role(
             "remote_access",
             "proxy",
-            "Write the proxy's unit",
+            "Write what keeps pages of other sites out",
             "",
             {"remote_access_proxy_address": "10.0.0.1", "remote_access_proxy_networks": ["10.0.0.0/24"]},
             {"remote_access_proxy_port": 8082},
@@ -113,7 +113,8 @@ def playbook(role: Role, folder: Path) -> Path:
     names = [task["name"] for task in tasks]
     part = tasks[names.index(role.first) : names.index(role.after) if role.after else None]
     part = [task for task in part if task["name"] not in role.without]
-    (folder / "templates").symlink_to(source / "templates")
+    for name in ("files", "templates"):
+        (folder / name).symlink_to(source / name)
     play = {
         "hosts": "localhost",
         "gather_facts": False,
@@ -137,6 +138,9 @@ def command(playbook: Path, **variables: Any) -> str:
         "ANSIBLE_PYTHON_INTERPRETER": sys.executable,
     }
     ansible = Path(sys.executable).with_name("ansible-playbook")
+    # A play has none.
+    given_role = {"role_path": str((playbook.parent / "templates").resolve().parent)}
+    variables = {**given_role, **variables}
     words = [ansible, "-i", "localhost,", "-c", "local", "-e", json.dumps(variables), playbook]
     given = " ".join(f"{name}={shlex.quote(value)}" for name, value in environment.items())
     return f"{given} {' '.join(shlex.quote(str(word)) for word in words)} 2>&1"
@@ -148,7 +152,7 @@ def counts(output: str) -> dict[str, int]:
 
 @pytest.fixture
 def node(tmp_path: Path) -> NamespaceNode:
-    node = NamespaceNode(tmp_path, folders=["/etc/systemd/system", "/usr/local/share"])
+    node = NamespaceNode(tmp_path, folders=["/etc/systemd/system", "/usr/local/sbin", "/usr/local/share"])
     node.systemd()
     for folder in ("dnsmasq.d", "exports.d", "nfs.conf.d", "systemd/system/nfs-server.service.d"):
         node.write(f"/etc/{folder}/README", "")
