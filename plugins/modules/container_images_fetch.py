@@ -138,6 +138,7 @@ def main() -> None:
             run=module.run_command,
             has=module.get_bin_path,
             check_mode=module.check_mode,
+            warn=module.warn,
             **parameters,
         )
         work.fetch()

@@ -38,7 +38,7 @@ attributes:
 options:
   src:
     description:
-      - URL (http or https) or path of the image.
+      - URL (http or https) or path of the image. An https URL that leads to http is refused.
     type: str
     required: true
   checksum:
@@ -144,9 +144,17 @@ image:
       type: str
       sample: 0b822cd15d6c15b0f00a089f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b
     verified:
-      description: Whether a checksum was known, and so the image is what it should be.
+      description: Whether a checksum was known, and the image has it; RV(image.verified_by) says whose.
       type: bool
       sample: true
+    verified_by:
+      description:
+        - V(given) if the checksum was given as such or in a file on this machine, V(https) if it was fetched
+          from a server that proved its name.
+        - V(http) if it was fetched from one that did not, so that whoever changed the image on the way can
+          have changed the checksum too; a warning says so. V(none) if there was no checksum.
+      type: str
+      sample: https
     boot_image:
       description: The beginning of the image up to the end of its boot partition, as a sparse file.
       type: str

@@ -335,5 +335,7 @@ def test_a_playbook_shows_no_secret_at_vvv_with_diff(tmp_path: Path, arguments: 
     output = done.stdout + done.stderr
     assert done.returncode == 0, output
     assert len(re.findall(r"^TASK ", output, re.MULTILINE)) == len(TASKS)
+    assert "Traceback" not in output
+    assert output.count('"module_args": {') >= len(TASKS), "each module came to its end"
     assert PLANTED.findall(output) == []
     assert arguments.found == set()

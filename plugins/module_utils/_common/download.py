@@ -66,6 +66,16 @@ def public_url(url: str) -> str:
     return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
 
 
+def unproved(*, url: str, sha256: str | None, remedy: str) -> list[str]:
+    """Say that nobody vouches for what comes from there: no checksum of the user's own, and no https."""
+    if sha256 or not url.startswith("http://"):
+        return []
+    return [
+        f"{public_url(url)} came over http and was not checked, so that anybody on the way could have "
+        f"changed it; expected is a checksum or https: {remedy}"
+    ]
+
+
 def _failed(url: str, error: Exception) -> DownloadError:
     status = error.code if isinstance(error, HTTPError) else None
     return DownloadError(f"{public_url(url)} cannot be fetched: {error}", status=status)

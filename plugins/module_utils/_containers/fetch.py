@@ -19,6 +19,7 @@ from ansible_collections.bramble.pi.plugins.module_utils._common.download import
     file_sha256,
     is_url,
     public_url,
+    unproved,
 )
 from ansible_collections.bramble.pi.plugins.module_utils._common.errors import BrambleError
 from ansible_collections.bramble.pi.plugins.module_utils._containers import archive, images
@@ -57,6 +58,7 @@ class ImageFetch:
         directory: str,
         url: str,
         archives: Sequence[Mapping[str, Any]] = (),
+        warn: Callable[[str], None],
         pull: bool = True,
     ) -> None:
         self.client = runtime.client(run=run, architecture=images.node_architecture(run=run))
@@ -69,6 +71,7 @@ class ImageFetch:
         self._url = url
         self._archives = archives
         self._pull = pull
+        self._warn = warn
         #: What the runtime has for its own architecture.
         self.own: dict[str, images.Image] = {}
         self.offers: dict[images.Need, Offer] = {}
@@ -202,6 +205,9 @@ class ImageFetch:
         if is_url(source):
             if not (sha256 and os.path.exists(path) and file_sha256(path) == sha256.lower()):
                 download(url=source, path=path, sha256=sha256)
+                remedy = "set sha256 beside it in image_cache_archives"
+                for warning in unproved(url=source, sha256=sha256, remedy=remedy):
+                    self._warn(warning)
                 self.fetched.append(public_url(source))
                 self._changed = True
             return path

@@ -16,6 +16,7 @@ from ansible_collections.bramble.pi.plugins.module_utils._common.download import
     download,
     file_sha256,
     is_url,
+    unproved,
 )
 from ansible_collections.bramble.pi.plugins.module_utils._common.errors import BrambleError
 from ansible_collections.bramble.pi.plugins.module_utils._containers import archive, images
@@ -37,6 +38,7 @@ class ImageArchives:
         check_mode: bool,
         archives: Sequence[Mapping[str, Any]],
         variable: str,
+        warn: Callable[[str], None],
     ) -> None:
         self.client = runtime.client(run=run, architecture=images.node_architecture(run=run))
         self.archives = [
@@ -46,6 +48,7 @@ class ImageArchives:
         self._check_mode = check_mode
         #: Where the archives are named, for messages.
         self._variable = variable
+        self._warn = warn
 
     def ensure(self) -> list[str]:
         """Import what is missing, and return it."""
@@ -92,6 +95,9 @@ class ImageArchives:
         with tempfile.TemporaryDirectory(dir=_DOWNLOADS) as directory:
             path = os.path.join(directory, "images.tar")
             download(url=wish.source, path=path, sha256=wish.sha256)
+            remedy = f"set sha256 beside it in {self._variable}"
+            for warning in unproved(url=wish.source, sha256=wish.sha256, remedy=remedy):
+                self._warn(warning)
             self.import_file(wish, path)
 
     def import_file(self, wish: archive.Archive, path: str) -> None:

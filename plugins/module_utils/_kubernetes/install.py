@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 from ansible_collections.bramble.pi.plugins.module_utils._common import apt
 from ansible_collections.bramble.pi.plugins.module_utils._common.changes import Changes
 from ansible_collections.bramble.pi.plugins.module_utils._common.commands import Runner, output_of
-from ansible_collections.bramble.pi.plugins.module_utils._common.download import download
+from ansible_collections.bramble.pi.plugins.module_utils._common.download import download, unproved
 from ansible_collections.bramble.pi.plugins.module_utils._common.files import read_text
 from ansible_collections.bramble.pi.plugins.module_utils._common.systemd import Systemd
 from ansible_collections.bramble.pi.plugins.module_utils._kubernetes import packages
@@ -138,6 +138,9 @@ class KubePackages:
             download(url=self.key_url, path=path)
             key = read_text(path) or ""
         packages.check_key(text=key, url=self.key_url)
+        remedy = "set key (kube_packages_key of the role kube_packages) to a URL that begins with https://"
+        for warning in unproved(url=self.key_url, sha256=None, remedy=remedy):
+            self.warn(f"{warning}. apt believes whoever signs with this key")
         return key
 
     def install(self, missing: list[str], before: dict[str, apt.Package], target: Version) -> None:

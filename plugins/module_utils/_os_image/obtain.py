@@ -72,6 +72,8 @@ class OsImage:
         self._changes = changes
         self._warn = warn
         self._stat: list[int] | None = None
+        #: Where the checksum comes from; empty if it is the user's own.
+        self._checksum_from = ""
 
     def _try_to_detect(self, path: str, offset: int) -> tuple[str | None, str | None]:
         try:
@@ -88,6 +90,9 @@ class OsImage:
         """Have the image in the cache, and say what is known of it."""
         checksum = source.parse_checksum(self._request.checksum)
         given = self._given(checksum)
+        if not given.verifies:
+            # By the options alone; what is asked for knows better.
+            self._checksum_from = checksum.value or self._request.image_list or self._src
         self._check_source()
         if self._changes.check_mode:
             if self._asks_nobody(checksum, given):
@@ -168,13 +173,17 @@ class OsImage:
                 text=text, url=self._src, origin=public_url(self._request.image_list)
             )
             expected = source.merge(given=given, listed=listed, origin=public_url(self._request.image_list))
+            if listed.verifies and not given.verifies:
+                self._checksum_from = self._request.image_list
         if checksum.kind == "file":
             text = self._text(checksum.value, "checksum")
             found = source.find_sha256(
                 text=text, name=source.file_name(self._src), origin=public_url(checksum.value)
             )
+            self._checksum_from = "" if given.verifies else checksum.value
             return expected._replace(archive_sha256=found)
         if checksum.kind == "beside" and not expected.verifies:
+            self._checksum_from = self._src
             return expected._replace(archive_sha256=self._beside())
         return expected
 
@@ -294,14 +303,23 @@ class OsImage:
         """Say what is known of the image."""
         if found is None:
             keys = (
-                "path map size data_bytes sha256 name archive_sha256 verified boot_image boot_partition "
-                "init_format layout"
+                "path map size data_bytes sha256 name archive_sha256 verified verified_by boot_image "
+                "boot_partition init_format layout"
             )
             return {**dict.fromkeys(keys.split()), "source": self.origin}
         if not found.verified:
             self._warn(
                 f"{self.origin} was not checked, as no checksum of it is known; its SHA-256 is "
                 f"{found.archive_sha256}. Set 'checksum' (flash_image_checksum of the role flash)."
+            )
+        verified_by = source.verified_by(verified=found.verified, place=self._checksum_from)
+        # What came over https itself was not changed on the way, whatever became of its checksum.
+        if verified_by == "http" and self._src.startswith("http://"):
+            self._warn(
+                f"{self.origin} has the checksum that {public_url(self._checksum_from)} leads to, which came "
+                "over http: that tells of a broken download, not of one that somebody changed on the way. "
+                "Set 'checksum' (flash_image_checksum of the role flash) to the SHA-256 that the makers of "
+                "the image name, or use https."
             )
         kept, sha256 = found.kept, found.kept.image_map.sha256
         boot_image = self._cache.boot_path(sha256)
@@ -315,6 +333,7 @@ class OsImage:
             "source": self.origin,
             "archive_sha256": found.archive_sha256,
             "verified": found.verified,
+            "verified_by": verified_by,
             "boot_image": boot_image,
             "boot_partition": {"offset": kept.boot_offset, "size": kept.boot_size},
             "init_format": self._init_format(found, boot_image),

@@ -100,6 +100,15 @@ def parse_checksum(text: str) -> Checksum:
     return Checksum("file", value)
 
 
+def verified_by(*, verified: bool, place: str) -> str:
+    """Say how far a checksum is to be trusted that came from a place; an empty one is the user's own word."""
+    if not verified:
+        return "none"
+    if not is_url(place):
+        return "given"
+    return "https" if place.startswith("https://") else "http"
+
+
 def beside(source: str) -> list[str]:
     """Name the files beside an image in which its checksum would be."""
     if is_url(source):

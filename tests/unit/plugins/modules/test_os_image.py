@@ -45,6 +45,7 @@ KEYS = {
     "source",
     "archive_sha256",
     "verified",
+    "verified_by",
     "boot_image",
     "boot_partition",
     "init_format",
@@ -91,9 +92,8 @@ def packed_image(image: bytes) -> bytes:
 
 
 def warning(result: dict[str, Any]) -> str:
-    """Return the one warning."""
-    (only,) = result["warnings"]
-    return str(only["event"]["msg"])
+    """Return the warnings."""
+    return "\n".join(str(each["event"]["msg"]) for each in result["warnings"])
 
 
 def zipped(**members: bytes) -> bytes:
@@ -219,6 +219,7 @@ def test_check_apply_check_apply(
         "source": options["src"],
         "archive_sha256": sha256(packed_image),
         "verified": True,
+        "verified_by": "given",
         "init_format": "cloudinit-rpi",
         "layout": "raspios",
     }
@@ -313,6 +314,8 @@ def test_latest(cache: Cache, server: ImageServer, packed_image: bytes, image: b
     result = cache.run(**options)
     assert result["changed"]
     assert result["image"]["archive_sha256"] == sha256(newer)
+    assert result["image"]["verified_by"] == "http"
+    assert "came over http" in warning(result)
 
 
 def test_without_a_checksum(cache: Cache, server: ImageServer, tmp_path: Path, image: bytes) -> None:

@@ -285,3 +285,22 @@ def test_a_password_goes_to_its_server_alone(url: str, login: bool) -> None:
 def test_urls_are_shown_without_passwords() -> None:
     assert public_url("https://user:pa@ss@example.org:8/a?b#c") == "https://example.org:8/a?b#c"
     assert public_url("/a/path") == "/a/path"
+
+
+@pytest.mark.parametrize(
+    ("url", "sha256", "told"),
+    [
+        ("https://example.org/a", None, False),
+        ("https://example.org/a", SHA256, False),
+        ("http://example.org/a", SHA256, False),
+        ("http://example.org/a", None, True),
+        ("http://example.org/a", "", True),
+        ("http://me:s3cret@example.org/a", None, True),
+        ("/srv/a", None, False),
+    ],
+)
+def test_what_nobody_vouches_for(url: str, sha256: str | None, told: bool) -> None:
+    warnings = common_download.unproved(url=url, sha256=sha256, remedy="set x")
+    assert bool(warnings) is told
+    assert not any("s3cret" in warning for warning in warnings)
+    assert all(warning.startswith("http://example.org/a came over http") for warning in warnings)

@@ -64,6 +64,7 @@ class Source:
         self.registry: dict[str, list[str]] = {HELLO: ["amd64", "arm64"]}
         self.images: dict[str, str] = {}
         self.pulled: list[tuple[str, str]] = []
+        self.warnings: list[str] = []
 
     def run(self, command: list[str]) -> tuple[int, str, str]:
         if command[0] == "dpkg":
@@ -119,7 +120,11 @@ RACK = {
 
 def fetch(source: Source) -> ImageFetch:
     work = ImageFetch(
-        runtime=RUNTIMES["dockershim"], run=source.run, has=lambda program: True, **source.parameters
+        runtime=RUNTIMES["dockershim"],
+        run=source.run,
+        has=lambda program: True,
+        warn=source.warnings.append,
+        **source.parameters,
     )
     work.fetch()
     return work
@@ -202,6 +207,24 @@ def test_an_image_of_another_architecture_leaves_the_own_one(tmp_path: Path) -> 
     (tmp_path / "other").mkdir()
     fetch(source)
     assert source.images == {}
+
+
+@pytest.mark.parametrize("sha256", [None, "0" * 64])
+def test_says_that_nobody_vouches_for_what_comes_over_http(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, sha256: str | None
+) -> None:
+    def download(*, url: str, path: str, sha256: str | None) -> None:
+        write_archive(Path(path), (HELLO, "arm64"))
+
+    monkeypatch.setattr(
+        "ansible_collections.bramble.pi.plugins.module_utils._containers.fetch.download", download
+    )
+    nodes = {"pi-3": node("arm64", hello=None)}
+    source = Source(tmp_path, nodes, {"src": "http://mirror/one.tar", "sha256": sha256}, pull=False)
+    fetch(source)
+    assert ["http://mirror/one.tar came over http" in warning for warning in source.warnings] == (
+        [] if sha256 else [True]
+    )
 
 
 def test_archives_come_before_the_registry(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ import hashlib
 import http.server
 import json
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -57,7 +57,11 @@ class Docker:
 
 
 def ensure(
-    docker: Docker, *archives: dict[str, Any], check_mode: bool = False, installed: bool = True
+    docker: Docker,
+    *archives: dict[str, Any],
+    check_mode: bool = False,
+    installed: bool = True,
+    warn: Callable[[str], None] = lambda _text: None,
 ) -> list[str]:
     return ImageArchives(
         runtime=RUNTIMES["dockershim"],
@@ -66,6 +70,7 @@ def ensure(
         check_mode=check_mode,
         archives=[{"sha256": None, "ids": {}, **archive} for archive in archives],
         variable="kube_packages_image_archives",
+        warn=warn,
     ).ensure()
 
 
@@ -99,6 +104,18 @@ def test_imports_what_is_missing(archive: str, server: str) -> None:
     assert len(docker.imports) == 1
     assert not Path(docker.imports[0]).exists(), "a download is to be removed"
     assert ensure(docker, *archives) == []
+
+
+def test_says_that_nobody_vouches_for_what_comes_over_http(archive: str, server: str) -> None:
+    warnings: list[str] = []
+    url = {"src": f"{server}/images.tar", "images": ["a.example/one:1"]}
+    ensure(Docker(), {**url, "sha256": SHA256}, warn=warnings.append)
+    ensure(Docker(), {"src": archive, "images": ["a.example/one:1"]}, warn=warnings.append)
+    assert warnings == []
+    ensure(Docker(), url, warn=warnings.append)
+    (warning,) = warnings
+    assert warning.startswith(f"{server}/images.tar came over http and was not checked")
+    assert warning.endswith("set sha256 beside it in kube_packages_image_archives")
 
 
 def test_imports_from_a_path(archive: str) -> None:

@@ -73,7 +73,7 @@ def ensure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Ensure:
     """Install, with files below a folder and the key at hand."""
 
     def download(*, url: str, path: str) -> None:
-        assert url == "https://pkgs.k8s.io/core:/stable:/v1.36/deb/Release.key"
+        assert url in ("https://pkgs.k8s.io/core:/stable:/v1.36/deb/Release.key", "http://mirror/release.asc")
         Path(path).write_text(KEY)
 
     monkeypatch.setattr(install, "_SOURCE", str(tmp_path / "sources.list.d" / "kubernetes.sources"))
@@ -101,6 +101,12 @@ def ensure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Ensure:
         return {**work.ensure(), "warnings": warnings}
 
     return run
+
+
+def test_says_that_nobody_vouches_for_a_key_that_comes_over_http(ensure: Ensure) -> None:
+    (warning,) = ensure(Node(), key="http://mirror/release.asc")["warnings"]
+    assert warning.startswith("http://mirror/release.asc came over http and was not checked")
+    assert "kube_packages_key" in warning
 
 
 def test_installs_on_a_fresh_node(ensure: Ensure, tmp_path: Path) -> None:

@@ -21,6 +21,7 @@ from ansible_collections.bramble.pi.plugins.module_utils._os_image.source import
     merge,
     nothing_beside,
     parse_checksum,
+    verified_by,
 )
 
 A = "0123456789abcdef" * 4
@@ -178,3 +179,17 @@ def test_user_and_list_together() -> None:
         merge(given=Expected(A), listed=listed, origin="list")
     with pytest.raises(ImageSourceError, match=f"^extract_checksum is {B}, and list says {A}"):
         merge(given=Expected(None, B), listed=listed, origin="list")
+
+
+@pytest.mark.parametrize(
+    ("verified", "place", "by"),
+    [
+        (False, "https://example.org/a.img", "none"),
+        (True, "", "given"),
+        (True, "/srv/SHA256SUMS", "given"),
+        (True, "https://example.org/SHA256SUMS", "https"),
+        (True, "http://example.org/SHA256SUMS", "http"),
+    ],
+)
+def test_whose_word_a_checksum_is(verified: bool, place: str, by: str) -> None:
+    assert verified_by(verified=verified, place=place) == by
