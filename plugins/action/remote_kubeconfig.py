@@ -121,7 +121,7 @@ class ActionModule(ActionBase):
         return base64.b64decode(answer.get("content", "")).decode()
 
     def _kubectl(self, *arguments: str, data: str | None = None) -> str:
-        command = ["kubectl", "--kubeconfig=/etc/kubernetes/admin.conf", *arguments]
+        command = ["kubectl", "--kubeconfig=/etc/kubernetes/admin.conf", "--request-timeout=60s", *arguments]
         given: dict[str, Any] = {"argv": command, "stdin": data} if data else {"argv": command}
         answer = self._execute_module("ansible.legacy.command", given, task_vars=self._variables)
         if answer.get("rc") != 0:
@@ -146,7 +146,7 @@ class ActionModule(ActionBase):
                     return base64.b64decode(status["certificate"]).decode()
                 time.sleep(_POLL)
         finally:
-            self._kubectl("delete", "certificatesigningrequest", name)
+            self._kubectl("delete", "--timeout=60s", "certificatesigningrequest", name)
         raise kubeconfig.RemoteKubeconfigError(
             f"the cluster did not sign the certificate within {_SIGNING_TIMEOUT:.0f} s; wanted is a "
             "kube-controller-manager that runs and has the key of the cluster's authority: see doctor.yml"

@@ -13,9 +13,10 @@ import stat
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
+from itertools import chain
 
 from ansible_collections.bramble.pi.plugins.module_utils._common.changes import Changes
-from ansible_collections.bramble.pi.plugins.module_utils._common.commands import output_of
+from ansible_collections.bramble.pi.plugins.module_utils._common.commands import Runner, output_of
 from ansible_collections.bramble.pi.plugins.module_utils._common.errors import BrambleError
 from ansible_collections.bramble.pi.plugins.module_utils._common.files import read_text
 from ansible_collections.bramble.pi.plugins.module_utils._common.home_files import (
@@ -213,12 +214,30 @@ def _packet_filter(*, node: Node) -> Iterator[_Removal]:
             )
 
 
-def _links(*, node: Node) -> Iterator[_Removal]:
+def _lived_in() -> set[tuple[int, int]]:
+    """Return the network namespaces that processes are in, each by device and number."""
+    lived_in = set()
+    for path in glob.glob("/proc/[0-9]*/ns/net"):
+        with contextlib.suppress(OSError):
+            status = os.stat(path)
+            lived_in.add((status.st_dev, status.st_ino))
+    return lived_in
+
+
+def network_namespaces(*, run: Runner) -> Iterator[_Removal]:
+    """Find those that the pods had; others with CNI, such as Podman's, are named alike, and are lived in."""
+    lived_in = _lived_in()
     for path in sorted(glob.glob(_NETWORK_NAMESPACES)):
-        name = os.path.basename(path)
-        yield _Removal(
-            f"network namespace {name}", partial(output_of, node.run, ["ip", "netns", "delete", name])
-        )
+        status = os.stat(path)
+        if (status.st_dev, status.st_ino) not in lived_in:
+            name = os.path.basename(path)
+            yield _Removal(
+                f"network namespace {name}", partial(output_of, run, ["ip", "netns", "delete", name])
+            )
+
+
+def _links(*, node: Node) -> Iterator[_Removal]:
+    yield from network_namespaces(run=node.run)
     for name in leftovers.kubernetes_links(names=os.listdir("/sys/class/net")):
         if name == "kube-ipvs0" and node.has("ipvsadm"):
             yield _Removal("IPVS services", partial(output_of, node.run, ["ipvsadm", "--clear"]))
@@ -244,12 +263,13 @@ def reset_node(
         kubeadm_reset(node=node, cri_socket=cri_socket)
     if not clean_up:
         return
-    for leftover in (
-        *(() if traces else _containers(node=node)),
-        *_kubeconfigs(paths=kubeconfigs, ca_hash=ca_hash, warn=warn),
-        *_files(patterns=cni_configurations),
-        *_packet_filter(node=node),
-        *_links(node=node),
+    # One after the other, as what is left in the end depends on the containers.
+    for leftover in chain(
+        () if traces else _containers(node=node),
+        _kubeconfigs(paths=kubeconfigs, ca_hash=ca_hash, warn=warn),
+        _files(patterns=cni_configurations),
+        _packet_filter(node=node),
+        _links(node=node),
     ):
         if changes.note(leftover.what):
             leftover.remove()

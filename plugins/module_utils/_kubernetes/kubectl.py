@@ -1,19 +1,19 @@
 # Copyright: bramble.pi contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Applying objects with kubectl, and what it prints of them."""
+"""Applying and deleting objects with kubectl, within a time limit, and what it prints of them."""
 
 from __future__ import annotations
 
+import json
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from ansible_collections.bramble.pi.plugins.module_utils._common.commands import (
     CommandError,
     Runner,
-    output_of,
 )
 
 _APPLIED = re.compile(
@@ -23,8 +23,14 @@ _APPLIED = re.compile(
 _OTHER_ROLE = re.compile(
     r'^The ClusterRoleBinding "(?P<name>[^"]+)" is invalid: roleRef: .*cannot change roleRef', re.MULTILINE
 )
-#: How long kubectl waits for an answer, and for something to be gone.
-_TIMEOUT = "60s"
+#: How long kubectl waits for an answer, and for something to be gone, in seconds.
+_TIMEOUT = 60
+#: How long one of its runs may take as a whole; it asks many times.
+_RUN_TIMEOUT = 300
+#: What timeout(1) ends with if it has ended a command.
+_TIMED_OUT = (124, 137)
+#: Who made an object; https://kubernetes.io/docs/concepts/overview/working-with-objects/common-labels/
+MANAGED_BY = "app.kubernetes.io/managed-by"
 _MISSING_NAMESPACE = re.compile(r'namespaces "[^"]+" not found')
 
 
@@ -51,11 +57,111 @@ def replaced(bindings: Iterable[str]) -> dict[str, str]:
     return {f"clusterrolebinding.rbac.authorization.k8s.io/{name}": "configured" for name in bindings}
 
 
+def _kubectl(kubeconfig: str, *, seconds: int = _RUN_TIMEOUT) -> list[str]:
+    """Return how kubectl is begun, so that it ends whatever the API server does."""
+    limit = ["timeout", "--kill-after=10", str(seconds)]
+    return [*limit, "kubectl", "--kubeconfig", kubeconfig, f"--request-timeout={_TIMEOUT}s"]
+
+
+def _failed(command: Sequence[str], code: int, errors: str) -> CommandError:
+    _timeout, _kill, seconds, *words = command
+    if code in _TIMED_OUT:
+        return CommandError(
+            f"'{' '.join(words)}' did not end within {seconds} s; expected is an API server that answers: "
+            "see bramble.pi.doctor, and kubectl get apiservices,validatingwebhookconfigurations for what it "
+            f"waits for. {errors.strip()}".strip()
+        )
+    return CommandError(f"'{' '.join(words)}' ended with {code}: {errors.strip()}")
+
+
+def _name(thing: Mapping[str, Any]) -> str:
+    return f"{thing['kind'].lower()}/{thing['metadata']['name']}"
+
+
+def holding(thing: Mapping[str, Any]) -> str:
+    """Say what keeps an object from being gone."""
+    metadata = thing["metadata"]
+    reasons = [
+        str(condition.get("message"))
+        for condition in thing.get("status", {}).get("conditions", [])
+        if condition.get("status") == "True" and thing["kind"] == "Namespace"
+    ]
+    if metadata.get("finalizers"):
+        reasons.append(
+            f"its finalizers {', '.join(metadata['finalizers'])}, which those remove who put them there"
+        )
+    if not metadata.get("deletionTimestamp"):
+        reasons.append("the API server has not begun to delete it")
+    return "; ".join(reasons) or "the API server does not say why"
+
+
+def _found(*, run: Runner, kubectl: Sequence[str], objects: Sequence[str]) -> list[Mapping[str, Any]]:
+    command = [*kubectl, "get", "--ignore-not-found", "--output=json", *objects]
+    code, output, errors = run(command)
+    if code != 0:
+        raise _failed(command, code, errors)
+    if not output.strip():
+        return []
+    answer = json.loads(output)
+    return answer["items"] if answer["kind"] == "List" else [answer]
+
+
+def _foreign(found: Sequence[Mapping[str, Any]], *, managed_by: str, variable: str) -> Iterator[str]:
+    for thing in found:
+        if thing["metadata"].get("labels", {}).get(MANAGED_BY) != managed_by:
+            yield (
+                f"{_name(thing)} is there and has no label {MANAGED_BY}={managed_by}, so that it is "
+                f"somebody else's and stays; expected is one of its own: set {variable} to a name that is "
+                f"free, or, if nobody needs it: kubectl delete {_name(thing)}"
+            )
+
+
+def delete(
+    *,
+    run: Runner,
+    kubeconfig: str,
+    objects: Sequence[str],
+    namespace: str | None = None,
+    managed_by: str | None = None,
+    variable: str = "",
+    timeout: int = _TIMEOUT,
+    check_mode: bool = False,
+) -> list[str]:
+    """Delete objects, wait until they are gone, and return those that were there.
+
+    With ``managed_by`` nothing is deleted unless all of them have that label; ``variable`` is the one in
+    which another name is set.
+    """
+    if check_mode and not os.path.exists(kubeconfig):
+        return []
+    kubectl = _kubectl(kubeconfig, seconds=timeout + _TIMEOUT)
+    if namespace:
+        kubectl.append(f"--namespace={namespace}")
+    found = _found(run=run, kubectl=kubectl, objects=objects)
+    if managed_by is not None:
+        for problem in _foreign(found, managed_by=managed_by, variable=variable):
+            raise CommandError(problem)
+    names = [_name(thing) for thing in found]
+    if not found or check_mode:
+        return names
+    command = [*kubectl, "delete", "--ignore-not-found", f"--timeout={timeout}s", *names]
+    code, _output, errors = run(command)
+    if code == 0:
+        return names
+    left = _found(run=run, kubectl=kubectl, objects=names)
+    if not left:
+        return names
+    if code not in _TIMED_OUT and "timed out" not in errors:
+        raise _failed(command, code, errors)
+    told = "; ".join(f"{_name(thing)} is held by: {holding(thing)}" for thing in left)
+    raise CommandError(f"Not gone after {timeout} s: {told}")
+
+
 def apply(*, run: Runner, kubeconfig: str, check_mode: bool) -> dict[str, Any]:
     """Apply the objects that ``run`` gives kubectl to read, and return the result of the module."""
     if check_mode and not os.path.exists(kubeconfig):
         return {"changed": True, "objects": {}}
-    kubectl = ["kubectl", "--kubeconfig", kubeconfig, f"--request-timeout={_TIMEOUT}"]
+    kubectl = _kubectl(kubeconfig)
     command = [*kubectl, "apply", "-f", "-"]
     if check_mode:
         command.append("--dry-run=server")
@@ -65,14 +171,13 @@ def apply(*, run: Runner, kubeconfig: str, check_mode: bool) -> dict[str, Any]:
         if check_mode:
             return {"changed": True, "objects": {**applied(output), **replaced(bindings)}}
         # In between there are no rights, rather than the old ones; after a kill the next run gives them.
-        names = [f"clusterrolebinding/{name}" for name in bindings]
-        output_of(run, [*kubectl, "delete", "--ignore-not-found", f"--timeout={_TIMEOUT}", *names])
+        delete(run=run, kubeconfig=kubeconfig, objects=[f"clusterrolebinding/{name}" for name in bindings])
         code, output, errors = run(command)
         objects = {**applied(output), **replaced(bindings)}
         if code == 0:
             return {"changed": True, "objects": objects}
     namespace_missing = check_mode and only_namespace_missing(errors)
     if code != 0 and not namespace_missing:
-        raise CommandError(f"'{' '.join(command)}' ended with {code}: {errors.strip()}")
+        raise _failed(command, code, errors)
     objects = applied(output)
     return {"changed": namespace_missing or set(objects.values()) != {"unchanged"}, "objects": objects}

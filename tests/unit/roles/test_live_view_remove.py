@@ -16,13 +16,24 @@ import pytest
 from tests.unit.run_module import REPOSITORY
 
 KUBECTL = """#!/bin/sh
-shift 4
 echo "$*" >>"$FAKE/asked"
 case "$*" in
-"get namespace "*) test ! -e "$FAKE/namespace" || echo "namespace/$3" ;;
+*--output=json*)
+  separator='{"kind": "List", "items": ['
+  for each; do
+    case "$each" in
+    /*) ;;
+    */*)
+      printf '%s{"kind": "%s", "metadata": {"name": "%s"}}' "$separator" "${each%%/*}" "${each#*/}"
+      separator=,
+      ;;
+    esac
+  done
+  echo ']}'
+  ;;
+*"get namespace "*) test ! -e "$FAKE/namespace" || echo "namespace/there" ;;
 *api-resources*) printf '%s\\n' pods secrets events events.events.k8s.io widgets.example.org ;;
 *" get "*) cat "$FAKE/content" ;;
-*delete*) for last; do :; done; echo "$last deleted" ;;
 esac
 """
 EMPTY = ["configmap/kube-root-ca.crt", "serviceaccount/default", "secret/default-token-x7k2p"]
@@ -78,7 +89,7 @@ def test_only_what_is_its_own_is_deleted(
     asked = (tmp_path / "asked").read_text().splitlines()
     deletions = [line for line in asked if " delete " in f" {line} "]
     assert all("--timeout" in line for line in deletions)
-    named = {word for line in deletions for word in line.split() if "/" in word}
+    named = {word for line in deletions for word in line.split() if "/" in word[1:] and word[0] != "/"}
     assert named == {
         "clusterrolebinding/bramble-live-view",
         "clusterrole/bramble-live-view",

@@ -209,3 +209,14 @@ def test_reset_finishes_one_that_was_killed_once_the_files_of_kubeadm_were_gone(
     assert containers.read_text() == ""
     assert "systemctl restart containerd" in node.log.read_text()
     assert not run(kubeadm_reset, capsys, kubeconfigs=[])["changed"]
+
+
+def test_network_namespaces_in_which_something_lives_stay(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Podman, with CNI, names those of its containers as containerd does."""
+    (tmp_path / "cni-1").symlink_to("/proc/self/ns/net")
+    (tmp_path / "cni-2").touch()
+    monkeypatch.setattr(reset, "_NETWORK_NAMESPACES", f"{tmp_path}/cni-*")
+    removals = [removal.what for removal in reset.network_namespaces(run=lambda command: (0, "", ""))]
+    assert removals == ["network namespace cni-2"]

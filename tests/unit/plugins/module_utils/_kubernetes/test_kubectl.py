@@ -3,6 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -71,8 +72,9 @@ def answers(tmp_path: Path, *given: tuple[int, str, str], check_mode: bool = Fal
     left, done = list(given), []
 
     def run(command: list[str]) -> tuple[int, str, str]:
+        assert command[:2] == ["timeout", "--kill-after=10"]
         assert "--request-timeout=60s" in command
-        done.append(" ".join(command[4:]))
+        done.append(" ".join(command[7:]))
         return left.pop(0)
 
     result = kubectl.apply(run=run, kubeconfig=str(kubeconfig_path), check_mode=check_mode)
@@ -81,10 +83,14 @@ def answers(tmp_path: Path, *given: tuple[int, str, str], check_mode: bool = Fal
 
 
 def test_a_binding_with_another_role_is_made_anew(tmp_path: Path) -> None:
-    result, done = answers(tmp_path, (1, "", OTHER_ROLE), (0, "", ""), (0, f"{BINDING} created\n", ""))
+    there = json.dumps({"kind": "ClusterRoleBinding", "metadata": {"name": "bramble-remote-ada"}})
+    result, done = answers(
+        tmp_path, (1, "", OTHER_ROLE), (0, there, ""), (0, "", ""), (0, f"{BINDING} created\n", "")
+    )
     assert result == {"changed": True, "objects": {BINDING: "configured"}}
+    get = "get --ignore-not-found --output=json clusterrolebinding/bramble-remote-ada"
     delete = "delete --ignore-not-found --timeout=60s clusterrolebinding/bramble-remote-ada"
-    assert done == ["apply -f -", delete, "apply -f -"]
+    assert done == ["apply -f -", get, delete, "apply -f -"]
 
 
 def test_check_mode_only_says_that_the_role_would_change(tmp_path: Path) -> None:
@@ -108,3 +114,8 @@ def test_nothing_is_deleted_for_another_fault(tmp_path: Path, errors: str) -> No
 def test_rights_that_cannot_be_given_again_are_told(tmp_path: Path) -> None:
     with pytest.raises(CommandError, match="refused"):
         answers(tmp_path, (1, "", OTHER_ROLE), (0, "", ""), (1, "", "refused\n"))
+
+
+def test_an_api_server_that_does_not_end_is_told(tmp_path: Path) -> None:
+    with pytest.raises(CommandError, match=r"^'kubectl .* did not end within 300 s; .*bramble\.pi\.doctor"):
+        answers(tmp_path, (124, "", ""))
