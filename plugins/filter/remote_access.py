@@ -50,9 +50,12 @@ def remote_access_ways(
     *,
     proxy: bool = False,
     networks: Sequence[str] = (),
+    play_hosts: Sequence[str] = (),
 ) -> dict[str, Any]:
     """Say what a host does for those outside."""
-    found = ways(hostvars=hostvars, groups=groups, host=host, proxy=proxy, networks=networks)
+    found = ways(
+        hostvars=hostvars, groups=groups, host=host, proxy=proxy, networks=networks, play_hosts=play_hosts
+    )
     return {**found._asdict(), "filters": found.filters}
 
 

@@ -38,11 +38,15 @@ def ways(
     host: str,
     proxy: bool,
     networks: Sequence[str],
+    play_hosts: Sequence[str] = (),
 ) -> Ways:
-    """Return what a host of the rack does."""
+    """Return what a host of the rack does.
+
+    Where the first control plane is left out of the run, as a dead one is, the next one takes its place.
+    """
     control_planes = groups["control_plane"]
-    first = control_planes[0]
-    door = [*groups.get("nat_headnode", ()), *control_planes][0]
+    first = next((host for host in control_planes if host in play_hosts), control_planes[0])
+    door = [*groups.get("nat_headnode", ()), first][0]
     variables = hostvars[first]
     return Ways(
         first=first,

@@ -52,3 +52,22 @@ def test_what_a_host_does(
 def test_who_is_reached(groups: dict[str, list[str]], first: str, door: str, inside: str) -> None:
     ways = remote_access_ways(HOSTVARS, groups, first)
     assert (ways["first"], ways["door"], ways["inside"]) == (first, door, inside)
+
+
+@pytest.mark.parametrize(
+    ("groups", "play_hosts", "first", "door", "inside"),
+    [
+        (PLAIN, ["pi-1", "pi-2"], "pi-1", "pi-1", "10.0.0.11"),
+        # The first is dead, and left out by --limit.
+        (PLAIN, ["pi-2"], "pi-2", "pi-2", "pi-2"),
+        (HEAD, ["head", "pi-2"], "pi-2", "head", "pi-2"),
+        # None of them is in the run.
+        (HEAD, ["head"], "pi-1", "head", "10.0.0.11"),
+    ],
+)
+def test_the_next_one_takes_the_place_of_one_that_is_left_out(
+    groups: dict[str, list[str]], play_hosts: list[str], first: str, door: str, inside: str
+) -> None:
+    ways = remote_access_ways(HOSTVARS, groups, "pi-2", proxy=True, play_hosts=play_hosts)
+    assert (ways["first"], ways["door"], ways["inside"]) == (first, door, inside)
+    assert ways["proxies"] is (first == "pi-2")
