@@ -90,7 +90,11 @@ def test_fixed_addresses(variables: dict[str, Any], text: str | None) -> None:
     ("everywhere", "hosts", "text"),
     [
         ({}, {"pi-2": {"rack_services_mac": "B8-27-EB-00-00-02"}}, None),
-        ({}, {"pi-2": {"rack_services_mac": 41163000}}, "pi-2: rack_services_mac is '41163000'; expected"),
+        (
+            {},
+            {"pi-2": {"rack_services_mac": 41163000}},
+            "pi-2: rack_services_mac is 41163000; expected a string in quotes: set",
+        ),
         (
             {"rack_services_mac": "b8:27:eb:00:00:02"},
             {},
