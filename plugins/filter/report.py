@@ -77,7 +77,9 @@ def preflight_problems(
         ]
     specs = inventory.role_options()
     checked = {*values.CONNECTION, *(name for options in specs.values() for name in options)}
-    hosts = {host: inventory.read_variables(hostvars[host], checked) for host in hostvars}
+    hosts = {
+        host: inventory.read_variables(hostvars[host], checked, of_cards=specs["flash"]) for host in hostvars
+    }
     problems, warnings = check.validate(
         groups=groups,
         hosts=hosts,

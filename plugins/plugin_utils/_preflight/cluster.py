@@ -5,8 +5,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any
+from urllib.parse import urlsplit
 
 from ansible_collections.bramble.pi.plugins.module_utils._kubernetes import failure_detection
 from ansible_collections.bramble.pi.plugins.module_utils._kubernetes.compatibility import (
@@ -14,15 +16,22 @@ from ansible_collections.bramble.pi.plugins.module_utils._kubernetes.compatibili
     kubernetes_runtime,
     parse_version,
     removed_flag,
+    skew_problem,
     version_warning,
 )
-from ansible_collections.bramble.pi.plugins.plugin_utils._inventory.addresses import parse_address
+from ansible_collections.bramble.pi.plugins.plugin_utils._inventory.addresses import (
+    AddressError,
+    check_host,
+    parse_address,
+)
 from ansible_collections.bramble.pi.plugins.plugin_utils._inventory.hosts import HOST_NAME
 from ansible_collections.bramble.pi.plugins.plugin_utils._preflight.rack import ALL, Finding, Rack
 
 #: The upstream repository begins with this minor.
 UPSTREAM = "pkgs.k8s.io"
 UPSTREAM_OLDEST = (1, 24)
+SCHEMES = ("http", "https")
+_SHA256 = re.compile(r"[0-9a-fA-F]{64}")
 
 
 def check_control_planes(rack: Rack) -> Iterator[Finding]:
@@ -41,12 +50,7 @@ def check_control_planes(rack: Rack) -> Iterator[Finding]:
             warning=True,
         )
     if endpoint:
-        name, _colon, port = endpoint.partition(":")
-        if not HOST_NAME.fullmatch(name) or (_colon and not (port.isdecimal() and 0 < int(port) < 65536)):
-            yield Finding(
-                f"control_plane_endpoint is {endpoint!r}: it has to be a name or an IPv4 address, with a "
-                f"port if not 6443, such as 'k8s.lan:6443'; set it {ALL}"
-            )
+        yield from _check_endpoint(endpoint)
     for host in rack.control_plane:
         advertised = rack.value(host, "control_plane_advertise_address")
         if advertised:
@@ -54,6 +58,25 @@ def check_control_planes(rack: Rack) -> Iterator[Finding]:
                 parse_address(advertised)
             except ValueError as error:
                 yield Finding(f"control_plane_advertise_address is {advertised!r}, which {error}", host)
+
+
+def _check_endpoint(endpoint: str) -> Iterator[Finding]:
+    name, colon, port = endpoint.partition(":")
+    problem = ""
+    try:
+        check_host(name)
+    except AddressError as error:
+        problem = f", which {error}"
+    if (
+        problem
+        or not HOST_NAME.fullmatch(name)
+        or name.isdecimal()
+        or (colon and not (port.isdecimal() and 0 < int(port) < 65536))
+    ):
+        yield Finding(
+            f"control_plane_endpoint is {endpoint!r}{problem}; expected a name or an IPv4 address that "
+            f"reaches the control planes, with a port if not 6443, such as 'k8s.lan:6443': set it {ALL}"
+        )
 
 
 def check_versions(rack: Rack) -> Iterator[Finding]:
@@ -91,18 +114,53 @@ def check_versions(rack: Rack) -> Iterator[Finding]:
 
 
 def _check_skew(rack: Rack) -> Iterator[Finding]:
-    control_planes = [version for host in rack.control_plane if (version := rack.version(host))]
-    if not control_planes:
-        return
-    oldest = min(control_planes, key=lambda version: version.short)
-    for host in rack.workers:
-        version = rack.version(host)
-        if version and version.short > oldest.short:
-            yield Finding(
-                f"kube_packages_version is '{version}', and '{oldest}' on the control plane: a worker may be "
-                f"older, but not newer; set it once, {ALL}",
-                host,
-            )
+    versions = {host: version for host in rack.nodes if (version := rack.version(host))}
+    control_planes = [version for host, version in versions.items() if host in rack.control_plane]
+    for host, version in versions.items():
+        problem = skew_problem(version=version, control_planes=control_planes, worker=host in rack.workers)
+        if problem:
+            yield Finding(f"kube_packages_version: {problem}; set it once, {ALL}", host)
+
+
+def check_downloads(rack: Rack) -> Iterator[Finding]:
+    """Check what is downloaded before anything else can be: URLs, and the package of cri-dockerd."""
+    for host in rack.nodes:
+        for name in ("kube_packages_repository", "kube_packages_key", "docker_cri_dockerd_url"):
+            url = rack.value(host, name)
+            optional = name != "kube_packages_repository"
+            if url is not None and not (optional and url == "") and not _is_url(url):
+                yield Finding(
+                    f"{name} is {_public(url)!r}; expected a URL with a host, such as "
+                    f"'https://mirror.lan/kubernetes/': set it {ALL}",
+                    host,
+                )
+        if rack.value(host, "docker_kubernetes_runtime") != "cri_dockerd":
+            continue
+        for name, what in (
+            ("docker_cri_dockerd_url", "the URL of its package"),
+            ("docker_cri_dockerd_sha256", "the package's sha256, 64 hexadecimal digits"),
+        ):
+            value = rack.value(host, name)
+            if value == "" or (value and name.endswith("sha256") and not _SHA256.fullmatch(value)):
+                yield Finding(
+                    f"docker_kubernetes_runtime is 'cri_dockerd', and {name} is {_public(value)!r}; expected "
+                    f"{what}: set {name} {ALL}",
+                    host,
+                )
+
+
+def _is_url(text: str) -> bool:
+    try:
+        parts = urlsplit(text)
+        return parts.scheme in SCHEMES and bool(parts.hostname) and not re.search(r"\s", text)
+    except ValueError:
+        return False
+
+
+def _public(text: str) -> str:
+    """Take out what is before the @ of an address: it can be a password."""
+    before, at, after = text.rpartition("@")
+    return f"{before.partition('//')[0]}//…@{after}" if at and "//" in before else after
 
 
 def check_failure_detection(rack: Rack) -> Iterator[Finding]:

@@ -27,6 +27,9 @@ from ansible_collections.bramble.pi.plugins.plugin_utils._preflight.rack import 
 if TYPE_CHECKING:
     import netaddr
 
+#: From this prefix on a network has no address of its own, nor one for broadcast.
+POINT_TO_POINT = 31
+
 
 def check_head(rack: Rack) -> Iterator[Finding]:
     """Check that the head node has two sides: two interfaces, in two networks."""
@@ -98,7 +101,7 @@ def check_static_addresses(rack: Rack) -> Iterator[Finding]:
 
 
 def _check_interface(rack: Rack, host: str, interface: netaddr.IPNetwork) -> Iterator[Finding]:
-    if interface.prefixlen < 31 and interface.ip in (interface.network, interface.broadcast):
+    if interface.prefixlen < POINT_TO_POINT and interface.ip in (interface.network, interface.broadcast):
         yield Finding(
             f"node_network_address is '{interface}', the network's own or its broadcast address: set one "
             "between them",
@@ -170,14 +173,21 @@ def check_services(rack: Rack) -> Iterator[Finding]:
             )
 
 
+def _is_of_a_host(address: netaddr.IPAddress, network: netaddr.IPNetwork) -> bool:
+    """Tell whether an address is in a network, and neither the network's own nor its broadcast address."""
+    return address in network and (
+        network.prefixlen >= POINT_TO_POINT or address not in (network.network, network.broadcast)
+    )
+
+
 def _check_leases(
     rack: Rack, server: str, network: netaddr.IPNetwork, hosts: Sequence[leases.Host]
 ) -> Iterator[Finding]:
     for host in hosts:
-        if host.mac and parse_address(host.address) not in network:
+        if host.mac and not _is_of_a_host(parse_address(host.address), network):
             yield Finding(
-                f"{host.name}: has the address {host.address}, which is not in the rack's network {network}: "
-                "set ansible_host or os_prep_address, or correct rack_services_bootptab"
+                f"{host.name}: has the address {host.address}, which no host can have in the rack's network "
+                f"{network}: set ansible_host or os_prep_address, or correct rack_services_bootptab"
             )
     text = rack.value(server, "rack_services_dhcp_range")
     if not text:
@@ -187,10 +197,10 @@ def _check_leases(
     except (RackServicesError, ValueError) as error:
         yield Finding(f"rack_services_dhcp_range: {error}", server)
         return
-    if first not in network or last not in network:
+    if not (_is_of_a_host(first, network) and _is_of_a_host(last, network)):
         yield Finding(
-            f"rack_services_dhcp_range is {text!r}, which is not in the rack's network {network}: set one "
-            "that is",
+            f"rack_services_dhcp_range is {text!r}, with an address that no host can have in the rack's "
+            f"network {network}: set one between its first and its last",
             server,
         )
     taken = [host for host in hosts if first <= parse_address(host.address) <= last]

@@ -13,10 +13,19 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
-from ansible_collections.bramble.pi.plugins.plugin_utils._preflight.rack import UNKNOWN, Finding, is_template
+from ansible_collections.bramble.pi.plugins.plugin_utils._preflight.rack import (
+    UNKNOWN,
+    Finding,
+    Undefined,
+    is_template,
+)
 
 #: Of Ansible's own variables, those that the checks look at.
-CONNECTION = {"ansible_connection": {"type": "str"}, "ansible_host": {"type": "str"}}
+CONNECTION = {
+    "ansible_connection": {"type": "str"},
+    "ansible_host": {"type": "str"},
+    "ansible_port": {"type": "int"},
+}
 
 _TYPES = {
     "str": "a string",
@@ -124,6 +133,13 @@ def _remedy(name: str, value: Any, option: Mapping[str, Any]) -> str:
 
 def read_value(name: str, value: Any, option: Mapping[str, Any]) -> tuple[Any, list[Finding]]:
     """Return a value as the option's type, else UNKNOWN, and what is wrong with it."""
+    if isinstance(value, Undefined):
+        return UNKNOWN, [
+            Finding(
+                f"{name} has the variable {value.name} in it, which is not defined; expected one of the "
+                f"inventory: set {value.name} {_WHERE}, or correct its name in {name}"
+            )
+        ]
     if value is UNKNOWN or is_template(value):
         return UNKNOWN, []
     typed, messages = _validated(name, value, option)

@@ -86,7 +86,12 @@ def test_values_that_only_facts_can_tell_are_left_for_later(tmp_path: Path) -> N
         "all": {
             "vars": {
                 "control_plane_advertise_address": "{{ ansible_facts['default_ipv4']['address'] }}",
-                "docker_daemon_json": {"bip": "{{ nothing_yet }}"},
+                "docker_daemon_json": {"bip": "{{ ansible_docker0.ipv4.address }}"},
+                # A default of a role.
+                "control_plane_service_cidr": "{{ control_plane_pod_cidr }}",
+                # What is for cards alone may need a vault that only the playbook flash is given.
+                "flash_wifi_psk": "{{ vault_wifi_psk }}",
+                "rack_services_mac": "{{ omit }}",
                 # Evaluating this one would fail: what is not checked is left alone.
                 "my_secret": "{{ lookup('ansible.builtin.file', '/does/not/exist') }}",
             },
@@ -167,12 +172,17 @@ CONVERTED = {
     "kube_packages_repository:": "kube_packages_repository is null; expected a string: set kube_packages_r",
     "control_plane_pod_cidr: ~": "control_plane_pod_cidr is null; expected a string",
     "kube_packages_version:": "kube_packages_version is null; expected a value",
+    'docker_sandbox_image: "{{ mirror }}/pause:3.10"': "docker_sandbox_image has the variable mirror",
+    'docker_daemon_json: {bip: "{{ bridge.net }}"}': "docker_daemon_json has the variable bridge in it",
     "docker_packages: docker.io": "docker_packages is 'docker.io'; expected a list of strings",
 }
 
 
+HOST_1, HOST_2 = {"ansible_host": "192.0.2.1"}, {"ansible_host": "192.0.2.2"}
+
+
 def test_values_that_yaml_has_made_something_else_are_refused(tmp_path: Path) -> None:
-    nodes = {"control_plane": {"hosts": {"pi-1": None}}, "workers": {"hosts": {"pi-2": None}}}
+    nodes = {"control_plane": {"hosts": {"pi-1": HOST_1}}, "workers": {"hosts": {"pi-2": HOST_2}}}
     (tmp_path / "hosts.yml").write_text(yaml.safe_dump({"all": {"children": nodes}}), encoding="utf-8")
     (tmp_path / "group_vars").mkdir()
     (tmp_path / "group_vars/all.yml").write_text("\n".join(CONVERTED) + "\n", encoding="utf-8")

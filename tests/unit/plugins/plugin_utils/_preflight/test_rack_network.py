@@ -109,7 +109,27 @@ def test_fixed_addresses(variables: dict[str, Any], text: str | None) -> None:
         (
             {"rack_services_dhcp_range": "192.168.2.100-192.168.2.199"},
             {},
-            "is not in the rack's network 192.168",
+            "with an address that no host can have in the rack's network 192.168.1.0/24",
+        ),
+        (
+            {"rack_services_dhcp_range": "192.168.1.150-192.168.1.255"},
+            {},
+            "is '192.168.1.150-192.168.1.255', with an address that no host can have in the rack's network",
+        ),
+        (
+            {"rack_services_dhcp_range": "192.168.1.0-192.168.1.9"},
+            {},
+            "with an address that no host can have",
+        ),
+        (
+            {},
+            {"tv": {"ansible_host": "192.168.1.255", "rack_services_mac": "b8:27:eb:00:00:09"}},
+            "tv: has the address 192.168.1.255, which no host can have in the rack's network 192.168.1.0/24",
+        ),
+        (
+            {"rack_services_bootptab": "/network"},
+            {},
+            "tv: has the address 192.168.1.0, which no host can have",
         ),
         ({"rack_services_dhcp_range": "192.168.1.199-192.168.1.150"}, {}, "the smaller one first"),
         ({"rack_services_dhcp_range": "192.168.1.199"}, {}, "wanted are two addresses"),
@@ -128,7 +148,7 @@ def test_fixed_addresses(variables: dict[str, Any], text: str | None) -> None:
         (
             {"rack_services_bootptab": "/outside"},
             {},
-            "tv: has the address 10.0.0.9, which is not in the rack's",
+            "tv: has the address 10.0.0.9, which no host can have in the rack's",
         ),
     ],
 )
@@ -142,6 +162,7 @@ def test_services(everywhere: dict[str, Any], hosts: dict[str, dict[str, Any]], 
             "/bad": "%%\nx\n",
             "/good": "%%\npi-2 1 b8:27:eb:00:00:02 192.168.1.102 boot\n",
             "/other": "%%\npi-2 1 b8:27:eb:00:00:02 192.168.1.112 boot\n",
+            "/network": "%%\ntv 1 b8:27:eb:00:00:09 192.168.1.0\n",
             "/outside": "%%\ntv 1 b8:27:eb:00:00:09 10.0.0.9\n",
         },
     )

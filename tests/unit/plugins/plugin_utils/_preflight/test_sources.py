@@ -18,7 +18,8 @@ from ansible_collections.bramble.pi.plugins.plugin_utils._preflight import sourc
 ROOT = Path(__file__).resolve().parents[5]
 GOOD = (
     "all:\n  vars: {wifi: !vault x}\n  children:\n"
-    "    control_plane: {hosts: {pi-1: {ansible_host: 192.0.2.1}}}\n    workers: {hosts: {pi-2: }}\n"
+    "    control_plane: {hosts: {pi-1: {ansible_host: 192.0.2.1}}}\n"
+    "    workers: {hosts: {pi-2: {ansible_host: 192.0.2.2}}}\n"
 )
 INI = "[control_plane]\npi-1 ansible_host=192.0.2.1\n[workers]\npi-2\n"
 
