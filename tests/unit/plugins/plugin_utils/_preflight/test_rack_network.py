@@ -178,3 +178,24 @@ def test_services_want_a_network() -> None:
 
 def test_no_services_where_their_group_is_empty() -> None:
     assert found(groups={**BEHIND_NAT, "rack_services": []}) == ([], [])
+
+
+@pytest.mark.parametrize(
+    ("network", "text"),
+    [
+        ("192.168.1.0/24", None),
+        ("192.168.1.0", "rack_services_network is '192.168.1.0', which is not an IPv4 network"),
+        (
+            "192.168.2.0/24",
+            "is '192.168.1.150-192.168.1.199', with an address that no host can have in the rack's",
+        ),
+    ],
+)
+def test_a_network_of_the_services_own(network: str, text: str | None) -> None:
+    variables = {
+        "rack_services_network": network,
+        "rack_services_dhcp_range": "192.168.1.150-192.168.1.199",
+    }
+    problems, _warnings = found(variables, groups=BEHIND_NAT)
+    assert len(problems) == (text is not None)
+    assert text is None or text in problems[0]
