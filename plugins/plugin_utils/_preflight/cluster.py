@@ -5,10 +5,8 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping
 from typing import Any
-from urllib.parse import urlsplit
 
 from ansible_collections.bramble.pi.plugins.module_utils._kubernetes import failure_detection
 from ansible_collections.bramble.pi.plugins.module_utils._kubernetes.compatibility import (
@@ -30,8 +28,6 @@ from ansible_collections.bramble.pi.plugins.plugin_utils._preflight.rack import 
 #: The upstream repository begins with this minor.
 UPSTREAM = "pkgs.k8s.io"
 UPSTREAM_OLDEST = (1, 24)
-SCHEMES = ("http", "https")
-_SHA256 = re.compile(r"[0-9a-fA-F]{64}")
 
 
 def check_control_planes(rack: Rack) -> Iterator[Finding]:
@@ -120,47 +116,6 @@ def _check_skew(rack: Rack) -> Iterator[Finding]:
         problem = skew_problem(version=version, control_planes=control_planes, worker=host in rack.workers)
         if problem:
             yield Finding(f"kube_packages_version: {problem}; set it once, {ALL}", host)
-
-
-def check_downloads(rack: Rack) -> Iterator[Finding]:
-    """Check what is downloaded before anything else can be: URLs, and the package of cri-dockerd."""
-    for host in rack.nodes:
-        for name in ("kube_packages_repository", "kube_packages_key", "docker_cri_dockerd_url"):
-            url = rack.value(host, name)
-            optional = name != "kube_packages_repository"
-            if url is not None and not (optional and url == "") and not _is_url(url):
-                yield Finding(
-                    f"{name} is {_public(url)!r}; expected a URL with a host, such as "
-                    f"'https://mirror.lan/kubernetes/': set it {ALL}",
-                    host,
-                )
-        if rack.value(host, "docker_kubernetes_runtime") != "cri_dockerd":
-            continue
-        for name, what in (
-            ("docker_cri_dockerd_url", "the URL of its package"),
-            ("docker_cri_dockerd_sha256", "the package's sha256, 64 hexadecimal digits"),
-        ):
-            value = rack.value(host, name)
-            if value == "" or (value and name.endswith("sha256") and not _SHA256.fullmatch(value)):
-                yield Finding(
-                    f"docker_kubernetes_runtime is 'cri_dockerd', and {name} is {_public(value)!r}; expected "
-                    f"{what}: set {name} {ALL}",
-                    host,
-                )
-
-
-def _is_url(text: str) -> bool:
-    try:
-        parts = urlsplit(text)
-        return parts.scheme in SCHEMES and bool(parts.hostname) and not re.search(r"\s", text)
-    except ValueError:
-        return False
-
-
-def _public(text: str) -> str:
-    """Take out what is before the @ of an address: it can be a password."""
-    before, at, after = text.rpartition("@")
-    return f"{before.partition('//')[0]}//…@{after}" if at and "//" in before else after
 
 
 def check_failure_detection(rack: Rack) -> Iterator[Finding]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
+from ansible_collections.bramble.pi.plugins.module_utils._network.settings import NetworkError, settings
 from ansible_collections.bramble.pi.plugins.module_utils._rack.bootptab import BootptabError, parse_bootptab
 from ansible_collections.bramble.pi.plugins.module_utils._rack.services import RackServicesError, parse_range
 from ansible_collections.bramble.pi.plugins.plugin_utils._inventory import leases
@@ -97,7 +98,21 @@ def check_static_addresses(rack: Rack) -> Iterator[Finding]:
                 f"node_network_address is {text!r}, which {error}; it has to be like '192.168.1.11/24'", host
             )
             continue
-        yield from _check_interface(rack, host, interface)
+        found = list(_check_interface(rack, host, interface))
+        yield from found or _check_settings(rack, host)
+
+
+def _check_settings(rack: Rack, host: str) -> Iterator[Finding]:
+    """Check a node's settings as the role will, all but the interface, which only the node knows."""
+    names = ("address", "gateway", "resolvers", "search")
+    values = {name: rack.value(host, f"node_network_{name}") for name in names}
+    # What cannot be known yet.
+    if None in values.values():
+        return
+    try:
+        settings(interface="eth0", existing=["eth0"], **values)
+    except NetworkError as error:
+        yield Finding(str(error), host)
 
 
 def _check_interface(rack: Rack, host: str, interface: netaddr.IPNetwork) -> Iterator[Finding]:

@@ -63,7 +63,6 @@ from tests.unit.preflight_rack import check_row, found
             {"kube_packages_repository": "https//a:pw@mirror.lan/"},
             "is 'https//…@mirror.lan/'; expected a URL",
         ),
-        ({"kube_packages_repository": "HTTP://mirror.lan/v{minor}/"}, None),
         (
             {"kube_packages_key": "release.asc"},
             "kube_packages_key is 'release.asc'; expected a URL with a host",
@@ -94,22 +93,6 @@ def test_variables_of_all_hosts(variables: dict[str, Any], text: str | None) -> 
         (
             {"kube_packages_version": "1.32.9"},
             "the worker has 1.32.9, and the control plane 1.36: a worker may be at most 3 minors older",
-        ),
-        (
-            {"docker_kubernetes_runtime": "cri_dockerd", "docker_cri_dockerd_sha256": "a" * 64},
-            "pi-2: docker_kubernetes_runtime is 'cri_dockerd', and docker_cri_dockerd_url is ''; expected",
-        ),
-        (
-            {"docker_kubernetes_runtime": "cri_dockerd", "docker_cri_dockerd_url": "http://mirror.lan/c.deb"},
-            "and docker_cri_dockerd_sha256 is ''; expected the package's sha256, 64 hexadecimal digits: set",
-        ),
-        (
-            {
-                "docker_kubernetes_runtime": "cri_dockerd",
-                "docker_cri_dockerd_url": "http://mirror.lan/c.deb",
-                "docker_cri_dockerd_sha256": "A0" * 32,
-            },
-            None,
         ),
     ],
 )

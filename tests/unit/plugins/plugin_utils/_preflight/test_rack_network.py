@@ -77,6 +77,18 @@ FIXED = {"control_plane": ["pi-1"], "workers": ["pi-2", "pi-3"], "node_network":
             {"node_network_address": "192.168.1.102/24", "node_network_gateway": "router"},
             "node_network_gateway is 'router', which",
         ),
+        (
+            {"node_network_address": "192.168.1.102/24", "node_network_gateway": "192.168.1.255"},
+            "pi-2: the gateway is '192.168.1.255'; wanted is another machine of 192.168.1.0/24",
+        ),
+        (
+            {"node_network_address": "192.168.1.102/24", "node_network_resolvers": ["192.168.1.1", "router"]},
+            "pi-2: the resolver is 'router'; wanted is an IPv4 address like 192.168.1.1",
+        ),
+        (
+            {"node_network_address": "192.168.1.102/24", "node_network_search": ["lan", "-x"]},
+            "pi-2: the search domain is '-x'; wanted is a domain like rack.example.org",
+        ),
     ],
 )
 def test_fixed_addresses(variables: dict[str, Any], text: str | None) -> None:
