@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import datetime
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence, Set
 from pathlib import Path
 from typing import Any
 
@@ -38,9 +38,9 @@ def evaluated(value: Any) -> Any:
         value._fail_with_undefined_error()
     if isinstance(value, Mapping):
         return {key: evaluated(item) for key, item in value.items()}
-    if isinstance(value, Sequence) and not isinstance(value, (str, bytes)):
+    if isinstance(value, (Sequence, Set)) and not isinstance(value, (str, bytes)):
         return [evaluated(item) for item in value]
-    if value is not None and not isinstance(value, (str, int, float, datetime.date, set, bytes)):
+    if value is not None and not isinstance(value, (str, int, float, datetime.date, bytes)):
         # Such as omit, which is no value.
         raise UndefinedError
     return value

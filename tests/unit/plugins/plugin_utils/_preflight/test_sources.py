@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import configparser
 import os
 import re
 import subprocess
@@ -13,6 +14,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from ansible import constants
 from ansible_collections.bramble.pi.plugins.plugin_utils._preflight import sources
 
 ROOT = Path(__file__).resolve().parents[5]
@@ -233,6 +235,26 @@ def test_a_good_folder_with_other_files_goes_on_working(tmp_path: Path) -> None:
     write_good_folder(tmp_path, {**BESIDE, **UNKNOWN_NAMES})
     code, said = play("preflight", tmp_path)
     assert code == 0, said
+
+
+def test_our_ansible_cfg_ignores_what_ansible_ignores_and_no_inventory() -> None:
+    settings = configparser.ConfigParser(interpolation=None)
+    settings.read(ROOT / "ansible.cfg")
+    extensions = re.split(r"[,\s]+", settings["inventory"]["ignore_extensions"])
+    assert {*constants.REJECT_EXTS, ".orig", ".cfg", ".retry"} <= set(extensions)
+    patterns = re.split(r",\s*", settings["inventory"]["ignore_patterns"])
+    inventories = [
+        "hosts",
+        "hosts.yml",
+        "inventory",
+        "rack.json",
+        "my-rack.ini",
+        "keys.yml",
+        "production",
+        "a.toml",
+    ]
+    ignored = re.compile("|".join([*patterns, *(f"{re.escape(name)}$" for name in extensions)]))
+    assert [name for name in inventories if ignored.search(name)] == []
 
 
 #: What works without an inventory, and what is run by others.
