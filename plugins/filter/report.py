@@ -13,7 +13,7 @@ from typing import Any, Callable
 from ansible.utils.display import Display
 from ansible_collections.bramble.pi.plugins.module_utils._boot.receipt import parse_receipt
 from ansible_collections.bramble.pi.plugins.plugin_utils._inventory import hosts as rack_hosts
-from ansible_collections.bramble.pi.plugins.plugin_utils._preflight import check, inventory, values
+from ansible_collections.bramble.pi.plugins.plugin_utils._preflight import check, inventory, sources, values
 from ansible_collections.bramble.pi.plugins.plugin_utils._report import report as rack_report
 
 
@@ -77,7 +77,9 @@ def preflight_problems(
         ]
     specs = inventory.role_options()
     checked = {*values.CONNECTION, *(name for options in specs.values() for name in options)}
-    hosts = {host: inventory.read_variables(hostvars[host], checked) for host in hostvars}
+    hosts = {
+        host: inventory.read_variables(hostvars[host], checked, of_cards=specs["flash"]) for host in hostvars
+    }
     problems, warnings = check.validate(
         groups=groups,
         hosts=hosts,
@@ -92,6 +94,14 @@ def preflight_problems(
     return problems
 
 
+def inventory_problems(
+    paths: Sequence[str], groups: Mapping[str, Sequence[str]], needed: Sequence[str] = ()
+) -> list[str]:
+    """List what was not read of an inventory."""
+    paths = [str(path) for path in paths]
+    return sources.problems(paths, optional=not needed) or sources.needed_problems(paths, groups, needed)
+
+
 class FilterModule:
     """What Ansible looks for."""
 
@@ -99,5 +109,6 @@ class FilterModule:
         """Name the filters; each is documented in a file of its name."""
         return {
             "doctor_report": doctor_report,
+            "inventory_problems": inventory_problems,
             "preflight_problems": preflight_problems,
         }

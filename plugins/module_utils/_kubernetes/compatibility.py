@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from ansible_collections.bramble.pi.plugins.module_utils._common.errors import BrambleError
@@ -52,6 +53,12 @@ CONTAINERD_NEEDED: tuple[tuple[Minor, Minor], ...] = (
 #: containerd 2 dropped CRI v1alpha2; kubelet speaks v1 from this minor on.
 CONTAINERD_2_NEEDS_MINOR: Minor = (1, 23)
 
+
+#: How many minors a kubelet may be older than an API server: three, and two before 1.28.
+#: https://kubernetes.io/releases/version-skew-policy/
+KUBELET_SKEW: tuple[tuple[Minor, int], ...] = ((OLDEST_MINOR, 2), ((1, 28), 3))
+#: API servers of one cluster may be this many minors apart, while they are upgraded.
+API_SERVER_SKEW = 1
 
 #: Flags that users still bring along from old guides: program, flag, first minor that does not know it.
 REMOVED_FLAGS: dict[str, dict[str, Minor]] = {
@@ -227,5 +234,31 @@ def containerd_problem(*, version: Version, containerd: Minor) -> str | None:
         return (
             f"containerd {_minor_text(containerd)} needs Kubernetes {_minor_text(CONTAINERD_2_NEEDS_MINOR)} "
             f"or newer, and this is {version}"
+        )
+    return None
+
+
+def skew_problem(*, version: Version, control_planes: Sequence[Version], worker: bool) -> str | None:
+    """Say why a node's version does not go with those of the control planes, if so."""
+    if not control_planes:
+        return None
+    oldest = min(control_planes, key=lambda one: one.short)
+    newest = max(control_planes, key=lambda one: one.short)
+    if not worker:
+        if version.short[1] - oldest.short[1] <= API_SERVER_SKEW:
+            return None
+        return (
+            f"this control plane has {version}, and another one {oldest}: they may be {API_SERVER_SKEW} "
+            "minor apart"
+        )
+    if version.short > oldest.short:
+        return (
+            f"the worker has {version}, and the control plane {oldest}: a worker may be older, but not newer"
+        )
+    allowed = [skew for since, skew in KUBELET_SKEW if since <= newest.short][-1]
+    if newest.short[1] - version.short[1] > allowed:
+        return (
+            f"the worker has {version}, and the control plane {newest}: a worker may be at most {allowed} "
+            "minors older"
         )
     return None

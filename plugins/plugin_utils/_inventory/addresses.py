@@ -5,6 +5,9 @@
 
 from __future__ import annotations
 
+import ipaddress
+import re
+
 from ansible_collections.bramble.pi.plugins.module_utils._common.errors import BrambleError
 
 try:
@@ -13,6 +16,10 @@ except ImportError:
     HAS_NETADDR = False
 else:
     HAS_NETADDR = True
+
+
+#: More than a host name may have: ssh and resolvers take an underscore.
+_REACHED_BY = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_.-]*[A-Za-z0-9_])?\.?", re.ASCII)
 
 
 class AddressError(BrambleError):
@@ -55,6 +62,29 @@ def parse_address(text: object) -> netaddr.IPAddress:
     if address.is_loopback() or address.is_multicast() or int(address) >> 28 == 0xF or int(address) == 0:
         raise AddressError("cannot be the address of a node in a network: it has to be like '192.168.1.101'")
     return address
+
+
+def check_host(text: str) -> None:
+    """Check what a host is reached by, a name or an address; AddressError says what was expected."""
+    if "@" in text:
+        raise AddressError("has a user in it: set that in ansible_user")
+    if re.fullmatch(r"[^:]+:[0-9]+", text):
+        raise AddressError("has a port in it: set that in ansible_port")
+    if ":" in text:
+        try:
+            ipaddress.IPv6Address(text)
+        except ValueError:
+            raise AddressError("is not an address: it has to be like '192.168.1.101'") from None
+        return
+    labels = text.lower().removesuffix(".").split(".")
+    if labels[-1] == "localhost":
+        raise AddressError("is each machine's own name: it has to be one that the others have for it")
+    # The last label of a name with several is never a number, so 192.168.1.1O1 is an address misspelt.
+    digits = [label[:1].isdigit() for label in labels]
+    if len(labels) > 1 and (digits[-1] or (len(labels) == 4 and all(digits[:3]))):
+        parse_address(text)
+    elif not _REACHED_BY.fullmatch(text):
+        raise AddressError("is neither a name nor an IPv4 address: it has to be like '192.168.1.101'")
 
 
 def nth_address(*, cidr: str, n: int) -> str:

@@ -14,9 +14,14 @@ from ansible_collections.bramble.pi.plugins.module_utils._kubernetes.compatibili
     kubernetes_runtime,
     parse_version,
     removed_flag,
+    skew_problem,
     version_warning,
 )
-from ansible_collections.bramble.pi.plugins.plugin_utils._inventory.addresses import parse_address
+from ansible_collections.bramble.pi.plugins.plugin_utils._inventory.addresses import (
+    AddressError,
+    check_host,
+    parse_address,
+)
 from ansible_collections.bramble.pi.plugins.plugin_utils._inventory.hosts import HOST_NAME
 from ansible_collections.bramble.pi.plugins.plugin_utils._preflight.rack import ALL, Finding, Rack
 
@@ -41,12 +46,7 @@ def check_control_planes(rack: Rack) -> Iterator[Finding]:
             warning=True,
         )
     if endpoint:
-        name, _colon, port = endpoint.partition(":")
-        if not HOST_NAME.fullmatch(name) or (_colon and not (port.isdecimal() and 0 < int(port) < 65536)):
-            yield Finding(
-                f"control_plane_endpoint is {endpoint!r}: it has to be a name or an IPv4 address, with a "
-                f"port if not 6443, such as 'k8s.lan:6443'; set it {ALL}"
-            )
+        yield from _check_endpoint(endpoint)
     for host in rack.control_plane:
         advertised = rack.value(host, "control_plane_advertise_address")
         if advertised:
@@ -54,6 +54,25 @@ def check_control_planes(rack: Rack) -> Iterator[Finding]:
                 parse_address(advertised)
             except ValueError as error:
                 yield Finding(f"control_plane_advertise_address is {advertised!r}, which {error}", host)
+
+
+def _check_endpoint(endpoint: str) -> Iterator[Finding]:
+    name, colon, port = endpoint.partition(":")
+    problem = ""
+    try:
+        check_host(name)
+    except AddressError as error:
+        problem = f", which {error}"
+    if (
+        problem
+        or not HOST_NAME.fullmatch(name)
+        or name.isdecimal()
+        or (colon and not (port.isdecimal() and 0 < int(port) < 65536))
+    ):
+        yield Finding(
+            f"control_plane_endpoint is {endpoint!r}{problem}; expected a name or an IPv4 address that "
+            f"reaches the control planes, with a port if not 6443, such as 'k8s.lan:6443': set it {ALL}"
+        )
 
 
 def check_versions(rack: Rack) -> Iterator[Finding]:
@@ -114,18 +133,12 @@ def check_systems(rack: Rack) -> Iterator[Finding]:
 
 
 def _check_skew(rack: Rack) -> Iterator[Finding]:
-    control_planes = [version for host in rack.control_plane if (version := rack.version(host))]
-    if not control_planes:
-        return
-    oldest = min(control_planes, key=lambda version: version.short)
-    for host in rack.workers:
-        version = rack.version(host)
-        if version and version.short > oldest.short:
-            yield Finding(
-                f"kube_packages_version is '{version}', and '{oldest}' on the control plane: a worker may be "
-                f"older, but not newer; set it once, {ALL}",
-                host,
-            )
+    versions = {host: version for host in rack.nodes if (version := rack.version(host))}
+    control_planes = [version for host, version in versions.items() if host in rack.control_plane]
+    for host, version in versions.items():
+        problem = skew_problem(version=version, control_planes=control_planes, worker=host in rack.workers)
+        if problem:
+            yield Finding(f"kube_packages_version: {problem}; set it once, {ALL}", host)
 
 
 def check_failure_detection(rack: Rack) -> Iterator[Finding]:

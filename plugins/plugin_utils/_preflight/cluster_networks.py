@@ -1,17 +1,15 @@
 # Copyright: bramble.pi contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Checks of the networks of pods and services, and of the nodes' addresses beside them."""
+"""Checks of the networks of pods and services."""
 
 from __future__ import annotations
 
 import itertools
-import re
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
 from ansible_collections.bramble.pi.plugins.plugin_utils._inventory.addresses import (
-    parse_address,
     parse_interface,
     parse_network,
 )
@@ -27,7 +25,7 @@ DOCKER_BRIDGE = "172.17.0.1/16"
 
 
 def check_networks(rack: Rack) -> Iterator[Finding]:
-    """Check the CIDRs by themselves, and that none of them overlaps another or takes in a node."""
+    """Check the CIDRs by themselves, and that none of them overlaps another."""
     networks: dict[str, netaddr.IPNetwork] = {}
     told = {
         name: rack.cluster_value(name) for name in ("control_plane_pod_cidr", "control_plane_service_cidr")
@@ -53,7 +51,6 @@ def check_networks(rack: Rack) -> Iterator[Finding]:
             )
     yield from _check_sizes(rack, networks)
     yield from _check_docker_bridge(rack, networks)
-    yield from _check_addresses(rack, networks)
 
 
 def _check_sizes(rack: Rack, networks: Mapping[str, netaddr.IPNetwork]) -> Iterator[Finding]:
@@ -88,37 +85,3 @@ def _check_docker_bridge(rack: Rack, networks: Mapping[str, netaddr.IPNetwork]) 
                     f"another {ALL}, or move the bridge by bip in docker_daemon_json",
                     host,
                 )
-
-
-def _check_addresses(rack: Rack, networks: Mapping[str, netaddr.IPNetwork]) -> Iterator[Finding]:
-    seen: dict[str, str] = {}
-    # A head whose address inside is not told is known by the one outside, which check_head looks at.
-    heads = [host for host in rack.heads if rack.value(host, "os_prep_address")]
-    for host in dict.fromkeys([*rack.nodes, *heads]):
-        text = rack.address(host)
-        if re.fullmatch(r"[0-9.]+|.*:.*", text) is None:
-            continue  # A name; what it stands for is known only to the resolver.
-        try:
-            address = parse_address(text)
-        except ValueError as error:
-            yield Finding(
-                f"the node's address is {text!r}, which {error}; set ansible_host or os_prep_address", host
-            )
-            continue
-        other = seen.setdefault(str(address), host)
-        if other != host:
-            yield Finding(
-                f"has the address {address}, as {other} has: set ansible_host or os_prep_address", host
-            )
-        for name, network in networks.items():
-            if name != "preflight_node_network" and address in network:
-                yield Finding(
-                    f"{name} {network} takes in the node's address {address}: set another network {ALL}", host
-                )
-        nodes = networks.get("preflight_node_network")
-        if nodes is not None and (address not in nodes or address in (nodes.network, nodes.broadcast)):
-            yield Finding(
-                f"has the address {address}, which no node can have in preflight_node_network {nodes}: set "
-                f"ansible_host or os_prep_address, or preflight_node_network {ALL}",
-                host,
-            )

@@ -42,9 +42,6 @@ def check_images(rack: Rack) -> Iterator[Finding]:
 
 
 def _check_image_server(rack: Rack, host: str) -> Iterator[Finding]:
-    port = rack.value(host, "image_cache_port")
-    if port is not None and not 0 < port < 65536:
-        yield Finding(f"image_cache_port is {port}: set a port from 1 to 65535", host)
     folder = rack.value(host, "image_cache_dir")
     if folder is not None and not folder.startswith("/"):
         yield Finding(

@@ -5,15 +5,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+import datetime
+import re
+from collections.abc import Collection, Mapping, Sequence, Set
 from pathlib import Path
 from typing import Any
 
+import jinja2.runtime
 import yaml
-from ansible_collections.bramble.pi.plugins.plugin_utils._preflight.rack import UNKNOWN
+from ansible_collections.bramble.pi.plugins.plugin_utils._preflight.rack import UNKNOWN, Undefined
 from jinja2.exceptions import UndefinedError
-from jinja2.runtime import Undefined
 
+#: What is defined in a task or a play.
+LATER = ("hostvars", "item", "omit", "play_hosts", "role_name", "role_names", "role_path", "vars")
 ROLES = Path(__file__).resolve().parents[3] / "roles"
 
 
@@ -30,29 +34,47 @@ def role_options() -> dict[str, dict[str, dict[str, Any]]]:
 
 def evaluated(value: Any) -> Any:
     """Evaluate a value to its ends; what cannot be known yet raises UndefinedError."""
-    if isinstance(value, Undefined):
-        raise UndefinedError
+    if isinstance(value, jinja2.runtime.Undefined):
+        value._fail_with_undefined_error()
     if isinstance(value, Mapping):
         return {key: evaluated(item) for key, item in value.items()}
-    if isinstance(value, Sequence) and not isinstance(value, str):
+    if isinstance(value, (Sequence, Set)) and not isinstance(value, (str, bytes)):
         return [evaluated(item) for item in value]
+    if value is not None and not isinstance(value, (str, int, float, datetime.date, bytes)):
+        # Such as omit, which is no value.
+        raise UndefinedError
     return value
 
 
-def read_variables(hostvars: Mapping[str, Any], checked: Collection[str]) -> dict[str, Any]:
+def _undefined(error: UndefinedError, options: Collection[str]) -> Undefined | None:
+    """Name the variable that is not defined; None for what roles or Ansible define only later.
+
+    Facts, what the roles have as defaults, and what belongs to a task or a play are not known here.
+    """
+    match = re.fullmatch(r"'(\w+)' is undefined", str(error.message))
+    name = match.group(1) if match else ""
+    known = not name or name in options or name in LATER or name.startswith(("_", "ansible_"))
+    return None if known else Undefined(name)
+
+
+def read_variables(
+    hostvars: Mapping[str, Any], checked: Collection[str], *, of_cards: Collection[str] = ()
+) -> dict[str, Any]:
     """Read the variables of a host, with the values of those that are checked.
 
     Others are not evaluated: they may ask a vault, or a person. A name that is no string, such as 5, is none
-    of ours; Ansible has a warning for it.
+    of ours; Ansible has a warning for it. What is used for cards alone may have a secret in it that only runs
+    of the playbook flash are given.
     """
     variables: dict[str, Any] = dict.fromkeys((name for name in hostvars if isinstance(name, str)), UNKNOWN)
     for name in checked:
         if name in hostvars:
             try:
                 variables[name] = evaluated(hostvars[name])
-            except UndefinedError:
-                # Made from facts, or from what exists only later.
-                continue
+            except UndefinedError as error:
+                undefined = _undefined(error, checked)
+                if undefined and name not in of_cards:
+                    variables[name] = undefined
     return variables
 
 

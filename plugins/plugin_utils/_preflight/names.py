@@ -84,6 +84,13 @@ def check_host_names(rack: Rack) -> Iterator[Finding]:
                 host,
             )
             continue
+        if name.partition(".")[0] == "localhost":
+            yield Finding(
+                f"the host name is {name!r}, each machine's own name; expected one that the others "
+                "have for it: rename the host in hosts.yml, or set os_prep_hostname for it",
+                host,
+            )
+            continue
         other = seen.setdefault(name, host)
         if other != host:
             yield Finding(

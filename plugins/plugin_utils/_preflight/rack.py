@@ -22,6 +22,13 @@ if TYPE_CHECKING:
 #: Stands for a value that cannot be known before a host is touched, such as one made from facts.
 UNKNOWN = object()
 
+
+class Undefined(NamedTuple):
+    """Stands for a value that cannot be made, as a variable in it is defined nowhere in the inventory."""
+
+    name: str
+
+
 HEAD_GROUP = "nat_headnode"
 SERVICES_GROUP = "rack_services"
 #: Hosts whose interface the role node_network configures.

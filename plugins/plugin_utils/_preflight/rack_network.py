@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
+from ansible_collections.bramble.pi.plugins.module_utils._network.settings import NetworkError, settings
 from ansible_collections.bramble.pi.plugins.module_utils._rack.bootptab import BootptabError, parse_bootptab
 from ansible_collections.bramble.pi.plugins.module_utils._rack.services import RackServicesError, parse_range
 from ansible_collections.bramble.pi.plugins.plugin_utils._inventory import leases
@@ -26,6 +27,9 @@ from ansible_collections.bramble.pi.plugins.plugin_utils._preflight.rack import 
 
 if TYPE_CHECKING:
     import netaddr
+
+#: From this prefix on a network has no address of its own, nor one for broadcast.
+POINT_TO_POINT = 31
 
 
 def check_head(rack: Rack) -> Iterator[Finding]:
@@ -94,11 +98,25 @@ def check_static_addresses(rack: Rack) -> Iterator[Finding]:
                 f"node_network_address is {text!r}, which {error}; it has to be like '192.168.1.11/24'", host
             )
             continue
-        yield from _check_interface(rack, host, interface)
+        found = list(_check_interface(rack, host, interface))
+        yield from found or _check_settings(rack, host)
+
+
+def _check_settings(rack: Rack, host: str) -> Iterator[Finding]:
+    """Check a node's settings as the role will, all but the interface, which only the node knows."""
+    names = ("address", "gateway", "resolvers", "search")
+    values = {name: rack.value(host, f"node_network_{name}") for name in names}
+    # What cannot be known yet.
+    if None in values.values():
+        return
+    try:
+        settings(interface="eth0", existing=["eth0"], **values)
+    except NetworkError as error:
+        yield Finding(str(error), host)
 
 
 def _check_interface(rack: Rack, host: str, interface: netaddr.IPNetwork) -> Iterator[Finding]:
-    if interface.prefixlen < 31 and interface.ip in (interface.network, interface.broadcast):
+    if interface.prefixlen < POINT_TO_POINT and interface.ip in (interface.network, interface.broadcast):
         yield Finding(
             f"node_network_address is '{interface}', the network's own or its broadcast address: set one "
             "between them",
@@ -157,27 +175,38 @@ def check_services(rack: Rack) -> Iterator[Finding]:
         ]
         hosts, problems = leases.merge(inventory=inventory, bootptab=entries)
         yield from (Finding(problem) for problem in problems)
-        if rack.network is not None:
-            yield from _check_leases(rack, server, rack.network, hosts)
-        elif (
-            rack.node_network == ""
-            and not rack.value(server, "rack_services_network")
-            and not rack.is_unknown(server, "rack_services_network")
-        ):
+        network = rack.network
+        text = rack.value(server, "rack_services_network")
+        if text:
+            try:
+                network = parse_network(text)
+            except ValueError as error:
+                yield Finding(f"rack_services_network is {text!r}, which {error}; set it {ALL}", server)
+                continue
+        if network is not None:
+            yield from _check_leases(rack, server, network, hosts)
+        elif rack.node_network == "" and not rack.is_unknown(server, "rack_services_network"):
             yield Finding(
                 f"gives the rack its addresses, and preflight_node_network is not told: set it {ALL} to "
                 "the rack's own network, such as 10.0.0.0/24"
             )
 
 
+def _is_of_a_host(address: netaddr.IPAddress, network: netaddr.IPNetwork) -> bool:
+    """Tell whether an address is in a network, and neither the network's own nor its broadcast address."""
+    return address in network and (
+        network.prefixlen >= POINT_TO_POINT or address not in (network.network, network.broadcast)
+    )
+
+
 def _check_leases(
     rack: Rack, server: str, network: netaddr.IPNetwork, hosts: Sequence[leases.Host]
 ) -> Iterator[Finding]:
     for host in hosts:
-        if host.mac and parse_address(host.address) not in network:
+        if host.mac and not _is_of_a_host(parse_address(host.address), network):
             yield Finding(
-                f"{host.name}: has the address {host.address}, which is not in the rack's network {network}: "
-                "set ansible_host or os_prep_address, or correct rack_services_bootptab"
+                f"{host.name}: has the address {host.address}, which no host can have in the rack's network "
+                f"{network}: set ansible_host or os_prep_address, or correct rack_services_bootptab"
             )
     text = rack.value(server, "rack_services_dhcp_range")
     if not text:
@@ -187,10 +216,10 @@ def _check_leases(
     except (RackServicesError, ValueError) as error:
         yield Finding(f"rack_services_dhcp_range: {error}", server)
         return
-    if first not in network or last not in network:
+    if not (_is_of_a_host(first, network) and _is_of_a_host(last, network)):
         yield Finding(
-            f"rack_services_dhcp_range is {text!r}, which is not in the rack's network {network}: set one "
-            "that is",
+            f"rack_services_dhcp_range is {text!r}, with an address that no host can have in the rack's "
+            f"network {network}: set one between its first and its last",
             server,
         )
     taken = [host for host in hosts if first <= parse_address(host.address) <= last]

@@ -8,14 +8,24 @@ They are read once, before all other checks: these get a value of the right type
 
 from __future__ import annotations
 
+import datetime
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
-from ansible_collections.bramble.pi.plugins.plugin_utils._preflight.rack import UNKNOWN, Finding, is_template
+from ansible_collections.bramble.pi.plugins.plugin_utils._preflight.rack import (
+    UNKNOWN,
+    Finding,
+    Undefined,
+    is_template,
+)
 
 #: Of Ansible's own variables, those that the checks look at.
-CONNECTION = {"ansible_connection": {"type": "str"}, "ansible_host": {"type": "str"}}
+CONNECTION = {
+    "ansible_connection": {"type": "str"},
+    "ansible_host": {"type": "str"},
+    "ansible_port": {"type": "int"},
+}
 
 _TYPES = {
     "str": "a string",
@@ -32,8 +42,11 @@ _WHERE = "in group_vars or host_vars"
 _LONGEST = 120
 
 
+_CONTAINERS = (list, tuple, set, Mapping)
+
+
 class _Lost(NamedTuple):
-    """A value that ansible-core would convert to something that nobody meant."""
+    """A value of another type, which ansible-core would convert, or the roles not all in the same way."""
 
     what: str
     value: Any
@@ -44,46 +57,44 @@ def _shown(value: Any) -> str:
     """Write a value as it stands in an inventory."""
     if value is None or isinstance(value, bool):
         return {None: "null", True: "true", False: "false"}[value]
-    text = repr(value)
+    text = str(value) if isinstance(value, datetime.date) else repr(value)
     return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…"
 
 
-def _expected(option: Mapping[str, Any]) -> str:
+def _expected(option: Mapping[str, Any], value: Any = None) -> str:
     kind, elements = option.get("type", "str"), option.get("elements")
     if "choices" in option:
         return f"{'a list of' if kind == 'list' else 'one of'} {', '.join(map(str, option['choices']))}"
     if elements in _ELEMENTS:
         return f"a list of {_ELEMENTS[elements]}"
-    return _TYPES.get(kind, f"a value of the type {kind}")
+    if kind in ("str", "path") and not (value is None or isinstance(value, (str, *_CONTAINERS))):
+        return f"{_TYPES[kind]} in quotes"
+    return _TYPES.get(kind, "a value")
 
 
 def _is_scalar(value: Any, kind: str) -> bool:
-    """Tell whether a value can be of the type without loss, as far as ansible-core does not look itself."""
+    """Tell whether a value is of the type, as far as ansible-core does not look itself."""
+    if value is None:
+        return False
     if kind in ("str", "path"):
-        # A list or a dictionary would become its text in Python, and the word off "False".
-        return not isinstance(value, (bool, list, tuple, set, Mapping))
+        # A number, a date or the word off would become its text in Python.
+        return isinstance(value, str)
     return not (kind in ("int", "float") and isinstance(value, bool))
 
 
 def _losses(what: str, value: Any, option: Mapping[str, Any]) -> Iterator[_Lost]:
     """Find what ansible-core's validation accepts and makes something else of."""
     kind = option.get("type", "str")
-    if kind == "list":
-        if isinstance(value, (bool, int, float)):
-            yield _Lost(what, value, _expected(option))
+    if kind == "list" and isinstance(value, list):
         element = {"type": option.get("elements", "raw"), "options": option.get("options")}
-        for number, item in enumerate(value if isinstance(value, list) else (), start=1):
-            name = f"entry {number} of {what}"
-            if item is None and element["type"] != "raw":
-                yield _Lost(name, item, _expected(element))
-            else:
-                yield from _losses(name, item, element)
-    elif kind == "dict":
+        for number, item in enumerate(value, start=1):
+            yield from _losses(f"entry {number} of {what}", item, element)
+    elif kind == "dict" and isinstance(value, Mapping):
         for name, sub in (option.get("options") or {}).items():
-            if isinstance(value, Mapping) and name in value:
+            if name in value:
                 yield from _losses(f"{name} of {what}", value[name], sub)
-    elif not _is_scalar(value, kind):
-        yield _Lost(what, value, _expected(option))
+    elif kind in ("list", "dict") or not _is_scalar(value, kind):
+        yield _Lost(what, value, _expected(option, value))
 
 
 def _validated(name: str, value: Any, option: Mapping[str, Any]) -> tuple[Any, list[str]]:
@@ -100,7 +111,7 @@ def _mistakes(name: str, value: Any, option: Mapping[str, Any], messages: Sequen
     losses = list(_losses(name, value, option))
     if option.get("no_log"):
         if messages or losses:
-            yield f"{name} is a secret that is not shown here; expected {_expected(option)}"
+            yield f"{name} is a secret that is not shown here; expected {_expected(option, value)}"
     elif messages and not losses:
         # In a list or a dictionary it is not plain what is wrong.
         inside = isinstance(value, {"list": list, "dict": Mapping}.get(option.get("type", "str"), ()))
@@ -110,23 +121,25 @@ def _mistakes(name: str, value: Any, option: Mapping[str, Any], messages: Sequen
         yield f"{what} is {_shown(part)}; expected {expected}"
 
 
-def _doubts(name: str, value: Any, option: Mapping[str, Any]) -> Iterator[str]:
-    """Say what ansible-core converts, but not everywhere, or not always to what was written."""
-    kind, seen = option.get("type", "str"), "" if option.get("no_log") else f" {_shown(value)}"
-    if kind in ("list", "dict") and isinstance(value, str):
-        yield (
-            f"{name} is the string{seen}; expected {_expected(option)}: set {name} {_WHERE}, or on the "
-            'command line as JSON, such as -e \'{"variable": ["value"]}\''
+def _remedy(name: str, value: Any, option: Mapping[str, Any]) -> str:
+    if value is None:
+        return f"set {name} {_WHERE}, or leave it out"
+    if option.get("type", "str") in ("list", "dict") and isinstance(value, str):
+        return (
+            f'set {name} {_WHERE}, or on the command line as JSON, such as -e \'{{"variable": ["value"]}}\''
         )
-    elif kind in ("str", "path") and isinstance(value, float):
-        yield (
-            f"{name} is the number{seen}; expected {_expected(option)}: put it in quotes, since YAML reads "
-            "1.30 as the number 1.3"
-        )
+    return f"set {name} {_WHERE}"
 
 
 def read_value(name: str, value: Any, option: Mapping[str, Any]) -> tuple[Any, list[Finding]]:
     """Return a value as the option's type, else UNKNOWN, and what is wrong with it."""
+    if isinstance(value, Undefined):
+        return UNKNOWN, [
+            Finding(
+                f"{name} has the variable {value.name} in it, which is not defined; expected one of the "
+                f"inventory: set {value.name} {_WHERE}, or correct its name in {name}"
+            )
+        ]
     if value is UNKNOWN or is_template(value):
         return UNKNOWN, []
     typed, messages = _validated(name, value, option)
@@ -134,8 +147,8 @@ def read_value(name: str, value: Any, option: Mapping[str, Any]) -> tuple[Any, l
     restored = isinstance(value, bool) and typed in option.get("choices", ())
     mistakes = [] if restored else list(_mistakes(name, value, option, messages))
     if mistakes:
-        return UNKNOWN, [Finding(f"{text}: set {name} {_WHERE}") for text in mistakes]
-    return typed, [Finding(text, warning=True) for text in _doubts(name, value, option)]
+        return UNKNOWN, [Finding(f"{text}: {_remedy(name, value, option)}") for text in mistakes]
+    return typed, []
 
 
 def read_values(

@@ -86,7 +86,12 @@ def test_values_that_only_facts_can_tell_are_left_for_later(tmp_path: Path) -> N
         "all": {
             "vars": {
                 "control_plane_advertise_address": "{{ ansible_facts['default_ipv4']['address'] }}",
-                "docker_daemon_json": {"bip": "{{ nothing_yet }}"},
+                "docker_daemon_json": {"bip": "{{ ansible_docker0.ipv4.address }}"},
+                # A default of a role.
+                "control_plane_service_cidr": "{{ control_plane_pod_cidr }}",
+                # What is for cards alone may need a vault that only the playbook flash is given.
+                "flash_wifi_psk": "{{ vault_wifi_psk }}",
+                "rack_services_mac": "{{ omit }}",
                 # Evaluating this one would fail: what is not checked is left alone.
                 "my_secret": "{{ lookup('ansible.builtin.file', '/does/not/exist') }}",
             },
@@ -147,6 +152,45 @@ def test_options_of_any_type_end_in_findings(tmp_path: Path) -> None:
     assert run.returncode == 2, run.stdout
     assert re.search(r"\d+ problem\(s\) in the inventory", run.stdout), run.stdout
     assert "\n- pi-2: ansible_host is ['192.0.2.2']; expected a string: set ansible_host in" in run.stdout
+
+
+#: Values that YAML made something else of than was written, and what preflight says of them.
+CONVERTED = {
+    "flash_wifi_psk: 01234567": "flash_wifi_psk is a secret that is not shown here; expected a string in q",
+    "flash_wifi_ssid: 2024": "flash_wifi_ssid is 2024; expected a string in quotes: set flash_wifi_ssid in",
+    "flash_wifi_country: NO": "flash_wifi_country is false; expected a string in quotes",
+    "flash_user: 1000": "flash_user is 1000; expected a string in quotes",
+    "flash_timezone: no": "flash_timezone is false; expected a string in quotes",
+    "flash_resolvers: [1.1]": "entry 1 of flash_resolvers is 1.1; expected a string in quotes",
+    "flash_cmdline_present: [quiet, no]": "entry 2 of flash_cmdline_present is false; expected a string in",
+    "flash_search: lan": "flash_search is 'lan'; expected a list of strings: set flash_search in group_var",
+    "flash_authorized_keys: ssh-ed25519 AAAA": "flash_authorized_keys is 'ssh-ed25519 AAAA'; expected a li",
+    "flash_password_hash: 12345": "flash_password_hash is a secret that is not shown here; expected a stri",
+    "node_network_gateway: 192.168": "node_network_gateway is 192.168; expected a string in quotes",
+    "rack_services_mac: 12:34:56:10:20:30": "rack_services_mac is 9783973230; expected a string in quotes",
+    "os_prep_hostname: 2026-01-02": "os_prep_hostname is 2026-01-02; expected a string in quotes",
+    "kube_packages_repository:": "kube_packages_repository is null; expected a string: set kube_packages_r",
+    "control_plane_pod_cidr: ~": "control_plane_pod_cidr is null; expected a string",
+    "kube_packages_version:": "kube_packages_version is null; expected a value",
+    'docker_sandbox_image: "{{ mirror }}/pause:3.10"': "docker_sandbox_image has the variable mirror",
+    'docker_daemon_json: {bip: "{{ bridge.net }}"}': "docker_daemon_json has the variable bridge in it",
+    "docker_packages: docker.io": "docker_packages is 'docker.io'; expected a list of strings",
+}
+
+
+HOST_1, HOST_2 = {"ansible_host": "192.0.2.1"}, {"ansible_host": "192.0.2.2"}
+
+
+def test_values_that_yaml_has_made_something_else_are_refused(tmp_path: Path) -> None:
+    nodes = {"control_plane": {"hosts": {"pi-1": HOST_1}}, "workers": {"hosts": {"pi-2": HOST_2}}}
+    (tmp_path / "hosts.yml").write_text(yaml.safe_dump({"all": {"children": nodes}}), encoding="utf-8")
+    (tmp_path / "group_vars").mkdir()
+    (tmp_path / "group_vars/all.yml").write_text("\n".join(CONVERTED) + "\n", encoding="utf-8")
+    run = preflight(tmp_path)
+    assert run.returncode == 2, run.stdout
+    assert [text for text in CONVERTED.values() if f"\n- all nodes: {text}" not in run.stdout] == []
+    assert f"{len(CONVERTED)} problem(s)" in run.stdout
+    assert "01234567" not in run.stdout
 
 
 def test_a_missing_library_is_one_clear_line(tmp_path: Path) -> None:

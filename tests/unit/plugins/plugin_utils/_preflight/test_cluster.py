@@ -47,6 +47,42 @@ from tests.unit.preflight_rack import check_row, found
         ({"control_plane_endpoint": "k8s.lan:64430"}, None),
         ({"control_plane_endpoint": "k8s.lan:65536"}, "control_plane_endpoint is 'k8s.lan:65536'"),
         ({"control_plane_endpoint": "k8s_lan"}, "control_plane_endpoint is 'k8s_lan'"),
+        ({"control_plane_endpoint": 6443}, "control_plane_endpoint is 6443; expected a string in quotes"),
+        (
+            {"control_plane_endpoint": "6443"},
+            "control_plane_endpoint is '6443'; expected a name or an IPv4 a",
+        ),
+        ({"control_plane_endpoint": "192.168.1.300:6443"}, "is '192.168.1.300:6443', which is not an IPv4 a"),
+        ({"control_plane_endpoint": "192.168.1.3O:6443"}, "is '192.168.1.3O:6443', which is not an IPv4 add"),
+        ({"control_plane_endpoint": "0.0.0.0"}, "is '0.0.0.0', which cannot be the address of a node"),
+        ({"control_plane_endpoint": "127.0.0.1:6443"}, "which cannot be the address of a node in a network"),
+        ({"control_plane_endpoint": "localhost:6443"}, "which is each machine's own name"),
+        ({"control_plane_endpoint": "192.168.1.9:6443"}, None),
+        ({"control_plane_endpoint": "k8s.lan"}, None),
+        (
+            {"kube_packages_repository": "mirror.lan/k8s/"},
+            "kube_packages_repository is 'mirror.lan/k8s/'; ex",
+        ),
+        (
+            {"kube_packages_repository": ""},
+            "kube_packages_repository is ''; expected a URL with a host",
+        ),
+        (
+            {"kube_packages_repository": "http:///v{minor}/"},
+            "is 'http:///v{minor}/'; expected a URL with a host",
+        ),
+        (
+            {"kube_packages_repository": "http://[::1/"},
+            "kube_packages_repository is 'http://[::1/'; expected a",
+        ),
+        (
+            {"kube_packages_repository": "https//a:pw@mirror.lan/"},
+            "is 'https//…@mirror.lan/'; expected a URL",
+        ),
+        (
+            {"kube_packages_key": "release.asc"},
+            "kube_packages_key is 'release.asc'; expected a URL with a host",
+        ),
         (
             {"control_plane_advertise_address": "192.168.1"},
             "control_plane_advertise_address is '192.168.1', which",
@@ -66,9 +102,14 @@ def test_variables_of_all_hosts(variables: dict[str, Any], text: str | None) -> 
     [
         (
             {"kube_packages_version": "1.37"},
-            "pi-2: kube_packages_version is '1.37', and '1.36' on the control plane",
+            "pi-2: kube_packages_version: the worker has 1.37, and the control plane 1.36: a worker may be",
         ),
         ({"kube_packages_version": "1.35.2"}, None),
+        ({"kube_packages_version": "1.33"}, None),
+        (
+            {"kube_packages_version": "1.32.9"},
+            "the worker has 1.32.9, and the control plane 1.36: a worker may be at most 3 minors older",
+        ),
     ],
 )
 def test_variables_of_one_host(variables: dict[str, Any], text: str | None) -> None:
@@ -138,7 +179,11 @@ BULLSEYE = "https://example.org/2023-05-03-raspios-bullseye-arm64-lite.img.xz"
         {"docker_packages": ["docker-ce", "containerd.io"]},
         {"docker_packages": "{{ later }}"},
         {"docker_kubernetes_runtime": "{{ later }}"},
-        {"docker_kubernetes_runtime": "cri_dockerd", "docker_cri_dockerd_url": "https://example.org/a.deb"},
+        {
+            "docker_kubernetes_runtime": "cri_dockerd",
+            "docker_cri_dockerd_url": "https://example.org/a.deb",
+            "docker_cri_dockerd_sha256": 64 * "a",
+        },
     ],
 )
 def test_what_lets_the_system_of_a_card_run_a_newer_kubernetes(variables: dict[str, Any]) -> None:
@@ -152,3 +197,37 @@ def test_the_head_needs_a_python_as_well_and_no_containerd() -> None:
         head = {"ansible_host": "192.168.1.100", "flash_image": name}
         problems, _warnings = found(hosts={"pi-0": head}, groups=groups)
         assert sum("flash_image is" in problem for problem in problems) == count
+
+
+@pytest.mark.parametrize(
+    ("versions", "text"),
+    [
+        (("1.36", "1.36", "1.36"), None),
+        (("1.36", "1.35", "1.35"), None),
+        (
+            ("1.36", "1.34", "1.34"),
+            "pi-1: kube_packages_version: this control plane has 1.36, and another one 1.34: ",
+        ),
+        (
+            ("1.36", "1.35", "1.36"),
+            "pi-3: kube_packages_version: the worker has 1.36, and the control plane 1.35",
+        ),
+        (
+            ("1.37", "1.36", "1.33"),
+            "the worker has 1.33, and the control plane 1.37: a worker may be at most 3 mi",
+        ),
+        (
+            ("1.27", "1.27", "1.24"),
+            "the worker has 1.24, and the control plane 1.27: a worker may be at most 2 mi",
+        ),
+        (("1.28", "1.28", "1.25"), None),
+    ],
+)
+def test_how_far_versions_may_be_apart(versions: tuple[str, ...], text: str | None) -> None:
+    problems, _warnings = found(
+        {"control_plane_endpoint": "k8s.lan"},
+        hosts={f"pi-{number}": {"kube_packages_version": one} for number, one in enumerate(versions, 1)},
+        groups={"control_plane": ["pi-1", "pi-2"], "workers": ["pi-3"]},
+    )
+    assert len(problems) == (text is not None)
+    assert text is None or text in problems[0]

@@ -25,7 +25,10 @@ from tests.unit.preflight_rack import found, problem
         ),
         ({"image_cache_address": "here"}, "all nodes: image_cache_address is 'here', which is not an IPv4"),
         ({"image_cache_address": "0.0.0.0"}, "all nodes: image_cache_address is '0.0.0.0', which cannot be"),
-        ({"image_cache_port": 70000}, "all nodes: image_cache_port is 70000: set a port from 1 to 65535"),
+        (
+            {"image_cache_port": 70000},
+            "all nodes: image_cache_port is 70000; expected a port from 1 to 65535",
+        ),
         (
             {"image_cache_dir": "images"},
             "all nodes: image_cache_dir is 'images': set a path from the root on",

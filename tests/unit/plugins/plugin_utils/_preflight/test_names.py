@@ -37,6 +37,10 @@ def test_variables_of_all_hosts(variables: dict[str, Any], text: str | None) -> 
         ({"os_prep_hostname": "a" * 64}, "with at most 64 characters"),
         ({"os_prep_hostname": "-pi"}, "the host name is '-pi'"),
         ({"os_prep_hostname": "pi-2.rack.lan"}, None),
+        (
+            {"os_prep_hostname": "localhost"},
+            "pi-2: the host name is 'localhost', each machine's own name; expec",
+        ),
     ],
 )
 def test_variables_of_one_host(variables: dict[str, Any], text: str | None) -> None:

@@ -77,6 +77,18 @@ FIXED = {"control_plane": ["pi-1"], "workers": ["pi-2", "pi-3"], "node_network":
             {"node_network_address": "192.168.1.102/24", "node_network_gateway": "router"},
             "node_network_gateway is 'router', which",
         ),
+        (
+            {"node_network_address": "192.168.1.102/24", "node_network_gateway": "192.168.1.255"},
+            "pi-2: the gateway is '192.168.1.255'; wanted is another machine of 192.168.1.0/24",
+        ),
+        (
+            {"node_network_address": "192.168.1.102/24", "node_network_resolvers": ["192.168.1.1", "router"]},
+            "pi-2: the resolver is 'router'; wanted is an IPv4 address like 192.168.1.1",
+        ),
+        (
+            {"node_network_address": "192.168.1.102/24", "node_network_search": ["lan", "-x"]},
+            "pi-2: the search domain is '-x'; wanted is a domain like rack.example.org",
+        ),
     ],
 )
 def test_fixed_addresses(variables: dict[str, Any], text: str | None) -> None:
@@ -90,7 +102,11 @@ def test_fixed_addresses(variables: dict[str, Any], text: str | None) -> None:
     ("everywhere", "hosts", "text"),
     [
         ({}, {"pi-2": {"rack_services_mac": "B8-27-EB-00-00-02"}}, None),
-        ({}, {"pi-2": {"rack_services_mac": 41163000}}, "pi-2: rack_services_mac is '41163000'; expected"),
+        (
+            {},
+            {"pi-2": {"rack_services_mac": 41163000}},
+            "pi-2: rack_services_mac is 41163000; expected a string in quotes: set",
+        ),
         (
             {"rack_services_mac": "b8:27:eb:00:00:02"},
             {},
@@ -105,7 +121,27 @@ def test_fixed_addresses(variables: dict[str, Any], text: str | None) -> None:
         (
             {"rack_services_dhcp_range": "192.168.2.100-192.168.2.199"},
             {},
-            "is not in the rack's network 192.168",
+            "with an address that no host can have in the rack's network 192.168.1.0/24",
+        ),
+        (
+            {"rack_services_dhcp_range": "192.168.1.150-192.168.1.255"},
+            {},
+            "is '192.168.1.150-192.168.1.255', with an address that no host can have in the rack's network",
+        ),
+        (
+            {"rack_services_dhcp_range": "192.168.1.0-192.168.1.9"},
+            {},
+            "with an address that no host can have",
+        ),
+        (
+            {},
+            {"tv": {"ansible_host": "192.168.1.255", "rack_services_mac": "b8:27:eb:00:00:09"}},
+            "tv: has the address 192.168.1.255, which no host can have in the rack's network 192.168.1.0/24",
+        ),
+        (
+            {"rack_services_bootptab": "/network"},
+            {},
+            "tv: has the address 192.168.1.0, which no host can have",
         ),
         ({"rack_services_dhcp_range": "192.168.1.199-192.168.1.150"}, {}, "the smaller one first"),
         ({"rack_services_dhcp_range": "192.168.1.199"}, {}, "wanted are two addresses"),
@@ -124,7 +160,7 @@ def test_fixed_addresses(variables: dict[str, Any], text: str | None) -> None:
         (
             {"rack_services_bootptab": "/outside"},
             {},
-            "tv: has the address 10.0.0.9, which is not in the rack's",
+            "tv: has the address 10.0.0.9, which no host can have in the rack's",
         ),
     ],
 )
@@ -138,6 +174,7 @@ def test_services(everywhere: dict[str, Any], hosts: dict[str, dict[str, Any]], 
             "/bad": "%%\nx\n",
             "/good": "%%\npi-2 1 b8:27:eb:00:00:02 192.168.1.102 boot\n",
             "/other": "%%\npi-2 1 b8:27:eb:00:00:02 192.168.1.112 boot\n",
+            "/network": "%%\ntv 1 b8:27:eb:00:00:09 192.168.1.0\n",
             "/outside": "%%\ntv 1 b8:27:eb:00:00:09 10.0.0.9\n",
         },
     )
@@ -153,3 +190,24 @@ def test_services_want_a_network() -> None:
 
 def test_no_services_where_their_group_is_empty() -> None:
     assert found(groups={**BEHIND_NAT, "rack_services": []}) == ([], [])
+
+
+@pytest.mark.parametrize(
+    ("network", "text"),
+    [
+        ("192.168.1.0/24", None),
+        ("192.168.1.0", "rack_services_network is '192.168.1.0', which is not an IPv4 network"),
+        (
+            "192.168.2.0/24",
+            "is '192.168.1.150-192.168.1.199', with an address that no host can have in the rack's",
+        ),
+    ],
+)
+def test_a_network_of_the_services_own(network: str, text: str | None) -> None:
+    variables = {
+        "rack_services_network": network,
+        "rack_services_dhcp_range": "192.168.1.150-192.168.1.199",
+    }
+    problems, _warnings = found(variables, groups=BEHIND_NAT)
+    assert len(problems) == (text is not None)
+    assert text is None or text in problems[0]

@@ -1,0 +1,85 @@
+# Copyright: bramble.pi contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Checks of where packages and manifests come from, and of the ports that nodes listen at."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from urllib.parse import urlsplit
+
+from ansible_collections.bramble.pi.plugins.plugin_utils._preflight.rack import ALL, Finding, Rack
+
+SCHEMES = ("http", "https")
+_SHA256 = re.compile(r"[0-9a-fA-F]{64}")
+
+
+def check_downloads(rack: Rack) -> Iterator[Finding]:
+    """Check what is downloaded before anything else can be: URLs, and the package of cri-dockerd."""
+    for host in rack.control_plane:
+        if rack.value(host, "pod_network_plugin") != "flannel":
+            continue
+        name = "pod_network_flannel_url"
+        url = rack.value(host, name)
+        # It is read on the controller, where a file is as good.
+        if url is not None and not (url.startswith("file:///") or _is_url(url)):
+            yield Finding(
+                f"{name} is {_public(url)!r}; expected the URL of kube-flannel.yml: set {name} {ALL}",
+                host,
+            )
+        checksum = rack.value(host, "pod_network_flannel_sha256")
+        if checksum and not _SHA256.fullmatch(checksum):
+            yield Finding(
+                f"pod_network_flannel_sha256 is {checksum!r}; expected the 64 digits that sha256sum "
+                f"prints: set pod_network_flannel_sha256 {ALL}",
+                host,
+            )
+    for host in rack.nodes:
+        for name in ("kube_packages_repository", "kube_packages_key", "docker_cri_dockerd_url"):
+            url = rack.value(host, name)
+            optional = name != "kube_packages_repository"
+            if url is not None and not (optional and url == "") and not _is_url(url):
+                yield Finding(
+                    f"{name} is {_public(url)!r}; expected a URL with a host, such as "
+                    f"'https://mirror.lan/kubernetes/': set it {ALL}",
+                    host,
+                )
+        if rack.value(host, "docker_kubernetes_runtime") != "cri_dockerd":
+            continue
+        for name, what in (
+            ("docker_cri_dockerd_url", "the URL of its package"),
+            ("docker_cri_dockerd_sha256", "the package's sha256, 64 hexadecimal digits"),
+        ):
+            value = rack.value(host, name)
+            if value == "" or (value and name.endswith("sha256") and not _SHA256.fullmatch(value)):
+                yield Finding(
+                    f"docker_kubernetes_runtime is 'cri_dockerd', and {name} is {_public(value)!r}; expected "
+                    f"{what}: set {name} {ALL}",
+                    host,
+                )
+
+
+def _is_url(text: str) -> bool:
+    try:
+        parts = urlsplit(text)
+        return parts.scheme in SCHEMES and bool(parts.hostname) and not re.search(r"\s", text)
+    except ValueError:
+        return False
+
+
+def _public(text: str) -> str:
+    """Take out what is before the @ of an address: it can be a password."""
+    before, at, after = text.rpartition("@")
+    return f"{before.partition('//')[0]}//…@{after}" if at and "//" in before else after
+
+
+def check_ports(rack: Rack) -> Iterator[Finding]:
+    """Check that ports are ports."""
+    for name, option in rack.options.items():
+        if not name.endswith("_port") or option.get("type") != "int":
+            continue
+        for host in rack.hosts:
+            port = rack.value(host, name)
+            if port is not None and not 0 < port < 65536:
+                yield Finding(f"{name} is {port}; expected a port from 1 to 65535: set {name} {ALL}", host)
