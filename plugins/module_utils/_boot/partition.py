@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from ansible_collections.bramble.pi.plugins.module_utils._boot import cmdline as boot_cmdline
@@ -24,7 +24,7 @@ from ansible_collections.bramble.pi.plugins.module_utils._boot.storage import (
     STAGING,
     Boot,
     BootPartitionError,
-    check_name,
+    check_names,
 )
 from ansible_collections.bramble.pi.plugins.module_utils._common.secrets import file_diff
 
@@ -67,20 +67,6 @@ class SeedResult(NamedTuple):
     cmdline: str | None
 
 
-def _check_names(*, files: Iterable[str], absent: Iterable[str]) -> None:
-    """Refuse names that FAT does not take, or that are one and the same to it."""
-    seen: dict[str, str] = {}
-    for name in [*files, *absent]:
-        check_name(name)
-        other = seen.get(name.casefold())
-        seen[name.casefold()] = name
-        if other is not None:
-            raise BootPartitionError(
-                f"{name!r} and {other!r} are one file, as a boot partition makes no difference between upper "
-                f"and lower case; take one of them out of 'files' or 'absent'."
-            )
-
-
 def make_seed(
     *,
     files: Mapping[str, bytes],
@@ -90,7 +76,7 @@ def make_seed(
 ) -> Seed:
     """Judge what is asked for, and refuse what contradicts itself."""
     cmdline = cmdline or {}
-    _check_names(files=files, absent=absent)
+    check_names(files=files, absent=absent)
     try:
         return Seed(
             files=dict(files),

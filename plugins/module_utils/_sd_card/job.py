@@ -119,6 +119,7 @@ class CardJob:
         self._problems: list[str] = []
         self._prepared: plan.Prepared | None = None
         self._image: Image | None = None
+        self._written = datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
 
     @contextlib.contextmanager
     def _noting(self, order: _Order) -> Iterator[None]:
@@ -247,13 +248,23 @@ class CardJob:
             force=self._options.force,
         )
         if state == "seeded":
+            # With its receipt, which takes room as well.
+            seed = plan.with_receipt(seed=seed, receipt=self._receipt(seed))
             plan.check_seed(device=device, offset=offset, seed=seed, run=run)
         return state, offset, receipt
+
+    def _receipt(self, seed: Seed) -> dict[str, Any]:
+        """Return the receipt that a card gets with this seed."""
+        return plan.make_receipt(
+            image=_needed(self._prepared),
+            seed=seed,
+            written=self._written,
+            collection=self._options.collection_version,
+        )
 
     def _apply_seeds(self) -> None:
         """Prepare the boot partition of each card that is written, in files without a name."""
         prepared = _needed(self._prepared)
-        written = datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
         with contextlib.closing(
             plan.BootSeeder(
                 path=prepared.boot_path,
@@ -273,12 +284,7 @@ class CardJob:
             for order in self._orders:
                 if order.state == "unchanged":
                     continue
-                order.receipt = plan.make_receipt(
-                    image=prepared,
-                    seed=_needed(order.seed),
-                    written=written,
-                    collection=self._options.collection_version,
-                )
+                order.receipt = self._receipt(_needed(order.seed))
                 order.seed = plan.with_receipt(seed=_needed(order.seed), receipt=order.receipt)
                 if order.state == "written":
                     with self._noting(order):

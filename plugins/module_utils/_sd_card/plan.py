@@ -40,6 +40,7 @@ from ansible_collections.bramble.pi.plugins.module_utils._sd_card.device import 
     BLOCK,
     CardDevice,
     CardError,
+    CardUnchangedError,
     round_up,
 )
 from ansible_collections.bramble.pi.plugins.module_utils._sd_card.stream import HEAD
@@ -153,8 +154,14 @@ def next_state(*, receipt: Mapping[str, Any] | None, sha256: str, seed: Seed, fo
 
 def seed_in_place(*, device: CardDevice, offset: int, seed: Seed, run: MtoolsRunner) -> int:
     """Seed a card that carries the image, and read that back; return how many bytes the files have."""
-    with device.watched("seeding"):
-        apply_seed(boot=FatBoot(path=device.path, offset=offset, run=run), seed=seed, dry_run=False)
+    boot = FatBoot(path=device.path, offset=offset, run=run)
+    try:
+        with device.watched("seeding"):
+            apply_seed(boot=boot, seed=seed, dry_run=False)
+    except BootPartitionError as error:
+        if boot.moved:
+            raise
+        raise CardUnchangedError(f"{error} The card has what it had before, and boots with that.") from error
     device.sync()
     device.drop_cache()
     with device.watched("reading the seed back"):

@@ -17,6 +17,7 @@ from ansible_collections.bramble.pi.plugins.module_utils._boot.config_txt_settin
     ConfigTxtError,
     parse_settings,
 )
+from ansible_collections.bramble.pi.plugins.module_utils._boot.storage import BootPartitionError, check_names
 from ansible_collections.bramble.pi.plugins.module_utils._network.wifi import Wifi
 from ansible_collections.bramble.pi.plugins.module_utils._network.wifi import problems as wifi_problems
 from ansible_collections.bramble.pi.plugins.module_utils._ssh.keys import authorized_key_problem
@@ -30,7 +31,6 @@ _USER = re.compile(r"[a-z][a-z0-9-]{0,31}")
 #: The forms of crypt(5) that a Debian or Ubuntu takes.
 _PASSWORD_HASH = re.compile(r"\$(y|gy|7|2[abxy]|6|5)\$[^\s:!*]{8,}")
 _INTERFACE = re.compile(r"[a-zA-Z][a-zA-Z0-9._-]{0,14}")
-_FILE_NAME = re.compile(r"[^\x00-\x1f\\:*?\"<>|]+")
 
 
 class HostKey(NamedTuple):
@@ -153,13 +153,10 @@ def _node_problems(node: CardNode) -> Iterator[str]:
         wanted(present=node.cmdline_present, absent=(), settings={})
     except CmdlineError as error:
         yield f"flash_cmdline_present: {error}"
-    for name in node.files:
-        parts = name.split("/")
-        if _FILE_NAME.fullmatch(name) is None or not all(parts) or {".", ".."} & set(parts):
-            yield (
-                f"flash_files has {name!r}: wanted is the path of a file on the boot partition, such as "
-                "'notes.txt' or 'overlays/my.dtbo'"
-            )
+    try:
+        check_names(files=node.files)
+    except BootPartitionError as error:
+        yield f"flash_files: {error}"
     try:
         parse_settings(data=node.config_txt)
     except ConfigTxtError as error:

@@ -170,6 +170,15 @@ def test_what_is_not_logged_is_not_shown(card: Card) -> None:
             {"files": [{"path": "a", "content": ""}, {"path": "A", "state": "absent"}]},
             "'A' and 'a' are one file",
         ),
+        (
+            {"files": [{"path": name, "content": "x"} for name in ("config.txt", "a", "a/b")]},
+            "'a' is a file and, for 'a/b', a folder",
+        ),
+        (
+            {"files": [{"path": name, "content": "x"} for name in ("config.txt", "new/con.txt")]},
+            "has the part 'con.txt', which FAT",
+        ),
+        ({"files": [{"path": "config.txt/a", "content": "x"}]}, "config.txt on "),
         ({"files": [{"path": "a:b", "content": ""}]}, "the file name 'a:b' has the part 'a:b'"),
         ({"files": [{"path": "a", "content": "x" * 10_000_000}]}, "bytes free, wanted: 10"),
         ({"config_txt": [{"setting": "a"}]}, "value is missing for a"),

@@ -6,20 +6,31 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
+import functools
 import json
+import os
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
+from ansible_collections.bramble.pi.plugins.module_utils._boot.fat import FatBoot
 from ansible_collections.bramble.pi.plugins.module_utils._boot.partition import Seed
 from ansible_collections.bramble.pi.plugins.module_utils._boot.storage import BootPartitionError
 from ansible_collections.bramble.pi.plugins.module_utils._common.download import file_sha256
 from ansible_collections.bramble.pi.plugins.module_utils._sd_card import plan
-from ansible_collections.bramble.pi.plugins.module_utils._sd_card.device import BLOCK, aligned_buffer
-from ansible_collections.bramble.pi.plugins.module_utils._sd_card.stream import HEAD
+from ansible_collections.bramble.pi.plugins.module_utils._sd_card.device import (
+    BLOCK,
+    CardDevice,
+    aligned_buffer,
+)
+from ansible_collections.bramble.pi.plugins.module_utils._sd_card.job import CardJob, JobOptions
+from ansible_collections.bramble.pi.plugins.module_utils._sd_card.stream import HEAD, Image
+from ansible_collections.bramble.pi.plugins.module_utils._sd_card.writer import Card, write_cards
 
 from tests.unit import boot_card
-from tests.unit.loop_card import MEBIBYTE, boot_file, keep_image, make_image
+from tests.unit.loop_card import MEBIBYTE, boot_file, has_table, keep_image, make_image
 
 SEED = Seed(id="pi-1-a", node="pi-1", files={"user-data": b"#cloud-config\n"})
 RECEIPT = {"schema": 1, "node": "pi-1", "image": {"sha256": "cd"}, "seed": "pi-1-a"}
@@ -108,6 +119,112 @@ def test_a_seed_that_does_not_fit_spoils_nothing(prepared: plan.Prepared, tmp_pa
             boots.seed(SEED._replace(files={"user-data": bytes(10 * MEBIBYTE)}))
         card = overlaid(prepared, boots.seed(SEED), tmp_path / "card.img")
     assert boot_file(card, "user-data") == b"#cloud-config\n"
+
+
+class CardInFile:
+    """A card in a file, whose first run of a command may fail."""
+
+    def __init__(self, path: Path, prepared: plan.Prepared, failing: str = "") -> None:
+        with contextlib.closing(seeder(prepared, path.parent)) as boots:
+            overlaid(prepared, boots.seed(SEED), path)
+        os.truncate(path, prepared.image_map.size)
+        self.path = path
+        self.device = CardDevice(path=str(path), write_path=str(path), size=path.stat().st_size)
+        self._failing = failing
+
+    def run(self, line: list[str], **keywords: Any) -> tuple[int, bytes, bytes]:
+        code, output, error = boot_card.run(line, **keywords)
+        if self._failing and re.search(self._failing, " ".join(line)):
+            self._failing = ""
+            return 1, b"", b"what mtools says"
+        return code, output, error
+
+    def seed_in_place(self, files: dict[str, bytes]) -> Card:
+        reseed = functools.partial(
+            plan.seed_in_place,
+            device=self.device,
+            offset=boot_card.OFFSET,
+            seed=SEED._replace(files=files),
+            run=self.run,
+        )
+        card = Card(node="pi-1", device=self.device, reseed=reseed)
+        image = Image(path="", size=0, sha256="", data=(), boot_size=0, boot_sha256="")
+        alive, _other = os.pipe()
+        write_cards(
+            image=image,
+            cards=[card],
+            skip_zeros=True,
+            stall_timeout=60,
+            publish=lambda _samples: None,
+            alive=alive,
+        )
+        return card
+
+
+@pytest.mark.parametrize(
+    ("failing", "files"),
+    [
+        # What the checks before do not see: the card is full by now, mtools refuses something.
+        ("mcopy.*bramble.new", {"user-data": b"new", "more": b"x"}),
+        ("", {"user-data": b"new", "large": bytes(10 * MEBIBYTE)}),
+        ("", {"user-data": b"new", "a": b"", "a/b": b""}),
+        ("", {"user-data": b"new", "kernel8.img/b": b""}),
+    ],
+)
+def test_a_card_that_cannot_be_seeded_again_is_what_it_was(
+    prepared: plan.Prepared, tmp_path: Path, failing: str, files: dict[str, bytes]
+) -> None:
+    made = CardInFile(tmp_path / "card.img", prepared, failing)
+    card = made.seed_in_place(files)
+    assert card.error
+    assert card.error.endswith("The card has what it had before, and boots with that.")
+    assert has_table(made.path)
+    assert boot_file(made.path, "user-data") == b"#cloud-config\n"
+    names = boot_card.command("mdir", "-/", "-b", "-a", "-i", f"{made.path}@@{boot_card.OFFSET}", "::/")
+    assert b"bramble.new" not in names
+    assert b"more" not in names
+
+
+def test_a_card_that_failed_half_way_has_no_table(prepared: plan.Prepared, tmp_path: Path) -> None:
+    made = CardInFile(tmp_path / "card.img", prepared, "mmove")
+    assert "what mtools says" in (made.seed_in_place({"user-data": b"new", "more": b"x"}).error or "")
+    assert not has_table(made.path)
+
+
+def test_the_receipt_counts_when_the_room_is_checked(prepared: plan.Prepared, tmp_path: Path) -> None:
+    made = CardInFile(tmp_path / "card.img", prepared)
+    boot = FatBoot(path=str(made.path), offset=boot_card.OFFSET, run=boot_card.run)
+    options = JobOptions("", [], False, True, 60, 0, (), True, None, "1.2.3")
+    card = {"node": "pi-1", "device": str(made.path), "seed": ""}
+    job = CardJob(
+        options=dataclasses.replace(options, cards=[card]),
+        run=boot_card.run,  # type: ignore[arg-type]  # no command but mtools is run
+        mtools=boot_card.run,
+        scratch=str(tmp_path),
+        check_mode=True,
+    )
+    receipt = plan.make_receipt(image=prepared, seed=SEED, written="2026-01-31T17:05:09Z", collection="1.2.3")
+    boot.change(write=plan.with_receipt(seed=SEED, receipt=receipt).files)
+    order = job._orders[0]
+    job._prepared, order.device = prepared, made.device
+
+    def look(size: int) -> str:
+        order.seed = SEED._replace(id="pi-1-b", files={"large": bytes(size)})
+        return job._look(order)[0]
+
+    most = next(size for size in range(boot.free, 0, -2048) if fits(boot, size))
+    with pytest.raises(BootPartitionError, match="bytes free, wanted"):
+        look(most)
+    assert look(most - MEBIBYTE) == "seeded"
+
+
+def fits(boot: FatBoot, size: int) -> bool:
+    """Tell whether a file of that size alone has room."""
+    try:
+        boot.change(write={"large": bytes(size)}, dry_run=True)
+    except BootPartitionError:
+        return False
+    return True
 
 
 def test_takes_any_image_and_refuses_what_is_none(tmp_path: Path, prepared: plan.Prepared) -> None:
