@@ -54,13 +54,13 @@ options:
       - Tokens that are to be on the line, each once, for example V(cgroup_enable=memory).
       - Missing ones go to the end, in this order. A token that is there several times keeps its first place.
     type: list
-    elements: str
+    elements: raw
     default: []
   absent:
     description:
       - Tokens that are not to be on the line, whole, for example V(console=serial0,115200).
     type: list
-    elements: str
+    elements: raw
     default: []
   set:
     description:
@@ -274,8 +274,9 @@ def main() -> None:
     module = AnsibleModule(
         argument_spec={
             "path": {"type": "path"},
-            "present": {"type": "list", "elements": "str", "default": []},
-            "absent": {"type": "list", "elements": "str", "default": []},
+            # Ansible would make the text "False" of the word no; both are checked later.
+            "present": {"type": "list", "elements": "raw", "default": []},
+            "absent": {"type": "list", "elements": "raw", "default": []},
             "set": {"type": "dict", "default": {}},
             "running": {"type": "path", "default": "/proc/cmdline"},
             "backup": {"type": "bool", "default": True},

@@ -83,9 +83,9 @@ def make_seed(
             absent=tuple(absent),
             config_txt=tuple(parse_settings(data=config_txt)),
             cmdline=boot_cmdline.wanted(
-                present=cmdline.get("present") or (),
-                absent=cmdline.get("absent") or (),
-                settings=cmdline.get("set") or {},
+                present=cmdline.get("present", ()),
+                absent=cmdline.get("absent", ()),
+                settings=cmdline.get("set", {}),
             ),
             cmdline_path=cmdline.get("path"),
         )
@@ -128,6 +128,7 @@ def parse_seed(*, data: Mapping[str, Any]) -> Seed:
     )
     _require(value=cmdline, kind=dict, what="'cmdline' of the seed document", wanted="a mapping")
     _refuse_unknown(data=cmdline, known=_CMDLINE_KEYS, what="'cmdline' of the seed document")
+    _require(value=cmdline.get("path", ""), kind=str, what="'path' of 'cmdline'", wanted="text")
     seed = make_seed(
         files={name: text.encode("utf-8", "surrogateescape") for name, text in files.items()},
         absent=absent,

@@ -12,11 +12,12 @@ import shutil
 from collections.abc import Callable
 from typing import Any
 
-from ansible_collections.bramble.pi.plugins.module_utils._boot.cmdline import wanted
+from ansible_collections.bramble.pi.plugins.module_utils._boot.partition import make_seed
 from ansible_collections.bramble.pi.plugins.module_utils._boot.storage import MtoolsRunner
 from ansible_collections.bramble.pi.plugins.module_utils._common.changes import Changes
 from ansible_collections.bramble.pi.plugins.module_utils._common.commands import Runner
 from ansible_collections.bramble.pi.plugins.module_utils._common.files import read_text, write_text
+from ansible_collections.bramble.pi.plugins.module_utils._common.values import text_problem
 from ansible_collections.bramble.pi.plugins.module_utils._netboot import system
 from ansible_collections.bramble.pi.plugins.module_utils._netboot.configuration import (
     TreeConfiguration,
@@ -66,7 +67,15 @@ class TreeBuilder:
         """Refuse what no tree can be made of, before anything is touched."""
         options, node, serial = self._options, self._options.node, self._options.serial
         system.check_serial(serial=serial, node=node)
-        wanted(present=options.cmdline_present, absent=(), settings={})
+        for name, text in options.files.items():
+            problem = text_problem(text, secret=True)
+            if problem:
+                raise system.NetbootTreeError(f"{name!r} of 'files' {problem}: set flash_files")
+        make_seed(
+            files=dict.fromkeys(options.files, b""),
+            config_txt=options.config_txt,
+            cmdline={"present": options.cmdline_present},
+        )
         if options.container_storage == "disk" and not options.container_storage_device:
             raise system.NetbootTreeError(
                 f"{node} is to have its containers on a disk of its own, and it is not told which; expected "

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 import zoneinfo
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -21,6 +21,7 @@ from ansible_collections.bramble.pi.plugins.module_utils._boot.storage import Bo
 from ansible_collections.bramble.pi.plugins.module_utils._network.wifi import Wifi
 from ansible_collections.bramble.pi.plugins.module_utils._network.wifi import problems as wifi_problems
 from ansible_collections.bramble.pi.plugins.module_utils._ssh.keys import authorized_key_problem
+from ansible_collections.bramble.pi.plugins.plugin_utils._cards.inputs import truth
 from ansible_collections.bramble.pi.plugins.plugin_utils._inventory.addresses import (
     parse_address,
     parse_interface,
@@ -97,23 +98,32 @@ def plain(value: Any) -> Any:
 
 
 def card_node(values: Mapping[str, Any]) -> CardNode:
-    """Read the inputs of the role flash, each without its prefix, and the name of the node."""
+    """Read the inputs of the role flash, each without its prefix, and the name of the node.
+
+    They are of the right types, see :func:`input_problems`.
+    """
     read: dict[str, Any] = plain(values)
     for key in ("authorized_keys", "resolvers", "search", "config_txt", "cmdline_present"):
         read[key] = tuple(read.get(key) or ())
+    read["wifi_hidden"] = truth(read.get("wifi_hidden", False))
     if not read["authorized_keys"]:
         found = sorted(Path("~/.ssh").expanduser().glob("id_*.pub"))
         read["authorized_keys"] = tuple(path.read_text(encoding="utf-8").strip() for path in found)
     return CardNode(**read)
 
 
+def together(problems_of: Mapping[str, Iterable[str]]) -> list[str]:
+    """Name each problem once, with the nodes that have it."""
+    found: dict[str, list[str]] = {}
+    for name, node_problems in problems_of.items():
+        for problem in node_problems:
+            found.setdefault(problem, []).append(name)
+    return [f"{', '.join(names)}: {problem}" for problem, names in found.items()]
+
+
 def problems(nodes: Sequence[CardNode]) -> list[str]:
     """Name all that is wrong with the nodes' inputs: value seen, value wanted, and the variable to set."""
-    found: dict[str, list[str]] = {}
-    for node in nodes:
-        for problem in _node_problems(node):
-            found.setdefault(problem, []).append(node.name)
-    return [f"{', '.join(names)}: {problem}" for problem, names in found.items()] + list(_shared(nodes))
+    return together({node.name: _node_problems(node) for node in nodes}) + list(_shared(nodes))
 
 
 def _shared(nodes: Sequence[CardNode]) -> Iterator[str]:

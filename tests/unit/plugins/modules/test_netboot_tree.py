@@ -392,6 +392,9 @@ def test_two_nodes_have_nothing_in_common(lab: Lab) -> None:
         ({"container_storage": "disk"}, ("netboot_tree_container_device", "LABEL=containers")),
         ({"image": "/nowhere.img"}, ("/nowhere.img",)),
         ({"cmdline_present": ["two words"]}, ("more than one token",)),
+        ({"files": {"notes.txt": 5}}, ("'notes.txt' of 'files' is a number", "set flash_files")),
+        ({"files": {"a": "", "a/b": ""}}, ("'a' is a file and, for 'a/b', a folder",)),
+        ({"config_txt": [{"value": "audio=off"}]}, ("setting of entry 1 is null",)),
     ],
 )
 def test_refusals(lab: Lab, options: dict[str, Any], words: tuple[str, ...]) -> None:
