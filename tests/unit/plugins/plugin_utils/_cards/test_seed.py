@@ -317,6 +317,14 @@ PROBLEMS: list[tuple[dict[str, Any], str | None]] = [
     ({"authorized_keys": ()}, "nobody could log in"),
     ({"authorized_keys": (), "password_hash": HASH}, None),
     ({"authorized_keys": (KEY, "ssh-ed25519 AAAA")}, "flash_authorized_keys, entry 2, is not a whole"),
+    (
+        {"authorized_keys": (KEY.replace("9q1X ", " "),)},
+        "flash_authorized_keys, entry 1, is not a whole public key",
+    ),
+    (
+        {"authorized_keys": (f"pi-1 {KEY}",)},
+        "entry 1, has something before the key that is no option of sshd",
+    ),
     ({"authorized_keys": ("hunter2",)}, "entry 1, is not a public key"),
     ({"authorized_keys": (HOST_KEY.private,)}, "entry 1, is a private key"),
     ({"authorized_keys": (f'from="10.0.0.0/8" {KEY}',)}, None),
