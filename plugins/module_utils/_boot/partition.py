@@ -206,6 +206,15 @@ def _edit_cmdline(*, wish: _Wish, seed: Seed) -> tuple[str, str]:
     return paths[0].lstrip("/"), lines[0]
 
 
+def cmdline_tokens(*, boot: Boot) -> list[str]:
+    """Return the tokens of the command line that counts; none if it cannot be told or read."""
+    try:
+        path = find_card_cmdline(files=_Wish(boot=boot, files={})).path.lstrip("/")
+        return boot_cmdline.split(line=boot_cmdline.read_line(data=boot.read(path) or b"", path=path))
+    except (BootLayoutError, boot_cmdline.CmdlineError):
+        return []
+
+
 def _shown(data: bytes | None) -> str:
     if data is None:
         return ""

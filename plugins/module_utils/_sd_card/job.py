@@ -88,6 +88,8 @@ class _Order:
         self.state = "written"
         self.carries: dict[str, Any] | None = None
         self.receipt: dict[str, Any] | None = None
+        #: What lies on the card as its receipt.
+        self.receipt_file = ""
         self.outcome: dict[str, Any] = {
             "bytes_written": 0,
             "bytes_verified": 0,
@@ -157,7 +159,7 @@ class CardJob:
                 )
         self._refuse()
         for order, seen in self._ask_cards(self._look):
-            order.state, order.boot_offset, order.carries = seen
+            order.state, order.boot_offset, order.carries, order.receipt_file = seen
             order.receipt = order.carries
         self._refuse()
         self._apply_seeds()
@@ -237,10 +239,10 @@ class CardJob:
                         f"for each; correct 'device' of one of them (flash_device of the role flash)"
                     )
 
-    def _look(self, order: _Order) -> tuple[str, int, dict[str, Any] | None]:
-        """Say what is to become of a card, where its boot partition begins, and what receipt it carries."""
+    def _look(self, order: _Order) -> tuple[str, int, dict[str, Any] | None, str]:
+        """Say what is to become of a card, where its boot partition begins, and its receipt and that file."""
         device, seed, run = _needed(order.device), _needed(order.seed), self._mtools
-        receipt, offset = plan.inspect_card(device=device, run=run)
+        receipt, offset, content = plan.inspect_card(device=device, run=run)
         state = plan.next_state(
             receipt=receipt,
             sha256=_needed(self._prepared).image_map.sha256,
@@ -249,9 +251,15 @@ class CardJob:
         )
         if state == "seeded":
             # With its receipt, which takes room as well.
-            seed = plan.with_receipt(seed=seed, receipt=self._receipt(seed))
+            seed = self._in_place(plan.with_receipt(seed=seed, receipt=self._receipt(seed)), content)
             plan.check_seed(device=device, offset=offset, seed=seed, run=run)
-        return state, offset, receipt
+        return state, offset, receipt, content.decode(errors="replace")
+
+    def _in_place(self, seed: Seed, content: bytes) -> Seed:
+        """Return a seed with what it takes away from a card with that receipt."""
+        return plan.without_earlier(
+            seed=seed, receipt=content, image=_needed(self._prepared), run=self._mtools
+        )
 
     def _receipt(self, seed: Seed) -> dict[str, Any]:
         """Return the receipt that a card gets with this seed."""
@@ -286,6 +294,8 @@ class CardJob:
                     continue
                 order.receipt = self._receipt(_needed(order.seed))
                 order.seed = plan.with_receipt(seed=_needed(order.seed), receipt=order.receipt)
+                if order.state == "seeded":
+                    order.seed = self._in_place(order.seed, order.receipt_file.encode())
                 if order.state == "written":
                     with self._noting(order):
                         order.seeded_boot = seeder.seed(order.seed)

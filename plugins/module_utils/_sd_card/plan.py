@@ -13,6 +13,12 @@ import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from typing import IO, Any, NamedTuple
 
+from ansible_collections.bramble.pi.plugins.module_utils._boot.applied import (
+    KEY,
+    applied,
+    parse_applied,
+    with_removals,
+)
 from ansible_collections.bramble.pi.plugins.module_utils._boot.fat import FatBoot
 from ansible_collections.bramble.pi.plugins.module_utils._boot.partition import (
     RECEIPT,
@@ -122,24 +128,36 @@ def make_receipt(*, image: Prepared, seed: Seed, written: str, collection: str) 
 
 
 def with_receipt(*, seed: Seed, receipt: Mapping[str, Any]) -> Seed:
-    """Return the seed with the receipt among its files."""
-    content = json.dumps(receipt, indent=2).encode() + b"\n"
+    """Return the seed with the receipt among its files; on the card it tells what the seed has brought."""
+    content = json.dumps({**receipt, KEY: applied(seed=seed)}, indent=2).encode() + b"\n"
     return seed._replace(files={**seed.files, RECEIPT: content})
 
 
-def inspect_card(*, device: CardDevice, run: MtoolsRunner) -> tuple[dict[str, Any] | None, int]:
-    """Return the receipt that a card carries, if any, and where its boot partition begins."""
+def without_earlier(*, seed: Seed, receipt: bytes, image: Prepared, run: MtoolsRunner) -> Seed:
+    """Have a seed take away what the seed of that receipt, as it lies on the card, has brought."""
+    boot = FatBoot(path=image.boot_path, offset=image.boot_offset, run=run)
+    return with_removals(seed=seed, before=parse_applied(content=receipt), image=boot)
+
+
+def inspect_card(*, device: CardDevice, run: MtoolsRunner) -> tuple[dict[str, Any] | None, int, bytes]:
+    """Return the receipt of a card, if any, where its boot partition begins, and the receipt's file."""
     try:
         table = read_partition_table(read=device.read_bytes, size=device.size)
         offset = find_boot_partition(table=table).offset
-        return read_receipt(boot=FatBoot(path=device.path, offset=offset, run=run)), offset
+        boot = FatBoot(path=device.path, offset=offset, run=run)
+        return read_receipt(boot=boot), offset, boot.read(RECEIPT) or b""
     except (DiskImageError, BootPartitionError):
-        return None, 0
+        return None, 0, b""
 
 
 def check_seed(*, device: CardDevice, offset: int, seed: Seed, run: MtoolsRunner) -> None:
     """Refuse a seed that the card cannot take, as far as that shows without writing."""
-    apply_seed(boot=FatBoot(path=device.path, offset=offset, run=run), seed=seed, dry_run=True)
+    try:
+        apply_seed(boot=FatBoot(path=device.path, offset=offset, run=run), seed=seed, dry_run=True)
+    except BootPartitionError as error:
+        raise BootPartitionError(
+            f"{error} Or have the whole card written anew: set 'force' (flash_force of the role flash)."
+        ) from error
 
 
 def next_state(*, receipt: Mapping[str, Any] | None, sha256: str, seed: Seed, force: bool) -> str:

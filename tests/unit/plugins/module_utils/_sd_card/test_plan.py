@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 from ansible_collections.bramble.pi.plugins.module_utils._boot.fat import FatBoot
-from ansible_collections.bramble.pi.plugins.module_utils._boot.partition import Seed
+from ansible_collections.bramble.pi.plugins.module_utils._boot.partition import Seed, apply_seed, make_seed
 from ansible_collections.bramble.pi.plugins.module_utils._boot.storage import BootPartitionError
 from ansible_collections.bramble.pi.plugins.module_utils._common.download import file_sha256
 from ansible_collections.bramble.pi.plugins.module_utils._sd_card import plan
@@ -139,12 +139,12 @@ class CardInFile:
             return 1, b"", b"what mtools says"
         return code, output, error
 
-    def seed_in_place(self, files: dict[str, bytes]) -> Card:
+    def seed_in_place(self, seed: Seed) -> Card:
         reseed = functools.partial(
             plan.seed_in_place,
             device=self.device,
             offset=boot_card.OFFSET,
-            seed=SEED._replace(files=files),
+            seed=seed,
             run=self.run,
         )
         card = Card(node="pi-1", device=self.device, reseed=reseed)
@@ -175,7 +175,7 @@ def test_a_card_that_cannot_be_seeded_again_is_what_it_was(
     prepared: plan.Prepared, tmp_path: Path, failing: str, files: dict[str, bytes]
 ) -> None:
     made = CardInFile(tmp_path / "card.img", prepared, failing)
-    card = made.seed_in_place(files)
+    card = made.seed_in_place(SEED._replace(files=files))
     assert card.error
     assert card.error.endswith("The card has what it had before, and boots with that.")
     assert has_table(made.path)
@@ -187,26 +187,32 @@ def test_a_card_that_cannot_be_seeded_again_is_what_it_was(
 
 def test_a_card_that_failed_half_way_has_no_table(prepared: plan.Prepared, tmp_path: Path) -> None:
     made = CardInFile(tmp_path / "card.img", prepared, "mmove")
-    assert "what mtools says" in (made.seed_in_place({"user-data": b"new", "more": b"x"}).error or "")
+    card = made.seed_in_place(SEED._replace(files={"user-data": b"new", "more": b"x"}))
+    assert "what mtools says" in (card.error or "")
     assert not has_table(made.path)
+
+
+def a_job(made: CardInFile, prepared: plan.Prepared, folder: Path) -> tuple[CardJob, Any]:
+    """Return a job for a card in a file, and its one order."""
+    options = JobOptions("", [], False, True, 60, 0, (), True, None, "1.2.3")
+    job = CardJob(
+        options=dataclasses.replace(options, cards=[{"node": "pi-1", "device": str(made.path), "seed": ""}]),
+        run=boot_card.run,  # type: ignore[arg-type]  # no command but mtools is run
+        mtools=boot_card.run,
+        scratch=str(folder),
+        check_mode=True,
+    )
+    order = job._orders[0]
+    job._prepared, order.device = prepared, made.device
+    return job, order
 
 
 def test_the_receipt_counts_when_the_room_is_checked(prepared: plan.Prepared, tmp_path: Path) -> None:
     made = CardInFile(tmp_path / "card.img", prepared)
     boot = FatBoot(path=str(made.path), offset=boot_card.OFFSET, run=boot_card.run)
-    options = JobOptions("", [], False, True, 60, 0, (), True, None, "1.2.3")
-    card = {"node": "pi-1", "device": str(made.path), "seed": ""}
-    job = CardJob(
-        options=dataclasses.replace(options, cards=[card]),
-        run=boot_card.run,  # type: ignore[arg-type]  # no command but mtools is run
-        mtools=boot_card.run,
-        scratch=str(tmp_path),
-        check_mode=True,
-    )
+    job, order = a_job(made, prepared, tmp_path)
     receipt = plan.make_receipt(image=prepared, seed=SEED, written="2026-01-31T17:05:09Z", collection="1.2.3")
     boot.change(write=plan.with_receipt(seed=SEED, receipt=receipt).files)
-    order = job._orders[0]
-    job._prepared, order.device = prepared, made.device
 
     def look(size: int) -> str:
         order.seed = SEED._replace(id="pi-1-b", files={"large": bytes(size)})
@@ -216,6 +222,40 @@ def test_the_receipt_counts_when_the_room_is_checked(prepared: plan.Prepared, tm
     with pytest.raises(BootPartitionError, match="bytes free, wanted"):
         look(most)
     assert look(most - MEBIBYTE) == "seeded"
+
+
+def test_what_is_taken_out_of_the_seed_goes_from_the_card(
+    prepared: plan.Prepared, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Only a device has a cache to drop.
+    monkeypatch.setattr(CardDevice, "drop_cache", lambda _device: None)
+    made = CardInFile(tmp_path / "card.img", prepared)
+    boot = functools.partial(FatBoot, path=str(made.path), offset=boot_card.OFFSET, run=boot_card.run)
+    before = {name: boot().read(name) for name in ("config.txt", "cmdline.txt")}
+    old = make_seed(
+        files={"user-data": b"old", "token.txt": b"secret", "kernel8.img": b"mine"},
+        config_txt=[{"setting": "dtoverlay", "value": "disable-wifi"}],
+        cmdline={"present": ["quiet"], "set": {"panic": 10}},
+    )._replace(id="pi-1-old", node="pi-1")
+    job, order = a_job(made, prepared, tmp_path)
+    first = plan.with_receipt(seed=old, receipt=job._receipt(old))
+    apply_seed(boot=boot(), seed=first, dry_run=False)
+    assert b"disable-wifi" in (boot().read("config.txt") or b"")
+
+    order.seed = make_seed(files={"user-data": b"new"})._replace(id="pi-1-new", node="pi-1")
+    state, _offset, carries, content = job._look(order)
+    assert (state, (carries or {})["seed"]) == ("seeded", "pi-1-old")
+    order.state, order.receipt_file = state, content
+    job._apply_seeds()
+    card = made.seed_in_place(order.seed)
+    assert card.error is None
+    assert has_table(made.path)
+    assert {name: boot().read(name) for name in before} == before
+    assert boot().read("token.txt") is None
+    assert boot().read("user-data") == b"new"
+    assert boot().read("kernel8.img") == boot_file(Path(prepared.boot_path), "kernel8.img")
+    receipt = json.loads(boot().read("bramble-receipt.json") or b"")
+    assert (receipt["seed"], receipt["applied"]["files"]) == ("pi-1-new", ["user-data"])
 
 
 def fits(boot: FatBoot, size: int) -> bool:
@@ -253,5 +293,8 @@ def test_the_receipt_tells_no_secret() -> None:
         "collection": "1.2.3",
     }
     files = plan.with_receipt(seed=seed, receipt=receipt).files
-    assert json.loads(files["bramble-receipt.json"]) == receipt
+    # On the card it tells in addition what the seed has brought, and not what is in it.
+    brought = {"files": ["user-data"], "config_txt": [], "cmdline": []}
+    assert json.loads(files["bramble-receipt.json"]) == {**receipt, "applied": brought}
+    assert b"secret" not in files["bramble-receipt.json"]
     assert files["user-data"] == b"secret"
