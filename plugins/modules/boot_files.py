@@ -106,14 +106,12 @@ options:
         description: Name of the file on the partition, if it is not the one that would be found.
         type: str
       present:
-        description: Tokens that are to be on the line, each a text and once.
-        type: list
-        elements: raw
+        description: A list of the tokens that are to be on the line, each a text and once.
+        type: raw
         default: []
       absent:
-        description: Tokens that are not to be on the line, each a text.
-        type: list
-        elements: raw
+        description: A list of the tokens that are not to be on the line, each a text.
+        type: raw
         default: []
       set:
         description: Keys and the one value that each is to have.
@@ -269,8 +267,9 @@ def _run(module: AnsibleModule) -> dict[str, Any]:
 def main() -> None:
     """Run the module."""
     state = {"type": "str", "choices": ["present", "absent"], "default": "present"}
-    # Ansible would make the text "False" of the word no; what is raw is checked later.
-    tokens = {"type": "list", "elements": "raw", "default": []}
+    # Ansible would make the text "False" of the word no, and cut a text at its commas, which tokens such as
+    # console=serial0,115200 have; what is raw is checked later.
+    tokens = {"type": "raw", "default": []}
     module = AnsibleModule(
         argument_spec={
             "path": {"type": "path", "required": True},

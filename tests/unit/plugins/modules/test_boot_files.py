@@ -195,6 +195,7 @@ def test_what_is_not_logged_is_not_shown(card: Card) -> None:
         ({"cmdline": {"absent": [1.30]}}, "'absent' has the number 1.3 as entry 1; expected text: put it in"),
         ({"cmdline": {"present": [["a"]]}}, "'present' has a list as entry 1; expected text."),
         ({"cmdline": {"set": {"panic": None}}}, "'set' has None (NoneType) for 'panic'"),
+        ({"cmdline": {"absent": "console=serial0,115200"}}, "'absent' is the text 'console=serial0,115200'"),
         ({"cmdline": {"presnt": ["a"]}}, "cmdline.presnt"),
         ({"files": [{"path": "a", "content": 1234}]}, "'content' of the file 'a' is a number; expected text"),
         ({"files": [{"path": "a", "content": {"psk": "x"}}]}, "'content' of the file 'a' is a mapping"),

@@ -125,6 +125,11 @@ def test_check_apply_check_apply(node: Node) -> None:
             "'present' has the boolean false as entry 2; expected text: put it in",
         ),
         ({"absent": [1.30]}, "'absent' has the number 1.3 as entry 1"),
+        (
+            {"absent": "console=serial0,115200"},
+            "'absent' is the text 'console=serial0,115200'; expected a list",
+        ),
+        ({"present": None}, "'present' is null; expected a list of texts"),
         ({"present": [None]}, "'present' has null as entry 1; expected text."),
         ({"present": [{"panic": 10}]}, "'present' has a mapping as entry 1; expected text."),
         ({"set": {"panic": True}}, "'set' has True (bool) for 'panic'"),
