@@ -9,7 +9,11 @@ from typing import Any
 
 from ansible.module_utils.parsing.convert_bool import boolean
 from ansible.plugins.action import ActionBase
-from ansible_collections.bramble.pi.plugins.module_utils._ssh.keys import fingerprint, parse_key
+from ansible_collections.bramble.pi.plugins.module_utils._ssh.keys import (
+    authorized_key_problem,
+    fingerprint,
+    parse_key,
+)
 from ansible_collections.bramble.pi.plugins.plugin_utils._inventory import ssh
 
 
@@ -24,7 +28,9 @@ class ActionModule(ActionBase):
         arguments = self._task.args
         if boolean(arguments.get("exclusive", False)) and self._is_own(arguments.get("user")):
             login = ssh.log_in(self._connection, "true")
-            keys = [key for line in arguments.get("keys", []) if (key := parse_key(str(line)))]
+            # What is wrong with the others, the module says.
+            whole = [line for line in arguments.get("keys", []) if authorized_key_problem(str(line)) is None]
+            keys = [key for line in whole if (key := parse_key(str(line)))]
             if login.fingerprint and login.fingerprint not in [fingerprint(key.blob) for key in keys]:
                 return {
                     **result,

@@ -24,6 +24,15 @@ class ActionModule(ActionBase):
             argument_spec={"nodes": {"type": "list", "elements": "str", "required": True}}
         )
         try:
+            problems = rack.input_problems(hostvars=(task_vars or {})["hostvars"], names=arguments["nodes"])
+            if problems:
+                return {
+                    "changed": False,
+                    "nodes": {},
+                    "images": [],
+                    "image_names": [],
+                    "problems": problems,
+                }
             nodes = rack.read_nodes(hostvars=(task_vars or {})["hostvars"], names=arguments["nodes"])
             images = rack.images(nodes)
             return {

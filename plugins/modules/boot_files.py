@@ -65,8 +65,8 @@ options:
         type: str
         required: true
       content:
-        description: What is to be in the file. An empty text makes an empty file, such as V(ssh).
-        type: str
+        description: What is to be in the file, a text. An empty one makes an empty file, such as V(ssh).
+        type: raw
       src:
         description: File to copy, on the machine where this runs.
         type: path
@@ -82,12 +82,12 @@ options:
     default: []
     suboptions:
       section:
-        description: The filters that the setting stands under, without brackets, for example V(pi4).
-        type: str
+        description: The filters that the setting stands under, a text without brackets, for example V(pi4).
+        type: raw
         default: all
       setting:
-        description: The setting, for example V(arm_boost).
-        type: str
+        description: The setting, a text, for example V(arm_boost).
+        type: raw
         required: true
       value:
         description: Its value, for example V(1). Needed, unless O(config_txt[].state=absent).
@@ -106,14 +106,12 @@ options:
         description: Name of the file on the partition, if it is not the one that would be found.
         type: str
       present:
-        description: Tokens that are to be on the line, each once.
-        type: list
-        elements: str
+        description: A list of the tokens that are to be on the line, each a text and once.
+        type: raw
         default: []
       absent:
-        description: Tokens that are not to be on the line.
-        type: list
-        elements: str
+        description: A list of the tokens that are not to be on the line, each a text.
+        type: raw
         default: []
       set:
         description: Keys and the one value that each is to have.
@@ -203,6 +201,7 @@ from ansible_collections.bramble.pi.plugins.module_utils._boot.partition import 
 from ansible_collections.bramble.pi.plugins.module_utils._boot.storage import BootPartitionError
 from ansible_collections.bramble.pi.plugins.module_utils._common.errors import module_errors
 from ansible_collections.bramble.pi.plugins.module_utils._common.secrets import masked, masked_message
+from ansible_collections.bramble.pi.plugins.module_utils._common.values import text_problem
 
 
 def _content(file: Mapping[str, Any]) -> bytes:
@@ -211,6 +210,9 @@ def _content(file: Mapping[str, Any]) -> bytes:
         seen = "neither 'content' nor 'src'" if content is None else "both 'content' and 'src'"
         raise BootPartitionError(f"the file {name!r} has {seen}; wanted: one of them, or 'state: absent'.")
     if src is None:
+        problem = text_problem(content, secret=True)
+        if problem:
+            raise BootPartitionError(f"'content' of the file {name!r} {problem}.")
         return str(content).encode("utf-8", "surrogateescape")
     try:
         with open(src, "rb") as source:
@@ -233,10 +235,12 @@ def _run(module: AnsibleModule) -> dict[str, Any]:
     if len(set(given)) < len(given):
         twice = next(name for name in given if given.count(name) > 1)
         raise BootPartitionError(f"'files' has {twice!r} more than once; wanted: each file once.")
-    contents = {file["path"]: _content(file) for file in files if file["state"] == "present"}
-    for file in files:
-        # Ansible shows the options of a module that runs with -vvv.
-        file["content"] = file["content"] and masked(file["content"])
+    try:
+        contents = {file["path"]: _content(file) for file in files if file["state"] == "present"}
+    finally:
+        for file in files:
+            # Ansible shows the options of a module that runs with -vvv.
+            file["content"] = masked(file["content"]) if isinstance(file["content"], str) else None
     seed = make_seed(
         files=contents,
         absent=_names(files, "absent"),
@@ -263,7 +267,9 @@ def _run(module: AnsibleModule) -> dict[str, Any]:
 def main() -> None:
     """Run the module."""
     state = {"type": "str", "choices": ["present", "absent"], "default": "present"}
-    tokens = {"type": "list", "elements": "str", "default": []}
+    # Ansible would make the text "False" of the word no, and cut a text at its commas, which tokens such as
+    # console=serial0,115200 have; what is raw is checked later.
+    tokens = {"type": "raw", "default": []}
     module = AnsibleModule(
         argument_spec={
             "path": {"type": "path", "required": True},
@@ -274,7 +280,7 @@ def main() -> None:
                 "default": [],
                 "options": {
                     "path": {"type": "str", "required": True},
-                    "content": {"type": "str"},
+                    "content": {"type": "raw"},
                     "src": {"type": "path"},
                     "state": state,
                 },
@@ -284,8 +290,8 @@ def main() -> None:
                 "elements": "dict",
                 "default": [],
                 "options": {
-                    "section": {"type": "str", "default": "all"},
-                    "setting": {"type": "str", "required": True},
+                    "section": {"type": "raw", "default": "all"},
+                    "setting": {"type": "raw", "required": True},
                     "value": {"type": "raw"},
                     "state": state,
                 },

@@ -56,14 +56,14 @@ options:
     suboptions:
       section:
         description:
-          - Filter that the setting stands under, without brackets, for example V(all), V(pi4), V(cm5),
+          - Filter that the setting stands under, a text without brackets, for example V(all), V(pi4), V(cm5),
             V(board-type=0x14), V(0x12345678), V(EDID=DEL-DELL_U2422H) or V(gpio4=1).
           - Several that have to match together, with a blank between, for example V(pi4 gpio4=1).
-        type: str
+        type: raw
         default: all
       setting:
-        description: Name, for example V(dtoverlay) or V(hdmi_group:1).
-        type: str
+        description: Name, a text, for example V(dtoverlay) or V(hdmi_group:1).
+        type: raw
         required: true
       value:
         description:
@@ -248,8 +248,9 @@ def main() -> None:
                 "elements": "dict",
                 "required": True,
                 "options": {
-                    "section": {"type": "str", "default": "all"},
-                    "setting": {"type": "str", "required": True},
+                    # Ansible would make the text "True" of the word yes; both are checked later.
+                    "section": {"type": "raw", "default": "all"},
+                    "setting": {"type": "raw", "required": True},
                     "value": {"type": "raw"},
                     "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
                 },

@@ -137,8 +137,7 @@ class Rom:
             (path for folder in PARTITIONS if os.path.exists(path := f"{folder}/{_PENDING}")), None
         )
         before = self._run("rpi-eeprom-config", "rpi-eeprom", *([pending] if pending else []))
-        settings = {name: str(value) for name, value in self._module.params["settings"].items()}
-        self.config = boot_eeprom.edit(text=before, settings=settings)
+        self.config = boot_eeprom.edit(text=before, settings=self._module.params["settings"])
         self.reboot_required = pending is not None or self.config != before
         if self.config == before:
             return

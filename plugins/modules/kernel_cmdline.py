@@ -51,16 +51,14 @@ options:
     type: path
   present:
     description:
-      - Tokens that are to be on the line, each once, for example V(cgroup_enable=memory).
+      - A list of the tokens that are to be on the line, each once, for example V([cgroup_enable=memory]).
       - Missing ones go to the end, in this order. A token that is there several times keeps its first place.
-    type: list
-    elements: str
+    type: raw
     default: []
   absent:
     description:
-      - Tokens that are not to be on the line, whole, for example V(console=serial0,115200).
-    type: list
-    elements: str
+      - A list of the tokens that are not to be on the line, whole, such as V(["console=serial0,115200"]).
+    type: raw
     default: []
   set:
     description:
@@ -274,8 +272,10 @@ def main() -> None:
     module = AnsibleModule(
         argument_spec={
             "path": {"type": "path"},
-            "present": {"type": "list", "elements": "str", "default": []},
-            "absent": {"type": "list", "elements": "str", "default": []},
+            # Ansible would make the text "False" of the word no, and cut a text at its commas, which tokens
+            # such as console=serial0,115200 have; both are checked later.
+            "present": {"type": "raw", "default": []},
+            "absent": {"type": "raw", "default": []},
             "set": {"type": "dict", "default": {}},
             "running": {"type": "path", "default": "/proc/cmdline"},
             "backup": {"type": "bool", "default": True},

@@ -21,6 +21,8 @@ description:
     moment is run again, and goes on or begins anew.
   - A tree that is there keeps all that its node has written. Only what makes it this node's tree is put
     right again.
+  - What was asked for of the boot partition before, and is not any more (files, settings of C(config.txt),
+    kernel tokens), goes from it, and what the image has in its place comes back.
 notes:
   - Runs on the machine that serves the trees, as root. Needs mtools, e2fsprogs, zstd, and lsinitramfs of
     initramfs-tools-core for images that boot with an initramfs.

@@ -17,7 +17,8 @@ description:
   - The partition table comes last, so a card that was interrupted at any point has none. It does not boot,
     and the next run writes it again.
   - A card that carries the image and the seed already is left alone. One that carries the image of this node
-    with another seed only gets the new seed.
+    with another seed only gets the new seed, and loses what the seed before had brought and this one does
+    not, such as files and settings; what the image had in its place comes back.
   - Everything is checked before the first card is touched, the image, the devices and the seeds. If anything
     speaks against one of the cards, none of them is written.
   - A card that fails while it is written, or that hangs, does not stop the others.

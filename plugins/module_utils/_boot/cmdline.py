@@ -10,6 +10,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from ansible_collections.bramble.pi.plugins.module_utils._common.errors import BrambleError
+from ansible_collections.bramble.pi.plugins.module_utils._common.values import (
+    mapping_problem,
+    texts_problems,
+)
 
 # The kernel splits at blanks outside of double quotes, which may begin anywhere in a token (lib/cmdline.c).
 _TOKEN = re.compile(r'(?:[^\s"]|"[^"]*(?:"|$))+')
@@ -106,13 +110,19 @@ def _setting(*, key: str, value: Any) -> str:
 
 def wanted(*, present: Sequence[str], absent: Sequence[str], settings: Mapping[str, Any]) -> Wanted:
     """Check what is asked for, and refuse what contradicts itself."""
+    for option, given in (("present", present), ("absent", absent)):
+        for problem in texts_problems(given):
+            raise CmdlineError(f"'{option}' {problem}.")
+    keys_problem = mapping_problem(settings)
+    if keys_problem:
+        raise CmdlineError(f"'set' {keys_problem}.")
     for option, tokens in (("present", present), ("absent", absent)):
         for token in tokens:
             _check_token(token=token, option=option)
     result = Wanted(
         tuple(dict.fromkeys(present)),
         tuple(dict.fromkeys(absent)),
-        tuple((str(key), _setting(key=str(key), value=value)) for key, value in settings.items()),
+        tuple((key, _setting(key=key, value=value)) for key, value in settings.items()),
     )
     for token in result.tokens():
         if token in absent:

@@ -347,6 +347,17 @@ def stands(*, text: str, setting: Setting) -> bool:
     return edit_config_txt(text=text, settings=[setting], keep_duplicates=True) == text
 
 
+def values_of(*, text: str, setting: Setting) -> list[str]:
+    """Return what a text has of a setting in its section: values, or the board's parameters of a dtparam."""
+    return [
+        parameter
+        for line in _parse(text.split("\n"))
+        if (line.setting, line.filters) == (setting.setting, setting.filters)
+        and (line.setting != "dtparam" or line.overlay < 0)
+        for parameter in line.parameters
+    ]
+
+
 def source_settings(*, text: str, source: str, settings: Sequence[Setting]) -> list[Setting]:
     """Return the settings that belong into the source of a generated file: all but those it has anyway."""
     return [

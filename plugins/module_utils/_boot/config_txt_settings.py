@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from ansible_collections.bramble.pi.plugins.module_utils._common.errors import BrambleError
+from ansible_collections.bramble.pi.plugins.module_utils._common.values import described, text_problem
 
 #: The firmware ignores what is beyond in a line.
 MAXIMUM_LINE = 98
@@ -29,6 +30,8 @@ _FILTER_KINDS = {
     "expression": re.compile(r"[a-z_]+\d*[=<>&]\S+"),
 }
 _NAME = re.compile(r"[A-Za-z]\w*(:\d)?")
+_KEYS = ("section", "setting", "value", "state")
+_EXAMPLE = "as in {setting: dtparam, value: 'audio=off'}"
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 Filters = frozenset[str]
 
@@ -141,19 +144,32 @@ def _state(setting: Setting) -> str:
 
 def parse_settings(*, data: Sequence[Mapping[str, Any]]) -> list[Setting]:
     """Judge settings as they were given, with ``section``, ``setting``, ``value`` and ``state``."""
+    if not isinstance(data, (list, tuple)):
+        raise ConfigTxtError(f"the settings are {described(data)}; expected a list of mappings, {_EXAMPLE}.")
     settings = []
-    for item in data:
-        section, name = item.get("section") or "all", item.get("setting")
-        value, state = item.get("value"), item.get("state") or "present"
-        if isinstance(value, (bool, dict, list)):
+    for number, item in enumerate(data, start=1):
+        if not isinstance(item, Mapping):
+            raise ConfigTxtError(f"entry {number} is {described(item)}; expected a mapping, {_EXAMPLE}.")
+        unknown = [str(key) for key in item if key not in _KEYS]
+        if unknown:
             raise ConfigTxtError(
-                f"value is {value!r} for {name}: wanted is a number or text; for a YAML word such as yes or "
-                f"on, write 1 or put it in quotes."
+                f"entry {number} has the key {unknown[0]!r}; expected only {', '.join(_KEYS)}, {_EXAMPLE}."
+            )
+        texts = {"section": "all", "setting": None, "state": "present", **item}
+        for key in ("section", "setting", "state"):
+            problem = text_problem(texts[key])
+            if problem:
+                raise ConfigTxtError(f"{key} of entry {number} {problem}, {_EXAMPLE}.")
+        name, value = texts["setting"], item.get("value")
+        if isinstance(value, bool) or not isinstance(value, (str, int, type(None))):
+            raise ConfigTxtError(
+                f"value is {described(value)} for {name}; expected text or a whole number: put it in quotes, "
+                f"or write 1 for a YAML word such as yes or on."
             )
         text = None if value is None else str(value).strip()
-        if text is None and state == "present":
+        if text is None and texts["state"] == "present":
             raise ConfigTxtError(f"value is missing for {name}; set it, or 'state: absent'.")
-        settings.append(Setting(str(section), str(name), text, str(state)))
+        settings.append(Setting(texts["section"] or "all", name, text, texts["state"]))
     for setting in settings:
         check_setting(setting)
     check_agreement(settings)

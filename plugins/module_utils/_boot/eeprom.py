@@ -18,6 +18,7 @@ from ansible_collections.bramble.pi.plugins.module_utils._boot.config_txt_settin
     parse_settings,
 )
 from ansible_collections.bramble.pi.plugins.module_utils._common.errors import BrambleError
+from ansible_collections.bramble.pi.plugins.module_utils._common.values import text_problem
 
 #: The bit of row 17 of the one-time memory for booting by USB and network; others stand for other modes.
 #: https://www.raspberrypi.com/documentation/computers/raspberry-pi.html#otp-register-and-bit-definitions
@@ -77,13 +78,16 @@ def boot_order(*, value: str) -> str:
     return ", ".join(_MODES[digit] for digit in reversed(digits))
 
 
-def edit(*, text: str, settings: Mapping[str, str]) -> str:
+def edit(*, text: str, settings: Mapping[str, str | int]) -> str:
     """Return the bootloader's configuration with these settings for all boards; all other lines stay."""
     for name, value in settings.items():
         if _NAME.fullmatch(name) is None:
             raise EepromError(f"'settings' has {name!r}; wanted is a name such as 'BOOT_ORDER', in capitals")
         if name == "BOOT_ORDER":
-            boot_order(value=value)
+            problem = text_problem(value)
+            if problem:
+                raise EepromError(f"BOOT_ORDER {problem}, as in '0xf21'")
+            boot_order(value=str(value))
     try:
         wanted: list[Setting] = parse_settings(
             data=[{"section": "all", "setting": name, "value": value} for name, value in settings.items()]

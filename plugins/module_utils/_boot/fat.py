@@ -88,6 +88,8 @@ class FatBoot:
                 "are changed without mounting it. Install mtools where this runs."
             )
         self.where = path
+        #: Whether a change has come so far that files may be others than before, should it fail.
+        self.moved = False
         self._offset = offset
         self._run = run
         self._listing: Names | None = None
@@ -243,6 +245,7 @@ class FatBoot:
                 if self._names().find(STAGING):
                     self._mtools("mdeltree", f"::/{STAGING}")
                 raise
+        self.moved = True
         if plan.new_folders:
             self._mtools("mmd", *(f"::/{folder.rstrip('/')}" for folder in plan.new_folders))
         for number, (folder, files) in enumerate(plan.groups):

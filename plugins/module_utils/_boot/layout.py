@@ -59,7 +59,8 @@ class BootLayout(NamedTuple):
 
 
 def _config_lines(*, files: BootFiles, partition: str, name: str, depth: int = 0) -> Iterator[str]:
-    for raw_line in (files.read(f"{partition}/{name}") or "").splitlines():
+    # As the firmware does: no form feed or U+2028 in a comment ends a line.
+    for raw_line in (files.read(f"{partition}/{name}") or "").split("\n"):
         line = raw_line.strip()
         word, _blank, included = line.partition(" ")
         if word == "include" and depth < _MAX_INCLUDE_DEPTH:

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from ansible_collections.bramble.pi.plugins.module_utils._boot import cmdline as boot_cmdline
@@ -24,7 +24,7 @@ from ansible_collections.bramble.pi.plugins.module_utils._boot.storage import (
     STAGING,
     Boot,
     BootPartitionError,
-    check_name,
+    check_names,
 )
 from ansible_collections.bramble.pi.plugins.module_utils._common.secrets import file_diff
 
@@ -67,20 +67,6 @@ class SeedResult(NamedTuple):
     cmdline: str | None
 
 
-def _check_names(*, files: Iterable[str], absent: Iterable[str]) -> None:
-    """Refuse names that FAT does not take, or that are one and the same to it."""
-    seen: dict[str, str] = {}
-    for name in [*files, *absent]:
-        check_name(name)
-        other = seen.get(name.casefold())
-        seen[name.casefold()] = name
-        if other is not None:
-            raise BootPartitionError(
-                f"{name!r} and {other!r} are one file, as a boot partition makes no difference between upper "
-                f"and lower case; take one of them out of 'files' or 'absent'."
-            )
-
-
 def make_seed(
     *,
     files: Mapping[str, bytes],
@@ -90,16 +76,16 @@ def make_seed(
 ) -> Seed:
     """Judge what is asked for, and refuse what contradicts itself."""
     cmdline = cmdline or {}
-    _check_names(files=files, absent=absent)
+    check_names(files=files, absent=absent)
     try:
         return Seed(
             files=dict(files),
             absent=tuple(absent),
             config_txt=tuple(parse_settings(data=config_txt)),
             cmdline=boot_cmdline.wanted(
-                present=cmdline.get("present") or (),
-                absent=cmdline.get("absent") or (),
-                settings=cmdline.get("set") or {},
+                present=cmdline.get("present", ()),
+                absent=cmdline.get("absent", ()),
+                settings=cmdline.get("set", {}),
             ),
             cmdline_path=cmdline.get("path"),
         )
@@ -142,6 +128,7 @@ def parse_seed(*, data: Mapping[str, Any]) -> Seed:
     )
     _require(value=cmdline, kind=dict, what="'cmdline' of the seed document", wanted="a mapping")
     _refuse_unknown(data=cmdline, known=_CMDLINE_KEYS, what="'cmdline' of the seed document")
+    _require(value=cmdline.get("path", ""), kind=str, what="'path' of 'cmdline'", wanted="text")
     seed = make_seed(
         files={name: text.encode("utf-8", "surrogateescape") for name, text in files.items()},
         absent=absent,
@@ -217,6 +204,15 @@ def _edit_cmdline(*, wish: _Wish, seed: Seed) -> tuple[str, str]:
         if new_line != line:
             wish.put(path.lstrip("/"), f"{new_line}\n".encode())
     return paths[0].lstrip("/"), lines[0]
+
+
+def cmdline_tokens(*, boot: Boot) -> list[str]:
+    """Return the tokens of the command line that counts; none if it cannot be told or read."""
+    try:
+        path = find_card_cmdline(files=_Wish(boot=boot, files={})).path.lstrip("/")
+        return boot_cmdline.split(line=boot_cmdline.read_line(data=boot.read(path) or b"", path=path))
+    except (BootLayoutError, boot_cmdline.CmdlineError):
+        return []
 
 
 def _shown(data: bytes | None) -> str:

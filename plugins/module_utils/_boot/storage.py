@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple, Protocol
 
 from ansible_collections.bramble.pi.plugins.module_utils._common.errors import BrambleError
@@ -24,6 +24,8 @@ STAGING = "bramble.new"
 #: FAT has code pages for other letters; mtools has patterns, replaces some characters, and takes '-' for its
 #: standard input.
 _NAME_PART = re.compile(r"[A-Za-z0-9._]([A-Za-z0-9 ._+@=,#()-]{0,253}[A-Za-z0-9_+@=,#()-])?")
+#: Devices of DOS, whatever comes behind a dot; mtools and Windows refuse these, not all in each version.
+_DEVICE = re.compile(r"(con|prn|aux|nul|com[1-9]|lpt[1-9]) *(\..*)?", re.IGNORECASE)
 
 
 class BootPartitionError(BrambleError):
@@ -69,10 +71,39 @@ def check_name(name: str) -> None:
             f"'._+@=,#()-', the first a letter, digit, dot or '_', and the last no dot or blank, as in "
             f"'user-data' or 'overlays/my.dtbo'."
         )
+    device = next((part for part in parts if _DEVICE.fullmatch(part)), None)
+    if device is not None:
+        raise BootPartitionError(
+            f"the file name {name!r} has the part {device!r}, which FAT file systems reserve for a device, "
+            f"as they do con, prn, aux, nul, com1 to com9 and lpt1 to lpt9; expected another name."
+        )
     if parts[0].casefold() == STAGING:
         raise BootPartitionError(
             f"the file name {name!r} is kept for files that are being written; wanted: another name."
         )
+
+
+def check_names(*, files: Iterable[str], absent: Iterable[str] = ()) -> None:
+    """Refuse names that FAT does not take, that are one to it, or a file and a folder at once."""
+    seen: dict[str, str] = {}
+    written = list(files)
+    for name in [*written, *absent]:
+        check_name(name)
+        other = seen.get(name.casefold())
+        seen[name.casefold()] = name
+        if other is not None:
+            raise BootPartitionError(
+                f"{name!r} and {other!r} are one file, as a boot partition makes no difference between upper "
+                f"and lower case; take one of them out of 'files' or 'absent'."
+            )
+    for name in written:
+        for folder in _folders(name):
+            other = seen.get(folder.rstrip("/").casefold())
+            if other is not None:
+                raise BootPartitionError(
+                    f"{other!r} is a file and, for {name!r}, a folder; expected one of both: rename one of "
+                    f"them, or take it out."
+                )
 
 
 def split_name(name: str) -> tuple[str, str]:
@@ -128,8 +159,8 @@ class Plan(NamedTuple):
 def plan_change(names: Names, write: Mapping[str, bytes], remove: Sequence[str], where: str) -> Plan:
     groups: dict[str, dict[str, bytes]] = {}
     new_folders: dict[str, str] = {}
+    check_names(files=write)
     for name, data in write.items():
-        check_name(name)
         path, base = split_name(names.place(name, where))
         folder = ""
         for part in path.split("/")[:-1]:

@@ -17,7 +17,9 @@ See cmd/kubeadm/app/cmd/util/join.go in https://github.com/kubernetes/kubernetes
 
 from __future__ import annotations
 
+import ipaddress
 import re
+import shlex
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -26,9 +28,14 @@ from ansible_collections.bramble.pi.plugins.module_utils._common.errors import B
 _TOKEN = re.compile(r"[a-z0-9]{6}\.[a-z0-9]{16}")
 _CA_CERT_HASH = re.compile(r"sha256:[0-9a-f]{64}")
 _CERTIFICATE_KEY = re.compile(r"[0-9a-f]{64}")
-_ENDPOINT = re.compile(
-    r"(?:\[[0-9a-fA-F:.]+\]|[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?):(?P<port>[0-9]{1,5})"
-)
+_ENDPOINT = re.compile(r"(?:\[(?P<ipv6>[0-9a-fA-F:.]+)\]|(?P<host>[A-Za-z0-9.-]+)):(?P<port>[0-9]{1,5})")
+_LABEL = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?")
+_LONGEST_NAME = 253
+#: What colours a terminal, and names its window.
+_ESCAPES = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[ -/]*[0-~])")
+#: How long Go's durations can be: 2562047 hours, some 292 years.
+_LONGEST_LIFETIME = timedelta(hours=2562047)
+_LONGEST_SHOWN = 60
 _WITHHELD = "<value withheld>"
 _VALUES = {
     "--token": _TOKEN,
@@ -66,13 +73,60 @@ def is_ca_cert_hash(text: str) -> bool:
 def is_endpoint(text: str) -> bool:
     """Tell whether the text is HOST:PORT, with the host of IPv6 in brackets."""
     match = _ENDPOINT.fullmatch(text)
-    return match is not None and 0 < int(match["port"]) < 65536
+    if match is None or not 0 < int(match["port"]) < 65536:
+        return False
+    return _is_ipv6(match["ipv6"]) if match["ipv6"] else _is_host(match["host"])
+
+
+def _is_ipv6(text: str) -> bool:
+    try:
+        ipaddress.IPv6Address(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _is_host(text: str) -> bool:
+    """Tell whether the text is a name, or an IPv4 address where it looks like one."""
+    if re.fullmatch(r"[0-9.]+", text):
+        try:
+            ipaddress.IPv4Address(text)
+        except ValueError:
+            return False
+        return True
+    return len(text) <= _LONGEST_NAME and all(_LABEL.fullmatch(label) for label in text.split("."))
+
+
+def _endpoint(word: str) -> str | None:
+    """Read HOST:PORT; the dot at the end of a whole name goes, as kubeadm takes none when it joins."""
+    plain = re.sub(r"(?<=[A-Za-z0-9])\.(?=:[0-9]+$)", "", word)
+    if plain != word and re.match(r"[0-9.]+:", plain):
+        return None
+    return plain if is_endpoint(plain) else None
+
+
+def _words(command: str) -> list[str]:
+    """Take a command apart as a shell does, and what is set by an equals sign from its option."""
+    try:
+        words = shlex.split(command)
+    except ValueError:
+        raise JoinCommandError("the quotes in the kubeadm join command are not balanced") from None
+    parts: list[str] = []
+    for word in words:
+        option, equals, value = word.partition("=")
+        if equals and option in _VALUES:
+            parts += [option, value]
+        elif option in _CONTROL_PLANE and value == "true":
+            parts.append(option)
+        else:
+            parts.append(word)
+    return parts
 
 
 def _joined_lines(*, text: str) -> list[str]:
     """Return every command as one line."""
     commands = []
-    lines = iter(text.splitlines())
+    lines = iter(_ESCAPES.sub("", text).splitlines())
     for line in lines:
         if not re.match(r"\s*kubeadm\s+join(\s|$)", line):
             continue
@@ -95,7 +149,7 @@ def _parse(*, command: str) -> JoinCommand:
     endpoint = None
     values: dict[str, list[str]] = {option: [] for option in _VALUES}
     control_plane = False
-    words = iter(command.split()[2:])
+    words = iter(_words(command)[2:])
     for word in words:
         if word in _VALUES:
             value = next(words, "")
@@ -108,10 +162,10 @@ def _parse(*, command: str) -> JoinCommand:
             raise JoinCommandError(f"unknown option {word.partition('=')[0]!r} in the kubeadm join command")
         elif endpoint is not None:
             raise JoinCommandError("there are words in the kubeadm join command that belong to no option")
-        elif is_endpoint(word):
-            endpoint = word
         else:
-            raise JoinCommandError("the address in the kubeadm join command is not HOST:PORT")
+            endpoint = _endpoint(word)
+            if endpoint is None:
+                raise JoinCommandError("the address in the kubeadm join command is not HOST:PORT")
     if endpoint is None:
         raise JoinCommandError("the kubeadm join command names no HOST:PORT")
     for option in ("--token", "--certificate-key"):
@@ -146,7 +200,8 @@ def parse_join_commands(*, text: str) -> list[JoinCommand]:
 
 def parse_certificate_key(*, text: str) -> str:
     """Return the key that ``kubeadm init phase upload-certs --upload-certs`` prints on a line of its own."""
-    keys = [line.strip() for line in text.splitlines() if _CERTIFICATE_KEY.fullmatch(line.strip())]
+    lines = [line.strip() for line in _ESCAPES.sub("", text).splitlines()]
+    keys = [line for line in lines if _CERTIFICATE_KEY.fullmatch(line)]
     if len(keys) != 1:
         raise JoinCommandError(f"kubeadm printed {len(keys)} certificate keys where one is expected")
     return keys[0]
@@ -154,9 +209,17 @@ def parse_certificate_key(*, text: str) -> str:
 
 def lifetime(*, text: str) -> timedelta:
     """Return how long a token lives that is made with this ``--ttl``, such as 30m or 1h30m."""
-    match = re.fullmatch(r"(?=\d)(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s)?", text)
-    hours, minutes, seconds = (int(part or 0) for part in match.groups()) if match else (0, 0, 0)
-    duration = timedelta(hours=hours, minutes=minutes, seconds=seconds)
-    if not duration:
-        raise JoinCommandError(f"token_ttl is {text!r}; wanted is a time such as 30m, 2h or 1h30m")
+    match = re.fullmatch(r"(?=[0-9])(?:([0-9]+)h)?(?:([0-9]+)m)?(?:([0-9]+)s)?", text)
+    try:
+        hours, minutes, seconds = (int(part or 0) for part in match.groups()) if match else (0, 0, 0)
+        duration = timedelta(hours=hours, minutes=minutes, seconds=seconds)
+    except (OverflowError, ValueError):
+        # More days than a timedelta holds, or more digits than Python reads.
+        duration = timedelta.max
+    if not timedelta() < duration <= _LONGEST_LIFETIME:
+        shown = text if len(text) <= _LONGEST_SHOWN else f"{text[:_LONGEST_SHOWN]}…"
+        raise JoinCommandError(
+            f"token_ttl is {shown!r}; expected a time such as 30m, 2h or 1h30m, at most "
+            f"{_LONGEST_LIFETIME // timedelta(hours=1)}h: set token_ttl"
+        )
     return duration

@@ -12,13 +12,17 @@ import shutil
 from collections.abc import Callable
 from typing import Any
 
-from ansible_collections.bramble.pi.plugins.module_utils._boot.cmdline import wanted
+from ansible_collections.bramble.pi.plugins.module_utils._boot.applied import KEY, applied, parse_applied
+from ansible_collections.bramble.pi.plugins.module_utils._boot.fat import FatBoot
+from ansible_collections.bramble.pi.plugins.module_utils._boot.partition import make_seed
 from ansible_collections.bramble.pi.plugins.module_utils._boot.storage import MtoolsRunner
 from ansible_collections.bramble.pi.plugins.module_utils._common.changes import Changes
 from ansible_collections.bramble.pi.plugins.module_utils._common.commands import Runner
 from ansible_collections.bramble.pi.plugins.module_utils._common.files import read_text, write_text
+from ansible_collections.bramble.pi.plugins.module_utils._common.values import text_problem
 from ansible_collections.bramble.pi.plugins.module_utils._netboot import system
 from ansible_collections.bramble.pi.plugins.module_utils._netboot.configuration import (
+    Earlier,
     TreeConfiguration,
     TreeOptions,
 )
@@ -66,7 +70,11 @@ class TreeBuilder:
         """Refuse what no tree can be made of, before anything is touched."""
         options, node, serial = self._options, self._options.node, self._options.serial
         system.check_serial(serial=serial, node=node)
-        wanted(present=options.cmdline_present, absent=(), settings={})
+        for name, text in options.files.items():
+            problem = text_problem(text, secret=True)
+            if problem:
+                raise system.NetbootTreeError(f"{name!r} of 'files' {problem}: set flash_files")
+        self._asked()
         if options.container_storage == "disk" and not options.container_storage_device:
             raise system.NetbootTreeError(
                 f"{node} is to have its containers on a disk of its own, and it is not told which; expected "
@@ -90,6 +98,16 @@ class TreeBuilder:
                     f"{options.dir}/nfs/{state.get('node')}; expected is one for each: correct "
                     f"netboot_tree_serial, or remove {entry.path} if that node is no more"
                 )
+
+    def _asked(self) -> dict[str, Any]:
+        """Write down what is asked for of the boot partition, without what is in its files."""
+        return applied(
+            seed=make_seed(
+                files=dict.fromkeys(self._options.files, b""),
+                config_txt=self._options.config_txt,
+                cmdline={"present": self._options.cmdline_present},
+            )
+        )
 
     def ensure(self) -> None:
         """Ensure that the node has its trees."""
@@ -121,14 +139,38 @@ class TreeBuilder:
         """Fix what makes the tree that is served that of its node."""
         nfs = system.NfsBoot(state["initramfs"], state["why"])
         root = TreeFiles(root=self.root, dry_run=self._changes.check_mode)
-        self._configuration().configure(root, self.boot, nfs, fresh=False)
+        asked, before = self._asked(), state.get(KEY, {})
+        less = any(item not in asked[kind] for kind in asked for item in before.get(kind, ()))
+        earlier = self._earlier(state) if less else None
+        self._configuration(earlier).configure(root, self.boot, nfs, fresh=False)
+        if before != asked and (earlier or not less) and not self._changes.check_mode:
+            state[KEY] = asked
+            write_text(self._state_path, f"{json.dumps(state, indent=4)}\n")
         booted = os.path.isdir(self._before) and root.exists(system.BOOTED)
         if booted and self._changes.note(f"remove {self._before}"):
             shutil.rmtree(self._before)
 
-    def _configuration(self) -> TreeConfiguration:
+    def _earlier(self, state: dict[str, Any]) -> Earlier | None:
+        """Return what was asked for before, and the image that has what was there in its place."""
+        prepared = prepare_image(path=self._options.image, folder=self._scratch)
+        if prepared.image_map.sha256 != state["image"]["sha256"]:
+            self._warn(
+                f"what was taken out of the inputs of {self._options.node} stays on its boot partition, as "
+                f"{state['image']['name']}, the image of its tree, is not the one that is named now; for a "
+                "new tree, set netboot_tree_replace to true"
+            )
+            return None
+        image = FatBoot(path=prepared.boot_path, offset=prepared.boot_offset, run=self._mtools)
+        return Earlier(parse_applied(content=json.dumps({KEY: state[KEY]}).encode()), image)
+
+    def _configuration(self, earlier: Earlier | None = None) -> TreeConfiguration:
         return TreeConfiguration(
-            options=self._options, top=self._top, changes=self._changes, root=self.root, boot=self.boot
+            options=self._options,
+            top=self._top,
+            changes=self._changes,
+            root=self.root,
+            boot=self.boot,
+            earlier=earlier,
         )
 
     def _build(self, prepared: Prepared) -> None:
@@ -151,6 +193,7 @@ class TreeBuilder:
             "image": {"name": prepared.name, "sha256": prepared.image_map.sha256},
             "initramfs": nfs.initramfs,
             "why": nfs.why,
+            KEY: self._asked(),
         }
         self._top.command("sync", "--file-system", self._new)
         # From here on the tree is complete, and a run that finds this takes it.

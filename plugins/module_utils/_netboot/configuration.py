@@ -9,16 +9,23 @@ import os
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
-from ansible_collections.bramble.pi.plugins.module_utils._boot.cmdline import edit_line, read_line, split
+from ansible_collections.bramble.pi.plugins.module_utils._boot.applied import Applied, with_removals
+from ansible_collections.bramble.pi.plugins.module_utils._boot.cmdline import (
+    Wanted,
+    edit_line,
+    read_line,
+    split,
+)
 from ansible_collections.bramble.pi.plugins.module_utils._boot.layout import (
     RASPI_FIRMWARE_EXTRA,
     RASPI_FIRMWARE_HOOK,
     RASPI_FIRMWARE_SETTINGS,
     find_card_cmdline,
 )
-from ansible_collections.bramble.pi.plugins.module_utils._boot.partition import apply_seed, make_seed
+from ansible_collections.bramble.pi.plugins.module_utils._boot.partition import Seed, apply_seed, make_seed
+from ansible_collections.bramble.pi.plugins.module_utils._boot.storage import Boot
 from ansible_collections.bramble.pi.plugins.module_utils._common.changes import Changes
 from ansible_collections.bramble.pi.plugins.module_utils._common.files import read_text
 from ansible_collections.bramble.pi.plugins.module_utils._netboot import system
@@ -27,6 +34,8 @@ from ansible_collections.bramble.pi.plugins.module_utils._netboot.served_boot im
 from ansible_collections.bramble.pi.plugins.module_utils._netboot.top_folder import TopFolder
 from ansible_collections.bramble.pi.plugins.module_utils._netboot.tree_files import TreeFiles
 
+#: What Debian's raspi-firmware writes itself.
+_ROOT = ("root=/dev/nfs", "rw", "rootwait")
 _WANTS = "etc/systemd/system/local-fs.target.wants"
 
 
@@ -54,11 +63,25 @@ class TreeOptions:
     root_file_system: bool
 
 
+class Earlier(NamedTuple):
+    """What was asked for of a tree's boot partition before, and that of its image."""
+
+    applied: Applied
+    image: Boot
+
+
 class TreeConfiguration:
     """What makes a tree that of its node."""
 
     def __init__(
-        self, *, options: TreeOptions, top: TopFolder, changes: Changes, root: str, boot: str
+        self,
+        *,
+        options: TreeOptions,
+        top: TopFolder,
+        changes: Changes,
+        root: str,
+        boot: str,
+        earlier: Earlier | None = None,
     ) -> None:
         """Take the folders under which the tree will be served, be it elsewhere yet."""
         self._options = options
@@ -66,6 +89,7 @@ class TreeConfiguration:
         self._changes = changes
         self._root = root
         self._boot = boot
+        self._earlier = earlier
 
     def detect_nfs(self, root: TreeFiles, boot_path: str) -> system.NfsBoot:
         """Say how the image's kernels come to a root over NFS."""
@@ -144,28 +168,24 @@ class TreeConfiguration:
         root.remove("etc/resolv.conf")
 
     def _configure_boot(self, root: TreeFiles, boot: ServedBoot, nfs: system.NfsBoot, *, fresh: bool) -> None:
-        options = self._options
-        files = {name: text.encode("utf-8", "surrogateescape") for name, text in options.files.items()}
-        files.setdefault("ssh", b"")
+        seed = self._seed(nfs)
+        files = dict(seed.files)
         layout = find_card_cmdline(files=_Boot(boot))
         for path in filter(None, (layout.path, layout.pending)):
             name = path.lstrip("/")
             line = read_line(data=boot.read(name) or b"", path=path)
-            new = self._line(line, nfs)
+            new = self._line(line, nfs, seed.cmdline)
             if new != line:
                 files[name] = f"{new}\n".encode()
         if RASPI_FIRMWARE_EXTRA in (root.read(RASPI_FIRMWARE_HOOK.lstrip("/")) or ""):
             # Debian makes cmdline.txt anew out of these at each update of its kernel.
             extra, settings = RASPI_FIRMWARE_EXTRA.lstrip("/"), RASPI_FIRMWARE_SETTINGS.lstrip("/")
             line = " ".join((root.read(extra) or "").split())
-            root.write(extra, f"{self._line(line, nfs, without=('root=/dev/nfs', 'rw', 'rootwait'))}\n")
+            root.write(extra, f"{self._line(line, nfs, seed.cmdline, without=_ROOT)}\n")
             lines = [line for line in (root.read(settings) or "").splitlines() if "ROOTPART=" not in line[:9]]
             root.write(settings, "\n".join([*lines, "ROOTPART=/dev/nfs"]) + "\n")
-        config = list(options.config_txt)
-        if not nfs.initramfs:
-            config.append({"section": "all", "setting": "auto_initramfs", "value": "0"})
         result = apply_seed(
-            boot=boot, seed=make_seed(files=files, config_txt=config), dry_run=self._changes.check_mode
+            boot=boot, seed=seed._replace(files=files, cmdline=Wanted()), dry_run=self._changes.check_mode
         )
         self._changes.sentences += [f"{name} on the boot partition" for name in result.changed]
         if fresh and nfs.initramfs:
@@ -178,16 +198,33 @@ class TreeConfiguration:
                     file.write(archive + data)
                 os.replace(f"{boot.where}/{name}.new", f"{boot.where}/{name}")
 
-    def _line(self, line: str, nfs: system.NfsBoot, *, without: tuple[str, ...] = ()) -> str:
+    def _seed(self, nfs: system.NfsBoot) -> Seed:
+        """Return what the boot partition is to hold, and to lose of what was asked for before."""
+        options = self._options
+        config = list(options.config_txt)
+        if not nfs.initramfs:
+            config.append({"section": "all", "setting": "auto_initramfs", "value": "0"})
+        files = {name: text.encode("utf-8", "surrogateescape") for name, text in options.files.items()}
+        seed = make_seed(
+            files={"ssh": b"", **files}, config_txt=config, cmdline={"present": options.cmdline_present}
+        )
+        if self._earlier is None:
+            return seed
+        return with_removals(seed=seed, before=self._earlier.applied, image=self._earlier.image)
+
+    def _line(self, line: str, nfs: system.NfsBoot, asked: Wanted, *, without: tuple[str, ...] = ()) -> str:
         """Return a command line with what the boot over the network takes."""
         having, kept = system.cmdline_wanted(
             line=line,
             server=self._options.server,
             path=self._root,
             boot=nfs,
-            present=self._options.cmdline_present,
+            present=asked.present,
         )
-        having = having._replace(present=tuple(token for token in having.present if token not in without))
+        having = having._replace(
+            present=tuple(token for token in having.present if token not in without),
+            absent=tuple(token for token in asked.absent if token not in having.present),
+        )
         new = edit_line(line=kept, wanted=having)
         # What the node itself has put in another order is left so.
         return line if sorted(split(line=new)) == sorted(split(line=line)) else new

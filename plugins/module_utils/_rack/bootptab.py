@@ -21,6 +21,9 @@ SEPARATOR = "%%"
 HARDWARE_TYPES = ("1", "6")
 
 _LABEL = r"[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
+_LONGEST_NAME = 253
+#: An address, or what a resolver would take for one.
+_NUMBERS = re.compile(r"(.*\.)?[0-9]+", re.ASCII)
 _NAME = re.compile(rf"{_LABEL}(\.{_LABEL})*", re.ASCII)
 # bootpd also takes the leading zero of a byte as understood.
 _MAC = re.compile(r"[0-9A-Fa-f]{1,2}([:-][0-9A-Fa-f]{1,2}){5}", re.ASCII)
@@ -55,11 +58,12 @@ def normal_mac(text: str) -> str | None:
 
 def parse_bootptab(*, text: str) -> list[Entry]:
     """Return the hosts of the file; raise BootptabError with all that is wrong with it."""
-    lines = text.splitlines()
+    # A byte order mark is no part of the text, and a form feed in a comment ends no line.
+    lines = re.split(r"\r\n|\r|\n", text.removeprefix("\ufeff").removesuffix("\n"))
     separator = next((number for number, line in enumerate(lines, 1) if line.strip() == SEPARATOR), None)
     if separator is None:
         raise BootptabError(
-            f"none of its {len(lines)} lines is '{SEPARATOR}'; wanted is such a line before the first host, "
+            f"none of its {len(lines)} lines is '{SEPARATOR}'; expected such a line before the first host, "
             "as what stands above it is ignored"
         )
     problems: list[str] = []
@@ -89,14 +93,28 @@ def _reason(fields: list[str]) -> str | None:
         )
     name, hardware_type, mac, address = fields[:4]
     if _NAME.fullmatch(name) is None:
-        return f"the name is {name!r}; wanted are letters, digits and hyphens"
+        return f"the name is {name!r}; expected letters, digits and hyphens"
+    if len(name) > _LONGEST_NAME:
+        return f"the name has {len(name)} characters; expected at most {_LONGEST_NAME}"
+    if _NUMBERS.fullmatch(name):
+        return (
+            f"the name is {name!r}, an address or a number; expected a name, with a letter in its last part"
+        )
     if hardware_type not in HARDWARE_TYPES:
         return f"the hardware type is {hardware_type!r}; wanted is 1 (Ethernet) or 6 (wireless)"
     if normal_mac(mac) is None:
         return f"the MAC is {mac!r}; wanted is one of a device, like b8:27:eb:5b:0d:0f"
     if _ADDRESS.fullmatch(address) is None:
-        return f"the address is {address!r}; wanted is one like 192.168.2.101"
+        return f"the address is {address!r}; expected one like 192.168.2.101"
+    if not _is_of_a_host(address):
+        return f"the address is {address!r}, which no host can have; expected one like 192.168.2.101"
     return None
+
+
+def _is_of_a_host(address: str) -> bool:
+    """Tell whether an address is one that DHCP can give: no network, loopback, multicast or broadcast."""
+    first = int(address.partition(".")[0])
+    return 0 < first < 224 and first != 127
 
 
 def _doubles(entries: list[Entry]) -> list[str]:

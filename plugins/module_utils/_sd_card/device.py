@@ -51,6 +51,10 @@ class CardError(BrambleError):
     """A card that cannot be used any more; the message says what was seen, where, and what helps."""
 
 
+class CardUnchangedError(CardError):
+    """A card that could not be given what it was to get, and that has what it had."""
+
+
 class Busy(NamedTuple):
     """What a device is asked for at the moment."""
 

@@ -88,6 +88,8 @@ class _Order:
         self.state = "written"
         self.carries: dict[str, Any] | None = None
         self.receipt: dict[str, Any] | None = None
+        #: What lies on the card as its receipt.
+        self.receipt_file = ""
         self.outcome: dict[str, Any] = {
             "bytes_written": 0,
             "bytes_verified": 0,
@@ -119,6 +121,7 @@ class CardJob:
         self._problems: list[str] = []
         self._prepared: plan.Prepared | None = None
         self._image: Image | None = None
+        self._written = datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
 
     @contextlib.contextmanager
     def _noting(self, order: _Order) -> Iterator[None]:
@@ -156,7 +159,7 @@ class CardJob:
                 )
         self._refuse()
         for order, seen in self._ask_cards(self._look):
-            order.state, order.boot_offset, order.carries = seen
+            order.state, order.boot_offset, order.carries, order.receipt_file = seen
             order.receipt = order.carries
         self._refuse()
         self._apply_seeds()
@@ -236,10 +239,10 @@ class CardJob:
                         f"for each; correct 'device' of one of them (flash_device of the role flash)"
                     )
 
-    def _look(self, order: _Order) -> tuple[str, int, dict[str, Any] | None]:
-        """Say what is to become of a card, where its boot partition begins, and what receipt it carries."""
+    def _look(self, order: _Order) -> tuple[str, int, dict[str, Any] | None, str]:
+        """Say what is to become of a card, where its boot partition begins, and its receipt and that file."""
         device, seed, run = _needed(order.device), _needed(order.seed), self._mtools
-        receipt, offset = plan.inspect_card(device=device, run=run)
+        receipt, offset, content = plan.inspect_card(device=device, run=run)
         state = plan.next_state(
             receipt=receipt,
             sha256=_needed(self._prepared).image_map.sha256,
@@ -247,13 +250,29 @@ class CardJob:
             force=self._options.force,
         )
         if state == "seeded":
+            # With its receipt, which takes room as well.
+            seed = self._in_place(plan.with_receipt(seed=seed, receipt=self._receipt(seed)), content)
             plan.check_seed(device=device, offset=offset, seed=seed, run=run)
-        return state, offset, receipt
+        return state, offset, receipt, content.decode(errors="replace")
+
+    def _in_place(self, seed: Seed, content: bytes) -> Seed:
+        """Return a seed with what it takes away from a card with that receipt."""
+        return plan.without_earlier(
+            seed=seed, receipt=content, image=_needed(self._prepared), run=self._mtools
+        )
+
+    def _receipt(self, seed: Seed) -> dict[str, Any]:
+        """Return the receipt that a card gets with this seed."""
+        return plan.make_receipt(
+            image=_needed(self._prepared),
+            seed=seed,
+            written=self._written,
+            collection=self._options.collection_version,
+        )
 
     def _apply_seeds(self) -> None:
         """Prepare the boot partition of each card that is written, in files without a name."""
         prepared = _needed(self._prepared)
-        written = datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
         with contextlib.closing(
             plan.BootSeeder(
                 path=prepared.boot_path,
@@ -273,13 +292,10 @@ class CardJob:
             for order in self._orders:
                 if order.state == "unchanged":
                     continue
-                order.receipt = plan.make_receipt(
-                    image=prepared,
-                    seed=_needed(order.seed),
-                    written=written,
-                    collection=self._options.collection_version,
-                )
+                order.receipt = self._receipt(_needed(order.seed))
                 order.seed = plan.with_receipt(seed=_needed(order.seed), receipt=order.receipt)
+                if order.state == "seeded":
+                    order.seed = self._in_place(order.seed, order.receipt_file.encode())
                 if order.state == "written":
                     with self._noting(order):
                         order.seeded_boot = seeder.seed(order.seed)

@@ -13,6 +13,12 @@ import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from typing import IO, Any, NamedTuple
 
+from ansible_collections.bramble.pi.plugins.module_utils._boot.applied import (
+    KEY,
+    applied,
+    parse_applied,
+    with_removals,
+)
 from ansible_collections.bramble.pi.plugins.module_utils._boot.fat import FatBoot
 from ansible_collections.bramble.pi.plugins.module_utils._boot.partition import (
     RECEIPT,
@@ -40,6 +46,7 @@ from ansible_collections.bramble.pi.plugins.module_utils._sd_card.device import 
     BLOCK,
     CardDevice,
     CardError,
+    CardUnchangedError,
     round_up,
 )
 from ansible_collections.bramble.pi.plugins.module_utils._sd_card.stream import HEAD
@@ -121,24 +128,36 @@ def make_receipt(*, image: Prepared, seed: Seed, written: str, collection: str) 
 
 
 def with_receipt(*, seed: Seed, receipt: Mapping[str, Any]) -> Seed:
-    """Return the seed with the receipt among its files."""
-    content = json.dumps(receipt, indent=2).encode() + b"\n"
+    """Return the seed with the receipt among its files; on the card it tells what the seed has brought."""
+    content = json.dumps({**receipt, KEY: applied(seed=seed)}, indent=2).encode() + b"\n"
     return seed._replace(files={**seed.files, RECEIPT: content})
 
 
-def inspect_card(*, device: CardDevice, run: MtoolsRunner) -> tuple[dict[str, Any] | None, int]:
-    """Return the receipt that a card carries, if any, and where its boot partition begins."""
+def without_earlier(*, seed: Seed, receipt: bytes, image: Prepared, run: MtoolsRunner) -> Seed:
+    """Have a seed take away what the seed of that receipt, as it lies on the card, has brought."""
+    boot = FatBoot(path=image.boot_path, offset=image.boot_offset, run=run)
+    return with_removals(seed=seed, before=parse_applied(content=receipt), image=boot)
+
+
+def inspect_card(*, device: CardDevice, run: MtoolsRunner) -> tuple[dict[str, Any] | None, int, bytes]:
+    """Return the receipt of a card, if any, where its boot partition begins, and the receipt's file."""
     try:
         table = read_partition_table(read=device.read_bytes, size=device.size)
         offset = find_boot_partition(table=table).offset
-        return read_receipt(boot=FatBoot(path=device.path, offset=offset, run=run)), offset
+        boot = FatBoot(path=device.path, offset=offset, run=run)
+        return read_receipt(boot=boot), offset, boot.read(RECEIPT) or b""
     except (DiskImageError, BootPartitionError):
-        return None, 0
+        return None, 0, b""
 
 
 def check_seed(*, device: CardDevice, offset: int, seed: Seed, run: MtoolsRunner) -> None:
     """Refuse a seed that the card cannot take, as far as that shows without writing."""
-    apply_seed(boot=FatBoot(path=device.path, offset=offset, run=run), seed=seed, dry_run=True)
+    try:
+        apply_seed(boot=FatBoot(path=device.path, offset=offset, run=run), seed=seed, dry_run=True)
+    except BootPartitionError as error:
+        raise BootPartitionError(
+            f"{error} Or have the whole card written anew: set 'force' (flash_force of the role flash)."
+        ) from error
 
 
 def next_state(*, receipt: Mapping[str, Any] | None, sha256: str, seed: Seed, force: bool) -> str:
@@ -153,8 +172,14 @@ def next_state(*, receipt: Mapping[str, Any] | None, sha256: str, seed: Seed, fo
 
 def seed_in_place(*, device: CardDevice, offset: int, seed: Seed, run: MtoolsRunner) -> int:
     """Seed a card that carries the image, and read that back; return how many bytes the files have."""
-    with device.watched("seeding"):
-        apply_seed(boot=FatBoot(path=device.path, offset=offset, run=run), seed=seed, dry_run=False)
+    boot = FatBoot(path=device.path, offset=offset, run=run)
+    try:
+        with device.watched("seeding"):
+            apply_seed(boot=boot, seed=seed, dry_run=False)
+    except BootPartitionError as error:
+        if boot.moved:
+            raise
+        raise CardUnchangedError(f"{error} The card has what it had before, and boots with that.") from error
     device.sync()
     device.drop_cache()
     with device.watched("reading the seed back"):

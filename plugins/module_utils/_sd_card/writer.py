@@ -34,6 +34,7 @@ from ansible_collections.bramble.pi.plugins.module_utils._sd_card.device import 
     Busy,
     CardDevice,
     CardError,
+    CardUnchangedError,
     aligned_buffer,
     round_up,
 )
@@ -171,7 +172,12 @@ class _Writer:
         self._device.read(head, 0)
         self._wipe()
         self._card.meter.begin("seeding")
-        written = reseed()
+        try:
+            written = reseed()
+        except CardUnchangedError:
+            self._device.sync()
+            self._write_head(head)
+            raise
         self._card.bytes_written += written
         self._card.bytes_verified += written
         self._write_head(head)

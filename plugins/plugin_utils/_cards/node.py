@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 import zoneinfo
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -17,9 +17,11 @@ from ansible_collections.bramble.pi.plugins.module_utils._boot.config_txt_settin
     ConfigTxtError,
     parse_settings,
 )
+from ansible_collections.bramble.pi.plugins.module_utils._boot.storage import BootPartitionError, check_names
 from ansible_collections.bramble.pi.plugins.module_utils._network.wifi import Wifi
 from ansible_collections.bramble.pi.plugins.module_utils._network.wifi import problems as wifi_problems
 from ansible_collections.bramble.pi.plugins.module_utils._ssh.keys import authorized_key_problem
+from ansible_collections.bramble.pi.plugins.plugin_utils._cards.inputs import truth
 from ansible_collections.bramble.pi.plugins.plugin_utils._inventory.addresses import (
     parse_address,
     parse_interface,
@@ -30,7 +32,6 @@ _USER = re.compile(r"[a-z][a-z0-9-]{0,31}")
 #: The forms of crypt(5) that a Debian or Ubuntu takes.
 _PASSWORD_HASH = re.compile(r"\$(y|gy|7|2[abxy]|6|5)\$[^\s:!*]{8,}")
 _INTERFACE = re.compile(r"[a-zA-Z][a-zA-Z0-9._-]{0,14}")
-_FILE_NAME = re.compile(r"[^\x00-\x1f\\:*?\"<>|]+")
 
 
 class HostKey(NamedTuple):
@@ -97,23 +98,32 @@ def plain(value: Any) -> Any:
 
 
 def card_node(values: Mapping[str, Any]) -> CardNode:
-    """Read the inputs of the role flash, each without its prefix, and the name of the node."""
+    """Read the inputs of the role flash, each without its prefix, and the name of the node.
+
+    They are of the right types, see :func:`input_problems`.
+    """
     read: dict[str, Any] = plain(values)
     for key in ("authorized_keys", "resolvers", "search", "config_txt", "cmdline_present"):
         read[key] = tuple(read.get(key) or ())
+    read["wifi_hidden"] = truth(read.get("wifi_hidden", False))
     if not read["authorized_keys"]:
         found = sorted(Path("~/.ssh").expanduser().glob("id_*.pub"))
         read["authorized_keys"] = tuple(path.read_text(encoding="utf-8").strip() for path in found)
     return CardNode(**read)
 
 
+def together(problems_of: Mapping[str, Iterable[str]]) -> list[str]:
+    """Name each problem once, with the nodes that have it."""
+    found: dict[str, list[str]] = {}
+    for name, node_problems in problems_of.items():
+        for problem in node_problems:
+            found.setdefault(problem, []).append(name)
+    return [f"{', '.join(names)}: {problem}" for problem, names in found.items()]
+
+
 def problems(nodes: Sequence[CardNode]) -> list[str]:
     """Name all that is wrong with the nodes' inputs: value seen, value wanted, and the variable to set."""
-    found: dict[str, list[str]] = {}
-    for node in nodes:
-        for problem in _node_problems(node):
-            found.setdefault(problem, []).append(node.name)
-    return [f"{', '.join(names)}: {problem}" for problem, names in found.items()] + list(_shared(nodes))
+    return together({node.name: _node_problems(node) for node in nodes}) + list(_shared(nodes))
 
 
 def _shared(nodes: Sequence[CardNode]) -> Iterator[str]:
@@ -153,13 +163,10 @@ def _node_problems(node: CardNode) -> Iterator[str]:
         wanted(present=node.cmdline_present, absent=(), settings={})
     except CmdlineError as error:
         yield f"flash_cmdline_present: {error}"
-    for name in node.files:
-        parts = name.split("/")
-        if _FILE_NAME.fullmatch(name) is None or not all(parts) or {".", ".."} & set(parts):
-            yield (
-                f"flash_files has {name!r}: wanted is the path of a file on the boot partition, such as "
-                "'notes.txt' or 'overlays/my.dtbo'"
-            )
+    try:
+        check_names(files=node.files)
+    except BootPartitionError as error:
+        yield f"flash_files: {error}"
     try:
         parse_settings(data=node.config_txt)
     except ConfigTxtError as error:

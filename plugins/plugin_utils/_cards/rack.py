@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 from ansible_collections.bramble.pi.plugins.module_utils._common.download import public_url
 from ansible_collections.bramble.pi.plugins.module_utils._common.errors import BrambleError
 from ansible_collections.bramble.pi.plugins.module_utils._common.files import read_text, write_text
+from ansible_collections.bramble.pi.plugins.plugin_utils._cards import inputs
 from ansible_collections.bramble.pi.plugins.plugin_utils._cards import node as cards_node
 from ansible_collections.bramble.pi.plugins.plugin_utils._cards import seed as cards_seed
 from ansible_collections.bramble.pi.plugins.plugin_utils._cards.node import CardNode, HostKey, plain
@@ -52,19 +53,28 @@ class RackNode(NamedTuple):
         }
 
 
+def _inputs(hostvars: Mapping[str, Any], name: str) -> dict[str, Any]:
+    if INPUTS not in hostvars[name]:
+        raise CardsError(
+            f"{name} has no inputs of the role flash; expected is that they were read: include the role "
+            "bramble.pi.flash with tasks_from: values before this"
+        )
+    inputs: dict[str, Any] = plain(hostvars[name][INPUTS])
+    return inputs
+
+
+def input_problems(*, hostvars: Mapping[str, Any], names: Sequence[str]) -> list[str]:
+    """Name the inputs of other types than expected, without which nothing else can be read."""
+    return cards_node.together({name: inputs.input_problems(_inputs(hostvars, name)) for name in names})
+
+
 def read_nodes(*, hostvars: Mapping[str, Any], names: Sequence[str]) -> dict[str, RackNode]:
     """Read the inputs of the role flash for these hosts."""
     nodes = {}
     for name in names:
-        variables = hostvars[name]
-        if INPUTS not in variables:
-            raise CardsError(
-                f"{name} has no inputs of the role flash; expected is that they were read: include the role "
-                "bramble.pi.flash with tasks_from: values before this"
-            )
-        inputs = plain(variables[INPUTS])
-        card = cards_node.card_node({**inputs, "image": inputs["image"]["src"]})
-        nodes[name] = RackNode(card, inputs["image"], ssh.known_as(variables, name, card.hostname))
+        values = _inputs(hostvars, name)
+        card = cards_node.card_node({**values, "image": values["image"]["src"]})
+        nodes[name] = RackNode(card, values["image"], ssh.known_as(hostvars[name], name, card.hostname))
     return nodes
 
 

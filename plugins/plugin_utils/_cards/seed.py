@@ -15,13 +15,15 @@ from collections.abc import Mapping
 from typing import Any
 
 import yaml
-from ansible_collections.bramble.pi.plugins.module_utils._boot.partition import RECEIPT
+from ansible_collections.bramble.pi.plugins.module_utils._boot.partition import RECEIPT, parse_seed
+from ansible_collections.bramble.pi.plugins.module_utils._boot.storage import BootPartitionError
 from ansible_collections.bramble.pi.plugins.module_utils._common.errors import BrambleError
 from ansible_collections.bramble.pi.plugins.plugin_utils._cards import cloudinit, firstrun
 from ansible_collections.bramble.pi.plugins.plugin_utils._cards.node import CardNode, HostKey
 
 _ID_DIGITS = 12
 #: What comes to the card by another way than the files of the seed.
+_CONFIG = "config.txt"
 _OTHERS = ("meta-data", "cmdline.txt", "current/cmdline.txt", RECEIPT)
 
 
@@ -50,11 +52,19 @@ def seed(*, node: CardNode, init_format: str, host_key: HostKey) -> dict[str, An
             f"the first boot of the image is of the kind {init_format!r}; wanted is one of "
             f"{', '.join([*cloudinit.FORMATS, firstrun.FORMAT])}: set flash_init_format"
         )
+    own = {taken.lower() for taken in [*files, *_OTHERS]}
     for name in node.files:
-        if name.lower() in {taken.lower() for taken in [*files, *_OTHERS]}:
+        if name.lower() in own:
             raise SeedError(
                 f"flash_files has {name!r}, which the role writes itself: take it out, and say "
                 "what it should hold by flash_user_data, flash_config_txt or flash_cmdline_present"
+            )
+        folders = name.lower().split("/")[:-1]
+        taken = {"/".join(folders[: count + 1]) for count in range(len(folders))} & {*own, _CONFIG}
+        if taken:
+            raise SeedError(
+                f"flash_files has {name!r}, and {taken.pop()} is a file of every card; expected another "
+                "folder for it: rename it in flash_files"
             )
     document: dict[str, Any] = {
         "node": node.name,
@@ -96,11 +106,13 @@ def problems(*, node: CardNode, init_format: str, host_key: HostKey) -> list[str
     """Say what keeps the seed from going with the image, and cloud-init from taking the user's own data."""
     try:
         document = seed(node=node, init_format=init_format, host_key=host_key)
+        # What the module sd_card would refuse, while its card is not in the reader yet.
+        parse_seed(data=document)
         if node.user_data_file:
             _check_user_data(node.user_data_text())
         if node.user_data or node.user_data_file:
             _check_schema(node, document["files"]["user-data"])
-    except SeedError as error:
+    except (SeedError, BootPartitionError) as error:
         return [f"{node.name}: {error}"]
     return []
 

@@ -22,9 +22,18 @@ ADA = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIGYPBWtAFNQ5YQbNGYPo8DRBZu1sBFHZ1bCDF
             {"user": "root", "keys": [ADA, "hunter2"]},
             "keys, entry 2, is not a public key; expected is a line of",
         ),
+        (
+            {"user": "root", "keys": [ADA.replace("3Gah ", " ")]},
+            "keys, entry 1, is not a whole public key; expected is a line of",
+        ),
+        (
+            {"user": "root", "keys": [f"pi-1 {ADA}"]},
+            "keys, entry 1, has something before the key that is no option of sshd; expected is a line of",
+        ),
     ],
 )
 def test_what_cannot_be_entered_is_refused(options: dict[str, Any], message: str) -> None:
-    result = run_module("authorized_keys", **options)
+    # In check mode, as a key that passes would let somebody in to this machine.
+    result = run_module("authorized_keys", check=True, **options)
     assert result["failed"]
     assert message in result["msg"]

@@ -125,6 +125,9 @@ def test_a_pi_3_is_changed_for_good_only_if_told_so(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "words"),
     [
+        ({"settings": {"BOOT_ORDER": 0xF21}}, ("BOOT_ORDER is the number 3873", "put it in quotes")),
+        ({"settings": {"NET_INSTALL_ENABLED": True}}, ("value is the boolean true", "put it in quotes")),
+        ({"settings": {"NET_INSTALL_ENABLED": None}}, ("value is missing for NET_INSTALL_ENABLED",)),
         ({"settings": {"BOOT_ORDER": "0xf28"}}, ("'0xf28'", "read from the right")),
         ({"settings": {"boot_order": "0xf21"}}, ("'boot_order'", "capitals")),
     ],

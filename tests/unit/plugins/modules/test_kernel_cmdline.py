@@ -117,6 +117,28 @@ def test_check_apply_check_apply(node: Node) -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [
+        (
+            {"present": ["quiet", False]},
+            "'present' has the boolean false as entry 2; expected text: put it in",
+        ),
+        ({"absent": [1.30]}, "'absent' has the number 1.3 as entry 1"),
+        (
+            {"absent": "console=serial0,115200"},
+            "'absent' is the text 'console=serial0,115200'; expected a list",
+        ),
+        ({"present": None}, "'present' is null; expected a list of texts"),
+        ({"present": [None]}, "'present' has null as entry 1; expected text."),
+        ({"present": [{"panic": 10}]}, "'present' has a mapping as entry 1; expected text."),
+        ({"set": {"panic": True}}, "'set' has True (bool) for 'panic'"),
+    ],
+)
+def test_what_is_no_text_is_refused(node: Node, options: dict[str, Any], reason: str) -> None:
+    node.refuse(reason, **options)
+
+
 def test_as_ansible_runs_it(node: Node, tmp_path: Path) -> None:
     options = node.options(present=["cgroup_enable=memory"], absent=["quiet"], set={"panic": 10})
     task = {"bramble.pi.kernel_cmdline": options, "register": "result"}

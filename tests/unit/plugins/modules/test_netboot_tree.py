@@ -324,6 +324,39 @@ def test_what_the_node_has_written_is_kept(lab: Lab) -> None:
     assert (lab.root / "etc/hostname").read_text() == "pi-2\n"
 
 
+def test_what_is_taken_out_is_gone(lab: Lab, image: Path, tmp_path: Path) -> None:
+    lab.run()
+    names = ("config.txt", "cmdline.txt")
+    before = {name: sorted((lab.boot / name).read_text().split()) for name in names}
+    files = sorted(path.name for path in lab.boot.iterdir())
+    more: dict[str, Any] = {
+        "files": {"token.txt": "secret", "start4.elf": "mine"},
+        "config_txt": [{"setting": "dtoverlay", "value": "disable-wifi"}],
+        "cmdline_present": ["cgroup_enable=memory", "swapaccount=1"],
+    }
+    lab.run(**more)
+    assert (lab.boot / "token.txt").read_text() == "secret"
+    assert "swapaccount=1" in (lab.boot / "cmdline.txt").read_text()
+
+    # Another image does not have what was there before.
+    newer = tmp_path / "newer.img"
+    shutil.copyfile(image, newer)
+    with newer.open("r+b") as file:
+        file.seek(4096)
+        file.write(b"newer")
+    left = lab.run(image=str(newer))
+    assert "stays on its boot partition" in json.dumps(left["warnings"])
+    assert (lab.boot / "token.txt").exists()
+
+    checked, done = lab.run(check=True), lab.run()
+    assert done["changes"] == checked["changes"]
+    assert "token.txt on the boot partition" in done["changes"]
+    assert {name: sorted((lab.boot / name).read_text().split()) for name in names} == before
+    assert sorted(path.name for path in lab.boot.iterdir()) == files
+    assert (lab.boot / "start4.elf").read_bytes() == b"firmware"
+    assert not lab.run()["changed"]
+
+
 def test_another_image_is_a_decision(lab: Lab, image: Path, tmp_path: Path) -> None:
     lab.run()
     (lab.root / "home/ada/thesis").write_text("years of work")
@@ -392,6 +425,9 @@ def test_two_nodes_have_nothing_in_common(lab: Lab) -> None:
         ({"container_storage": "disk"}, ("netboot_tree_container_device", "LABEL=containers")),
         ({"image": "/nowhere.img"}, ("/nowhere.img",)),
         ({"cmdline_present": ["two words"]}, ("more than one token",)),
+        ({"files": {"notes.txt": 5}}, ("'notes.txt' of 'files' is a number", "set flash_files")),
+        ({"files": {"a": "", "a/b": ""}}, ("'a' is a file and, for 'a/b', a folder",)),
+        ({"config_txt": [{"value": "audio=off"}]}, ("setting of entry 1 is null",)),
     ],
 )
 def test_refusals(lab: Lab, options: dict[str, Any], words: tuple[str, ...]) -> None:

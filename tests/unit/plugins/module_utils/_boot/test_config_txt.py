@@ -3,6 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 from __future__ import annotations
 
+import datetime
 import difflib
 import re
 from pathlib import Path
@@ -338,8 +339,17 @@ def test_parameters_of_the_board_are_no_overlay_s(before: str, wanted: list[str]
         ({"setting": None}, "value"),
         ({"value": None}, "value is missing for a; set it, or 'state: absent'"),
         ({"value": ""}, "value is empty for a"),
-        ({"value": True}, "for a YAML word such as yes or on, write 1"),
-        ({"value": ["a"]}, "wanted is a number or text"),
+        ({"value": True}, "or write 1 for a YAML word such as yes or on"),
+        ({"value": ["a"]}, "value is a list for a; expected text or a whole number"),
+        ({"value": 1.30}, "value is the number 1.3 for a"),
+        ({"value": datetime.date(2026, 1, 2)}, "value is the date 2026-01-02"),
+        ({"section": None}, "section of entry 1 is null; expected text"),
+        ({"section": 4}, "section of entry 1 is the number 4; expected text: put it in quotes"),
+        ({"setting": 5}, "setting of entry 1 is the number 5"),
+        ({"state": True}, "state of entry 1 is the boolean true"),
+        ({"stat": "absent"}, "entry 1 has the key 'stat'; expected only section, setting, value, state"),
+        ({"sections": "pi4"}, "entry 1 has the key 'sections'"),
+        ({1: "pi4"}, "entry 1 has the key '1'"),
         ({"value": "1\nb=2"}, "wanted is one line of text"),
         ({"state": "there"}, "state is 'there'"),
         ({"value": "x" * 97}, "has 99 characters, and the firmware ignores what is beyond 98"),

@@ -57,6 +57,12 @@ LAYOUTS = {
 }
 
 
+def test_a_comment_goes_on_to_the_end_of_its_line(tree: Tree) -> None:
+    tree.write("/boot/firmware/config.txt", "# a\u2028os_prefix=x/\x0ccmdline=y.txt\r\narm_64bit=1\r\n")
+    config = read_config(files=tree, partition="/boot/firmware")
+    assert (config.os_prefix, config.cmdline) == ("", "cmdline.txt")
+
+
 def test_every_fixture_is_in_the_table() -> None:
     assert {path.name for path in FIXTURES.iterdir() if path.is_dir()} == set(LAYOUTS)
 

@@ -414,6 +414,13 @@ def test_receipts(tmp_path: Path, content: bytes | None, receipt: dict[str, Any]
         ({"config_txt": [{"setting": "a b", "value": 1}]}, "setting is 'a b'"),
         ({"cmdline": []}, "'cmdline' of the seed document is list"),
         ({"cmdline": {"presnt": []}}, "'cmdline' of the seed document has presnt"),
+        ({"cmdline": {"present": "quiet"}}, "'present' is the text 'quiet'; expected a list of texts"),
+        ({"cmdline": {"absent": None}}, "'absent' is null; expected a list of texts"),
+        ({"cmdline": {"present": ["a", True]}}, "'present' has the boolean true as entry 2"),
+        ({"cmdline": {"set": ["a"]}}, "'set' is a list; expected a mapping"),
+        ({"cmdline": {"path": 1}}, "'path' of 'cmdline' is int"),
+        ({"config_txt": [{"value": "audio=off"}]}, "setting of entry 1 is null"),
+        ({"config_txt": [{"setting": "a", "value": "1", "sections": "pi4"}]}, "has the key 'sections'"),
         ({"cmdline": {"present": ["a b"]}}, "more than one token"),
     ],
 )

@@ -18,6 +18,7 @@ from ansible_collections.bramble.pi.plugins.module_utils._boot.storage import (
     Boot,
     BootPartitionError,
     check_name,
+    check_names,
 )
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -361,6 +362,12 @@ def test_a_file_in_a_folder_keeps_owner_and_mode(tmp_path: Path) -> None:
         # mcopy would read its standard input.
         ("-", "has the part '-'"),
         ("x" * 256, "has the part 'xxx"),
+        ("con", "has the part 'con', which FAT file systems reserve"),
+        ("a/NUL.dtbo", r"has the part 'NUL\.dtbo'"),
+        ("Aux.tar.gz", r"has the part 'Aux\.tar\.gz'"),
+        ("prn /x", r"has the part 'prn '"),
+        ("com1.txt", r"has the part 'com1\.txt'"),
+        ("LPT9", "has the part 'LPT9'"),
         (STAGING, "kept for files that are being written"),
         ("Bramble.NEW/x", "kept for files that are being written"),
     ],
@@ -368,6 +375,32 @@ def test_a_file_in_a_folder_keeps_owner_and_mode(tmp_path: Path) -> None:
 def test_bad_names(name: str, reason: str) -> None:
     with pytest.raises(BootPartitionError, match=reason):
         check_name(name)
+
+
+@pytest.mark.parametrize(
+    "name", ["config", "com", "com0", "com10", "a.con", "null", "lpt", "printer", "con-1"]
+)
+def test_names_that_only_look_like_those_of_devices(name: str, small: Card) -> None:
+    fat(small).change(write={name: b"x"})
+    assert small.files() == {**FILES, name: b"x"}
+
+
+@pytest.mark.parametrize(
+    ("files", "absent", "reason"),
+    [
+        (["a", "a/b"], [], "'a' is a file and, for 'a/b', a folder"),
+        (["X/Y/z", "x/y"], [], "'x/y' is a file and, for 'X/Y/z', a folder"),
+        (["a/b"], ["A"], "'A' is a file and, for 'a/b', a folder"),
+        (["a", "A"], [], "'A' and 'a' are one file"),
+        (["a.b", "a/b", "ab/c"], ["b"], None),
+    ],
+)
+def test_names_that_contradict_each_other(files: list[str], absent: list[str], reason: str | None) -> None:
+    if reason is None:
+        check_names(files=files, absent=absent)
+        return
+    with pytest.raises(BootPartitionError, match=reason):
+        check_names(files=files, absent=absent)
 
 
 def test_a_file_is_no_folder(small: Card) -> None:

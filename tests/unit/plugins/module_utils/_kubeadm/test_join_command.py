@@ -90,6 +90,24 @@ ONE = {
         f"kubeadm join [fd00:10:89::11]:6443 --token {TOKEN} --discovery-token-ca-cert-hash {HASH} \n",
         JoinCommand("[fd00:10:89::11]:6443", TOKEN, (HASH,)),
     ),
+    "colours": (
+        f"\x1b[1;32mkubeadm join\x1b[0m 192.168.92.30:6443 --token \x1b[33m{TOKEN}\x1b[m \\\x1b[K\n"
+        f"\t--discovery-token-ca-cert-hash {HASH}\x1b(B\x1b[m \n",
+        WORKER,
+    ),
+    "quotes": (
+        f'kubeadm join "192.168.92.30:6443" --token \'{TOKEN}\' --discovery-token-ca-cert-hash "{HASH}"\n',
+        WORKER,
+    ),
+    "equals signs": (
+        f"kubeadm join 192.168.92.30:6443 --token={TOKEN} --discovery-token-ca-cert-hash='{HASH}' \\\n"
+        f"  --control-plane=true --certificate-key={KEY}\n",
+        CONTROL_PLANE,
+    ),
+    "a whole name with its dot": (
+        f"kubeadm join pi-1.example.:6443 --token {TOKEN} --discovery-token-ca-cert-hash {HASH}\n",
+        JoinCommand("pi-1.example:6443", TOKEN, (HASH,)),
+    ),
     "a warning before it": (
         "W1028 14:54:21.177865    9922 configset.go:348] WARNING: kubeadm cannot validate component configs\n"
         f"kubeadm join 192.168.92.30:6443 --token {TOKEN}     --discovery-token-ca-cert-hash {HASH} \n",
@@ -152,7 +170,14 @@ TAIL = f"--discovery-token-ca-cert-hash {HASH}"
         (f"kubeadm join pi:6443 --token secret {TAIL}", "the value of '--token' does not match"),
         (f"kubeadm join pi:6443 {TAIL} --token", "the value of '--token' does not match"),
         (f"kubeadm join pi:6443 --token {TOKEN} --discovery-token-ca-cert-hash sha256:12", "does not match"),
-        (f"kubeadm join pi:6443 --token={TOKEN} {TAIL}", "unknown option '--token' in"),
+        (f"kubeadm join pi:6443 --token=secret {TAIL}", "the value of '--token' does not match"),
+        (f"kubeadm join pi:6443 --token={TOKEN} --tokens={TOKEN} {TAIL}", "unknown option '--tokens' in"),
+        (f"kubeadm join pi:6443 --control-plane=secret {TAIL}", "unknown option '--control-plane' in"),
+        (f"kubeadm join pi:6443 --token '{TOKEN} {TAIL}", "the quotes in the kubeadm join command are not"),
+        (f"kubeadm join [::::]:6443 --token {TOKEN} {TAIL}", "not HOST:PORT"),
+        (f"kubeadm join 192.168.1.300:6443 --token {TOKEN} {TAIL}", "not HOST:PORT"),
+        (f"kubeadm join 192.168.1.3.:6443 --token {TOKEN} {TAIL}", "not HOST:PORT"),
+        (f"kubeadm join pi..lan:6443 --token {TOKEN} {TAIL}", "not HOST:PORT"),
         (
             f"kubeadm join pi:6443 --token {TOKEN} --discovery-token-unsafe-skip-ca-verification",
             "unknown option '--discovery-token-unsafe-skip-ca-verification'",
@@ -223,6 +248,7 @@ def test_certificate_key() -> None:
         f"[upload-certs] Using certificate key:\n{KEY}\n"
     )
     assert parse_certificate_key(text=output) == KEY
+    assert parse_certificate_key(text=output.replace(KEY, f"\x1b[1m{KEY}\x1b[0m")) == KEY
     for wrong in ("", f"{KEY}\n{KEY}\n", KEY[:-1]):
         with pytest.raises(JoinCommandError, match="certificate keys where one is expected"):
             parse_certificate_key(text=wrong)
@@ -235,10 +261,19 @@ def test_lifetime(text: str, seconds: int) -> None:
     assert lifetime(text=text) == timedelta(seconds=seconds)
 
 
-@pytest.mark.parametrize("text", ["", "0", "0s", "30", "m", "1d", "-5m", "30m "])
+@pytest.mark.parametrize("text", ["", "0", "0s", "30", "m", "1d", "-5m", "30m ", "\u0663h"])
 def test_no_lifetime(text: str) -> None:
     with pytest.raises(JoinCommandError, match="token_ttl is"):
         lifetime(text=text)
+
+
+@pytest.mark.parametrize(
+    "text", ["9" * 9 + "h", "9" * 20 + "h", "9" * 5000 + "s", "2562047h1s", "1h153722820m"]
+)
+def test_a_lifetime_that_nothing_holds(text: str) -> None:
+    with pytest.raises(JoinCommandError, match=r"token_ttl is .* at most 2562047h: set token_ttl") as caught:
+        lifetime(text=text)
+    assert len(str(caught.value)) < 200
 
 
 def test_forms() -> None:
@@ -248,3 +283,9 @@ def test_forms() -> None:
     assert not is_ca_cert_hash(HASH[7:])
     assert is_endpoint("192.168.1.10:6443")
     assert not is_endpoint("https://192.168.1.10:6443")
+    for host in ("pi-1", "Pi.Example", "[fd00::1]", "[::ffff:192.0.2.1]", "10.0.0.1", "1pi", "a" * 63):
+        assert is_endpoint(f"{host}:6443"), host
+    for host in ("", "[]", "[::::]", "[10.0.0.1]", "10.0.0.300", "10.0.0", "1", "a..b", "-a", "a-.b", "a."):
+        assert not is_endpoint(f"{host}:6443"), host
+    assert not is_endpoint(f"{'a' * 64}:6443")
+    assert not is_endpoint(f"{'a.' * 127}:6443")

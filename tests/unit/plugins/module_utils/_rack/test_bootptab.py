@@ -30,6 +30,19 @@ def test_the_file_of_the_guide_is_read_as_it_is() -> None:
             "pi.lan 1 2:0:0:0:0:1 10.0.0.2 /b/x",
             bootptab.Entry(2, "pi.lan", "02:00:00:00:00:01", "10.0.0.2", "/b/x"),
         ),
+        # What is no end of a line to bootpd, or to whoever counts lines in an editor.
+        (
+            "pi 1 2:0:0:0:0:1 10.0.0.2 # first\f second\u2028third\x85\x0b\x1c",
+            bootptab.Entry(2, "pi", "02:00:00:00:00:01", "10.0.0.2", ""),
+        ),
+        (
+            "# a\f\u2028b\npi1 1 2:0:0:0:0:1 223.0.0.2",
+            bootptab.Entry(3, "pi1", "02:00:00:00:00:01", "223.0.0.2", ""),
+        ),
+        (
+            "a\r\n2pi 1 2:0:0:0:0:1 10.0.0.2\r\n"[3:],
+            bootptab.Entry(2, "2pi", "02:00:00:00:00:01", "10.0.0.2", ""),
+        ),
     ],
 )
 def test_a_line(line: str, entry: bootptab.Entry) -> None:
@@ -42,6 +55,14 @@ def test_a_line(line: str, entry: bootptab.Entry) -> None:
         ("pi 1 b8:27:eb:5b:0d:0f", "line 2: has 3 fields .*wanted are name, hardware type, MAC, address"),
         ("pi 1 b8:27:eb:5b:0d:0f 10.0.0.2 boot x", "line 2: has 6 fields"),
         ("pi_1 1 b8:27:eb:5b:0d:0f 10.0.0.2", "line 2: the name is 'pi_1'"),
+        ("10.0.0.3 1 b8:27:eb:5b:0d:0f 10.0.0.2", "line 2: the name is '10.0.0.3', an address or a number"),
+        ("12 1 b8:27:eb:5b:0d:0f 10.0.0.2", "line 2: the name is '12', an address or a number"),
+        ("pi.12 1 b8:27:eb:5b:0d:0f 10.0.0.2", "line 2: the name is 'pi.12', an address or a number"),
+        (f"{'a.' * 126}ab 1 b8:27:eb:5b:0d:0f 10.0.0.2", "line 2: the name has 254 characters"),
+        ("pi 1 b8:27:eb:5b:0d:0f 127.0.0.1", "line 2: the address is '127.0.0.1', which no host can have"),
+        ("pi 1 b8:27:eb:5b:0d:0f 0.0.0.0", "line 2: the address is '0.0.0.0', which no host can have"),
+        ("pi 1 b8:27:eb:5b:0d:0f 224.0.0.1", "line 2: the address is '224.0.0.1', which no host can have"),
+        ("pi 1 b8:27:eb:5b:0d:0f 255.255.255.255", "line 2: the address is '255.255.255.255', which no host"),
         (
             "pi ethernet b8:27:eb:5b:0d:0f 10.0.0.2",
             r"line 2: the hardware type is 'ethernet'; wanted is 1 \(",
@@ -62,6 +83,11 @@ def test_a_line(line: str, entry: bootptab.Entry) -> None:
 def test_a_bad_line_is_named(line: str, why: str) -> None:
     with pytest.raises(bootptab.BootptabError, match=why):
         bootptab.parse_bootptab(text=f"%%\n{line}\n")
+
+
+def test_a_byte_order_mark_is_no_part_of_the_text() -> None:
+    (entry,) = bootptab.parse_bootptab(text="\ufeff%%\r\npi 1 2:0:0:0:0:1 10.0.0.2\r\n")
+    assert (entry.line, entry.name) == (2, "pi")
 
 
 def test_without_its_sections_it_is_no_bootptab() -> None:

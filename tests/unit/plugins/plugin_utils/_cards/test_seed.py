@@ -277,6 +277,11 @@ def test_what_does_not_go_with_the_image() -> None:
         (replace(PLAIN, files={"User-Data": "x"}), "cloudinit", "flash_files has 'User-Data'"),
         (replace(PLAIN, files={"CMDLINE.TXT": "x"}), "cloudinit", "flash_files has 'CMDLINE.TXT'"),
         (replace(PLAIN, files={"firstrun.sh": "x"}), "systemd", "flash_files has 'firstrun.sh'"),
+        (replace(PLAIN, files={"user-data/x": "x"}), "cloudinit", "and user-data is a file of every card"),
+        (replace(PLAIN, files={"Config.txt/a/b": "x"}), "systemd", "and config.txt is a file of every card"),
+        (replace(PLAIN, files={"bramble-receipt.json/b": "x"}), "systemd", "receipt.json is a file of every"),
+        # What is found wrong with the inputs alone comes before; nothing passes that sd_card refuses.
+        (replace(PLAIN, files={"nul": "x"}), "cloudinit", "has the part 'nul'"),
     ]:
         (problem,) = cards_seed.problems(node=node, init_format=init_format, host_key=HOST_KEY)
         assert text in problem
@@ -312,6 +317,14 @@ PROBLEMS: list[tuple[dict[str, Any], str | None]] = [
     ({"authorized_keys": ()}, "nobody could log in"),
     ({"authorized_keys": (), "password_hash": HASH}, None),
     ({"authorized_keys": (KEY, "ssh-ed25519 AAAA")}, "flash_authorized_keys, entry 2, is not a whole"),
+    (
+        {"authorized_keys": (KEY.replace("9q1X ", " "),)},
+        "flash_authorized_keys, entry 1, is not a whole public key",
+    ),
+    (
+        {"authorized_keys": (f"pi-1 {KEY}",)},
+        "entry 1, has something before the key that is no option of sshd",
+    ),
     ({"authorized_keys": ("hunter2",)}, "entry 1, is not a public key"),
     ({"authorized_keys": (HOST_KEY.private,)}, "entry 1, is a private key"),
     ({"authorized_keys": (f'from="10.0.0.0/8" {KEY}',)}, None),
@@ -347,7 +360,10 @@ PROBLEMS: list[tuple[dict[str, Any], str | None]] = [
     ({"user_data": {"a": 1}, "user_data_file": "x"}, "are both set"),
     ({"user_data_file": "/no/such/file"}, "which cannot be read: No such file or directory"),
     ({"cmdline_present": ("a b",)}, "flash_cmdline_present: 'present' has 'a b'"),
-    ({"files": {"../x": ""}}, "flash_files has '../x'"),
+    ({"files": {"../x": ""}}, "flash_files: the file name '../x' has"),
+    ({"files": {"COM1.txt": ""}}, "flash_files: the file name 'COM1.txt' has the part 'COM1.txt', which FAT"),
+    ({"files": {"f\u00fcr.txt": ""}}, "flash_files: the file name 'f\u00fcr.txt' has"),
+    ({"files": {"a": "", "A/b": ""}}, "flash_files: 'a' is a file and, for 'A/b', a folder"),
     ({"files": {"overlays/my.dtbo": ""}}, None),
     ({"config_txt": ({"setting": "dtparam=audio", "value": "off"},)}, "flash_config_txt: "),
 ]

@@ -151,6 +151,11 @@ def test_fixed_addresses(variables: dict[str, Any], text: str | None) -> None:
             "rack_services_bootptab is '/bootptab', and there is no such file",
         ),
         ({"rack_services_bootptab": "/bad"}, {}, "rack_services_bootptab /bad: line 2: has 1 fields"),
+        (
+            {"rack_services_bootptab": "/loopback"},
+            {},
+            "rack_services_bootptab /loopback: line 2: the address is '127.0.0.1', which no host can have",
+        ),
         ({"rack_services_bootptab": "/good"}, {}, None),
         (
             {"rack_services_bootptab": "/other"},
@@ -172,6 +177,7 @@ def test_services(everywhere: dict[str, Any], hosts: dict[str, dict[str, Any]], 
         node_network="192.168.1.0/24",
         files={
             "/bad": "%%\nx\n",
+            "/loopback": "%%\ntv 1 2:0:0:0:0:1 127.0.0.1\n",
             "/good": "%%\npi-2 1 b8:27:eb:00:00:02 192.168.1.102 boot\n",
             "/other": "%%\npi-2 1 b8:27:eb:00:00:02 192.168.1.112 boot\n",
             "/network": "%%\ntv 1 b8:27:eb:00:00:09 192.168.1.0\n",
