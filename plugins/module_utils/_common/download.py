@@ -11,27 +11,56 @@ import json
 import os
 import re
 import time
+import zlib
 from collections.abc import Callable
-from http.client import HTTPException
-from typing import Any, NamedTuple
-from urllib.error import HTTPError
-from urllib.parse import urljoin, urlsplit, urlunsplit
+from http.client import HTTPException, IncompleteRead
+from netrc import NetrcParseError
+from typing import Any, NamedTuple, TypeVar
+from urllib.error import HTTPError, URLError
 
-from ansible.module_utils.urls import open_url
+from ansible.module_utils import urls as ansible_urls
 from ansible_collections.bramble.pi.plugins.module_utils._common.errors import BrambleError
+from ansible_collections.bramble.pi.plugins.module_utils._common.urls import (
+    UrlError,
+    is_https,
+    is_url,
+    public_url,
+    redirect_target,
+    request_url,
+    with_login,
+)
 
 _CHUNK = 1 << 18
 _TIMEOUT = 60
-#: How often in a row a connection may break without bringing anything new.
+#: How often in a row a connection may break without bringing anything new, or a server be too busy.
 _FRUITLESS = 3
 _PAUSE = 1.0
+#: The longest time in seconds that a busy server may ask for.
+_LONGEST_PAUSE = 30.0
 _MAX_TEXT = 32 << 20
 _REDIRECTS = 10
 _REDIRECT_CODES = (301, 302, 303, 307, 308)
+#: Answers of servers, and of the proxies before them, that are others a moment later.
+_TEMPORARY_CODES = (408, 425, 429, 500, 502, 503, 504)
 #: Beside the file while it is fetched: what has come so far, and by what the server knows its version.
 _PART = ".part"
 _VERSION = ".part.json"
-_CONTENT_RANGE = re.compile(r"bytes (\d+)-")
+_CONTENT_RANGE = re.compile(r"bytes ([0-9]{1,18})-")
+_NUMBER = re.compile(r"[0-9]{1,18}")
+_SECONDS = re.compile(r"[0-9]{1,5}")
+#: What asking for a URL raises; ValueError and OverflowError come from proxies that cannot be read as well.
+_ERRORS = (
+    OSError,
+    HTTPException,
+    ValueError,
+    OverflowError,
+    EOFError,
+    zlib.error,
+    NetrcParseError,
+    ansible_urls.ConnectionError,
+    ansible_urls.MissingModuleError,
+)
+_Result = TypeVar("_Result")
 
 
 class DownloadError(BrambleError):
@@ -55,61 +84,90 @@ class _Answer(NamedTuple):
     total: int | None
 
 
-def is_url(source: str) -> bool:
-    """Tell a URL from a path."""
-    return source.startswith(("http://", "https://"))
-
-
-def public_url(url: str) -> str:
-    """Return a URL without user and password, for messages and records."""
-    parts = urlsplit(url)
-    return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
+def check_url(url: str) -> str:
+    """Return a URL as it is asked for; refuse one that nobody can ask for."""
+    try:
+        return request_url(url)
+    except UrlError as error:
+        raise DownloadError(
+            f"{public_url(url)!r} is no URL: {error}; expected is one such as https://example.org/pi.img.xz"
+        ) from error
 
 
 def _failed(url: str, error: Exception) -> DownloadError:
+    if isinstance(error, DownloadError):
+        return error
     status = error.code if isinstance(error, HTTPError) else None
     return DownloadError(f"{public_url(url)} cannot be fetched: {error}", status=status)
 
 
+def _is_temporary(error: Exception) -> bool:
+    """Tell whether the same request may be answered a moment later."""
+    if isinstance(error, HTTPError):
+        return error.code in _TEMPORARY_CODES
+    reason = error.reason if isinstance(error, URLError) else error
+    return isinstance(reason, (ConnectionResetError, BrokenPipeError, IncompleteRead))
+
+
+def _pause(error: Exception, number: int) -> float:
+    """Return for how many seconds to wait after an answer: as long as the server says, if it does."""
+    said = str(error.headers.get("Retry-After", "")).strip() if isinstance(error, HTTPError) else ""
+    return min(float(said), _LONGEST_PAUSE) if _SECONDS.fullmatch(said) else _PAUSE * number
+
+
+def _persist(url: str, ask: Callable[[], _Result]) -> _Result:
+    """Ask, and ask again where that may help; say what a user can do about it in the end."""
+    number = 1
+    while True:
+        try:
+            return ask()
+        except _ERRORS as error:
+            if number == _FRUITLESS or not _is_temporary(error):
+                raise _failed(url, error) from error
+            pause = _pause(error, number)
+        number += 1
+        time.sleep(pause)
+
+
 def _open(url: str, **options: Any) -> Any:
     """Open a URL, and go where it leads, but never from https to what anybody on the way can change."""
-    place = url
+    place = check_url(url)
     for _number in range(_REDIRECTS):
         try:
-            return open_url(place, follow_redirects="none", timeout=_TIMEOUT, **options)
+            return ansible_urls.open_url(place, follow_redirects="none", timeout=_TIMEOUT, **options)
         except HTTPError as error:
             if error.code not in _REDIRECT_CODES or not error.headers.get("Location"):
                 raise
-            target = urljoin(place, error.headers["Location"].replace(" ", "%20"))
+            target = redirect_target(place=place, location=error.headers["Location"])
             error.close()
-        if not is_url(target) or (place.startswith("https://") and not target.startswith("https://")):
+        if not is_url(target) or (is_https(place) and not is_https(target)):
             raise DownloadError(
                 f"{public_url(url)} is redirected from {public_url(place)} to {public_url(target)}; expected "
                 "is https all the way, as without it anybody in between can change what comes: set the "
                 "address of the file itself, one that begins with https://"
             )
-        place = _with_login(target, of=place)
+        try:
+            place = with_login(request_url(target), of=place)
+        except UrlError as problem:
+            raise DownloadError(
+                f"{public_url(url)} is redirected from {public_url(place)} to {public_url(target)!r}, which "
+                f"is no URL: {problem}; expected is one that leads to the file: set the address of the file "
+                "itself"
+            ) from problem
     raise DownloadError(
         f"{public_url(url)} is redirected more than {_REDIRECTS} times, at last to {public_url(place)}; "
         "expected is a file: correct the address"
     )
 
 
-def _with_login(url: str, *, of: str) -> str:
-    """Return a URL with the user and password of the one that led to it, if it is the same server's."""
-    old, new = urlsplit(of), urlsplit(url)
-    login, at, host = old.netloc.rpartition("@")
-    same = (old.scheme, host) == (new.scheme, new.netloc)
-    return urlunsplit(new._replace(netloc=f"{login}{at}{host}")) if same else url
-
-
 def fetch_text(*, url: str) -> str:
     """Fetch a small text file."""
-    try:
+
+    def ask() -> bytes:
         with _open(url) as response:
-            content = response.read(_MAX_TEXT + 1)
-    except (OSError, HTTPException) as error:
-        raise _failed(url, error) from error
+            return bytes(response.read(_MAX_TEXT + 1))
+
+    content = _persist(url, ask)
     if len(content) > _MAX_TEXT:
         raise DownloadError(f"{public_url(url)} is larger than {_MAX_TEXT} bytes, wanted a small text file")
     return content.decode(errors="replace")
@@ -117,11 +175,12 @@ def fetch_text(*, url: str) -> str:
 
 def final_url(*, url: str) -> str:
     """Return where a URL leads in the end, without fetching what is there."""
-    try:
+
+    def ask() -> str:
         with _open(url, method="HEAD") as response:
             return str(response.geturl())
-    except (OSError, HTTPException) as error:
-        raise _failed(url, error) from error
+
+    return _persist(url, ask)
 
 
 def _size(path: str) -> int:
@@ -173,8 +232,14 @@ def _ask(*, url: str, path: str) -> _Answer:
     start = max(0, _size(path + _PART) - 1) if version else 0
     headers = {"Range": f"bytes={start}-", "If-Range": version} if version and start else {}
     # What is packed is to stay packed, or its checksum is another.
-    response = _open(url, headers=headers, decompress=False)
-    length = response.headers.get("Content-Length")
+    response = _persist(url, lambda: _open(url, headers=headers, decompress=False))
+    length = str(response.headers.get("Content-Length", "")).strip()
+    if length and not _NUMBER.fullmatch(length):
+        response.close()
+        raise DownloadError(
+            f"{public_url(url)} is sent with the Content-Length {length[:40]!r}; expected is a number of "
+            "bytes: correct the server, or the proxy before it"
+        )
     if start and response.status == 206:
         match = _CONTENT_RANGE.match(response.headers.get("Content-Range", ""))
         # Not every server looks at If-Range.
@@ -191,14 +256,12 @@ def _fetch(*, url: str, path: str, check_room: Callable[[int, int], None] | None
     """Fetch what is missing of a file, and return the checksum of the whole."""
     try:
         answer = _ask(url=url, path=path)
-    except HTTPError as error:
-        if error.code != 416:
-            raise _failed(url, error) from error
+    except DownloadError as error:
+        if error.status != 416:
+            raise
         # The file became shorter, and is taken for the same.
         discard_download(path=path)
         raise _CutError("the file on the server has changed") from error
-    except (OSError, HTTPException) as error:
-        raise _failed(url, error) from error
     response, done, total = answer
     with response, contextlib.ExitStack() as stack:
         if check_room and total is not None:

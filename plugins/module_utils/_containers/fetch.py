@@ -10,17 +10,17 @@ import os
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote
 
 from ansible_collections.bramble.pi.plugins.module_utils._common.commands import Runner
 from ansible_collections.bramble.pi.plugins.module_utils._common.download import (
     check_sha256,
+    check_url,
     download,
     file_sha256,
-    is_url,
-    public_url,
 )
 from ansible_collections.bramble.pi.plugins.module_utils._common.errors import BrambleError
+from ansible_collections.bramble.pi.plugins.module_utils._common.urls import is_url, public_url, url_path
 from ansible_collections.bramble.pi.plugins.module_utils._containers import archive, images
 from ansible_collections.bramble.pi.plugins.module_utils._containers.base import Runtime
 
@@ -185,6 +185,7 @@ class ImageFetch:
                 return
             source = given["src"]
             if self._check_mode and is_url(source):
+                check_url(source)
                 self.fetched.append(public_url(source))
                 continue
             path = self.given(number, source, given["sha256"])
@@ -197,7 +198,7 @@ class ImageFetch:
     def given(self, number: int, source: str, sha256: str | None) -> str:
         """Have an archive in the folder."""
         # Two of them may be called alike.
-        name = os.path.basename(urlsplit(source).path if is_url(source) else source)
+        name = os.path.basename(url_path(source) if is_url(source) else source)
         path = os.path.join(self._directory, f"given-{number}-{name}")
         if is_url(source):
             if not (sha256 and os.path.exists(path) and file_sha256(path) == sha256.lower()):

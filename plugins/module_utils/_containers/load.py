@@ -15,9 +15,9 @@ from ansible_collections.bramble.pi.plugins.module_utils._common.download import
     check_sha256,
     download,
     file_sha256,
-    is_url,
 )
 from ansible_collections.bramble.pi.plugins.module_utils._common.errors import BrambleError
+from ansible_collections.bramble.pi.plugins.module_utils._common.urls import is_url
 from ansible_collections.bramble.pi.plugins.module_utils._containers import archive, images
 from ansible_collections.bramble.pi.plugins.module_utils._containers.base import Runtime
 

@@ -12,16 +12,16 @@ from typing import Any
 from ansible_collections.bramble.pi.plugins.module_utils._common.changes import Changes
 from ansible_collections.bramble.pi.plugins.module_utils._common.download import (
     DownloadError,
+    check_url,
     discard_download,
     download,
     fetch_text,
     file_sha256,
     final_url,
-    is_url,
-    public_url,
 )
 from ansible_collections.bramble.pi.plugins.module_utils._common.errors import BrambleError
 from ansible_collections.bramble.pi.plugins.module_utils._common.files import read_text
+from ansible_collections.bramble.pi.plugins.module_utils._common.urls import is_url, public_url
 from ansible_collections.bramble.pi.plugins.module_utils._os_image import source
 from ansible_collections.bramble.pi.plugins.module_utils._os_image.cache import (
     Found,
@@ -86,7 +86,7 @@ class OsImage:
         """Have the image in the cache, and say what is known of it."""
         checksum = source.parse_checksum(self._request.checksum)
         given = self._given(checksum)
-        self._check_source()
+        self._check_source(checksum)
         if self._changes.check_mode:
             if self._asks_nobody(checksum, given):
                 found = self._search(self._expect(checksum, given))
@@ -118,8 +118,11 @@ class OsImage:
         found = self._cache.find(request=self._request, stat=self._stat, expected=expected)
         return found and found._replace(init_format=expected.init_format or found.init_format)
 
-    def _check_source(self) -> None:
+    def _check_source(self, checksum: source.Checksum) -> None:
         """Refuse what can be no source, and note by what a file is known again."""
+        for place in (self._src, self._request.image_list, checksum.value):
+            if is_url(place):
+                check_url(place)
         if is_url(self._src):
             return
         if "://" in self._src or not os.path.isfile(self._src):
@@ -221,7 +224,7 @@ class OsImage:
                     text = None
             else:
                 text = read_text(place)
-            if text is not None and (place.endswith(".sha256") or name in text):
+            if text is not None and (place.endswith(".sha256") or source.lists(text=text, name=name)):
                 return source.find_sha256(text=text, name=name, origin=public_url(place))
         return None
 

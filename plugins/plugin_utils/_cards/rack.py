@@ -13,9 +13,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from ansible_collections.bramble.pi.plugins.module_utils._common.download import public_url
 from ansible_collections.bramble.pi.plugins.module_utils._common.errors import BrambleError
 from ansible_collections.bramble.pi.plugins.module_utils._common.files import read_text, write_text
+from ansible_collections.bramble.pi.plugins.module_utils._common.urls import public_url
 from ansible_collections.bramble.pi.plugins.plugin_utils._cards import node as cards_node
 from ansible_collections.bramble.pi.plugins.plugin_utils._cards import seed as cards_seed
 from ansible_collections.bramble.pi.plugins.plugin_utils._cards.node import CardNode, HostKey, plain

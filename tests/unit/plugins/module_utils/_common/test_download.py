@@ -18,8 +18,8 @@ from ansible_collections.bramble.pi.plugins.module_utils._common.download import
     download,
     fetch_text,
     final_url,
-    public_url,
 )
+from ansible_collections.bramble.pi.plugins.module_utils._common.urls import public_url, with_login
 
 from tests.unit.image_server import ImageServer, image_server
 
@@ -194,6 +194,157 @@ def test_names_what_cannot_be_fetched(server: ImageServer, path: Path) -> None:
     assert list(path.parent.iterdir()) == []
 
 
+@pytest.mark.parametrize(
+    ("source", "why"),
+    [
+        ("http://[::1/a.img", "its host cannot be read"),
+        ("http://[zz::1]/a.img", "its host"),
+        ("http://a..b/a.img", "its host is 'a..b', which is no host name: each part"),
+        ("http://.example.org/a.img", "which is no host name: each part between dots"),
+        (f"http://{'a' * 64}.example.org/a.img", "which is no host name: each part between dots"),
+        (f"http://{'a.' * 130}org/a.img", "which is no host name"),
+        ("http://ex ample.org/a.img", "which is no host name"),
+        ("http://exam%70le.org/a.img", "which is no host name"),
+        ("http://a\u2100.org/a.img", "its host cannot be read"),
+        ("http:///a.img", "it names no host"),
+        ("http://", "it names no host"),
+        ("http://example.org:x/a.img", "its port is no number from 1 to 65535"),
+        ("http://example.org:65536/a.img", "its port is no number from 1 to 65535"),
+        ("http://example.org:0/a.img", "its port is no number from 1 to 65535"),
+        ("http://example.org/a.img\n", "a line break, another control character"),
+        ("http://exam\tple.org/a.img", "a line break, another control character"),
+        ("http://example.org/a.img ", "a blank at an end"),
+    ],
+)
+def test_refuses_what_is_no_url(path: Path, source: str, why: str) -> None:
+    for fetching in FETCHES.values():
+        with pytest.raises(DownloadError, match=r"is no URL: .*; expected is one") as error:
+            fetching(source, path)
+        assert why in str(error.value)
+        assert error.value.status is None
+    assert list(path.parent.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "target",
+    [
+        "http://[::1/a.img",
+        "http://[zz::1]/a.img",
+        "http://a..b/a.img",
+        f"http://{'a' * 64}.example.org/a.img",
+        "http://ex ample.org/a.img",
+        "http://b\u00fc\u00fc..org/a.img",
+        "http://example.org:x/a.img",
+        "http://example.org:65536/a.img",
+    ],
+)
+@pytest.mark.parametrize("fetching", ["download", "fetch_text", "final_url"])
+def test_a_redirect_to_what_is_no_url(server: ImageServer, path: Path, target: str, fetching: str) -> None:
+    server.redirects["/latest"] = target.encode().decode("latin-1")
+    # The first two are refused by Python itself.
+    with pytest.raises(
+        DownloadError, match=r"/latest (cannot be fetched: |is redirected from .* is no URL: )"
+    ):
+        FETCHES[fetching](f"{server.url}/latest", path)
+    assert list(path.parent.iterdir()) == []
+
+
+def test_a_broken_url_keeps_its_password(path: Path) -> None:
+    with pytest.raises(DownloadError) as error:
+        download(url="http://bob:hunter2/x@example.org/a.img", path=str(path))
+    assert "hunter2" not in str(error.value)
+    assert "%2F" in str(error.value)
+    assert public_url("http://bob:hunter2@[::1/a") == "http://[::1/a"
+
+
+@pytest.mark.parametrize("fetching", ["download", "fetch_text", "final_url"])
+def test_urls_as_people_write_them(server: ImageServer, path: Path, fetching: str) -> None:
+    server.files["/bl%C3%BCte%20x/%7e.img"] = b"abc"
+    server.redirects["/utf-8"] = "/blüte x/%7e.img".encode().decode("latin-1")
+    server.redirects["/latin-1"] = "/blüte.img"
+    server.files["/bl%FCte.img"] = b"abc"
+    port = server.url.rpartition(":")[2]
+    for url in (
+        f"{server.url}/blüte x/%7e.img#fragment",
+        f"HTTP://127.0.0.1:{port}/bl%C3%BCte x/%7e.img",
+        f"Http://böb:p@ss wörd@127.0.0.1:{port}/blüte%20x/%7e.img",
+        f"{server.url}/utf-8",
+        f"{server.url}/latin-1",
+    ):
+        FETCHES[fetching](url, path)
+        assert fetching == "final_url" or server.requests[-1][0] == "GET"
+
+
+def test_uppercase_https_does_not_lead_to_http(server: ImageServer, secure: ImageServer, path: Path) -> None:
+    secure.redirects["/latest"] = f"{server.url.upper()}/a.img.xz"
+    with pytest.raises(DownloadError, match="expected is https all the way"):
+        fetch_text(url=f"{secure.url.replace('https', 'HTTPS')}/latest")
+    assert server.requests == [], "nobody was asked over http"
+
+
+@pytest.mark.parametrize("length", ["abc", "-5", "1e3", "²", "", "1" * 5000, "10, 10"])
+def test_a_length_that_is_no_number(server: ImageServer, path: Path, length: str) -> None:
+    server.headers["Content-Length"] = length
+    if length:
+        with pytest.raises(DownloadError, match=r"is sent with the Content-Length .*; expected is a number"):
+            fetch(server, path)
+    else:
+        assert fetch(server, path) == SHA256
+
+
+@pytest.mark.parametrize("status", [408, 429, 500, 502, 503, 504])
+@pytest.mark.parametrize("fetching", ["download", "fetch_text", "final_url"])
+def test_asks_a_busy_server_again(server: ImageServer, path: Path, status: int, fetching: str) -> None:
+    server.busy = [(status, None), (status, "0")]
+    FETCHES[fetching](f"{server.url}/a.img.xz", path)
+    assert len(server.requests) == 3
+    server.busy = [(status, "0")] * 3
+    with pytest.raises(DownloadError) as error:
+        FETCHES[fetching](f"{server.url}/a.img.xz", path)
+    assert error.value.status == status
+    assert len(server.requests) == 6
+
+
+def test_goes_on_where_a_server_was_busy_between(server: ImageServer, path: Path) -> None:
+    break_off(server, path, 400_000)
+    server.busy = [(503, "0")]
+    assert fetch(server, path) == SHA256
+    assert server.gets("/a.img.xz") == ["bytes=399999-"] * 2
+
+
+def test_waits_as_long_as_a_busy_server_says(server: ImageServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    slept: list[float] = []
+    monkeypatch.setattr(common_download.time, "sleep", slept.append)
+    server.files["/sums"] = b"abc\n"
+    for said, seconds in (("7", 7), ("86400", 30), ("Wed, 21 Oct 2026 07:28:00 GMT", 0.01), ("-1", 0.01)):
+        server.busy = [(503, said)]
+        fetch_text(url=f"{server.url}/sums")
+        assert slept.pop() == seconds
+
+
+def test_what_proxies_and_logins_do_wrong(
+    server: ImageServer, path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    netrc = tmp_path / "netrc"
+    netrc.write_text("machine\n")
+    monkeypatch.setenv("NETRC", str(netrc))
+    with pytest.raises(DownloadError, match=r"cannot be fetched: .*netrc"):
+        fetch(server, path)
+    monkeypatch.delenv("NETRC")
+    for proxy in ("http://a..b:3128", "http://[::1", "http://127.0.0.1:99999"):
+        monkeypatch.setenv("http_proxy", proxy)
+        for fetching in FETCHES.values():
+            with pytest.raises(DownloadError, match="cannot be fetched: "):
+                fetching(f"{server.url}/a.img.xz", path)
+
+
+def test_a_text_whose_packing_is_broken(server: ImageServer) -> None:
+    server.files["/sums"] = b"\x1f\x8b\x08\x00 is no gzip"
+    server.headers["Content-Encoding"] = "gzip"
+    with pytest.raises(DownloadError, match="sums cannot be fetched: "):
+        fetch_text(url=f"{server.url}/sums")
+
+
 def test_small_files_and_where_urls_lead(server: ImageServer, monkeypatch: pytest.MonkeyPatch) -> None:
     server.files["/sums"] = b"abc\n"
     server.redirects["/latest"] = "/sums"
@@ -278,7 +429,7 @@ def test_redirects_that_lead_nowhere(server: ImageServer, path: Path, target: st
     ],
 )
 def test_a_password_goes_to_its_server_alone(url: str, login: bool) -> None:
-    found = common_download._with_login(url, of="https://ada:secret@example.org/latest")
+    found = with_login(url, of="https://ada:secret@example.org/latest")
     assert found == (url.replace("//", "//ada:secret@") if login else url)
 
 
