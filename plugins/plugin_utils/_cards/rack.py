@@ -211,12 +211,11 @@ def one_reader(made: Sequence[Card]) -> list[dict[str, Any]]:
     ]
 
 
-def known_hosts(made: Sequence[Card]) -> list[dict[str, str]]:
-    """List the lines by which ssh knows the nodes."""
+def known_hosts(made: Sequence[Card]) -> list[dict[str, Any]]:
+    """List what ssh is to know of the nodes."""
     return [
-        {"node": card.name, "name": name, "key": f"{name} {card.host_key.public.strip()}"}
+        {"name": card.name, "known_as": list(card.node.known_as), "keys": [card.host_key.public.strip()]}
         for card in made
-        for name in card.node.known_as
     ]
 
 
