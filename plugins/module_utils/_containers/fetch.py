@@ -24,6 +24,9 @@ from ansible_collections.bramble.pi.plugins.module_utils._common.urls import is_
 from ansible_collections.bramble.pi.plugins.module_utils._containers import archive, images
 from ansible_collections.bramble.pi.plugins.module_utils._containers.base import Runtime
 
+_SRC = "src in image_cache_archives"
+_SHA256 = "sha256 in image_cache_archives"
+
 
 class Offer(NamedTuple):
     """The archive that an image is in, or is to be in."""
@@ -185,7 +188,7 @@ class ImageFetch:
                 return
             source = given["src"]
             if self._check_mode and is_url(source):
-                check_url(source)
+                check_url(source, variable=_SRC)
                 self.fetched.append(public_url(source))
                 continue
             path = self.given(number, source, given["sha256"])
@@ -202,7 +205,7 @@ class ImageFetch:
         path = os.path.join(self._directory, f"given-{number}-{name}")
         if is_url(source):
             if not (sha256 and os.path.exists(path) and file_sha256(path) == sha256.lower()):
-                download(url=source, path=path, sha256=sha256)
+                download(url=source, path=path, sha256=sha256, variable=_SRC, checksum_variable=_SHA256)
                 self.fetched.append(public_url(source))
                 self._changed = True
             return path
@@ -211,7 +214,7 @@ class ImageFetch:
                 f"{source} is not there: put it on this node, or correct src in image_cache_archives"
             )
         if sha256 is not None:
-            check_sha256(name=source, seen=file_sha256(source), wanted=sha256)
+            check_sha256(name=source, seen=file_sha256(source), wanted=sha256, variable=_SHA256)
         if self._check_mode:
             return source
         with archive.part_of(path) as part:

@@ -79,6 +79,7 @@ class ImageArchives:
 
     def import_archive(self, wish: archive.Archive) -> None:
         """Import an archive, downloading it before if it is elsewhere."""
+        checksum_variable = f"sha256 in {self._variable}"
         if not is_url(wish.source):
             if not os.path.exists(wish.source):
                 raise images.ContainerImagesError(
@@ -86,12 +87,19 @@ class ImageArchives:
                     f"node, or correct src in {self._variable}"
                 )
             if wish.sha256 is not None:
-                check_sha256(name=wish.source, seen=file_sha256(wish.source), wanted=wish.sha256)
+                seen = file_sha256(wish.source)
+                check_sha256(name=wish.source, seen=seen, wanted=wish.sha256, variable=checksum_variable)
             self.import_file(wish, wish.source)
             return
         with tempfile.TemporaryDirectory(dir=_DOWNLOADS) as directory:
             path = os.path.join(directory, "images.tar")
-            download(url=wish.source, path=path, sha256=wish.sha256)
+            download(
+                url=wish.source,
+                path=path,
+                sha256=wish.sha256,
+                variable=f"src in {self._variable}",
+                checksum_variable=checksum_variable,
+            )
             self.import_file(wish, path)
 
     def import_file(self, wish: archive.Archive, path: str) -> None:

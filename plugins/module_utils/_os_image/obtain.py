@@ -40,6 +40,12 @@ from ansible_collections.bramble.pi.plugins.module_utils._os_image.formats impor
 
 #: How first boot can be told what to do.
 INIT_FORMATS = ("cloudinit", "cloudinit-rpi", "systemd", "cloudinit-legacy")
+#: The options with addresses, and the variables that set them.
+_VARIABLES = {
+    "src": "'src' (flash_image of the role flash)",
+    "checksum": "'checksum' (flash_image_checksum of the role flash)",
+    "image_list": "'image_list' (flash_image_list of the role flash)",
+}
 #: Answers to a request for a file that is not there; some servers of static files give no other.
 _NOT_THERE = (403, 404, 410)
 
@@ -120,9 +126,10 @@ class OsImage:
 
     def _check_source(self, checksum: source.Checksum) -> None:
         """Refuse what can be no source, and note by what a file is known again."""
-        for place in (self._src, self._request.image_list, checksum.value):
+        places = {"src": self._src, "image_list": self._request.image_list, "checksum": checksum.value}
+        for option, place in places.items():
             if is_url(place):
-                check_url(place)
+                check_url(place, variable=_VARIABLES[option])
         if is_url(self._src):
             return
         if "://" in self._src or not os.path.isfile(self._src):
@@ -182,7 +189,7 @@ class OsImage:
     def _text(self, place: str, option: str) -> str:
         """Read a small file from a URL or a path."""
         if is_url(place):
-            return fetch_text(url=place)
+            return fetch_text(url=place, variable=_VARIABLES[option])
         text = read_text(source.own_path(place))
         if text is None:
             raise source.ImageSourceError(
@@ -197,7 +204,7 @@ class OsImage:
         if found or not is_url(self._src):
             return found
         try:
-            final = final_url(url=self._src)
+            final = final_url(url=self._src, variable=_VARIABLES["src"])
         except DownloadError as error:
             if error.status in (None, 404, 410):
                 raise
@@ -217,7 +224,7 @@ class OsImage:
         for place in places:
             if is_url(place):
                 try:
-                    text: str | None = fetch_text(url=place)
+                    text: str | None = fetch_text(url=place, variable=_VARIABLES["src"])
                 except DownloadError as error:
                     if error.status not in _NOT_THERE:
                         raise
@@ -266,7 +273,14 @@ class OsImage:
         def check_room(total: int, missing: int) -> None:
             self._cache.check_room(missing + total * 3 // 2)
 
-        return path, download(url=self._src, path=path, sha256=expected.archive_sha256, check_room=check_room)
+        return path, download(
+            url=self._src,
+            path=path,
+            sha256=expected.archive_sha256,
+            variable=_VARIABLES["src"],
+            checksum_variable=_VARIABLES["checksum"],
+            check_room=check_room,
+        )
 
     def _init_format(self, found: Found, boot_image: str) -> str:
         """Choose between what the user, the list and the boot partition say; refuse if none of them does."""

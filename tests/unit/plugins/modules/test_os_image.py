@@ -275,7 +275,10 @@ def test_checksums_beside_the_image(
     server.files["/pi.img.xz.sha256"] = f"{wrong}  other.img.xz\n".encode()
     assert "has checksums for other.img.xz, and wanted is one for pi.img.xz" in cache.refuse(src=url)
     server.files["/pi.img.xz.sha256"] = f"{wrong}\n".encode()
-    assert f"has the sha256 {right}, wanted {wrong}" in cache.refuse(src=url)
+    assert (
+        f"has the sha256 {right}; expected is {wrong}: set 'checksum' (flash_image_checksum"
+        in cache.refuse(src=url)
+    )
     assert server.gets("/pi.img.xz") == [None]
     del server.files["/pi.img.xz.sha256"]
     server.statuses["/pi.img.xz.sha256"] = 403
@@ -294,7 +297,8 @@ def test_checksums_beside_the_image(
     server.statuses = {"/pi.img.xz.sha256": 503, "/SHA256SUMS": 503}
     result = cache.run(src=url)
     assert not result["changed"]
-    assert "503: Service Unavailable. The image that is in the cache from an earlier run" in warning(result)
+    assert "503: Service Unavailable; expected is a server that is not busy" in warning(result)
+    assert "The image that is in the cache from an earlier run is taken" in warning(result)
     assert "SHA256SUMS cannot be fetched: HTTP Error 503" in cache.refuse(
         src=f"{url}?x", checksum=f"{server.url}/SHA256SUMS"
     )
@@ -313,7 +317,9 @@ NO_IMAGES: list[tuple[dict[str, str], str]] = [
 @pytest.mark.parametrize(("options", "message"), NO_IMAGES)
 def test_addresses_that_nobody_can_ask(cache: Cache, options: dict[str, str], message: str) -> None:
     for check in (True, False):
-        assert message in cache.refuse(check=check, **options)
+        said = cache.refuse(check=check, **options)
+        assert message in said
+        assert "of the role flash)" in said
 
 
 @pytest.mark.parametrize(

@@ -48,14 +48,14 @@ def fetch(server: ImageServer, path: Path, sha256: str | None = SHA256) -> str:
 def break_off(server: ImageServer, path: Path, after: int, *, resumes: bool = True) -> None:
     """Have a download end in the middle, for good."""
     server.cuts = [after, 0, 0] if resumes else [after, after, after]
-    with pytest.raises(
-        DownloadError, match=rf"\. {after} bytes are kept in .*a\.img\.xz\.part; run it again"
-    ):
+    kept = rf"\. {after} bytes are kept in .*a\.img\.xz\.part; run it again to go on from there"
+    nothing = r"\. Nothing is kept, as the server cannot go on .*; run it again, or set the address"
+    with pytest.raises(DownloadError, match=kept if resumes else nothing):
         fetch(server, path)
     server.cuts.clear()
     server.requests.clear()
-    assert path.with_name("a.img.xz.part").stat().st_size == after
     assert not path.exists()
+    assert path.with_name("a.img.xz.part").exists() == resumes
 
 
 def assert_complete(path: Path, content: bytes = CONTENT) -> None:
@@ -139,7 +139,7 @@ def test_begins_anew_if_the_version_is_damaged(server: ImageServer, path: Path) 
 
 
 def test_a_wrong_file_leaves_nothing(server: ImageServer, path: Path) -> None:
-    with pytest.raises(DownloadError, match=f"has the sha256 {SHA256}, wanted 0000"):
+    with pytest.raises(DownloadError, match=f"has the sha256 {SHA256}; expected is 0+: set the checksum"):
         fetch(server, path, "0" * 64)
     assert list(path.parent.iterdir()) == []
 
@@ -148,7 +148,7 @@ def test_gives_up_where_nothing_new_comes(server: ImageServer, path: Path) -> No
     server.ranges = False
     server.cuts = [500_000] * 9
     with pytest.raises(
-        DownloadError, match=r"the connection ended after 500000 of 1000000 bytes\. 500000 bytes are kept"
+        DownloadError, match=r"the connection ended after 500000 of 1000000 bytes\. Nothing is kept"
     ):
         fetch(server, path)
     assert len(server.requests) == 3
@@ -257,6 +257,52 @@ def test_a_broken_url_keeps_its_password(path: Path) -> None:
     assert public_url("http://bob:hunter2@[::1/a") == "http://[::1/a"
 
 
+ADVICE = {
+    401: r"before the host in 'src', or write them into ~/\.netrc",
+    403: "look in a browser whether it needs a login, or set 'src' to another address",
+    404: "expected is a file there: set 'src' to the address of the download itself",
+    407: "write user and password into http_proxy and https_proxy",
+    410: "expected is a file there: set 'src' to the address",
+    418: "expected is the file: set 'src' to the address",
+    429: "run it again later, or set 'src' to another server",
+    503: "run it again later, or set 'src' to another server",
+}
+
+
+@pytest.mark.parametrize("status", ADVICE)
+def test_says_what_to_do_about_an_answer(server: ImageServer, path: Path, status: int) -> None:
+    server.statuses["/a.img.xz"] = status
+    url = f"{server.url}/a.img.xz"
+    for fetch_it in (fetch_text, final_url, lambda **options: download(path=str(path), **options)):
+        with pytest.raises(DownloadError, match=ADVICE[status]):
+            fetch_it(url=url, variable="'src'")
+
+
+def test_says_what_to_do_about_a_server_that_is_none(
+    secure: ImageServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(
+        DownloadError, match=r"expected is a server that answers: check the network .* set 'src'"
+    ):
+        fetch_text(url="http://127.0.0.1:9/x", variable="'src'")
+    with pytest.raises(DownloadError, match=r"expected is a host that DNS knows: correct 'src'"):
+        fetch_text(url="http://no-such-host.invalid/x", variable="'src'")
+    monkeypatch.delenv("SSL_CERT_FILE")
+    with pytest.raises(DownloadError, match=r"expected is a certificate that this .* set 'src'"):
+        fetch_text(url=f"{secure.url}/x", variable="'src'")
+
+
+@pytest.mark.parametrize("page", [b"<!DOCTYPE html><title>Login", b"\xef\xbb\xbf\n <HTML>"])
+def test_a_web_page_is_no_file(server: ImageServer, path: Path, page: bytes) -> None:
+    server.files["/a.img.xz"] = page
+    with pytest.raises(
+        DownloadError,
+        match=rf"is a web page \(HTML\); expected is a file with the sha256 {SHA256}: set the addr",
+    ):
+        fetch(server, path)
+    assert list(path.parent.iterdir()) == []
+
+
 @pytest.mark.parametrize("fetching", ["download", "fetch_text", "final_url"])
 def test_urls_as_people_write_them(server: ImageServer, path: Path, fetching: str) -> None:
     server.files["/bl%C3%BCte%20x/%7e.img"] = b"abc"
@@ -351,7 +397,7 @@ def test_small_files_and_where_urls_lead(server: ImageServer, monkeypatch: pytes
     assert fetch_text(url=f"{server.url}/latest") == "abc\n"
     assert final_url(url=f"{server.url}/latest") == f"{server.url}/sums"
     monkeypatch.setattr(common_download, "_MAX_TEXT", 100)
-    with pytest.raises(DownloadError, match="is larger than 100 bytes, wanted a small text file"):
+    with pytest.raises(DownloadError, match="than 100 bytes; expected is a small text file: set the address"):
         fetch_text(url=f"{server.url}/a.img.xz")
 
 
