@@ -21,6 +21,7 @@ from urllib.error import HTTPError, URLError
 from ansible.module_utils import urls as ansible_urls
 from ansible_collections.bramble.pi.plugins.module_utils._common import download_advice
 from ansible_collections.bramble.pi.plugins.module_utils._common.errors import BrambleError
+from ansible_collections.bramble.pi.plugins.module_utils._common.files import naming
 from ansible_collections.bramble.pi.plugins.module_utils._common.urls import (
     UrlError,
     is_https,
@@ -292,7 +293,8 @@ def _fetch(*, url: str, path: str, variable: str, check_room: Callable[[int, int
                 raise _CutError(f"{error} after {done} bytes") from error
             if not chunk:
                 break
-            file.write(chunk)
+            with naming(path + _PART):
+                file.write(chunk)
             digest.update(chunk)
             done += len(chunk)
     if total is not None and done < total:
