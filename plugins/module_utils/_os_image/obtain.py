@@ -240,22 +240,25 @@ class OsImage:
         require_tool(command="zstd", package="zstd", why="keeping images in the cache")
         require_tool(command="mcopy", package="mtools", why="reading the boot partition of an image")
         archive_sha256: str | None
-        if is_url(self._src):
-            path, archive_sha256 = self._fetch(expected)
-        else:
-            path, archive_sha256 = self._src, archive_checksum(path=self._src)
-            self._changes.note(f"Read {self.origin}")
-        self._cache.check_room(room_for(path=path))
+        path = self._src
         try:
+            if is_url(self._src):
+                path, archive_sha256 = self._fetch(expected)
+            else:
+                archive_sha256 = archive_checksum(path=path)
+                self._changes.note(f"Read {self.origin}")
+            self._cache.check_room(room_for(path=path))
             kept = self._cache.add(
                 path=path, source=self.origin, archive_sha256=archive_sha256, expected=expected
             )
         except (MissingToolError, NoRoomError):
             raise
-        except (ImageFormatError, ImageCacheError):
+        except (ImageFormatError, ImageCacheError) as error:
             if is_url(self._src):
                 discard_download(path=path)
-            raise
+            raise source.ImageSourceError(
+                f"{str(error).rstrip('.')}; or set {_VARIABLES['src']} to another image"
+            ) from error
         self._changes.note("Keep it in the cache")
         return Found(kept, kept.archive_sha256, expected.init_format, expected.verifies)
 

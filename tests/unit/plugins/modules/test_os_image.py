@@ -539,9 +539,10 @@ def test_refuses_by_name(
         seen = cache.refuse(src=path)
         assert message in seen
         assert seen.startswith(str(path))
+        assert seen.endswith("; or set 'src' (flash_image of the role flash) to another image")
     assert cache.names() == set()
 
-    for name in ("truncated", "html"):
+    for name in ("truncated", "html", "bzip2"):
         server.files[f"/{name}"], message = refusals[name]
         assert message in cache.refuse(src=f"{server.url}/{name}", checksum="none")
     assert cache.names() == set(), "what was fetched for nothing is removed"
