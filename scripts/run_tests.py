@@ -38,6 +38,11 @@ from scripts.test_runner.summary import Timed, Times, floor, proved, slowest, su
 SEED = "BRAMBLE_TEST_SEED"
 #: What is told at once of the output of a job, as it explains a long silence.
 NOTE = re.compile(r"takes about")
+#: The lines in the output of a job that failed that say why, whatever molecule draws before them.
+REASON = re.compile(
+    r"^(?:\x1b\[[0-9;]*m|[\s│])*(?:E {3}|fatal: |failed: |\[ERROR\]|FAILED |ERROR |\S*Error: )"
+)
+REASONS = 8
 #: Seconds after which is said what still runs.
 SILENCE = 120
 
@@ -69,6 +74,7 @@ class Run:
         self.meter = meter
         self.spans: dict[str, tuple[float, float]] = {}
         self.outcomes: dict[str, Outcome] = {}
+        self.reasons: dict[str, list[str]] = {}
         self._waiting = list(jobs)
         self._running: list[Running] = []
         self._folder = folder
@@ -117,7 +123,13 @@ class Run:
         ended.show(all_of_it=True)
         if not self._live:
             print(f"----- {name}: end of its output\n", flush=True)
-        result = "FAILED" if ended.outcome.failed else "ok"
+        result = "ok"
+        if ended.outcome.failed:
+            result = "FAILED"
+            ended.output.seek(0)
+            self.reasons[name] = [line.strip()[:300] for line in ended.output if REASON.match(line)][
+                -REASONS:
+            ]
         cpu = ended.outcome.cpu + self.contained(ended.job, ended.began, now)
         self._tell(f"{name} ended: {result}, {now - ended.began:.0f} s, {cpu:.0f} s of CPU")
         ended.output.close()
@@ -206,6 +218,8 @@ def run_parts(names: Sequence[str]) -> int:
         print("\n".join(proved(run.outcomes.values(), seed=ENVIRONMENT[SEED])))
     print("\n=== Summary\n")
     print("\n".join(summary(outcomes, times)))
+    for name, reasons in run.reasons.items():
+        print("\n".join([f"\nFrom the output of {name}", *reasons]))
     seconds, machine = time.monotonic() - began, machine_seconds() - machine
     print(f"\n{floor(times.values(), seconds=seconds, machine=machine, processors=os.cpu_count() or 1)}")
     passed, skipped = (sum(each.count(what) for each in outcomes.values()) for what in ("passed", "skipped"))

@@ -54,7 +54,9 @@ def node_names(hostvars: HostVars, groups: Groups) -> dict[str, str]:
     return hosts.node_names(hostvars=hostvars, groups=groups)
 
 
-def node_problems(hostvars: Any, host: str, hostname: str, play_hosts: list[str]) -> list[str]:
+def node_problems(
+    hostvars: Any, host: str, hostname: str, play_hosts: list[str], *, kubernetes: str = ""
+) -> list[str]:
     """List what is in the way of a host."""
     facts = {name: hostvars[name].get("ansible_facts", {}).get("bramble") for name in {host, *play_hosts}}
     return hosts.node_problems(
@@ -62,6 +64,8 @@ def node_problems(hostvars: Any, host: str, hostname: str, play_hosts: list[str]
         hostname=hostname,
         facts=facts[host],
         machine_ids={name: facts[name]["machine_id"] for name in play_hosts if facts[name]},
+        variables=hostvars[host],
+        kubernetes=kubernetes,
     )
 
 

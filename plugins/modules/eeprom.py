@@ -11,8 +11,8 @@ module: eeprom
 short_description: Have a Raspberry Pi boot over the network
 version_added: '0.1.0'
 description:
-  - On a Pi 4 or 5, edits the configuration in the EEPROM through C(rpi-eeprom-config). It counts after a
-    reboot.
+  - On a Pi 4 or 5, or a Compute Module of these, edits the configuration in the EEPROM through
+    C(rpi-eeprom-config). It counts after a reboot.
   - On a Pi 3B, which has no EEPROM, sets the bit in its one-time memory by which it boots over the network,
     if O(otp=true). A Pi 3B+ does so as it left the factory.
   - The configuration that was there before is kept in C(/var/lib/bramble/bootconf.before).
@@ -33,7 +33,7 @@ attributes:
 options:
   settings:
     description:
-      - Settings of the bootloader, for a Pi 4 or 5.
+      - Settings of the bootloader, for boards with an EEPROM.
       - C(BOOT_ORDER) is read from the right, 1 is the SD card, 2 the network, 4 a USB disk, f begins again.
       - C(TFTP_PREFIX) is 0 for the folder named by the serial number, which the collection's trees have.
     type: dict

@@ -68,6 +68,8 @@ options:
     description:
       - How first boot is told what to do. V(auto) takes it from O(image_list), or from what lies on the boot
         partition.
+      - Where the list has another value, such as V(rpi-preseed), the boot partition decides if there is a
+        C(user-data) on it, with a warning; else this option has to be set.
     type: str
     choices: [auto, cloudinit, cloudinit-rpi, systemd, cloudinit-legacy]
     default: auto

@@ -188,7 +188,7 @@ cards:
         schema: 1
         node: pi-7
         image:
-          name: 2025-12-04-raspios-trixie-arm64-lite.img
+          name: 2026-09-15-raspios-trixie-arm64-lite.img
           sha256: 3e4b1a9d42c9a0a1e6b4d7d34a6f7e0bd7b2e2a2a2bdbf1d0c6f8f1f7c9a5b21
           size: 2914000896
         seed: pi-7-0a1b2c3d4e5f
@@ -197,7 +197,7 @@ cards:
     image:
       description: The name of the image.
       type: str
-      sample: 2025-12-04-raspios-trixie-arm64-lite.img
+      sample: 2026-09-15-raspios-trixie-arm64-lite.img
     state:
       description: V(written), V(seeded), V(unchanged) or V(failed).
       type: str
@@ -229,7 +229,7 @@ cards:
         schema: 1
         node: pi-1
         image:
-          name: 2025-12-04-raspios-trixie-arm64-lite.img
+          name: 2026-09-15-raspios-trixie-arm64-lite.img
           sha256: 3e4b1a9d42c9a0a1e6b4d7d34a6f7e0bd7b2e2a2a2bdbf1d0c6f8f1f7c9a5b21
           size: 2914000896
         seed: pi-1-8d2f0c1a77e3

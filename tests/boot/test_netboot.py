@@ -33,6 +33,9 @@ SERIALS = {"pi-2": "6a1b9c04", "pi-3": "6a1b9c05"}
 MACS = {"pi-2": "b8:27:eb:00:00:02", "pi-3": "b8:27:eb:00:00:03"}
 ADDRESSES = {"pi-2": "10.89.91.12", "pi-3": "10.89.91.13"}
 FOREIGN = "10.89.91.77/24"
+UNITS = "dnsmasq bramble-tftp nfs-ganesha"
+#: How dnsmasq was told to serve the files itself, links included, and with them all that it could read.
+BEFORE = f"enable-tftp=eth0\\ntftp-root={TREES}/tftp\\n"
 
 
 class Rack:
@@ -239,6 +242,36 @@ def test_files_come_as_the_firmware_asks(rack: Rack, port: Port) -> None:
     assert not (rack.trees() / "tftp/note").exists()
 
 
+def test_links_that_a_node_planted_lead_nowhere(rack: Rack, port: Port) -> None:
+    boot = f"{TREES}/tftp/{SERIALS['pi-2']}"
+    rack.server("umask 022; echo own >/tmp/own; echo own >/dev/shm/own")
+    reader = "runuser -u dnsmasq -- cat"
+    targets = ("/etc/passwd", "/tmp/own", "/dev/shm/own", "/proc/self/mounts", "../../../../../../etc/passwd")
+    for target in targets:
+        rack.server(f"ln -sfn {target} {boot}/x")
+        # The TFTP server's user might read it.
+        assert rack.server(f"{reader} {target if target.startswith('/') else boot + '/x'}")
+        assert port.fetch(server=SERVER, name=f"{SERIALS['pi-2']}/x") is None, target
+    # A folder below which there is something, and a link that does no harm.
+    rack.server(f"ln -sfn /etc {boot}/x")
+    assert port.fetch(server=SERVER, name=f"{SERIALS['pi-2']}/x/hostname") is None
+    rack.server(f"ln -sfn start.elf {boot}/x")
+    assert port.fetch(server=SERVER, name=f"{SERIALS['pi-2']}/x")
+    rack.server(f"rm {boot}/x /tmp/own /dev/shm/own")
+
+
+def test_a_node_comes_and_goes_while_the_server_runs(rack: Rack, port: Port) -> None:
+    folder = f"{TREES}/tftp/6a1b9c06"
+    started = rack.server("systemctl show --property=MainPID bramble-tftp")
+    rack.server(f"mkdir {folder}; echo come >{folder}/start.elf")
+    assert port.fetch(server=SERVER, name="6a1b9c06/start.elf") == b"come\n"
+    rack.server(f"mv {folder} {TREES}/gone; mkdir {folder}; echo new >{folder}/start.elf; rm -r {TREES}/gone")
+    assert port.fetch(server=SERVER, name="6a1b9c06/start.elf") == b"new\n"
+    rack.server(f"rm -r {folder}")
+    assert port.fetch(server=SERVER, name="6a1b9c06/start.elf") is None
+    assert rack.server("systemctl show --property=MainPID bramble-tftp") == started
+
+
 def test_each_node_is_let_in_to_its_own_tree_alone(rack: Rack, port: Port) -> None:
     def url(path: str) -> str:
         return f"nfs://{SERVER}{TREES}/{path}?version=4"
@@ -266,6 +299,7 @@ def test_each_node_is_let_in_to_its_own_tree_alone(rack: Rack, port: Port) -> No
 def test_nothing_is_served_elsewhere(rack: Rack) -> None:
     sockets = rack.server("ss --listening --numeric --tcp --udp --no-header | awk '{print $5}'").splitlines()
     assert any(socket.endswith(":2049") for socket in sockets)
+    assert f"{SERVER}:69" in sockets
     for socket in sockets:
         address, _colon, number = socket.rpartition(":")
         if number not in ("22", "323"):
@@ -331,12 +365,10 @@ def reboot_server(rack: Rack) -> None:
     while True:
         try:
             if (
-                rack.server(
-                    "systemctl is-active --quiet dnsmasq nfs-ganesha; cat /proc/sys/kernel/random/boot_id"
-                )
+                rack.server(f"systemctl is-active --quiet {UNITS}; cat /proc/sys/kernel/random/boot_id")
                 != before
             ):
-                rack.server("systemctl is-active dnsmasq nfs-ganesha")
+                rack.server(f"systemctl is-active {UNITS}")
                 return
         except subprocess.CalledProcessError:
             pass
@@ -351,12 +383,25 @@ def test_all_is_there_after_a_reboot_of_the_server(rack: Rack, port: Port) -> No
     test_each_node_is_let_in_to_its_own_tree_alone(rack, port)
 
 
-def test_beside_another_dhcp_server(rack: Rack, port: Port) -> None:
+def test_a_server_of_before_beside_another_dhcp_server(rack: Rack, port: Port) -> None:
     # As on a server that gives no addresses; another one does, and knows nothing of boot files.
     rack.server("rm /etc/dnsmasq.d/bramble.conf")
+    # And as a run of before has left it.
+    rack.server("systemctl disable --now bramble-tftp; rm /etc/systemd/system/bramble-tftp.service")
+    rack.server(f"printf '{BEFORE}' >>/etc/dnsmasq.d/bramble-netboot.conf")
+    rack.server("systemctl daemon-reload; systemctl restart dnsmasq")
+    link = f"{TREES}/tftp/{SERIALS['pi-2']}/x"
+    rack.server(f"ln -s /etc/passwd {link}")
+    port.plug_in(mac=MACS["pi-2"], address=f"{ADDRESSES['pi-2']}/24")
+    assert port.fetch(server=SERVER, name=f"{SERIALS['pi-2']}/x"), (
+        "which shows that the link is one that matters"
+    )
     arguments = ("--tags", "netboot_server", "-e", "netboot_server_dhcp=proxy")
     assert rack.playbook("playbooks/netboot.yml", *arguments)
     assert rack.playbook("playbooks/netboot.yml", *arguments) == []
+    assert port.fetch(server=SERVER, name=f"{SERIALS['pi-2']}/x") is None
+    assert port.fetch(server=SERVER, name=f"{SERIALS['pi-2']}/start.elf")
+    rack.server(f"rm {link}")
     mac = MACS["pi-2"]
     with Port(name="netboot-other", network=RACK, folder=rack.folder) as other:
         other.plug_in(mac="02:00:00:00:00:50", address="10.89.91.50/24")

@@ -23,9 +23,9 @@ lines() {
 }
 case $verb in
 is-active) [ -e "$started" ]; exit ;;
-is-enabled) [ -e "/run/enabled-$unit" ]; exit ;;
+is-enabled) [ -e "/run/enabled-$unit" ] && echo enabled; exit ;;
 show)
-  echo "Id=$unit"
+  printf 'Id=%s\\nLoadState=loaded\\n' "$unit"
   if [ -e "$started" ]; then
     printf 'ActiveState=active\\nActiveEnterTimestampMonotonic=%s\\n' "$(cat "$started")"
   else
@@ -36,6 +36,7 @@ esac
 echo "$*" >>/run/systemctl
 # Whoever asks for this is killed before it is done.
 [ "$(cat /run/kill-at 2>/dev/null)" != "$verb" ] || { rm /run/kill-at; kill -9 "$PPID"; exit 1; }
+[ "$verb" != try-restart ] || [ ! -e "$started" ] || verb=restart
 [ "$verb" != restart ] || { systemctl stop "$unit"; exec systemctl start "$unit"; }
 case $verb in
 enable) : >"/run/enabled-$unit" ;;
@@ -43,7 +44,9 @@ stop)
   lines ExecStop | sed 's/^-//' | sh >/dev/null 2>&1
   rm -f "$started" ;;
 start)
-  lines ExecStart | sed 's/^-\\(.*\\)/\\1 || :/' | sh -e >/dev/null 2>&1 || exit 1
+  # Of services that stay nothing is run.
+  [ "$(lines Type)" != oneshot ] ||
+    lines ExecStart | sed 's/^-\\(.*\\)/\\1 || :/' | sh -e >/dev/null 2>&1 || exit 1
   @PYTHON@ -c 'import time; print(time.monotonic_ns() // 1000)' >"$started" ;;
 esac"""
 _MARK = "\n-- next --\n"
@@ -72,7 +75,7 @@ class NamespaceNode:
         path.chmod(0o755)
 
     def systemd(self) -> None:
-        """Have a systemctl that runs the commands of a unit's file, and knows what it has started.
+        """Have a systemctl that runs the commands of a oneshot unit's file, and knows what it has started.
 
         What it is asked to do is in /run/systemctl. It kills who asks for the verb in /run/kill-at.
         """

@@ -41,7 +41,7 @@ def boot_rom(*, model: str) -> str:
     ``model`` is that of /proc/device-tree/model.
     """
     name = model.rstrip("\0").strip()
-    if re.search(r"Raspberry Pi (4|400|5|500|Compute Module (4|5))\b", name):
+    if re.search(r"Raspberry Pi (4|400|5|500|Compute Module (4S?|5))\b", name):
         return "eeprom"
     if "Raspberry Pi 3 Model B Plus" in name:
         return "ready"

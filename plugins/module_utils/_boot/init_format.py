@@ -44,6 +44,12 @@ def detect_init_format(*, boot: Boot) -> InitFormat:
         # https://github.com/raspberrypi/rpi-imager/blob/main/doc/os_customisation_formats.md
         if has_user_data:
             return InitFormat("cloudinit-rpi", "raspios", f"{named}, and there is a user-data")
+        if boot.find("rpi-preseed.toml"):
+            raise BootPartitionError(
+                f"{boot.where} has rpi-preseed.toml and no user-data; expected is an image whose first boot "
+                f"reads cloud-init's files or firstrun.sh: set flash_image to one, or flash_init_format to "
+                f"cloudinit-rpi or systemd if this one reads these as well"
+            )
         return InitFormat("systemd", "raspios", f"{named}, and there is no user-data")
     if has_user_data:
         if boot.find("current/"):

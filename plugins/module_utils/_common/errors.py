@@ -10,7 +10,11 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, NoReturn, Protocol
 
+from ansible_collections.bramble.pi.plugins.module_utils._common.old_python import refuse_old_python
 from ansible_collections.bramble.pi.plugins.module_utils._common.secrets import masked_message, secret_values
+
+# Every module has this file before all else that an old Python would stop at.
+refuse_old_python()
 
 
 class BrambleError(ValueError):

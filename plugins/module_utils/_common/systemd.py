@@ -44,6 +44,10 @@ def is_younger(files: Collection[str], *, than: float) -> bool:
     return False
 
 
+#: Where files of units and their drop-ins are written, which systemd itself reads.
+_UNITS = "/etc/systemd/system/"
+
+
 class Systemd:
     """Asks systemd about units, and notes down what it changes of them."""
 
@@ -110,21 +114,24 @@ class Systemd:
         finished by the next one.
         """
         enabled = self.ensure_enabled(unit)
-        if not changed and (self._runs_by(unit, files) if files else self.is_active(unit)):
+        if not changed and (self.runs_by(unit, files) if files else self.is_active(unit)):
             return enabled
         self.restart(unit, while_stopped=while_stopped)
         return True
 
     def is_outdated(self, unit: str, files: Collection[str]) -> bool:
         """Tell whether a unit runs that was started before one of its files was written."""
-        return self._runs_by(unit, files) is False
+        return self.runs_by(unit, files) is False
 
-    def _runs_by(self, unit: str, files: Collection[str]) -> bool | None:
+    def runs_by(self, unit: str, files: Collection[str]) -> bool | None:
         """Tell whether a unit that runs was started with its files as they are; None if it does not run."""
-        properties = "--property=ActiveState,ActiveEnterTimestampMonotonic"
+        properties = "--property=ActiveState,ActiveEnterTimestampMonotonic,NeedDaemonReload"
         _code, output, _errors = self._run(["systemctl", "show", properties, unit])
         values = dict(line.split("=", 1) for line in output.splitlines() if "=" in line)
         if values.get("ActiveState") not in ("active", "reloading"):
             return None
+        if values.get("NeedDaemonReload") == "yes" and any(path.startswith(_UNITS) for path in files):
+            # One that failed, and was started again since, was started by what systemd had read before.
+            return False
         started = int(values.get("ActiveEnterTimestampMonotonic") or 0)
         return not is_younger(files, than=time.monotonic() - started / 1e6)

@@ -13,8 +13,10 @@ import time
 from collections.abc import Callable, Collection, Iterator
 from typing import Any
 
+from ansible_collections.bramble.pi.plugins.module_utils._common.changes import Changes
 from ansible_collections.bramble.pi.plugins.module_utils._common.commands import Runner, output_of
-from ansible_collections.bramble.pi.plugins.module_utils._common.files import read_text
+from ansible_collections.bramble.pi.plugins.module_utils._common.files import read_text, write_text
+from ansible_collections.bramble.pi.plugins.module_utils._common.systemd import Systemd
 from ansible_collections.bramble.pi.plugins.module_utils._containers import base, images, toml
 
 DAEMON = base.Daemon(
@@ -46,8 +48,11 @@ _CONFIG_VERSION = ("version",)
 _DISABLED_PLUGINS = ("disabled_plugins",)
 
 #: ctr waits for ever for a task that does not end.
-_CTR_SECONDS = 30
 _CONTAINERS_SECONDS = 120
+_CTR = ("timeout", "30", "ctr", f"--namespace={_NAMESPACE}")
+_CONTAINERS = (*_CTR, "containers", "list", "--quiet")
+#: Written before containers are removed, and gone after a reboot.
+_REMOVED = "/run/bramble-containers-removed"
 
 
 def _runtime_plugin(version: int) -> tuple[str, str]:
@@ -382,11 +387,10 @@ class Containerd(base.Runtime):
         """
         if not has("ctr"):
             return
-        ctr = ["timeout", str(_CTR_SECONDS), "ctr", f"--namespace={_NAMESPACE}"]
-        listing = [*ctr, "containers", "list", "--quiet"]
-        containers = output_of(run, listing).split()
-        if not containers:
-            return
+        containers = output_of(run, _CONTAINERS).split()
+        found = bool(containers)
+        if found:
+            write_text(_REMOVED, "")
         deadline = time.monotonic() + _CONTAINERS_SECONDS
         while containers:
             if time.monotonic() > deadline:
@@ -397,12 +401,25 @@ class Containerd(base.Runtime):
             for container in containers:
                 # Each may fail: there is no task, it has not quite ended, containerd was quicker. What
                 # counts is that the container is gone in the end.
-                run([*ctr, "tasks", "kill", "--signal=SIGKILL", container])
-                run([*ctr, "tasks", "delete", "--force", container])
-                run([*ctr, "containers", "delete", container])
-            containers = output_of(run, listing).split()
-        # containerd's CRI keeps its own list of pods and forgets those that are gone when it starts.
-        output_of(run, ["systemctl", "restart", DAEMON.service])
+                run([*_CTR, "tasks", "kill", "--signal=SIGKILL", container])
+                run([*_CTR, "tasks", "delete", "--force", container])
+                run([*_CTR, "containers", "delete", container])
+            containers = output_of(run, _CONTAINERS).split()
+        if found or self._remembers_removed(run):
+            output_of(run, ["systemctl", "restart", DAEMON.service])
+
+    def leaves_containers(self, *, run: Runner, has: Callable[[str], object]) -> bool:
+        """Tell whether there is something left of the pods."""
+        if not has("ctr"):
+            return False
+        # Where it does not run there is nobody who could remove them.
+        code, output, _errors = run([*_CONTAINERS])
+        return bool(code == 0 and output.split()) or self._remembers_removed(run)
+
+    @staticmethod
+    def _remembers_removed(run: Runner) -> bool:
+        """Tell whether its CRI lists pods that are gone; it forgets them when it is started."""
+        return Systemd(run=run, changes=Changes(check_mode=True)).is_outdated(DAEMON.service, (_REMOVED,))
 
 
 def _dump(*, run: Runner, path: str | None) -> str:

@@ -5,14 +5,13 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Collection
 from typing import Any, NamedTuple
 
 from ansible_collections.bramble.pi.plugins.module_utils._common import apt
 from ansible_collections.bramble.pi.plugins.module_utils._common.commands import output_of
-from ansible_collections.bramble.pi.plugins.module_utils._common.systemd import unit_properties
+from ansible_collections.bramble.pi.plugins.module_utils._common.systemd import is_younger, unit_properties
 from ansible_collections.bramble.pi.plugins.module_utils._containers import base, containerd, docker
 
 _UNIT_PROPERTIES = "Id,LoadState,UnitFileState,ActiveState,ActiveEnterTimestampMonotonic"
@@ -82,7 +81,7 @@ def _ensure_services(*, runtime: base.Runtime, host: base.Host, written: Collect
         if not unit.active:
             _systemctl("start", name, host=host)
         elif configuration is not None and (
-            _is_newer(host.root + configuration, unit)
+            is_younger([host.root + configuration], than=time.monotonic() - unit.active_since)
             # Announced only, it is not newer yet.
             or (host.changes.check_mode and configuration in written)
         ):
@@ -104,12 +103,3 @@ def _systemctl(verb: str, unit: str, *, host: base.Host) -> None:
             f"'{' '.join(command)}' ended with {code}: {error.strip()}\nIts log ends with:\n"
             f"{host.run(journal)[1]}"
         )
-
-
-def _is_newer(path: str, unit: Unit) -> bool:
-    # Both by today's clock: a Pi's may have been wrong when the service was started.
-    started = time.time() - (time.monotonic() - unit.active_since)
-    try:
-        return os.stat(path).st_mtime > started
-    except FileNotFoundError:
-        return False

@@ -20,6 +20,7 @@ from ansible_collections.bramble.pi.plugins.module_utils._common.commands import
     output_of,
 )
 from ansible_collections.bramble.pi.plugins.module_utils._common.files import read_text, write_text
+from ansible_collections.bramble.pi.plugins.module_utils._common.systemd import Systemd
 from ansible_collections.bramble.pi.plugins.module_utils._kubeadm import components, state
 from ansible_collections.bramble.pi.plugins.module_utils._kubernetes import failure_detection
 
@@ -58,6 +59,7 @@ class FailureDetection:
         self.detection = detection
         self.run = run
         self.changes = changes
+        self._systemd = Systemd(run=run, changes=changes)
         self.timeout = timeout
 
     def _wait(self, condition: Callable[[], bool]) -> bool:
@@ -104,9 +106,17 @@ class FailureDetection:
         before = self._read(state.KUBELET_CONFIGURATION)
         after = failure_detection.with_kubelet_settings(text=before, detection=self.detection)
         now, then = (failure_detection.reports_every(kubelet_configuration=text) for text in (before, after))
-        if only_sooner and then >= now:
+        # What a run has written that was killed then, the kubelet is to know before the control plane does.
+        unread = before == after and self._kubelet_knows() is False
+        if only_sooner and then >= now and not unread:
             return
+        if unread:
+            self.changes.note("restart kubelet")
         self._have(state.KUBELET_CONFIGURATION, before, after, apply=self._restart_kubelet)
+
+    def _kubelet_knows(self) -> bool | None:
+        """Tell whether the kubelet was started with its configuration as it is; None if it does not run."""
+        return self._systemd.runs_by("kubelet", (state.KUBELET_CONFIGURATION,))
 
     def _restart_kubelet(self) -> str:
         if self._kubelet_knows():
@@ -119,16 +129,6 @@ class FailureDetection:
         if url and not self._wait(lambda: components.answers(url)):
             return f"the kubelet did not answer at {url} within {self.timeout} s"
         return ""
-
-    def _kubelet_knows(self) -> bool:
-        """Tell whether the kubelet has started after its configuration was written, as after a killed run."""
-        command = ["systemctl", "show", "--property=ExecMainStartTimestampMonotonic", "--value", "kubelet"]
-        _status, output, _errors = self.run(command)
-        started = int(output.strip() or 0) / 1e6
-        now = time.time()
-        written = os.stat(state.KUBELET_CONFIGURATION).st_mtime
-        # A clock that was set back since says nothing.
-        return written > now or written < now - (time.clock_gettime(time.CLOCK_MONOTONIC) - started)
 
     # The control plane
 

@@ -26,7 +26,7 @@ from ansible_collections.bramble.pi.plugins.module_utils._kubeadm.reset import u
 from ansible_collections.bramble.pi.plugins.module_utils._kubernetes import compatibility
 
 # The control plane counts a node that was reset as ready until it has missed its reports: 40 s, 50 s from
-# about 1.32 on, and some more until that is seen.
+# 1.32 on, and some more until that is seen.
 _BUSY_NAME_SECONDS = 90
 _BUSY_NAME_POLL = 10
 _POLL = 1

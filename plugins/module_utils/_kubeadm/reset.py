@@ -22,7 +22,7 @@ from ansible_collections.bramble.pi.plugins.module_utils._common.home_files impo
     read_home_file,
     remove_home_file,
 )
-from ansible_collections.bramble.pi.plugins.module_utils._containers.runtime import runtime_at
+from ansible_collections.bramble.pi.plugins.module_utils._containers.runtime import RUNTIMES, runtime_at
 from ansible_collections.bramble.pi.plugins.module_utils._kubeadm import (
     components,
     leftovers,
@@ -141,6 +141,16 @@ class _Removal:
     remove: Callable[[], object]
 
 
+def _containers(*, node: Node) -> Iterator[_Removal]:
+    """Find what a run has left that was killed once kubeadm's files were gone."""
+    for name, runtime in RUNTIMES.items():
+        if runtime.leaves_containers(run=node.run, has=node.has):
+            yield _Removal(
+                f"containers of pods in {name}",
+                partial(runtime.remove_containers, run=node.run, has=node.has),
+            )
+
+
 def _files(*, patterns: Iterable[str]) -> Iterator[_Removal]:
     for path in sorted((state.KUBERNETES_FILES - state.DIRECTORIES) | {state.ATTEMPT}):
         if os.path.exists(path):
@@ -235,6 +245,7 @@ def reset_node(
     if not clean_up:
         return
     for leftover in (
+        *(() if traces else _containers(node=node)),
         *_kubeconfigs(paths=kubeconfigs, ca_hash=ca_hash, warn=warn),
         *_files(patterns=cni_configurations),
         *_packet_filter(node=node),

@@ -42,7 +42,8 @@ ETCD_LEARNER_AFTER_KUBELET: tuple[Minor, Minor] = ((1, 29), (1, 32))
 
 #: Kubernetes from this minor on needs at least this containerd.
 #: 1.26 dropped CRI v1alpha2 (containerd 1.6 brought v1); 1.38 is announced to drop the fallback for runtimes
-#: without the RuntimeConfig call. https://github.com/containerd/containerd/blob/main/RELEASES.md
+#: without the RuntimeConfig call, which containerd 1 and older releases of cri-dockerd do not have.
+#: https://github.com/containerd/containerd/blob/main/RELEASES.md
 CONTAINERD_NEEDED: tuple[tuple[Minor, Minor], ...] = (
     (OLDEST_MINOR, (1, 3)),
     ((1, 26), (1, 6)),
@@ -79,7 +80,7 @@ class OsRelease(NamedTuple):
     """A release of an operating system that the roles know."""
 
     codename: str
-    #: What its own archive has, in the oldest of its pockets that is still in use.
+    #: The newest in its own archive, with its updates.
     containerd: Minor
 
 
@@ -90,13 +91,14 @@ _DEBIAN = {
 }
 
 #: By ID and VERSION_ID of /etc/os-release; 32-bit Raspberry Pi OS calls itself raspbian.
+#: Ubuntu's updates bring one containerd to all releases that are supported:
+#: https://documentation.ubuntu.com/project/SRU/reference/exception-Docker-Updates
 OS_RELEASES: dict[str, dict[str, OsRelease]] = {
     "debian": _DEBIAN,
     "raspbian": _DEBIAN,
     "ubuntu": {
-        "20.04": OsRelease("focal", (1, 7)),
-        "22.04": OsRelease("jammy", (1, 7)),
-        "24.04": OsRelease("noble", (1, 7)),
+        "22.04": OsRelease("jammy", (2, 2)),
+        "24.04": OsRelease("noble", (2, 2)),
         "25.10": OsRelease("questing", (2, 1)),
         "26.04": OsRelease("resolute", (2, 2)),
     },
@@ -226,14 +228,4 @@ def containerd_problem(*, version: Version, containerd: Minor) -> str | None:
             f"containerd {_minor_text(containerd)} needs Kubernetes {_minor_text(CONTAINERD_2_NEEDS_MINOR)} "
             f"or newer, and this is {version}"
         )
-    return None
-
-
-def os_problem(*, os_id: str, os_version: str) -> str | None:
-    """Say why an operating system is not supported, if so (ID and VERSION_ID of /etc/os-release)."""
-    releases = OS_RELEASES.get(os_id)
-    if releases is None:
-        return f"operating system {os_id!r} is not supported: use one of {', '.join(sorted(OS_RELEASES))}"
-    if os_version not in releases:
-        return f"{os_id} {os_version} is not supported: use one of {', '.join(releases)}"
     return None

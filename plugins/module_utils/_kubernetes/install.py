@@ -16,6 +16,7 @@ from ansible_collections.bramble.pi.plugins.module_utils._common.changes import 
 from ansible_collections.bramble.pi.plugins.module_utils._common.commands import Runner, output_of
 from ansible_collections.bramble.pi.plugins.module_utils._common.download import download
 from ansible_collections.bramble.pi.plugins.module_utils._common.files import read_text
+from ansible_collections.bramble.pi.plugins.module_utils._common.systemd import Systemd
 from ansible_collections.bramble.pi.plugins.module_utils._kubernetes import packages
 from ansible_collections.bramble.pi.plugins.module_utils._kubernetes.compatibility import (
     Version,
@@ -30,6 +31,8 @@ _OTHER_SOURCES = (
     "/etc/apt/sources.list.d/*.sources",
 )
 _KUBELET_UNIT = "kubelet.service"
+#: dpkg writes it when it unpacks the package; the files of the package are as old as in there.
+_KUBELET_UNPACKED = "/var/lib/dpkg/info/kubelet.list"
 #: Only this repository; the lists of the others are left as they are.
 _ONLY_SOURCE = ["-o", f"Dir::Etc::sourcelist={_SOURCE}", "-o", "Dir::Etc::sourceparts=/dev/null"]
 #: By itself apt-get update takes an unreachable repository for a warning.
@@ -55,6 +58,7 @@ class KubePackages:
         self.run = run
         self.warn = warn
         self.changes = changes
+        self.systemd = Systemd(run=run, changes=changes)
         self.wish = parse_version(order.version)
         self.url = packages.repository_url(template=order.repository, wish=self.wish)
         key = order.key or f"{self.url.rstrip('/')}/Release.key"
@@ -176,7 +180,9 @@ class KubePackages:
             return
         if self.run(["systemctl", "is-enabled", _KUBELET_UNIT])[1].strip() != "enabled":
             self.changes.do(f"enable {_KUBELET_UNIT}", ["systemctl", "enable", _KUBELET_UNIT])
-        if "kubelet" in before and before["kubelet"].version != after["kubelet"].version:
+        # Also after a run that was killed once the new version was there.
+        upgraded = "kubelet" in before and before["kubelet"].version != after["kubelet"].version
+        if upgraded or self.systemd.is_outdated(_KUBELET_UNIT, (_KUBELET_UNPACKED,)):
             self.changes.do(
                 f"restart {_KUBELET_UNIT}",
                 ["systemctl", "daemon-reload"],

@@ -14,6 +14,7 @@ from typing import Any
 from ansible_collections.bramble.pi.plugins.module_utils._common.changes import Changes
 from ansible_collections.bramble.pi.plugins.module_utils._common.commands import Runner
 from ansible_collections.bramble.pi.plugins.module_utils._common.files import read_text
+from ansible_collections.bramble.pi.plugins.module_utils._common.systemd import is_active
 from ansible_collections.bramble.pi.plugins.module_utils._node import settings, swap
 from ansible_collections.bramble.pi.plugins.module_utils._node.facts import active_swaps
 
@@ -128,8 +129,8 @@ class NodeSettings:
                 f"load the kernel module {name}",
                 ["modprobe", name],
                 remedy=f"it is not built into the kernel {release} either: install the package that brings it"
-                " for this kernel (on Ubuntu linux-modules-extra-raspi on a Pi, elsewhere"
-                " linux-modules-extra-generic) and reboot, or, in a container, load it on its machine",
+                " for this kernel (on a Pi with Ubuntu 21.10 to 23.10 linux-modules-extra-raspi, on a PC with"
+                " Ubuntu linux-modules-extra-generic) and reboot, or, in a container, load it on its machine",
             )
 
     def set_sysctl(self, parameters: Mapping[str, Any]) -> None:
@@ -199,16 +200,13 @@ class NodeSettings:
         ]
         for unit in ["swap.target", *services]:
             path = f"{self.root}{swap.UNITS}/{unit}"
-            if os.path.realpath(path) == os.devnull:
-                continue
             if not os.path.lexists(path):
                 self._systemctl("mask", unit)
-            elif self._glob(f"{swap.UNITS}/*.wants/{unit}"):
+            elif os.path.realpath(path) != os.devnull and self._glob(f"{swap.UNITS}/*.wants/{unit}"):
                 # systemctl does not mask what has its file there, as scripts from guides install it.
                 self._systemctl("disable", unit)
-            else:
-                continue
-            if unit in swap.DAEMONS:
+            # Also one that a run before this one has masked, and was killed then.
+            if unit in swap.DAEMONS and is_active(self.run, unit):
                 self._systemctl("stop", unit)
         wanted = self._glob(f"{swap.UNITS}/*.wants/*.swap") + self._glob(f"{swap.UNITS}/*.requires/*.swap")
         elsewhere = [path for path in wanted if not path.startswith(f"{swap.UNITS}/swap.target.")]

@@ -155,8 +155,8 @@ KINDS = {
     "vxlan": Kind(
         (ERROR,),
         "pod_network_plugin is flannel and the kernel has no vxlan",
-        "on Ubuntu: sudo apt-get install linux-modules-extra-raspi && sudo reboot; or pod_network_plugin:"
-        " routed",
+        "on Ubuntu 21.10 to 23.10: sudo apt-get install linux-modules-extra-raspi && sudo reboot; elsewhere"
+        " sudo reboot, if the kernel was upgraded, or another kernel; or pod_network_plugin: routed",
     ),
     "undervoltage": Kind(
         (ERROR, WARNING),

@@ -46,6 +46,8 @@ _VARIABLES = {
     "checksum": "'checksum' (flash_image_checksum of the role flash)",
     "image_list": "'image_list' (flash_image_list of the role flash)",
 }
+#: Those that the boot partition shows by a file of its own, not by the lack of one.
+_SHOWN = ("cloudinit", "cloudinit-rpi", "cloudinit-legacy")
 #: Answers to a request for a file that is not there; some servers of static files give no other.
 _NOT_THERE = (403, 404, 410)
 
@@ -287,11 +289,26 @@ class OsImage:
 
     def _init_format(self, found: Found, boot_image: str) -> str:
         """Choose between what the user, the list and the boot partition say; refuse if none of them does."""
-        given = self._given_format
-        for value in (None if given == "auto" else given, found.init_format, found.kept.init_format):
+        listed = found.init_format
+        for value in (self._given_format, listed):
             if value in INIT_FORMATS:
                 return str(value)
-        return self._detect(boot_image, found.kept.boot_offset)[0]
+        own = found.kept.init_format
+        if own not in INIT_FORMATS:
+            own = self._detect(boot_image, found.kept.boot_offset)[0]
+        image_list = public_url(self._request.image_list) or "the image list"
+        says = f"init_format of {self.origin} is {listed!r} in {image_list}"
+        if listed and own not in _SHOWN:
+            raise source.ImageSourceError(
+                f"{says}, and its boot partition has no user-data; expected is one of "
+                f"{', '.join(INIT_FORMATS)}: set flash_image to an image whose first boot reads one of "
+                "these, or flash_init_format to what this one reads as well"
+            )
+        if listed:
+            self._warn(
+                f"{says}, which is not known here. Its boot partition has a user-data, so {own} is taken."
+            )
+        return str(own)
 
     def _result(self, found: Found | None) -> dict[str, Any]:
         """Say what is known of the image."""

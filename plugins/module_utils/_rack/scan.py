@@ -39,6 +39,7 @@ TYPES = {
     0x17: "5",
     0x18: "Compute Module 5",
     0x19: "500",
+    0x1A: "Compute Module 5 Lite",
 }
 
 #: What the boot ROM of every Pi 3 sends for one, in the place of a serial number.

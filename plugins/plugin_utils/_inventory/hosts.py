@@ -5,11 +5,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from ansible_collections.bramble.pi.plugins.module_utils._kubernetes.compatibility import ARCHITECTURES
+from ansible_collections.bramble.pi.plugins.module_utils._kubernetes import os_support
+from ansible_collections.bramble.pi.plugins.module_utils._kubernetes.compatibility import (
+    ARCHITECTURES,
+    CompatibilityError,
+    parse_version,
+)
 
 RACK_GROUPS = ("nat_headnode", "control_plane", "workers")
 _LABEL = r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?"
@@ -61,11 +67,17 @@ def node_names(
 
 
 def node_problems(
-    *, host: str, hostname: str, facts: Mapping[str, Any], machine_ids: Mapping[str, str]
+    *,
+    host: str,
+    hostname: str,
+    facts: Mapping[str, Any],
+    machine_ids: Mapping[str, str],
+    variables: Mapping[str, Any] | None = None,
+    kubernetes: str = "",
 ) -> list[str]:
     """Say why a host cannot become a node, or not yet: a sentence for each reason.
 
-    ``machine_ids`` are those of all hosts of the play whose facts are known.
+    ``machine_ids`` are those of all hosts of the play whose facts are known, ``variables`` those of the host.
     """
     problems = []
     distribution = facts["distribution"]
@@ -74,6 +86,8 @@ def node_problems(
             f"the operating system is {distribution['name']}; expected Raspberry Pi OS, Debian or Ubuntu:"
             f" install one of them on {host}"
         )
+    else:
+        problems += _release_problems(host, facts=facts, variables=variables or {}, kubernetes=kubernetes)
     if facts["architecture"] not in ARCHITECTURES:
         problems.append(
             f"the architecture of the packages is {facts['architecture']}; expected arm64 or amd64:"
@@ -94,6 +108,32 @@ def node_problems(
             " take it out of the cluster first with the playbook reset"
         )
     return problems
+
+
+def _release_problems(
+    host: str, *, facts: Mapping[str, Any], variables: Mapping[str, Any], kubernetes: str
+) -> Iterator[str]:
+    identifier, version = facts["distribution"]["id"], facts["distribution"].get("version", "")
+    old = os_support.too_old(os_id=identifier, os_version=version)
+    if old:
+        yield f"{old}: install a newer release on {host}"
+        return
+    # A node of a cluster has what serves it, and a version that is none is told of by preflight.
+    if not kubernetes or facts["kubernetes"]["state"] in ("worker", "control_plane"):
+        return
+    with contextlib.suppress(CompatibilityError):
+        problem = os_support.runtime_problem(
+            node=os_support.Node(
+                os_id=identifier,
+                os_version=version,
+                installed=facts.get("packages", {}),
+                packages=variables.get("docker_packages") or (),
+            ),
+            version=parse_version(kubernetes),
+            runtime=str(variables.get("docker_kubernetes_runtime") or "auto"),
+        )
+        if problem:
+            yield problem
 
 
 def _owners(machine_id: str, machine_ids: Mapping[str, str]) -> list[str]:

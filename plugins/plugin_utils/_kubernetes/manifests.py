@@ -13,13 +13,16 @@ from typing import Any
 import yaml
 from ansible_collections.bramble.pi.plugins.module_utils._common.errors import BrambleError
 
+#: Of the configuration that a pod was started with.
+_CONFIGURATION = "bramble.pi/configuration-sha256"
+
 
 class ManifestError(BrambleError):
     """A manifest is not the one expected."""
 
 
 def flannel_manifest(manifest: str, cidr: str, sha256: str) -> str:
-    """Put the CIDR in."""
+    """Put the CIDR in, and have pods with another configuration take the place of those that run."""
     seen = hashlib.sha256(manifest.encode()).hexdigest()
     if seen != sha256.lower():
         raise ManifestError(
@@ -41,6 +44,13 @@ def flannel_manifest(manifest: str, cidr: str, sha256: str) -> str:
     network = json.loads(configurations[0]["net-conf.json"])
     network["Network"] = str(cidr)
     configurations[0]["net-conf.json"] = json.dumps(network, indent=2) + "\n"
+    # Pods read it when they are started, and a ConfigMap alone starts none anew.
+    told = json.dumps(configurations[0], sort_keys=True)
+    for document in documents:
+        template = document.get("spec", {}).get("template")
+        if document.get("kind") == "DaemonSet" and template:
+            annotations = template.setdefault("metadata", {}).setdefault("annotations", {})
+            annotations[_CONFIGURATION] = hashlib.sha256(told.encode()).hexdigest()
     return yaml.safe_dump_all(documents, sort_keys=False)
 
 

@@ -29,6 +29,7 @@ CHECKS: tuple[Callable[[Rack], Iterator[Finding]], ...] = (
     names.check_groups,
     cluster.check_control_planes,
     cluster.check_versions,
+    cluster.check_systems,
     cluster_networks.check_networks,
     names.check_host_names,
     rack_network.check_head,

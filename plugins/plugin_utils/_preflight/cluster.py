@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from ansible_collections.bramble.pi.plugins.module_utils._kubernetes import failure_detection
+from ansible_collections.bramble.pi.plugins.module_utils._kubernetes import failure_detection, os_support
 from ansible_collections.bramble.pi.plugins.module_utils._kubernetes.compatibility import (
     CompatibilityError,
     kubernetes_runtime,
@@ -88,6 +88,29 @@ def check_versions(rack: Rack) -> Iterator[Finding]:
                 host,
             )
     yield from _check_skew(rack)
+
+
+def check_systems(rack: Rack) -> Iterator[Finding]:
+    """Check that the operating systems of new nodes can be used, as far as the names of images tell."""
+    for host in dict.fromkeys([*rack.nodes, *rack.heads, *rack.servers]):
+        image = rack.value(host, "flash_image")
+        found = os_support.os_of_image(image) if isinstance(image, str) else None
+        if found is None:
+            continue
+        old = os_support.too_old(os_id=found[0], os_version=found[1])
+        if old:
+            yield Finding(f"flash_image is {image!r}, and {old}: set it {ALL}", host)
+            continue
+        later = any(rack.is_unknown(host, name) for name in ("docker_packages", "docker_kubernetes_runtime"))
+        version = rack.version(host) if host in rack.nodes and not later else None
+        packages = rack.value(host, "docker_packages")
+        problem = version and os_support.runtime_problem(
+            node=os_support.Node(*found, packages=packages if isinstance(packages, list) else ()),
+            version=version,
+            runtime=str(rack.value(host, "docker_kubernetes_runtime") or "auto"),
+        )
+        if problem:
+            yield Finding(f"flash_image is {image!r}, and {problem}", host)
 
 
 def _check_skew(rack: Rack) -> Iterator[Finding]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from ansible_collections.bramble.pi.plugins.module_utils._netboot import tftp_unit
 from ansible_collections.bramble.pi.plugins.module_utils._netboot.system import SERIAL
 from ansible_collections.bramble.pi.plugins.plugin_utils._inventory.addresses import parse_address
 from ansible_collections.bramble.pi.plugins.plugin_utils._preflight.rack import FIXED_GROUP, Finding, Rack
@@ -25,6 +26,13 @@ def check_netboot(rack: Rack) -> Iterator[Finding]:
             f"the group {NETBOOT_GROUP} has {', '.join(nodes)}, and the group {NETBOOT_SERVER_GROUP} "
             f"{', '.join(servers) or 'no host'}: it has to have one host, which serves them"
         )
+    for host in servers:
+        folder = rack.value(host, "netboot_server_dir") or rack.value(host, "netboot_tree_dir") or "/"
+        interface = rack.value(host, "netboot_server_interface") or "eth0"
+        try:
+            tftp_unit.check(folder=folder, interface=interface)
+        except tftp_unit.TftpError as error:
+            yield Finding(str(error), host)
     seen: dict[str, str] = {}
     for host in nodes:
         serial = rack.value(host, "netboot_tree_serial")

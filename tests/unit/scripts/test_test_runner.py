@@ -237,7 +237,7 @@ def test_a_job_that_fails_does_not_stop_the_others(
 
     jobs = [
         Job("a", breaks),
-        check("b", "sh", "-c", "echo this takes about a year; exit 3"),
+        check("b", "sh", "-c", "echo this takes about a year; echo '  │ fatal: [pi-1]: no'; exit 3"),
         check("c", "echo", "fine"),
     ]
     run = run_tests.Run(jobs, tmp_path, ContainerMeter())
@@ -247,6 +247,7 @@ def test_a_job_that_fails_does_not_stop_the_others(
         "b": ["b"],
         "c": [],
     }
+    assert run.reasons == {"a": ["OSError: no disk"], "b": ["│ fatal: [pi-1]: no"]}
     shown = capsys.readouterr().out
     for name, result in (("a", "FAILED"), ("b", "FAILED"), ("c", "ok")):
         assert f"=== {name} began\n" in shown

@@ -34,7 +34,21 @@ def test_only_the_network_is_put_in(cidr: str) -> None:
         **json.loads(was.pop("net-conf.json")),
         "Network": cidr,
     }
+    # By which pods that run are replaced where the network is another one.
+    (pods,) = [
+        document["spec"]["template"]["metadata"] for document in after if document["kind"] == "DaemonSet"
+    ]
+    assert list(pods.pop("annotations")) == ["bramble.pi/configuration-sha256"]
     assert after == before
+
+
+def test_pods_are_replaced_for_another_network_alone() -> None:
+    def pods(cidr: str) -> str:
+        documents = yaml.safe_load_all(flannel_manifest(MANIFEST, cidr, SHA256))
+        (found,) = [document for document in documents if document["kind"] == "DaemonSet"]
+        return str(found["spec"]["template"]["metadata"]["annotations"])
+
+    assert pods("10.42.0.0/16") == pods("10.42.0.0/16") != pods("10.43.0.0/16")
 
 
 def test_another_file_is_refused() -> None:

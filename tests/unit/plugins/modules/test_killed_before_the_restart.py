@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -65,6 +66,71 @@ def test_the_next_run_finishes_it(node: NamespaceNode, name: str, verb: str) -> 
         assert f"restart {unit}" in node.result(finished)["changes"]
     assert f"start {unit}" in outputs[7].split("\n")
     assert node.result(outputs[8])["changes"] == []
+
+
+@pytest.mark.parametrize("verb", STEPS)
+def test_what_others_wrote_is_brought_into_effect(node: NamespaceNode, verb: str) -> None:
+    """The files are those of a role, which knows in the run that wrote them that it did."""
+    unit = "proxy.service"
+    given: dict[str, Any] = {"unit": unit, "files": [f"/etc/systemd/system/{unit}", "/run/configuration"]}
+    outputs = node.run(
+        f"echo '[Service]' >/etc/systemd/system/{unit}",
+        node.module("systemd_unit", **given),
+        f"sleep 0.1; echo new >/run/configuration; echo {verb} >/run/kill-at",
+        node.module("systemd_unit", changed=True, **given),
+        node.module("systemd_unit", check=True, **given),
+        node.module("systemd_unit", **given),
+        node.module("systemd_unit", **given),
+        node.module("systemd_unit", check=True, changed=True, **given),
+    )
+    assert node.result(outputs[1])["changes"] == [f"start {unit} at each boot", f"restart {unit}"]
+    assert outputs[3] == "", "the run was not killed"
+    assert node.result(outputs[4])["changes"] == [f"restart {unit}"]
+    assert node.result(outputs[5])["changes"] == [f"restart {unit}"]
+    assert not node.result(outputs[6])["changed"]
+    assert node.result(outputs[7])["changes"] == [f"restart {unit}"]
+
+
+#: As much of dpkg and apt as an upgrade of the kubelet takes.
+APT = {
+    "dpkg-query": r"""printf 'kubelet\tii \t%s\n' "$(cat /run/kubelet)" """,
+    "apt-cache": "echo 'kubelet | 1.36.2-1.1 | http://127.0.0.1:8000/deb  Packages'",
+    "apt-get": """case "$*" in *install*) ;; *) exit 0 ;; esac
+echo 1.36.2-1.1 >/run/kubelet
+touch /var/lib/dpkg/info/kubelet.list
+[ "$(cat /run/kill-at 2>/dev/null)" != install ] || { rm /run/kill-at; kill -9 "$PPID"; }""",
+}
+KEY = "-----BEGIN PGP PUBLIC KEY BLOCK-----\n\nmQEN\n-----END PGP PUBLIC KEY BLOCK-----\n"
+
+
+@pytest.mark.parametrize("moment", ["install", "daemon-reload", "try-restart"])
+def test_the_kubelet_becomes_its_new_version(node: NamespaceNode, moment: str) -> None:
+    for program, text in APT.items():
+        node.program(program, text)
+    node.write("/run/key/Release.key", KEY)
+    given: dict[str, Any] = {
+        "version": "1.36.2",
+        "repository": "http://127.0.0.1:8000/",
+        "packages": ["kubelet"],
+        "hold": False,
+    }
+    step = node.module("kube_packages", **given)
+    outputs = node.run(
+        f"{sys.executable} -m http.server --directory /run/key 8000 >/dev/null 2>&1 & echo $! >/run/server",
+        "while ! ss --listening --tcp --numeric | grep -q :8000; do sleep 0.1; done",
+        "mkdir -p /var/lib/dpkg/info; touch /var/lib/dpkg/info/kubelet.list; echo 1.36.1-1.1 >/run/kubelet",
+        "systemctl enable kubelet.service; systemctl start kubelet.service",
+        f"sleep 0.1; echo {moment} >/run/kill-at",
+        step,
+        node.module("kube_packages", check=True, **given),
+        step,
+        step,
+        "kill $(cat /run/server)",
+    )
+    assert outputs[5] == "", "the run was not killed"
+    assert node.result(outputs[6])["changes"] == ["restart kubelet.service"]
+    assert node.result(outputs[7])["changes"] == ["restart kubelet.service"]
+    assert not node.result(outputs[8])["changed"]
 
 
 def test_time_goes_on_whatever_is_killed(node: NamespaceNode) -> None:

@@ -10,7 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from ansible_collections.bramble.pi.plugins.module_utils._containers import containerd
 from ansible_collections.bramble.pi.plugins.module_utils._kubeadm import reset, state
+from ansible_collections.bramble.pi.plugins.module_utils._kubeadm.node import Node
 from ansible_collections.bramble.pi.plugins.modules import (
     kubeadm_init,
     kubeadm_join,
@@ -175,3 +177,35 @@ def test_reset_in_check_mode_lists_what_it_would_remove(
         "/var/log/pods/*",
     ]
     assert [path for path in sorted(node.root.rglob("*")) if path.name != "lock"] == before
+
+
+CTR = """\
+#!/bin/sh
+case "$*" in
+    *"containers list"*) cat '{containers}' ;;
+    *"containers delete"*) : >'{containers}' ;;
+esac
+"""
+
+
+def test_reset_finishes_one_that_was_killed_once_the_files_of_kubeadm_were_gone(
+    node: FakeNode, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(containerd, "_REMOVED", str(node.root / "run/removed"))
+    monkeypatch.setattr(reset, "_CNI_CONFIGURATIONS", str(node.root / "etc/cni/net.d"))
+    monkeypatch.setattr(reset, "_DIRECTORIES", ())
+    monkeypatch.setattr(reset, "_packet_filter", lambda node: ())
+    monkeypatch.setattr(reset, "_links", lambda node: ())
+    monkeypatch.setattr(Node, "has", lambda _self, program: program == "ctr")
+    containers = node.root / "containers"
+    containers.write_text("a1\n")
+    node.program("systemctl", "")
+    ctr = node.programs / "ctr"
+    ctr.write_text(CTR.format(containers=containers))
+    ctr.chmod(0o755)
+    for check in (True, False):
+        result = run(kubeadm_reset, capsys, check=check, kubeconfigs=[])
+        assert result["removed"] == ["containers of pods in containerd"]
+    assert containers.read_text() == ""
+    assert "systemctl restart containerd" in node.log.read_text()
+    assert not run(kubeadm_reset, capsys, kubeconfigs=[])["changed"]

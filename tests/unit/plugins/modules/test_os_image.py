@@ -482,6 +482,34 @@ def test_image_list(cache: Cache, server: ImageServer, tmp_path: Path, image: by
     assert "image_list is '/none', and there is no such file" in cache.refuse(src=url, image_list="/none")
 
 
+@pytest.mark.parametrize("name", ["rpi-preseed", "something-newer"])
+def test_a_format_of_the_list_that_is_not_known(cache: Cache, tmp_path: Path, name: str) -> None:
+    def listed(issue: str, files: dict[str, str]) -> dict[str, Any]:
+        path, image_list = tmp_path / f"{issue}.img", tmp_path / f"{issue}.json"
+        made = make_image(tmp_path, {"issue.txt": f"Raspberry Pi reference {issue}\n", **files})
+        path.write_bytes(made)
+        entry = {"url": str(path), "init_format": name, "extract_sha256": sha256(made)}
+        image_list.write_text(json.dumps({"os_list": [entry]}))
+        return {"src": path, "image_list": image_list}
+
+    # cloud-init is there all the same.
+    both = listed("2026-09-15", {"user-data": "#cloud-config\n", "rpi-preseed.toml": "# empty\n"})
+    for check in (False, True):
+        result = cache.run(check=check, **both)
+        assert result["image"]["init_format"] == "cloudinit-rpi"
+        assert f"is '{name}' in {both['image_list']}" in warning(result)
+    # Nothing shows that anything else than the list's format is read.
+    for files in ({}, {"rpi-preseed.toml": "# empty\n"}):
+        alone = listed(f"2027-01-0{len(files)}", files)
+        for _again in range(2):
+            message = cache.end(cache.start(**alone))["msg"]
+            assert "no user-data; expected is" in message
+            assert "flash_init_format to" in message
+        assert files or f"is '{name}' in {alone['image_list']}" in message
+        result = cache.run(**alone, init_format="systemd")
+        assert result["image"]["init_format"] == "systemd"
+
+
 def test_extract_checksum(cache: Cache, tmp_path: Path, image: bytes, packed_image: bytes) -> None:
     path = tmp_path / "pi.img.xz"
     path.write_bytes(packed_image)

@@ -38,7 +38,11 @@ OTP_DUMP = "08:00000000\n09:00000000\n16:00280000\n17:1020000a\n18:1020000a\n28:
         ("Raspberry Pi 4 Model B Rev 1.5\0", "eeprom"),
         ("Raspberry Pi 400 Rev 1.0", "eeprom"),
         ("Raspberry Pi 5 Model B Rev 1.0", "eeprom"),
+        ("Raspberry Pi 500 Rev 1.0", "eeprom"),
         ("Raspberry Pi Compute Module 4 Rev 1.1", "eeprom"),
+        ("Raspberry Pi Compute Module 4S Rev 1.0", "eeprom"),
+        ("Raspberry Pi Compute Module 5 Rev 1.0", "eeprom"),
+        ("Raspberry Pi Compute Module 5 Lite Rev 1.0", "eeprom"),
         ("Raspberry Pi Compute Module 3 Plus Rev 1.0", "otp"),
     ],
 )

@@ -128,6 +128,12 @@ def test_the_format_is_told_by_the_partition(system: str, image: Card, tmp_path:
                 detect_init_format(boot=boot)
 
 
+def test_an_image_that_reads_a_preseed_alone_is_refused(tmp_path: Path) -> None:
+    files = {**system_files("raspios-bookworm"), "rpi-preseed.toml": b"# nothing yet\n"}
+    with pytest.raises(BootPartitionError, match=r"rpi-preseed\.toml and no user-data; .*flash_init_format"):
+        detect_init_format(boot=folder_boot(tmp_path, files))
+
+
 def test_the_reason_names_what_decided(tmp_path: Path) -> None:
     boot = folder_boot(tmp_path, system_files("raspios-bookworm"))
     assert (

@@ -103,6 +103,17 @@ def test_a_unit_that_was_started_before_its_files_were_written(
     assert ("stop" in commands) is restarted
 
 
+@pytest.mark.parametrize(
+    ("files", "outdated"), [(["/etc/systemd/system/x.service"], True), (["/etc/x.conf"], False)]
+)
+def test_a_unit_that_was_started_again_by_what_its_file_said_before(files: list[str], outdated: bool) -> None:
+    state = f"ActiveState=active\nActiveEnterTimestampMonotonic={time.monotonic_ns() // 1000}\n"
+    systemd = Systemd(
+        run=lambda _command: (0, f"{state}NeedDaemonReload=yes\n", ""), changes=Changes(check_mode=False)
+    )
+    assert systemd.is_outdated("x", files) is outdated
+
+
 def test_a_unit_that_does_not_run_is_not_outdated(tmp_path: Path) -> None:
     stopped = "ActiveState=inactive\nActiveEnterTimestampMonotonic=0\n"
     systemd = Systemd(run=lambda _command: (0, stopped, ""), changes=Changes(check_mode=False))

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import re
+import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -212,14 +213,29 @@ class Ctr:
         self.containers = list(containers)
         self.stubborn = stubborn
         self.run: list[list[str]] = []
+        self.started = time.monotonic() - 60
+        #: The word of a command at which the module is killed.
+        self.killed_at = ""
 
     def __call__(self, command: list[str]) -> tuple[int, str, str]:
+        if command[:2] == ["systemctl", "show"]:
+            return 0, f"ActiveState=active\nActiveEnterTimestampMonotonic={int(self.started * 1e6)}\n", ""
+        if self.killed_at in command:
+            self.killed_at = ""
+            raise KeyboardInterrupt
+        if command[:2] == ["systemctl", "restart"]:
+            self.started = time.monotonic()
         self.run.append([word for word in command if word not in ("timeout", "30", "--namespace=k8s.io")])
         if "list" in command:
             return 0, "\n".join(self.containers), ""
         if command[-3:-1] == ["containers", "delete"] and not self.stubborn:
             self.containers.remove(command[-1])
         return 0, "", ""
+
+
+@pytest.fixture(autouse=True)
+def removed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(containerd, "_REMOVED", str(tmp_path / "removed"))
 
 
 def remove_containers(ctr: Ctr, *, installed: bool = True) -> None:
@@ -240,6 +256,30 @@ def test_restarts_nothing_where_there_are_none() -> None:
     assert ctr.run == [["ctr", "containers", "list", "--quiet"]]
     remove_containers(ctr, installed=False)
     assert len(ctr.run) == 1
+
+
+@pytest.mark.parametrize("moment", ["list", "kill", "delete", "restart"])
+def test_a_run_that_was_killed_is_finished(moment: str) -> None:
+    ctr = Ctr("a1", "b2")
+    ctr.killed_at = moment
+    runtime = containerd.Containerd()
+    with pytest.raises(KeyboardInterrupt):
+        remove_containers(ctr)
+    assert runtime.leaves_containers(run=ctr, has=lambda program: True)
+    remove_containers(ctr)
+    assert ctr.run[-1] == ["systemctl", "restart", "containerd"]
+    assert ctr.containers == []
+    assert not runtime.leaves_containers(run=ctr, has=lambda program: True)
+    restarts = ctr.run.count(["systemctl", "restart", "containerd"])
+    remove_containers(ctr)
+    assert ctr.run.count(["systemctl", "restart", "containerd"]) == restarts == 1
+
+
+def test_nothing_is_left_where_nobody_can_be_asked() -> None:
+    runtime = containerd.Containerd()
+    assert not runtime.leaves_containers(run=Ctr("a1"), has=lambda program: False)
+    refused = (1, "", "ctr: failed to dial")
+    assert not runtime.leaves_containers(run=lambda command: refused, has=lambda program: True)
 
 
 def test_containers_that_stay_are_named(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -176,6 +176,14 @@ def test_restarts_docker_if_a_run_was_cut_short_before(ensure: Ensure, tmp_path:
     assert ensure(node)["changes"] == ["Restart docker.service"]
 
 
+def test_does_not_restart_docker_in_each_run_while_the_clock_is_behind(
+    ensure: Ensure, tmp_path: Path
+) -> None:
+    node = configured(tmp_path)
+    os.utime(node.daemon_json, (time.time() + 3600,) * 2)
+    assert not ensure(node)["changed"]
+
+
 def test_starts_what_is_stopped(ensure: Ensure, tmp_path: Path) -> None:
     node = configured(tmp_path)
     node.active = False

@@ -24,12 +24,19 @@ class Kubelet:
 
     def __init__(self, *, works: bool = True) -> None:
         self.works = works
+        self.killed = False
         self.restarts = 0
-        self.started = 0.0
+        # After the configuration of this test was written.
+        self.started = time.clock_gettime(time.CLOCK_MONOTONIC)
 
     def __call__(self, command: list[str]) -> tuple[int, str, str]:
         if command != RESTART:
-            return 0, f"{int(self.started * 1e6)}\n", ""
+            state = "active" if self.works else "failed"
+            started = int(self.started * 1e6)
+            return 0, f"ActiveState={state}\nActiveEnterTimestampMonotonic={started}\n", ""
+        if self.killed:
+            self.killed = False
+            raise KeyboardInterrupt
         self.restarts += 1
         self.started = time.clock_gettime(time.CLOCK_MONOTONIC)
         return (0, "", "") if self.works else (1, "", "Job for kubelet.service failed")
@@ -62,6 +69,20 @@ def test_the_kubelet_is_restarted_once(path: Path) -> None:
     assert kubelet.restarts == 1
     assert not apply(kubelet)
     assert kubelet.restarts == 1
+
+
+@pytest.mark.parametrize("only_sooner", [True, False])
+def test_a_run_that_was_killed_before_the_restart_is_finished(path: Path, only_sooner: bool) -> None:
+    """Before the control plane waits for less, which is the step that follows."""
+    kubelet = Kubelet()
+    kubelet.killed = True
+    with pytest.raises(KeyboardInterrupt):
+        apply(kubelet, only_sooner=True)
+    assert apply(kubelet, only_sooner=only_sooner, check_mode=True).sentences == ["restart kubelet"]
+    assert kubelet.restarts == 0
+    assert apply(kubelet, only_sooner=only_sooner).sentences == ["restart kubelet"]
+    assert kubelet.restarts == 1
+    assert not apply(kubelet, only_sooner=only_sooner)
 
 
 def test_a_kubelet_that_reports_often_enough_is_left_alone(path: Path) -> None:

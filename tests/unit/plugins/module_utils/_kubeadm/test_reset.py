@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from ansible_collections.bramble.pi.plugins.module_utils._containers import containerd
 from ansible_collections.bramble.pi.plugins.module_utils._kubeadm import node_files, state
 from ansible_collections.bramble.pi.plugins.module_utils._kubeadm.node import Node
 from ansible_collections.bramble.pi.plugins.module_utils._kubeadm.reset import (
@@ -32,6 +33,7 @@ class Commands:
 
 @pytest.fixture(autouse=True)
 def paths(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(containerd, "_REMOVED", str(tmp_path / "removed"))
     monkeypatch.setattr(state, "KUBELET_FLAGS", str(tmp_path / "kubeadm-flags.env"))
     monkeypatch.setattr(state, "KUBELET_INSTANCE_CONFIGURATION", str(tmp_path / "instance.yaml"))
     monkeypatch.setattr(state, "KUBELET_CONFIGURATION", str(tmp_path / "config.yaml"))

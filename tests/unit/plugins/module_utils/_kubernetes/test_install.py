@@ -50,6 +50,8 @@ class Node:
             return 0, MADISON, ""
         if command[:2] == ["systemctl", "is-enabled"]:
             return 1, f"{self.kubelet}\n", ""
+        if command[:2] == ["systemctl", "show"]:
+            return 0, "ActiveState=inactive\n", ""
         pairs = [word.partition("=") for word in command if word.startswith("kube")]
         if "install" in command:
             self.packages.update({name: ("ii ", version) for name, _equals, version in pairs if version})

@@ -29,6 +29,7 @@ class Node:
         self.warnings: list[str] = []
         self.results: dict[str, tuple[int, str, str]] = {}
         self.effects: dict[str, Callable[[], Any]] = {}
+        self.running = {"swapspace.service"}
         for path, text in files.items():
             self.write(path, text)
 
@@ -48,6 +49,8 @@ class Node:
         }
 
     def run(self, command: list[str]) -> tuple[int, str, str]:
+        if command[:2] == ["systemctl", "is-active"]:
+            return (0 if command[-1] in self.running else 3), "", ""
         self.commands.append(command)
         line = " ".join(command)
         if line in self.results:
@@ -56,6 +59,8 @@ class Node:
             link = self.root / "etc/systemd/system" / command[2]
             link.parent.mkdir(parents=True, exist_ok=True)
             link.symlink_to("/dev/null")
+        if command[:2] == ["systemctl", "stop"]:
+            self.running.discard(command[2])
         if line in self.effects:
             self.effects[line]()
         return 0, "", ""
@@ -185,7 +190,11 @@ def test_module_that_is_not_there(node: Node) -> None:
     node.results["modprobe vxlan"] = (1, "", "modprobe: FATAL: Module vxlan not found in directory /lib\n")
     with pytest.raises(BrambleError, match="vxlan") as error:
         node.settings().load_modules(["vxlan"])
-    for part in ("6.12.47+rpt-rpi-v8", "FATAL: Module vxlan not found", "linux-modules-extra-raspi"):
+    for part in (
+        "6.12.47+rpt-rpi-v8",
+        "FATAL: Module vxlan not found",
+        "Ubuntu 21.10 to 23.10 linux-modules-extra-raspi",
+    ):
         assert part in str(error.value)
 
 
@@ -331,6 +340,26 @@ def test_swap_off(
     again = node.settings()
     again.switch_swap_off()
     assert (again.changes.sentences, again.pending) == ([], [])
+
+
+def test_a_service_that_a_killed_run_masked_and_did_not_stop(node: Node) -> None:
+    """It would make swap again as soon as memory is short."""
+    node.write("/usr/lib/systemd/system/swapspace.service", UNIT)
+
+    def kill() -> None:
+        raise KeyboardInterrupt
+
+    stop = "stop swapspace.service"
+    node.effects["systemctl mask swapspace.service"] = kill
+    with pytest.raises(KeyboardInterrupt):
+        node.settings().switch_swap_off()
+    checked, settled = node.settings(check_mode=True), node.settings()
+    for settings in (checked, settled):
+        settings.switch_swap_off()
+        assert settings.changes.sentences == [stop]
+    again = node.settings()
+    again.switch_swap_off()
+    assert not again.changes
 
 
 def test_fstab_is_kept_as_it_was_at_first(node: Node) -> None:

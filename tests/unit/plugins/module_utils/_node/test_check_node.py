@@ -182,7 +182,13 @@ FOUND = [
     (changed(throttled=0x80000), {}, ("throttled", "info"), "was once since boot", "cool"),
     (changed(temperature=80.0), {}, ("temperature", "warning"), "80.0 degrees", "fan"),
     (changed(page_size=16384), {}, ("page_size", "warning"), "16 KiB", "kernel=kernel8.img"),
-    (changed(vxlan=False), {}, ("vxlan", "error"), "kernel 6.12.47+rpt-rpi-v8", "linux-modules-extra-raspi"),
+    (
+        changed(vxlan=False),
+        {},
+        ("vxlan", "error"),
+        "kernel 6.12.47+rpt-rpi-v8",
+        "on Ubuntu 21.10 to 23.10: sudo apt-get install linux-modules-extra-raspi",
+    ),
     (
         changed(certificates=certificate("/etc/kubernetes/pki/apiserver.crt", days=29)),
         {},

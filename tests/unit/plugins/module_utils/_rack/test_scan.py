@@ -87,6 +87,25 @@ def test_whatever_is_heard_it_is_read_or_not(frame: bytes, cut: int) -> None:
     scan.dhcp_request(frame=request(frame))
 
 
+@pytest.mark.parametrize(
+    ("revision", "model"),
+    [
+        (0xC03111, "Raspberry Pi 4B"),
+        (0xB03150, "Raspberry Pi Compute Module 4S"),
+        (0xC04170, "Raspberry Pi 5"),
+        (0xC04180, "Raspberry Pi Compute Module 5"),
+        (0xD04190, "Raspberry Pi 500"),
+        (0xC041A0, "Raspberry Pi Compute Module 5 Lite"),
+        (0xC04FF0, ""),
+    ],
+)
+def test_boards_by_their_revision(revision: int, model: str) -> None:
+    words = struct.pack("<3I", revision, 0x320136C2, 0x6A1B9C04)
+    heard = scan.dhcp_request(frame=request(bytes([97, 17, 0]) + b"RPi4" + words))
+    assert heard is not None
+    assert (heard.model, heard.serial) == (model, "6a1b9c04")
+
+
 LEASES = f"1795296257 {MAC} 10.0.0.7 raspberrypi *\n1795296257 02:00:00:00:00:01 10.0.0.8 * *\n"
 NEIGHBOURS = """[{"dst":"10.0.0.7","dev":"eth0","lladdr":"DC:A6:32:01:36:C2","state":["STALE"]},
  {"dst":"10.0.0.2","dev":"eth0","lladdr":"b8:27:eb:5b:0d:0f","state":["REACHABLE"]},

@@ -5,9 +5,14 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
+from ansible_collections.bramble.pi.plugins.module_utils._common.changes import Changes
 from ansible_collections.bramble.pi.plugins.module_utils._ssh.password_login import (
     PasswordLogin,
     PasswordLoginError,
@@ -24,12 +29,32 @@ class Node:
         self.refuses = ""
         self.timer = False
         self.reloads = 0
+        #: Whether the sshd that runs takes passwords.
+        self.running = True
         (root / "etc/ssh/sshd_config.d").mkdir(parents=True)
         (root / "run").mkdir()
 
     def text(self, path: str) -> str | None:
         file = self.root / path.lstrip("/")
         return file.read_text() if file.exists() else None
+
+    def takes_passwords(self) -> bool:
+        """Tell what the files come to."""
+        texts = [self.text(DROP_IN) or ""]
+        if texts == [TRIAL_TEXT]:
+            texts.append(self.text(TRIAL) or "")
+        return not (self.reads_drop_in and any("PasswordAuthentication no" in text for text in texts))
+
+    def reload(self) -> None:
+        self.reloads += 1
+        self.running = self.takes_passwords()
+
+    def fire(self) -> None:
+        """Do what the timer does."""
+        self.timer = False
+        for path in (DROP_IN, TRIAL):
+            (self.root / path.lstrip("/")).unlink(missing_ok=True)
+        self.reload()
 
     def run(self, command: list[str]) -> tuple[int, str, str]:
         if command[0] == "systemd-run":
@@ -40,15 +65,11 @@ class Node:
         elif command[:2] == ["systemctl", "is-active"]:
             return (0 if command[-1] == "ssh.service" else 3), "", ""
         elif command == ["systemctl", "reload", "ssh.service"]:
-            self.reloads += 1
+            self.reload()
         elif command[1] == "-T":
             if self.refuses:
                 return 255, "", self.refuses
-            texts = [self.text(DROP_IN) or ""]
-            if texts == [TRIAL_TEXT]:
-                texts.append(self.text(TRIAL) or "")
-            off = self.reads_drop_in and any("PasswordAuthentication no" in text for text in texts)
-            return 0, f"port 22\npasswordauthentication {'no' if off else 'yes'}\n", ""
+            return 0, f"port 22\npasswordauthentication {'yes' if self.takes_passwords() else 'no'}\n", ""
         else:
             raise AssertionError(command)
         return 0, "", ""
@@ -90,6 +111,46 @@ def test_a_controller_that_comes_back_too_late_keeps_nothing(node: Node) -> None
     ):
         login(node).confirm()
     assert (node.text(DROP_IN), node.text(TRIAL)) == (None, None)
+
+
+class KilledError(BaseException):
+    """What is killed cleans nothing up."""
+
+
+@pytest.mark.parametrize("fires", [True, False])
+@pytest.mark.parametrize("last", ["confirm", "revert"])
+@pytest.mark.parametrize("number", range(15))
+def test_a_run_that_is_killed(
+    node: Node, monkeypatch: pytest.MonkeyPatch, number: int, last: str, fires: bool
+) -> None:
+    """What sshd does is what its files say by the end of the next run, or once the timer is over."""
+    left = number
+
+    def killing(do: Callable[..., Any]) -> Callable[..., Any]:
+        def killed(*arguments: Any, **options: Any) -> Any:
+            nonlocal left
+            left -= 1
+            if left == -1:
+                raise KilledError
+            return do(*arguments, **options)
+
+        return killed
+
+    with monkeypatch.context() as patch:
+        patch.setattr(node, "run", killing(node.run))
+        patch.setattr(Changes, "write", killing(Changes.write))
+        patch.setattr(os, "unlink", killing(os.unlink))
+        with contextlib.suppress(KilledError):
+            login(node).look()
+            login(node).attempt()
+            getattr(login(node), last)()
+    if fires and node.timer:
+        node.fire()
+        assert node.running == node.takes_passwords()
+    if login(node).look()["changed"]:
+        login(node).attempt()
+        login(node).confirm()
+    assert (node.running, node.takes_passwords(), node.timer) == (False, False, False)
 
 
 @pytest.mark.parametrize("check_mode", [True, False])

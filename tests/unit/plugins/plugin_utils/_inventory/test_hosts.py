@@ -36,6 +36,9 @@ def test_rack_hosts_named_by_their_addresses() -> None:
     assert entries == [{"address": "192.168.1.11", "names": ["192.168.1.11"]}]
 
 
+BULLSEYE = {"id": "debian", "version": "11", "name": "Debian GNU/Linux 11 (bullseye)"}
+
+
 def facts(**changed: Any) -> dict[str, Any]:
     return {
         "distribution": {"id": "debian", "name": "Debian GNU/Linux 12 (bookworm)"},
@@ -55,6 +58,12 @@ def facts(**changed: Any) -> dict[str, Any]:
             {"distribution": {"id": "fedora", "name": "Fedora Linux 39"}},
             ["Fedora Linux 39", "Raspberry Pi OS, Debian or Ubuntu", "pi-1"],
         ),
+        (
+            {"distribution": {"id": "ubuntu", "version": "20.04", "name": "Ubuntu 20.04.6 LTS"}},
+            ["ubuntu 20.04 has a Python before 3.9", "22.04 or newer", "install a newer release on pi-1"],
+        ),
+        ({"distribution": BULLSEYE}, ["Kubernetes 1.36 needs containerd 1.6 or newer", "docker_packages"]),
+        ({"distribution": BULLSEYE, "packages": {"containerd.io": "1.7.28-1"}}, []),
         ({"architecture": "armhf"}, ["armhf", "arm64 or amd64", "pi-1"]),
         ({"kubernetes": {"state": "partial"}}, []),
         (
@@ -65,7 +74,8 @@ def facts(**changed: Any) -> dict[str, Any]:
     ],
 )
 def test_node_problems(changed: dict[str, Any], parts: list[str]) -> None:
-    problems = hosts.node_problems(host="pi-1", hostname="pi-1", facts=facts(**changed), machine_ids={})
+    hostvars = {"pi-1": {"ansible_facts": {"bramble": facts(**changed)}}}
+    problems = node_problems(hostvars, "pi-1", "pi-1", [], kubernetes="1.36")
     assert len(problems) == (1 if parts else 0)
     for part in parts:
         assert part in problems[0]
@@ -112,3 +122,24 @@ def test_name_and_addresses(variables: dict[str, Any], hostname: str, outer: str
     assert hosts.hostname("pi-1", variables) == hostname
     assert hosts.outer_address("pi-1", variables) == outer
     assert hosts.address("pi-1", variables) == address
+
+
+@pytest.mark.parametrize(
+    ("variables", "kubernetes"),
+    [
+        ({"docker_kubernetes_runtime": "cri_dockerd"}, "1.36"),
+        ({"docker_packages": ["docker-ce", "containerd.io"]}, "1.36"),
+        ({}, "1.25"),
+        ({}, "not a version, as preflight says"),
+        ({}, ""),
+    ],
+)
+def test_what_lets_an_old_release_be_a_node(variables: dict[str, Any], kubernetes: str) -> None:
+    hostvars = {"pi-1": {**variables, "ansible_facts": {"bramble": facts(distribution=BULLSEYE)}}}
+    assert node_problems(hostvars, "pi-1", "pi-1", [], kubernetes=kubernetes) == []
+
+
+def test_a_node_of_a_cluster_has_what_serves_it() -> None:
+    seen = facts(distribution=BULLSEYE, kubernetes={"state": "worker"}, hostname="pi-1")
+    hostvars = {"pi-1": {"ansible_facts": {"bramble": seen}}}
+    assert node_problems(hostvars, "pi-1", "pi-1", [], kubernetes="1.36") == []

@@ -19,6 +19,22 @@ from tests.unit.preflight_rack import check_row, found
             "all nodes: kube_packages_version: Kubernetes version 1.3 is not a string",
         ),
         ({"kube_packages_version": "v1.36"}, "without a leading v; set it in group_vars/all.yml"),
+        (
+            {"flash_image": "https://example.org/ubuntu-20.04.5-preinstalled-server-arm64+raspi.img.xz"},
+            "ubuntu 20.04 has a Python before 3.9; expected ubuntu 22.04 or newer: set it in group_vars",
+        ),
+        (
+            {"flash_image": "https://example.org/2023-05-03-raspios-bullseye-arm64-lite.img.xz"},
+            "1.6 or newer, and this is 1.4 (containerd 1.4 comes with debian 11): set kube_packages_version",
+        ),
+        (
+            {
+                "flash_image": "https://example.org/2023-05-03-raspios-bullseye-arm64-lite.img.xz",
+                "kube_packages_version": "1.25",
+            },
+            None,
+        ),
+        ({"flash_image": "https://example.org/2025-12-04-raspios-trixie-arm64-lite.img.xz"}, None),
         ({"kube_packages_version": "1.20.2"}, "pkgs.k8s.io has none before 1.24"),
         (
             {"docker_kubernetes_runtime": "dockershim"},
@@ -111,3 +127,28 @@ def test_flags_of_the_kubelet() -> None:
     check_row(
         {"control_plane_init_configuration": setting}, "kubelet has no flag container-runtime since 1.27"
     )
+
+
+BULLSEYE = "https://example.org/2023-05-03-raspios-bullseye-arm64-lite.img.xz"
+
+
+@pytest.mark.parametrize(
+    "variables",
+    [
+        {"docker_packages": ["docker-ce", "containerd.io"]},
+        {"docker_packages": "{{ later }}"},
+        {"docker_kubernetes_runtime": "{{ later }}"},
+        {"docker_kubernetes_runtime": "cri_dockerd", "docker_cri_dockerd_url": "https://example.org/a.deb"},
+    ],
+)
+def test_what_lets_the_system_of_a_card_run_a_newer_kubernetes(variables: dict[str, Any]) -> None:
+    check_row({"flash_image": BULLSEYE, **variables}, None)
+
+
+def test_the_head_needs_a_python_as_well_and_no_containerd() -> None:
+    image = "https://example.org/ubuntu-20.04.5-preinstalled-server-arm64+raspi.img.xz"
+    groups = {"nat_headnode": ["pi-0"], "control_plane": ["pi-1"], "workers": ["pi-2", "pi-3"]}
+    for name, count in ((image, 1), (BULLSEYE, 0)):
+        head = {"ansible_host": "192.168.1.100", "flash_image": name}
+        problems, _warnings = found(hosts={"pi-0": head}, groups=groups)
+        assert sum("flash_image is" in problem for problem in problems) == count

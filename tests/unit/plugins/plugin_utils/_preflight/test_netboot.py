@@ -46,6 +46,25 @@ def test_boards_without_cards(
         assert word in problems
 
 
+@pytest.mark.parametrize(
+    ("variable", "value", "words"),
+    [
+        ("netboot_tree_dir", "/srv/my boards", "pi-1: dir is '/srv/my boards'; expected is the whole path"),
+        ("netboot_server_dir", "srv/netboot", "pi-1: dir is 'srv/netboot'; expected is the whole path"),
+        ("netboot_server_interface", "eth0 eth1", "pi-1: interface is 'eth0 eth1'; expected is the name"),
+    ],
+)
+def test_what_the_server_s_unit_cannot_name(variable: str, value: str, words: str) -> None:
+    hosts = {**NODES, "pi-1": {**NODES["pi-1"], variable: value}, "pi-2": {**NODES["pi-2"], **BOARD}}
+    groups = {
+        "control_plane": ["pi-1"],
+        "workers": ["pi-2", "pi-3"],
+        "netboot": ["pi-2"],
+        "netboot_server": ["pi-1"],
+    }
+    assert any(words in line for line in found({}, hosts=hosts, groups=groups)[0])
+
+
 def test_two_boards_with_one_serial_number() -> None:
     hosts = {**NODES, "pi-2": {**NODES["pi-2"], **BOARD}, "pi-3": {**NODES["pi-3"], **BOARD}}
     groups = {
