@@ -120,8 +120,7 @@ class ActionModule(ActionBase):
                 continue
             keys = ssh.known_keys(path, known_as)
             try:
-                with path.open("a", encoding="utf-8") as known_hosts:
-                    known_hosts.writelines(f"{name} {key}\n" for key in keys)
+                ssh.append_lines(path, [f"{name} {key}" for key in keys])
             except OSError as error:
                 result.setdefault("warnings", []).append(
                     f"{error}: the host key of {address} could not be entered there; it is that of {known_as}"

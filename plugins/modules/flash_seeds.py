@@ -100,10 +100,10 @@ one_reader:
       size: 2914000896
       seed: /home/ada/.cache/bramble/cards/pi-2/seed.json
 known_hosts:
-  description: The lines by which ssh knows the nodes, one for each of their names.
+  description: What ssh is to know of the nodes, as M(bramble.pi.known_hosts#module) takes it.
   returned: success
   type: list
   elements: dict
   sample:
-    - {node: pi-1, name: 192.168.1.101, key: '192.168.1.101 ssh-ed25519 AAAAC3Nza... root@pi-1'}
+    - {name: pi-1, known_as: [192.168.1.101, pi-1], keys: [ssh-ed25519 AAAAC3Nza... root@pi-1]}
 """

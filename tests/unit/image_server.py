@@ -26,6 +26,10 @@ class ImageServer:
         self.files: dict[str, bytes] = {}
         self.redirects: dict[str, str] = {}
         self.statuses: dict[str, int] = {}
+        #: Answers to the next requests, each with its header Retry-After, before anything is served.
+        self.busy: list[tuple[int, str | None]] = []
+        #: Headers of files beside, or instead of, the usual ones.
+        self.headers: dict[str, str] = {}
         #: The header by which versions are told, and its value; by default an ETag of the content.
         self.version: tuple[str, str] | None = None
         self.send_version = True
@@ -64,6 +68,14 @@ def _handler(server: ImageServer, stopping: threading.Event) -> type[http.server
         def answer(self, *, with_body: bool) -> None:
             server.requests.append((self.command, self.path, self.headers.get("Range")))
             self.close_connection = True
+            if server.busy:
+                status, retry_after = server.busy.pop(0)
+                self.send_response(status)
+                if retry_after is not None:
+                    self.send_header("Retry-After", retry_after)
+                self.send_header("Content-Length", "0")
+                self.end_headers()
+                return
             if self.path in server.redirects:
                 self.send_response(302)
                 self.send_header("Location", server.redirects[self.path])
@@ -72,7 +84,10 @@ def _handler(server: ImageServer, stopping: threading.Event) -> type[http.server
                 return
             content = server.files.get(self.path)
             if content is None or self.path in server.statuses:
-                self.send_error(server.statuses.get(self.path, 404))
+                self.send_response(server.statuses.get(self.path, 404))
+                self.send_header("Retry-After", "0")
+                self.send_header("Content-Length", "0")
+                self.end_headers()
                 return
             start = self.start(content)
             if start >= len(content) > 0:
@@ -83,7 +98,8 @@ def _handler(server: ImageServer, stopping: threading.Event) -> type[http.server
                 self.send_header("Content-Range", f"bytes {start}-{len(content) - 1}/{len(content)}")
             if server.send_version:
                 self.send_header(*server.version_of(content))
-            self.send_header("Content-Length", str(len(content) - start))
+            for name, value in {"Content-Length": str(len(content) - start), **server.headers}.items():
+                self.send_header(name, value)
             self.end_headers()
             if with_body:
                 with contextlib.suppress(ConnectionError):

@@ -112,6 +112,12 @@ def test_switches_may_come_from_the_command_line(role: str) -> None:
                 assert used is None or used["rest"].startswith(" | bool"), f"{path.name}: {line.strip()}"
 
 
+def test_host_keys_are_entered_by_the_module_that_ends_the_last_line() -> None:
+    """ansible.builtin.known_hosts appends to a last line without an end, which spoils both."""
+    files = [*(ROOT / "roles").rglob("*.yml"), *(ROOT / "playbooks").rglob("*.yml")]
+    assert [path for path in files if "ansible.builtin.known_hosts" in path.read_text()] == []
+
+
 def test_private_variables_stay_in_their_role() -> None:
     """What a role leaves for others has a public name, and stands in its README."""
     names = "|".join(sorted(ROLES, key=len, reverse=True))

@@ -61,7 +61,13 @@ class FolderBoot:
         there = self._names().file(name, self.where)
         if not there:
             return None
-        with open(self._path(there), "rb") as file:
+        path = self._path(there)
+        if os.path.islink(path) and not os.path.exists(path):
+            raise BootPartitionError(
+                f"{path} is a link to {os.readlink(path)}, which does not exist; expected is a file: run 'rm "
+                f"{path}', or put there what the link leads to."
+            )
+        with open(path, "rb") as file:
             return file.read()
 
     def _require_room(self, plan: Plan) -> None:

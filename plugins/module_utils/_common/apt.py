@@ -65,9 +65,16 @@ def read_packages(*, text: str) -> dict[str, Package]:
 
 
 def failure_cause(*, output: str, error: str) -> str:
-    """Pick the lines that say why apt failed out of a page of output."""
-    lines = [line.strip() for line in f"{output}\n{error}".splitlines() if line.strip()]
-    return "\n".join([line for line in lines if _CAUSE.match(line)] or lines[-5:])
+    """Pick the lines that say why apt failed out of a page of output, each with what goes on below it."""
+    lines = [line.rstrip() for line in f"{output}\n{error}".splitlines() if line.strip()]
+    causes: list[str] = []
+    goes_on = False
+    for line in lines:
+        # The reason stands on a line of its own, indented: a name that is not known, who else has a file.
+        goes_on = (goes_on and line[0].isspace()) or _CAUSE.match(line.strip()) is not None
+        if goes_on:
+            causes.append(line.strip())
+    return "\n".join(causes or [line.strip() for line in lines[-5:]])
 
 
 def update(*, run: Runner, options: list[str], sleep: Callable[[float], None] = time.sleep) -> None:

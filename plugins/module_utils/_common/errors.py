@@ -49,6 +49,9 @@ def os_error_text(error: OSError, *, path: str = "", remedy: str = "", denied: s
     """
     name = str(error.filename or path)
     where = f"{name}: " if name else ""
+    if not name and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS):
+        # Files of the node are named where they are written.
+        where = "a temporary file in /tmp, /var/tmp or $TMPDIR: "
     reason = error.strerror or str(error) or type(error).__name__
     if error.errno in (errno.EACCES, errno.EPERM):
         return f"{where}{reason}; {denied}"

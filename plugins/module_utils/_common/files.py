@@ -10,6 +10,7 @@ import errno
 import os
 import stat
 import tempfile
+from collections.abc import Iterator
 from typing import IO
 
 #: The first line of a file that is the collection's own.
@@ -27,6 +28,18 @@ def read_text(path: str) -> str | None:
             return file.read().decode(**_ENCODING)
     except (FileNotFoundError, NotADirectoryError):
         return None
+
+
+@contextlib.contextmanager
+def naming(path: str) -> Iterator[None]:
+    """Have errors name the file that is meant, and not none or the temporary one in its place."""
+    try:
+        yield
+    except OSError as error:
+        error.filename = path
+        with contextlib.suppress(AttributeError):
+            del error.filename2
+        raise
 
 
 def write_text(path: str, text: str, *, mode: int = 0o644) -> None:
@@ -50,6 +63,13 @@ def replace_file(
     the file ``like``, or of the one that is there; only a new one gets ``mode``. A file that is a mount point
     itself, as containers have them, cannot be replaced: it is rewritten, which a power cut may interrupt.
     """
+    with naming(path):
+        _replace_file(path, data, mode=mode, owner=owner, like=like)
+
+
+def _replace_file(
+    path: str, data: bytes, *, mode: int, owner: tuple[int, int] | None, like: str | None
+) -> None:
     folder, name = os.path.split(path)
     prefix = f".{name}{_TEMPORARY_SUFFIX}"
     _remove_leftovers(folder, prefix)

@@ -267,5 +267,11 @@ class CriDockerd(_ByDocker):
             return
         with tempfile.TemporaryDirectory() as directory:
             path = os.path.join(directory, "cri-dockerd.deb")
-            download(url=url, path=path, sha256=wishes.cri_dockerd["sha256"])
+            download(
+                url=url,
+                path=path,
+                sha256=wishes.cri_dockerd["sha256"],
+                variable="docker_cri_dockerd_url",
+                checksum_variable="docker_cri_dockerd_sha256",
+            )
             apt.install(run=host.run, arguments=[path])

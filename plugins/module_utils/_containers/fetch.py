@@ -10,20 +10,23 @@ import os
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote
 
 from ansible_collections.bramble.pi.plugins.module_utils._common.commands import Runner
 from ansible_collections.bramble.pi.plugins.module_utils._common.download import (
     check_sha256,
+    check_url,
     download,
     file_sha256,
-    is_url,
-    public_url,
     unproved,
 )
 from ansible_collections.bramble.pi.plugins.module_utils._common.errors import BrambleError
+from ansible_collections.bramble.pi.plugins.module_utils._common.urls import is_url, public_url, url_path
 from ansible_collections.bramble.pi.plugins.module_utils._containers import archive, images
 from ansible_collections.bramble.pi.plugins.module_utils._containers.base import Runtime
+
+_SRC = "src in image_cache_archives"
+_SHA256 = "sha256 in image_cache_archives"
 
 
 class Offer(NamedTuple):
@@ -188,6 +191,7 @@ class ImageFetch:
                 return
             source = given["src"]
             if self._check_mode and is_url(source):
+                check_url(source, variable=_SRC)
                 self.fetched.append(public_url(source))
                 continue
             path = self.given(number, source, given["sha256"])
@@ -200,11 +204,11 @@ class ImageFetch:
     def given(self, number: int, source: str, sha256: str | None) -> str:
         """Have an archive in the folder."""
         # Two of them may be called alike.
-        name = os.path.basename(urlsplit(source).path if is_url(source) else source)
+        name = os.path.basename(url_path(source) if is_url(source) else source)
         path = os.path.join(self._directory, f"given-{number}-{name}")
         if is_url(source):
             if not (sha256 and os.path.exists(path) and file_sha256(path) == sha256.lower()):
-                download(url=source, path=path, sha256=sha256)
+                download(url=source, path=path, sha256=sha256, variable=_SRC, checksum_variable=_SHA256)
                 remedy = "set sha256 beside it in image_cache_archives"
                 for warning in unproved(url=source, sha256=sha256, remedy=remedy):
                     self._warn(warning)
@@ -216,7 +220,7 @@ class ImageFetch:
                 f"{source} is not there: put it on this node, or correct src in image_cache_archives"
             )
         if sha256 is not None:
-            check_sha256(name=source, seen=file_sha256(source), wanted=sha256)
+            check_sha256(name=source, seen=file_sha256(source), wanted=sha256, variable=_SHA256)
         if self._check_mode:
             return source
         with archive.part_of(path) as part:

@@ -15,10 +15,10 @@ from ansible_collections.bramble.pi.plugins.module_utils._common.download import
     check_sha256,
     download,
     file_sha256,
-    is_url,
     unproved,
 )
 from ansible_collections.bramble.pi.plugins.module_utils._common.errors import BrambleError
+from ansible_collections.bramble.pi.plugins.module_utils._common.urls import is_url
 from ansible_collections.bramble.pi.plugins.module_utils._containers import archive, images
 from ansible_collections.bramble.pi.plugins.module_utils._containers.base import Runtime
 
@@ -82,6 +82,7 @@ class ImageArchives:
 
     def import_archive(self, wish: archive.Archive) -> None:
         """Import an archive, downloading it before if it is elsewhere."""
+        checksum_variable = f"sha256 in {self._variable}"
         if not is_url(wish.source):
             if not os.path.exists(wish.source):
                 raise images.ContainerImagesError(
@@ -89,12 +90,19 @@ class ImageArchives:
                     f"node, or correct src in {self._variable}"
                 )
             if wish.sha256 is not None:
-                check_sha256(name=wish.source, seen=file_sha256(wish.source), wanted=wish.sha256)
+                seen = file_sha256(wish.source)
+                check_sha256(name=wish.source, seen=seen, wanted=wish.sha256, variable=checksum_variable)
             self.import_file(wish, wish.source)
             return
         with tempfile.TemporaryDirectory(dir=_DOWNLOADS) as directory:
             path = os.path.join(directory, "images.tar")
-            download(url=wish.source, path=path, sha256=wish.sha256)
+            download(
+                url=wish.source,
+                path=path,
+                sha256=wish.sha256,
+                variable=f"src in {self._variable}",
+                checksum_variable=checksum_variable,
+            )
             remedy = f"set sha256 beside it in {self._variable}"
             for warning in unproved(url=wish.source, sha256=wish.sha256, remedy=remedy):
                 self._warn(warning)

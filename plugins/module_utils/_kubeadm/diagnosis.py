@@ -9,6 +9,7 @@ the kubelet's journal or in the log of a container that crashed.
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Mapping, Sequence
 
@@ -55,6 +56,18 @@ _CHECK_MENDS = (
     (r"Hostname.*", "set os_prep_hostname to a name of letters, digits and hyphens"),
     (r"Service-.*", "systemctl status shows why the service is not running"),
     (r"HTTPProxy.*", "put the addresses of the nodes, pods and services into no_proxy"),
+)
+
+# Checks that fail for several reasons: what they say then, before what fixes the check in general.
+_CHECK_SAYINGS = (
+    (
+        r"SystemVerification",
+        r"unable to load kernel module: \"?configs|Module configs not found|cannot find kernel config",
+        "the running kernel does not show how it was built, as /lib/modules has no module configs for it: if"
+        " the kernel was updated ('ls /lib/modules' does not have what 'uname -r' prints), run 'reboot';"
+        " otherwise ignore the check: set control_plane_ignore_preflight_errors,"
+        " workers_ignore_preflight_errors to [SystemVerification]",
+    ),
 )
 
 # What kubeadm says, and what it means. The first that matches counts.
@@ -108,9 +121,10 @@ _SAYINGS = (
         " before the first kubeadm init",
     ),
     (
-        r"crictl is required for container runtime",
-        "this kubeadm cannot do without crictl: install cri-tools, or leave its checks out with"
-        " control_plane_skip_phases: [preflight]",
+        r"crictl is required (for|by the) container runtime",
+        "this kubeadm cannot do without crictl, which is not in its PATH, and ignoring checks does not change"
+        " that: install the package cri-tools, as the role kube_packages does where its repository has it"
+        " (kube_packages_repository)",
     ),
     (
         r"etcd cluster is not healthy",
@@ -226,7 +240,10 @@ def preflight_errors(*, output: str) -> list[tuple[str, str]]:
     return errors
 
 
-def _check_mend(*, check: str) -> str | None:
+def _check_mend(*, check: str, text: str) -> str | None:
+    for name, saying, mend in _CHECK_SAYINGS:
+        if re.fullmatch(name, check) and re.search(saying, text):
+            return mend
     return next((mend for pattern, mend in _CHECK_MENDS if re.fullmatch(pattern, check)), None)
 
 
@@ -248,8 +265,17 @@ def last_words(*, output: str) -> str | None:
     ):
         found = [line for line in lines if re.fullmatch(pattern, line)]
         if found:
-            return _shortened(text=found[-1])
+            return _shortened(text=found[-1] + _goes_on(lines=lines, line=found[-1]))
     return _shortened(text=[line for line in lines if line][-1]) if any(lines) else None
+
+
+def _goes_on(*, lines: Sequence[str], line: str) -> str:
+    """Return what follows a line that only announces it, such as "Some fatal errors occurred:"."""
+    if not line.endswith(":"):
+        return ""
+    after = lines[len(lines) - list(reversed(lines)).index(line) :]
+    rest = list(itertools.takewhile(lambda line: not line.startswith("[preflight]"), after))
+    return "".join(f" {line}" for line in rest if line)
 
 
 def _saying(*, text: str, sayings: Sequence[tuple[str, str]]) -> tuple[str, str] | None:
@@ -300,7 +326,7 @@ def explanation(
     if checks:
         lines = [f"{command} failed in its preflight checks:"]
         for check, text in checks[:_CAUSES]:
-            mend = _check_mend(check=check)
+            mend = _check_mend(check=check, text=text)
             lines.append(f"- {check}: {_shortened(text=text)}" + (f" ({mend})" if mend else ""))
         if len(checks) > _CAUSES:
             lines.append(f"- and {len(checks) - _CAUSES} more")

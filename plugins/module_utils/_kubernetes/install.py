@@ -135,7 +135,7 @@ class KubePackages:
         """Download the key."""
         with tempfile.TemporaryDirectory() as directory:
             path = os.path.join(directory, "kubernetes.asc")
-            download(url=self.key_url, path=path)
+            download(url=self.key_url, path=path, variable="kube_packages_key or kube_packages_repository")
             key = read_text(path) or ""
         packages.check_key(text=key, url=self.key_url)
         remedy = "set key (kube_packages_key of the role kube_packages) to a URL that begins with https://"

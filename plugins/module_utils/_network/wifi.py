@@ -55,7 +55,8 @@ def problems(wifi: Wifi, *, variables: str) -> list[str]:
     passphrase = 8 <= len(wifi.psk) <= 63 and printable
     if wifi.psk and not passphrase and not _is_derived(wifi.psk):
         found.append(
-            f"the Wi-Fi's key has {len(wifi.psk)} characters{'' if printable else ', not all ASCII'}; "
+            f"the Wi-Fi's key has {len(wifi.psk)} characters{'' if printable else ', not all ASCII'}"
+            f"{'' if wifi.psk == wifi.psk.strip() else ', with blanks or line breaks at its ends'}; "
             f"expected are 8 to 63 ASCII characters or 64 hexadecimal digits: set {variables}_psk"
         )
     if re.fullmatch("[A-Z]{2}", wifi.country) is None:
@@ -119,6 +120,9 @@ def keyfile_sections(wifi: Wifi, *, first_boot: bool) -> str:
         lines.append(f"hidden={str(wifi.hidden).lower()}")
     if wifi.authentication != OPEN:
         secret = _secret(wifi, first_boot=first_boot).replace("\\", "\\\\")
+        # Blanks at its beginning would be taken for those around the equals sign.
+        blanks = len(secret) - len(secret.lstrip(" "))
+        secret = "\\s" * blanks + secret[blanks:]
         lines += ["", "[wifi-security]", f"key-mgmt={wifi.authentication}", f"psk={secret}"]
     return "".join(f"{line}\n" for line in [*lines, ""])
 

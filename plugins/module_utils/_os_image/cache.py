@@ -52,6 +52,8 @@ _LOCK = ".lock"
 _NEW = ".new."
 #: Level 3 is the smallest that still keeps up with unpacking xz; all processors at once.
 _PACK = ("zstd", "-3", "-T0", "-q", "-c")
+#: In bytes; file systems allow 255.
+_LONGEST_NAME = 200
 #: Interrupted downloads of other images are kept for a week.
 _DOWNLOAD_AGE = 7 * 24 * 3600
 
@@ -127,6 +129,12 @@ def _size(path: str) -> int | None:
         return None
 
 
+def _kept_name(name: str) -> str:
+    """Return a name that a file can have, and its companions with a longer one."""
+    end = name.replace("\0", "_").encode(errors="surrogateescape")[-_LONGEST_NAME:].decode(errors="ignore")
+    return "image" if end in ("", ".", "..") else end
+
+
 def _fresh(path: str) -> IO[bytes]:
     """Open a new file, not the one that a child of a killed run may still be writing to."""
     with contextlib.suppress(FileNotFoundError):
@@ -193,7 +201,7 @@ class ImageCache:
     def download_path(self, url: str) -> str:
         """Return where a URL is downloaded to, in a folder of its own so that it keeps its name."""
         key = hashlib.sha256(url.encode()).hexdigest()[:16]
-        return os.path.join(self._downloads, key, file_name(url) or "image")
+        return os.path.join(self._downloads, key, _kept_name(file_name(url)))
 
     # Access
 

@@ -6,14 +6,19 @@
 from __future__ import annotations
 
 import contextlib
+import errno
+import io
+import lzma
 import os
+import re
 import shutil
+import struct
 import subprocess
 import tempfile
 import zipfile
 import zlib
 from collections.abc import Iterator
-from typing import IO, NamedTuple, Protocol
+from typing import IO, Any, NamedTuple, Protocol, cast
 
 from ansible_collections.bramble.pi.plugins.module_utils._common.errors import BrambleError
 
@@ -21,6 +26,11 @@ _HEAD = 512
 _ZIP_END = b"PK\x05\x06"
 _ZIP_END_SIZE = 22
 _ZIP_ENCRYPTED = 1
+_ZIP_ENTRY = b"PK\x01\x02"
+_ZIP64_LOCATOR = b"PK\x06\x07"
+_ZIP64_LOCATOR_SIZE = 20
+#: Those of the methods that Python does not know which programs use without being asked.
+_ZIP_METHODS = {9: "Deflate64", 93: "Zstandard", 95: "xz", 98: "PPMd"}
 
 
 class ImageFormatError(BrambleError):
@@ -157,7 +167,7 @@ class _ZipReader:
     def readinto(self, buffer: memoryview | bytearray) -> int:
         try:
             count = _fill(self._file, buffer)
-        except (zipfile.BadZipFile, zlib.error, EOFError, OSError) as error:
+        except (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, OSError, ValueError) as error:
             raise ImageFormatError(
                 f"{self._path} is truncated or corrupt: {error or 'it ends too early'}. Fetch it again"
             ) from error
@@ -185,31 +195,98 @@ def _open_tool(*, path: str, tool: _Tool, file: IO[bytes]) -> Iterator[ImageRead
                 process.kill()
 
 
-def _check_zip_end(*, path: str, file: IO[bytes]) -> None:
-    """Refuse what follows the end of a zip, which zipfile passes over."""
+class _ZipWithoutComment(io.RawIOBase):
+    """A zip up to its end record, without the comment in that, in which zipfile would look for another."""
+
+    def __init__(self, *, file: IO[bytes], end: int) -> None:
+        self._file = file
+        self._comment_at = end + _ZIP_END_SIZE - 2
+        self._position = 0
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET, /) -> int:
+        base = {os.SEEK_SET: 0, os.SEEK_CUR: self._position, os.SEEK_END: self._comment_at + 2}[whence]
+        self._position = max(0, base + offset)
+        return self._position
+
+    def readinto(self, buffer: Any, /) -> int:
+        view = memoryview(buffer)
+        if self._position < self._comment_at:
+            self._file.seek(self._position)
+            wanted = min(len(view), self._comment_at - self._position)
+            count = self._file.readinto(view[:wanted])  # type: ignore[attr-defined]  # as in _fill
+        else:
+            # The length of the comment.
+            count = max(0, min(len(view), self._comment_at + 2 - self._position))
+            view[:count] = bytes(count)
+        self._position += count
+        return int(count)
+
+
+def _is_zip_end(*, tail: bytes, end: int) -> bool:
+    """Tell an end record from what looks like one: its comment is the rest, what it belongs to before it."""
+    if end + _ZIP_END_SIZE > len(tail):
+        return False
+    comment, table = (int.from_bytes(tail[end + at : end + to], "little") for at, to in ((20, 22), (12, 16)))
+    if end + _ZIP_END_SIZE + comment != len(tail):
+        return False
+    locator, entry = end - _ZIP64_LOCATOR_SIZE, end - table
+    return (
+        (locator >= 0 and tail.startswith(_ZIP64_LOCATOR, locator))
+        or table == 0
+        or (entry >= 0 and tail.startswith(_ZIP_ENTRY, entry))
+    )
+
+
+def _check_zip_end(*, path: str, file: IO[bytes]) -> IO[bytes]:
+    """Refuse what follows the end of a zip, which zipfile passes over; return what zipfile is to read."""
     size = os.fstat(file.fileno()).st_size
-    tail_start = max(0, size - _ZIP_END_SIZE - 0xFFFF)
+    # The table of contents of a zip with one file is less than the other half.
+    tail_start = max(0, size - 2 * (_ZIP_END_SIZE + 0xFFFF))
     file.seek(tail_start)
     tail = file.read()
-    end = tail.rfind(_ZIP_END)
-    if end < 0:
+    ends = [match.start() for match in re.finditer(re.escape(_ZIP_END), tail)]
+    if not ends:
         raise ImageFormatError(
             f"{path} is truncated: a zip of {size} bytes whose table of contents is missing. Fetch it again"
         )
+    end = next((end for end in ends if _is_zip_end(tail=tail, end=end)), ends[-1])
     extra = len(tail) - (end + _ZIP_END_SIZE + int.from_bytes(tail[end + 20 : end + 22], "little"))
     if extra:
         raise ImageFormatError(
             f"{path} is corrupt: {abs(extra)} bytes too {'many' if extra > 0 else 'few'} at its end. "
             f"Fetch it again"
         )
+    if end == ends[-1]:
+        return file
+    return cast("IO[bytes]", io.BufferedReader(_ZipWithoutComment(file=file, end=tail_start + end)))
+
+
+def _check_zip_method(*, path: str, member: zipfile.ZipInfo) -> None:
+    """Refuse a compression that Python cannot unpack."""
+    try:
+        with io.BytesIO() as empty, zipfile.ZipFile(empty, "w", member.compress_type):
+            return
+    except (NotImplementedError, RuntimeError, ValueError) as error:
+        name = _ZIP_METHODS.get(member.compress_type)
+        raise ImageFormatError(
+            f"{path} is a zip with the compression method {member.compress_type}"
+            f"{f' ({name})' if name else ''}, which is not supported; expected is 8 (Deflate) or 0 (none): "
+            f"unpack it, such as with unzip or 7z, and give the path of the image"
+        ) from error
 
 
 @contextlib.contextmanager
 def _open_zip(*, path: str, file: IO[bytes]) -> Iterator[ImageReader]:
-    _check_zip_end(path=path, file=file)
+    zipped = _check_zip_end(path=path, file=file)
     with contextlib.ExitStack() as stack:
         try:
-            archive = stack.enter_context(zipfile.ZipFile(file))
+            archive = stack.enter_context(zipfile.ZipFile(zipped))
             members = [member for member in archive.infolist() if not member.is_dir()]
             if len(members) != 1:
                 names = ", ".join(member.filename for member in members[:5])
@@ -223,8 +300,23 @@ def _open_zip(*, path: str, file: IO[bytes]) -> Iterator[ImageReader]:
                 raise ImageFormatError(
                     f"{path} is a zip with a password; wanted one without. Unpack it first"
                 )
+            _check_zip_method(path=path, member=member)
             inside = stack.enter_context(archive.open(member))
-        except (zipfile.BadZipFile, NotImplementedError) as error:
+        except ImageFormatError:
+            raise
+        except OSError as error:
+            # A place before the beginning of the file.
+            if error.errno != errno.EINVAL:
+                raise
+            raise ImageFormatError(f"{path} is a zip that cannot be read: {error}. Fetch it again") from error
+        except (
+            zipfile.BadZipFile,
+            NotImplementedError,
+            ValueError,
+            IndexError,
+            struct.error,
+            EOFError,
+        ) as error:
             raise ImageFormatError(f"{path} is a zip that cannot be read: {error}. Fetch it again") from error
         yield _ZipReader(path=path, member=member, file=inside)
 

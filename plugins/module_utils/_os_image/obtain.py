@@ -12,16 +12,16 @@ from typing import Any
 from ansible_collections.bramble.pi.plugins.module_utils._common.changes import Changes
 from ansible_collections.bramble.pi.plugins.module_utils._common.download import (
     DownloadError,
+    check_url,
     discard_download,
     download,
     fetch_text,
     file_sha256,
     final_url,
-    is_url,
-    public_url,
 )
 from ansible_collections.bramble.pi.plugins.module_utils._common.errors import BrambleError
 from ansible_collections.bramble.pi.plugins.module_utils._common.files import read_text
+from ansible_collections.bramble.pi.plugins.module_utils._common.urls import is_url, public_url
 from ansible_collections.bramble.pi.plugins.module_utils._os_image import source
 from ansible_collections.bramble.pi.plugins.module_utils._os_image.cache import (
     Found,
@@ -40,6 +40,12 @@ from ansible_collections.bramble.pi.plugins.module_utils._os_image.formats impor
 
 #: How first boot can be told what to do.
 INIT_FORMATS = ("cloudinit", "cloudinit-rpi", "systemd", "cloudinit-legacy")
+#: The options with addresses, and the variables that set them.
+_VARIABLES = {
+    "src": "'src' (flash_image of the role flash)",
+    "checksum": "'checksum' (flash_image_checksum of the role flash)",
+    "image_list": "'image_list' (flash_image_list of the role flash)",
+}
 #: Those that the boot partition shows by a file of its own, not by the lack of one.
 _SHOWN = ("cloudinit", "cloudinit-rpi", "cloudinit-legacy")
 #: Answers to a request for a file that is not there; some servers of static files give no other.
@@ -93,7 +99,7 @@ class OsImage:
         if not given.verifies:
             # By the options alone; what is asked for knows better.
             self._checksum_from = checksum.value or self._request.image_list or self._src
-        self._check_source()
+        self._check_source(checksum)
         if self._changes.check_mode:
             if self._asks_nobody(checksum, given):
                 found = self._search(self._expect(checksum, given))
@@ -125,8 +131,12 @@ class OsImage:
         found = self._cache.find(request=self._request, stat=self._stat, expected=expected)
         return found and found._replace(init_format=expected.init_format or found.init_format)
 
-    def _check_source(self) -> None:
+    def _check_source(self, checksum: source.Checksum) -> None:
         """Refuse what can be no source, and note by what a file is known again."""
+        places = {"src": self._src, "image_list": self._request.image_list, "checksum": checksum.value}
+        for option, place in places.items():
+            if is_url(place):
+                check_url(place, variable=_VARIABLES[option])
         if is_url(self._src):
             return
         if "://" in self._src or not os.path.isfile(self._src):
@@ -190,7 +200,7 @@ class OsImage:
     def _text(self, place: str, option: str) -> str:
         """Read a small file from a URL or a path."""
         if is_url(place):
-            return fetch_text(url=place)
+            return fetch_text(url=place, variable=_VARIABLES[option])
         text = read_text(source.own_path(place))
         if text is None:
             raise source.ImageSourceError(
@@ -205,7 +215,7 @@ class OsImage:
         if found or not is_url(self._src):
             return found
         try:
-            final = final_url(url=self._src)
+            final = final_url(url=self._src, variable=_VARIABLES["src"])
         except DownloadError as error:
             if error.status in (None, 404, 410):
                 raise
@@ -225,14 +235,14 @@ class OsImage:
         for place in places:
             if is_url(place):
                 try:
-                    text: str | None = fetch_text(url=place)
+                    text: str | None = fetch_text(url=place, variable=_VARIABLES["src"])
                 except DownloadError as error:
                     if error.status not in _NOT_THERE:
                         raise
                     text = None
             else:
                 text = read_text(place)
-            if text is not None and (place.endswith(".sha256") or name in text):
+            if text is not None and (place.endswith(".sha256") or source.lists(text=text, name=name)):
                 return source.find_sha256(text=text, name=name, origin=public_url(place))
         return None
 
@@ -241,22 +251,25 @@ class OsImage:
         require_tool(command="zstd", package="zstd", why="keeping images in the cache")
         require_tool(command="mcopy", package="mtools", why="reading the boot partition of an image")
         archive_sha256: str | None
-        if is_url(self._src):
-            path, archive_sha256 = self._fetch(expected)
-        else:
-            path, archive_sha256 = self._src, archive_checksum(path=self._src)
-            self._changes.note(f"Read {self.origin}")
-        self._cache.check_room(room_for(path=path))
+        path = self._src
         try:
+            if is_url(self._src):
+                path, archive_sha256 = self._fetch(expected)
+            else:
+                archive_sha256 = archive_checksum(path=path)
+                self._changes.note(f"Read {self.origin}")
+            self._cache.check_room(room_for(path=path))
             kept = self._cache.add(
                 path=path, source=self.origin, archive_sha256=archive_sha256, expected=expected
             )
         except (MissingToolError, NoRoomError):
             raise
-        except (ImageFormatError, ImageCacheError):
+        except (ImageFormatError, ImageCacheError) as error:
             if is_url(self._src):
                 discard_download(path=path)
-            raise
+            raise source.ImageSourceError(
+                f"{str(error).rstrip('.')}; or set {_VARIABLES['src']} to another image"
+            ) from error
         self._changes.note("Keep it in the cache")
         return Found(kept, kept.archive_sha256, expected.init_format, expected.verifies)
 
@@ -274,7 +287,14 @@ class OsImage:
         def check_room(total: int, missing: int) -> None:
             self._cache.check_room(missing + total * 3 // 2)
 
-        return path, download(url=self._src, path=path, sha256=expected.archive_sha256, check_room=check_room)
+        return path, download(
+            url=self._src,
+            path=path,
+            sha256=expected.archive_sha256,
+            variable=_VARIABLES["src"],
+            checksum_variable=_VARIABLES["checksum"],
+            check_room=check_room,
+        )
 
     def _init_format(self, found: Found, boot_image: str) -> str:
         """Choose between what the user, the list and the boot partition say; refuse if none of them does."""

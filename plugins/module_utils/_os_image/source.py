@@ -10,16 +10,19 @@ import os
 import re
 from collections.abc import Iterator
 from typing import Any, NamedTuple
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote
 
-from ansible_collections.bramble.pi.plugins.module_utils._common.download import is_url
 from ansible_collections.bramble.pi.plugins.module_utils._common.errors import BrambleError
+from ansible_collections.bramble.pi.plugins.module_utils._common.urls import is_url, url_path
 
 _SHA256 = re.compile(r"[0-9a-fA-F]{64}")
 _OTHER_HASH = re.compile(r"(?:md5|sha1|sha224|sha384|sha512):", re.IGNORECASE)
-#: As sha256sum writes it (with * for binary), and as BSD's and OpenSSL's commands do.
-_SUM_LINE = re.compile(r"\\?([0-9a-fA-F]{64})[ \t]+[ *]?(\S.*)")
-_BSD_LINE = re.compile(r"SHA256 ?\((.+)\) ?= ?([0-9a-fA-F]{64})")
+#: As sha256sum writes it (with * for binary, and a backslash before a line with an escaped name), and as
+#: the commands of BSD, OpenSSL 1 and OpenSSL 3 do.
+_SUM_LINE = re.compile(r"(?P<escaped>\\?)(?P<sum>[0-9a-fA-F]{64})[ \t]+[ *]?(?P<name>\S.*)")
+_BSD_LINE = re.compile(r"(?P<escaped>\\?)SHA(?:2-)?256 ?\((?P<name>.+)\) ?= ?(?P<sum>[0-9a-fA-F]{64})")
+_ESCAPE = re.compile(r"\\([\\nr])")
+_ESCAPED = {"\\": "\\", "n": "\n", "r": "\r"}
 
 _SUMS = "SHA256SUMS"
 _MEND = "set 'checksum' (flash_image_checksum of the role flash)"
@@ -61,7 +64,7 @@ def own_path(text: str) -> str:
 
 def file_name(source: str) -> str:
     """Return the name of the file at the end of a URL or path."""
-    path = unquote(urlsplit(source).path) if is_url(source) else source
+    path = unquote(url_path(source)) if is_url(source) else source
     return os.path.basename(path.rstrip("/"))
 
 
@@ -112,22 +115,49 @@ def verified_by(*, verified: bool, place: str) -> str:
 def beside(source: str) -> list[str]:
     """Name the files beside an image in which its checksum would be."""
     if is_url(source):
-        plain = source.partition("?")[0]
+        plain = re.split(r"[?#]", source, maxsplit=1)[0]
         return [f"{plain}.sha256", f"{plain.rpartition('/')[0]}/{_SUMS}"]
     return [f"{source}.sha256", os.path.join(os.path.dirname(source), _SUMS)]
 
 
+def _lines(text: str) -> list[str]:
+    """Return the lines that say something, in a file that Windows may have written."""
+    lines = (line.strip() for line in text.lstrip("\ufeff").split("\n"))
+    return [line for line in lines if line and not line.startswith("#")]
+
+
+def _listed(lines: list[str]) -> list[tuple[str, str]]:
+    """Return the names in lines of sha256sum or its like, as they stand there, and their checksums."""
+    found = []
+    for line in lines:
+        if match := _SUM_LINE.fullmatch(line) or _BSD_LINE.fullmatch(line):
+            name = match["name"]
+            if match["escaped"]:
+                name = _ESCAPE.sub(lambda escape: _ESCAPED[escape[1]], name)
+            found.append((name, match["sum"].lower()))
+    return found
+
+
+def lists(*, text: str, name: str) -> bool:
+    """Tell whether a file with checksums has one for a file of this name."""
+    return any(os.path.basename(listed) == name for listed, _sha256 in _listed(_lines(text)))
+
+
 def find_sha256(*, text: str, name: str, origin: str) -> str:
     """Find the checksum of a file in what sha256sum or its like has written."""
-    listed: dict[str, str] = {}
-    lines = [line.strip() for line in text.splitlines() if line.strip() and not line.startswith("#")]
-    for line in lines:
-        if match := _SUM_LINE.fullmatch(line):
-            listed[os.path.basename(match[2])] = match[1].lower()
-        elif match := _BSD_LINE.fullmatch(line):
-            listed[os.path.basename(match[1])] = match[2].lower()
-    if name in listed:
-        return listed[name]
+    lines = _lines(text)
+    listed = _listed(lines)
+    alike = [(place, sha256) for place, sha256 in listed if os.path.basename(place) == name]
+    # Of two files called alike, it is the one in the folder itself.
+    alike = [entry for entry in alike if entry[0].removeprefix("./") == name] or alike
+    if len({sha256 for _place, sha256 in alike}) > 1:
+        raise ImageSourceError(
+            f"{origin} has {len(alike)} different checksums for {name} "
+            f"({', '.join(f'{place}: {sha256[:8]}...' for place, sha256 in alike[:5])}); expected is one: "
+            f"{_MEND} to the right one"
+        )
+    if alike:
+        return alike[0][1]
     if len(lines) == 1 and _SHA256.fullmatch(lines[0]):
         return lines[0].lower()
     if not listed:
@@ -135,9 +165,9 @@ def find_sha256(*, text: str, name: str, origin: str) -> str:
             f"{origin} has no SHA-256 checksum in it (it begins with {text[:40]!r}); wanted lines such as "
             f"'<64 hexadecimal digits>  {name}'. Correct it, or {_MEND}"
         )
-    names = ", ".join(sorted(listed)[:5])
+    known = sorted({os.path.basename(place) for place, _sha256 in listed})
     raise ImageSourceError(
-        f"{origin} has checksums for {names}{', ...' if len(listed) > 5 else ''}, "
+        f"{origin} has checksums for {', '.join(known[:5])}{', ...' if len(known) > 5 else ''}, "
         f"and wanted is one for {name}: {_MEND}"
     )
 

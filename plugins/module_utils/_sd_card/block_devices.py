@@ -17,6 +17,10 @@ _CARD_TRANSPORTS = frozenset(("usb", "mmc"))
 _DISK_TRANSPORTS = frozenset(("ata", "fc", "iscsi", "nvme", "pci-express", "sas", "sata", "virtio"))
 
 
+#: Sizes are printed on cards in powers of ten.
+UNITS = (("TB", 10**12), ("GB", 10**9), ("MB", 10**6), ("kB", 10**3))
+
+
 class BlockDeviceError(BrambleError):
     """There is no such device, or the devices cannot be listed; the message says what mends it."""
 
@@ -69,7 +73,7 @@ class BlockDevice(NamedTuple):
 
 def human_size(size: int) -> str:
     """Return a size as it is printed on cards, in powers of ten."""
-    for unit, factor in (("TB", 10**12), ("GB", 10**9), ("MB", 10**6), ("kB", 10**3)):
+    for unit, factor in UNITS:
         if size >= factor:
             return f"{size / factor:.1f} {unit}"
     return f"{size} bytes"

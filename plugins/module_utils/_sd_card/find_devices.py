@@ -17,6 +17,7 @@ from ansible_collections.bramble.pi.plugins.module_utils._sd_card.block_devices 
     BlockDeviceError,
     describe,
 )
+from ansible_collections.bramble.pi.plugins.module_utils._sd_card.refusals import is_card
 
 
 def _disks(run: Runner) -> list[BlockDevice]:
@@ -45,22 +46,27 @@ def find_device(*, run: Runner, path: str) -> BlockDevice:
     """Return the device that a path or link leads to."""
     real = os.path.realpath(path)
     disks = _disks(run)
-    there = "; ".join(describe(disk) for disk in disks if disk.size) or "none"
+    # What is built in, the system's disk above all, is not offered.
+    cards = [disk for disk in disks if is_card(device=disk, allow_loop=False)]
+    there = f": {'; '.join(map(describe, cards))}" if cards else ", of which none is in a reader now"
     try:
         mode = os.stat(real).st_mode
     except OSError as error:
         raise BlockDeviceError(
             f"{path} cannot be looked at: {error.strerror}. Put the card in, or set flash_device to one of "
-            f"the devices that are there: {there}."
+            f"the cards that are there{there}."
         ) from error
     if stat.S_ISREG(mode):
         raise BlockDeviceError(
-            f"{path} is a regular file, wanted is a block device. Set flash_device to one of: {there}. For a "
-            f"test, make it one ('losetup --find --show {real}') and set flash_allow_loop to true."
+            f"{path} is a regular file, wanted is a block device. Set flash_device to one of the cards that "
+            f"are there{there}. For a test, make it one ('losetup --find --show {real}') and set "
+            "flash_allow_loop to true."
         )
     for disk in disks:
         if any(_is_at(part, real) for part in disk.family):
             # No other disk is asked for, as it might be one that hangs.
             return next(part for part in _complete(disk, run).family if _is_at(part, real))
     problem = "a block device without a disk in it" if stat.S_ISBLK(mode) else "no block device"
-    raise BlockDeviceError(f"{path} is {problem}. Set flash_device to one of those that are there: {there}.")
+    raise BlockDeviceError(
+        f"{path} is {problem}. Set flash_device to one of the cards that are there{there}."
+    )

@@ -55,6 +55,11 @@ _PIECE = 1 << 20
 _KEPT = re.compile(r"(.+)/images/([0-9a-f]{64})\.img\.zst")
 
 
+_MAKE_SEED = "run the playbook flash, which makes it anew"
+#: What the role makes a seed of, as far as a user can make a mistake there.
+_SET_SEED = "set flash_files, flash_config_txt and flash_cmdline_present"
+
+
 class CardPlanError(BrambleError):
     """Something that is not to be written to a card."""
 
@@ -105,11 +110,13 @@ def read_seed(*, path: str, node: str) -> Seed:
         with open(path, encoding="utf-8") as file:
             seed = parse_seed(data=json.load(file))
     except OSError as error:
-        raise CardPlanError(f"the seed {path} cannot be read ({error.strerror}); correct 'seed'") from error
+        raise CardPlanError(
+            f"the seed {path} cannot be read ({error.strerror}); {_MAKE_SEED}, or correct 'seed'"
+        ) from error
     except BootPartitionError as error:
-        raise CardPlanError(f"the seed {path}: {error}") from error
+        raise CardPlanError(f"the seed {path}: {error} For {node}, {_SET_SEED}; {_MAKE_SEED}") from error
     except ValueError as error:
-        raise CardPlanError(f"the seed {path} is no JSON ({error}); make it again") from error
+        raise CardPlanError(f"the seed {path} is no JSON ({error}); {_MAKE_SEED}") from error
     if seed.node != node:
         raise CardPlanError(f"the seed {path} is for node {seed.node!r}, wanted {node!r}; correct 'seed'")
     return seed

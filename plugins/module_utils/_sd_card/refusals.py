@@ -9,6 +9,7 @@ from collections.abc import Collection, Iterator
 from typing import NamedTuple
 
 from ansible_collections.bramble.pi.plugins.module_utils._sd_card.block_devices import (
+    UNITS,
     BlockDevice,
     describe,
     human_size,
@@ -120,12 +121,19 @@ def _wrong_kind(device: BlockDevice, allow_loop: bool, allow_fixed: Collection[s
         )
 
 
+def _size_above(minimum: int, there: int) -> str:
+    """Return a size as it is printed on cards that is enough, and looks larger than what is there."""
+    unit, factor = next((unit for unit in UNITS if minimum >= unit[1]), UNITS[-1])
+    tenths = max(-(-minimum * 10 // factor), round(float(f"{there / factor:.1f}") * 10) + 1)
+    return f"{tenths / 10:.1f} {unit}"
+
+
 def _wrong_size(device: BlockDevice, minimum: int, maximum: int) -> Iterator[Refusal]:
     if device.size < minimum:
         yield Refusal(
             f"{describe(device)} is too small: the image needs {minimum} bytes, and it has {device.size}.",
             None,
-            f"Take a card of {human_size(minimum)} or more.",
+            f"Take a card of {_size_above(minimum, device.size)} or more.",
         )
     if device.size > maximum:
         yield Refusal(
@@ -135,10 +143,15 @@ def _wrong_size(device: BlockDevice, minimum: int, maximum: int) -> Iterator[Ref
         )
 
 
+def holds_system(device: BlockDevice) -> bool:
+    """Tell whether the running system is on a device."""
+    return any(_holds_system(device))
+
+
 def is_card(*, device: BlockDevice, allow_loop: bool) -> bool:
     """Tell whether a device is one that a user puts in, be it fit to be written or not."""
     attached = device.by_card_reader or (allow_loop and device.type == "loop")
-    return bool(device.size) and attached and not any(_holds_system(device))
+    return bool(device.size) and attached and not holds_system(device)
 
 
 def refusals(

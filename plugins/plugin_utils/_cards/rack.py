@@ -13,9 +13,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from ansible_collections.bramble.pi.plugins.module_utils._common.download import public_url
 from ansible_collections.bramble.pi.plugins.module_utils._common.errors import BrambleError
 from ansible_collections.bramble.pi.plugins.module_utils._common.files import read_text, write_text
+from ansible_collections.bramble.pi.plugins.module_utils._common.urls import public_url
 from ansible_collections.bramble.pi.plugins.plugin_utils._cards import inputs
 from ansible_collections.bramble.pi.plugins.plugin_utils._cards import node as cards_node
 from ansible_collections.bramble.pi.plugins.plugin_utils._cards import seed as cards_seed
@@ -221,12 +221,11 @@ def one_reader(made: Sequence[Card]) -> list[dict[str, Any]]:
     ]
 
 
-def known_hosts(made: Sequence[Card]) -> list[dict[str, str]]:
-    """List the lines by which ssh knows the nodes."""
+def known_hosts(made: Sequence[Card]) -> list[dict[str, Any]]:
+    """List what ssh is to know of the nodes."""
     return [
-        {"node": card.name, "name": name, "key": f"{name} {card.host_key.public.strip()}"}
+        {"name": card.name, "known_as": list(card.node.known_as), "keys": [card.host_key.public.strip()]}
         for card in made
-        for name in card.node.known_as
     ]
 
 

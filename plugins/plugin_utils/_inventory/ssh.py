@@ -66,6 +66,16 @@ def known_keys(path: Path, name: str) -> list[str]:
     return known_hosts.found_keys(found.stdout)
 
 
+def append_lines(path: Path, lines: Sequence[str]) -> None:
+    """Add lines to a file, whose last one an editor may have left without an end."""
+    with path.open("rb+") as file:
+        if file.seek(0, os.SEEK_END):
+            file.seek(-1, os.SEEK_END)
+            if file.read(1) != b"\n":
+                file.write(b"\n")
+        file.write("".join(f"{line}\n" for line in lines).encode())
+
+
 def _run(connection: Any, remote: str, *options: str) -> subprocess.CompletedProcess[str]:
     option = connection.get_option
     first = ["-v", *FRESH, "-o", "BatchMode=yes", "-o", "ConnectTimeout=20", *options]

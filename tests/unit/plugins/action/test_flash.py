@@ -68,7 +68,7 @@ def test_seeds_are_made_once_and_nothing_secret_is_told(tmp_path: Path, check_mo
     assert "PRIVATE KEY" in seed
     assert "correct horse battery" not in json.dumps(result)
     assert "PRIVATE KEY" not in json.dumps(result)
-    assert [line["name"] for line in result["known_hosts"]] == ["10.0.0.11", "pi-1"]
+    assert [host["known_as"] for host in result["known_hosts"]] == [["10.0.0.11", "pi-1"]]
     assert run(flash_seeds, check_mode=check_mode, **arguments) == {**result, "changed": False}
 
 

@@ -18,6 +18,7 @@ import pytest
 from tests.seed import chance
 from tests.unit.boot_card import Card, system_files
 from tests.unit.kill import Moment, moment_name
+from tests.unit.run_module import run_module
 
 REPOSITORY = Path(__file__).parents[4]
 MODULE = REPOSITORY / "plugins/modules/boot_files.py"
@@ -76,6 +77,14 @@ def wish(tmp_path: Path) -> dict[str, Any]:
 
 
 CHANGED = ["SSH", "userconf.txt", "overlays/hat.dtbo", "config.txt", "cmdline.txt", "issue.txt"]
+
+
+def test_a_link_to_nowhere_is_named(tmp_path: Path) -> None:
+    (tmp_path / "config.txt").write_text("a=1\n")
+    (tmp_path / "notes").symlink_to("none")
+    result = run_module("boot_files", path=str(tmp_path), files=[{"path": "notes", "content": "x"}])
+    assert f"{tmp_path}/notes is a link to none, which does not exist; expected is a file" in result["msg"]
+    assert "dmesg" not in result["msg"]
 
 
 def test_check_apply_check_apply(card: Card, wish: dict[str, Any]) -> None:

@@ -56,6 +56,15 @@ def test_a_changed_key_is_refused_until_it_is_expected(tmp_path: Path, keys: lis
     assert sorted(tmp_path.iterdir()) == [path]
 
 
+@pytest.mark.parametrize("replace", [False, True])
+def test_a_last_line_without_an_end(tmp_path: Path, keys: list[str], replace: bool) -> None:
+    path = tmp_path / "known_hosts"
+    path.write_text(f"github.example {keys[1]}")
+    assert run(path, keys[0], replace=replace)["changed"] is True
+    assert path.read_text() == (f"github.example {keys[1]}\n10.0.0.2 {keys[0]}\n[pi-2]:2222 {keys[0]}\n")
+    assert run(path, keys[0], replace=replace)["changed"] is False
+
+
 def test_hashed_names_are_found(tmp_path: Path, keys: list[str]) -> None:
     path = tmp_path / "known_hosts"
     path.write_text(f"10.0.0.2 {keys[0]}\n")

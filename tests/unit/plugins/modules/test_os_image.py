@@ -20,6 +20,7 @@ import zipfile
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote, unquote
 
 import pytest
 from ansible_collections.bramble.pi.plugins.module_utils._os_image.data_map import ImageMap
@@ -275,7 +276,10 @@ def test_checksums_beside_the_image(
     server.files["/pi.img.xz.sha256"] = f"{wrong}  other.img.xz\n".encode()
     assert "has checksums for other.img.xz, and wanted is one for pi.img.xz" in cache.refuse(src=url)
     server.files["/pi.img.xz.sha256"] = f"{wrong}\n".encode()
-    assert f"has the sha256 {right}, wanted {wrong}" in cache.refuse(src=url)
+    assert (
+        f"has the sha256 {right}; expected is {wrong}: set 'checksum' (flash_image_checksum"
+        in cache.refuse(src=url)
+    )
     assert server.gets("/pi.img.xz") == [None]
     del server.files["/pi.img.xz.sha256"]
     server.statuses["/pi.img.xz.sha256"] = 403
@@ -294,10 +298,108 @@ def test_checksums_beside_the_image(
     server.statuses = {"/pi.img.xz.sha256": 503, "/SHA256SUMS": 503}
     result = cache.run(src=url)
     assert not result["changed"]
-    assert "503: Service Unavailable. The image that is in the cache from an earlier run" in warning(result)
+    assert "503: Service Unavailable; expected is a server that is not busy" in warning(result)
+    assert "The image that is in the cache from an earlier run is taken" in warning(result)
     assert "SHA256SUMS cannot be fetched: HTTP Error 503" in cache.refuse(
         src=f"{url}?x", checksum=f"{server.url}/SHA256SUMS"
     )
+
+
+NO_IMAGES: list[tuple[dict[str, str], str]] = [
+    ({"src": "http://[::1/pi.img"}, "is no URL: its host cannot be read"),
+    ({"src": "https://a..b/pi.img"}, "is no URL: its host is 'a..b'"),
+    ({"src": f"https://{'a' * 64}.org/pi.img"}, "which is no host name"),
+    ({"src": "HTTPS://example.org:x/pi.img"}, "is no URL: its port"),
+    ({"src": "http://example.org/%00.img", "checksum": "http://a..b/"}, "'http://a..b/' is no URL"),
+    ({"src": "http://example.org/a.img", "image_list": "http://[::1/"}, "'http://[::1/' is no URL"),
+]
+
+
+@pytest.mark.parametrize(("options", "message"), NO_IMAGES)
+def test_addresses_that_nobody_can_ask(cache: Cache, options: dict[str, str], message: str) -> None:
+    for check in (True, False):
+        said = cache.refuse(check=check, **options)
+        assert message in said
+        assert "of the role flash)" in said
+
+
+@pytest.mark.parametrize(
+    "name", ["blüte x.img.xz", "bl%C3%BCte%20x.img.xz", "a%2f..", "%00.img", f"{'ü' * 150}.xz"]
+)
+def test_names_that_are_not_those_of_files(
+    cache: Cache, server: ImageServer, packed_image: bytes, image: bytes, name: str
+) -> None:
+    server.files[f"/{quote(unquote(name), safe='') if '/' not in unquote(name) else name}"] = packed_image
+    url = f"{server.url.replace('http', 'HTTP')}/{name}"
+    cache.assert_holds(cache.run(src=url, checksum="none"), image)
+    assert not cache.run(src=url, checksum="none")["changed"]
+
+
+SUMS_OF_OTHERS = [
+    "{wrong}  my-pi.img\n",
+    "{wrong}  pi.img.xz\n",
+    "{wrong}  pi.img/other\n",
+    "# pi.img is elsewhere\n{wrong}  other\n",
+    "\xff\xfe pi.img",
+    "",
+]
+SUMS = [
+    "SHA2-256(pi.img)= {right}\n",
+    "\ufeff{right}  pi.img\n{wrong}  other\n",
+    "{wrong}  old/pi.img\n{right}  ./pi.img\n",
+    "{right}  ./pi.img\n{wrong}  old/pi.img\n",
+]
+
+
+@pytest.mark.parametrize("text", [*SUMS_OF_OTHERS, *SUMS])
+def test_checksums_beside_a_file(cache: Cache, tmp_path: Path, image: bytes, text: str) -> None:
+    path = tmp_path / "pi.img"
+    path.write_bytes(image)
+    sums = text.format(right=sha256(image), wrong="0" * 64)
+    (tmp_path / "SHA256SUMS").write_bytes(sums.encode("latin-1" if "\xff" in sums else "utf-8"))
+    result = cache.run(src=path)
+    assert result["image"]["verified"] == (text in SUMS)
+    assert ("warnings" in result) == (text in SUMS_OF_OTHERS)
+
+
+def test_two_checksums_for_one_name(cache: Cache, server: ImageServer, packed_image: bytes) -> None:
+    right, wrong = sha256(packed_image), "0" * 64
+    for text in (
+        f"{right}  a/pi.img.xz\n{wrong}  b/pi.img.xz\n",
+        f"{wrong} *pi.img.xz\n{right} *pi.img.xz\n",
+    ):
+        server.files["/SHA256SUMS"] = text.encode()
+        for checksum in ("", f"{server.url}/SHA256SUMS"):
+            message = cache.refuse(src=f"{server.url}/pi.img.xz", checksum=checksum)
+            assert "SHA256SUMS has 2 different checksums for pi.img.xz" in message
+            assert "flash_image_checksum" in message
+
+
+def test_a_server_that_is_busy_or_confused(
+    cache: Cache, server: ImageServer, packed_image: bytes, image: bytes
+) -> None:
+    options: dict[str, Any] = {"src": f"{server.url}/pi.img.xz", "checksum": sha256(packed_image)}
+    server.headers["Content-Length"] = "abc"
+    assert "sent with the Content-Length 'abc'; expected is a number" in cache.refuse(**options)
+    server.headers.clear()
+    server.redirects["/latest"] = "http://a..b/pi.img.xz"
+    message = cache.refuse(src=f"{server.url}/latest", checksum="none")
+    assert "/latest is redirected from" in message
+    assert "to 'http://a..b/pi.img.xz', which is no URL" in message
+    server.busy = [(503, "0"), (503, "0")]
+    cache.assert_holds(cache.run(**options), image)
+
+
+def test_zips_of_other_programs(cache: Cache, tmp_path: Path, image: bytes) -> None:
+    path = tmp_path / "pi.zip"
+    path.write_bytes(zipped(**{"pi.img": image}).replace(b"\x08\x00", b"\x09\x00"))
+    message = cache.refuse(src=path)
+    assert "is a zip with the compression method 9 (Deflate64), which is not supported" in message
+    assert "unpack it" in message
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("pi.img", image)
+        archive.comment = b"PK\x05\x06" + bytes(18) + b"?"
+    cache.assert_holds(cache.run(src=path), image)
 
 
 def test_latest(cache: Cache, server: ImageServer, packed_image: bytes, image: bytes) -> None:
@@ -468,9 +570,10 @@ def test_refuses_by_name(
         seen = cache.refuse(src=path)
         assert message in seen
         assert seen.startswith(str(path))
+        assert seen.endswith("; or set 'src' (flash_image of the role flash) to another image")
     assert cache.names() == set()
 
-    for name in ("truncated", "html"):
+    for name in ("truncated", "html", "bzip2"):
         server.files[f"/{name}"], message = refusals[name]
         assert message in cache.refuse(src=f"{server.url}/{name}", checksum="none")
     assert cache.names() == set(), "what was fetched for nothing is removed"

@@ -38,6 +38,25 @@ STALE = """\
 E: Failed to fetch http://debian.example.org/debian/pool/main/r/runc/runc_1.1.5_amd64.deb  404  Not Found
 E: Unable to fetch some archives, maybe run apt-get update or try with --fix-missing?
 """
+NO_NAME = """\
+Ign:1 https://pkgs.k8s.io/deb  InRelease
+Err:1 https://pkgs.k8s.io/deb  InRelease
+  Could not resolve 'pkgs.k8s.io'
+Reading package lists...
+"""
+NO_NAME_ERROR = "E: Failed to fetch https://pkgs.k8s.io/deb/InRelease  Could not resolve 'pkgs.k8s.io'\n"
+OVERWRITE = """\
+dpkg: error processing archive /var/cache/apt/archives/b_1_arm64.deb (--unpack):
+ trying to overwrite '/usr/bin/b', which is also in package a 1
+Errors were encountered while processing:
+ /var/cache/apt/archives/b_1_arm64.deb
+"""
+SCRIPT = """\
+dpkg: error processing package b (--configure):
+ installed b package post-installation script subprocess returned error exit status 1
+Errors were encountered while processing:
+ b
+"""
 LOCKED = (
     "E: Could not get lock /var/lib/apt/lists/lock. It is held by process 812 (apt-get)\n"
     "E: Unable to lock directory /var/lib/apt/lists/\n"
@@ -109,6 +128,25 @@ def test_installs_in_the_end(
             {"install": [(UNMET, UNMET_ERROR)] * 2},
             "kubelet : Depends: conntrack but it is not installable\n" + UNMET_ERROR.strip(),
             id="unmet",
+        ),
+        pytest.param(
+            {"update": [(NO_NAME, NO_NAME_ERROR)], "install": [("", UNKNOWN)]},
+            "Err:1 https://pkgs.k8s.io/deb  InRelease\nCould not resolve 'pkgs.k8s.io'\n"
+            "E: Failed to fetch https://pkgs.k8s.io/deb/InRelease  Could not resolve "
+            "'pkgs.k8s.io'",
+            id="no name server",
+        ),
+        pytest.param(
+            {"install": [("Unpacking b ...\n", OVERWRITE)]},
+            "dpkg: error processing archive /var/cache/apt/archives/b_1_arm64.deb (--unpack):\n"
+            "trying to overwrite '/usr/bin/b', which is also in package a 1",
+            id="a file of another package",
+        ),
+        pytest.param(
+            {"install": [("Setting up b ...\n", SCRIPT)]},
+            "dpkg: error processing package b (--configure):\n"
+            "installed b package post-installation script subprocess returned error exit status 1",
+            id="a script that fails",
         ),
         pytest.param({"install": [("a\nb", "no cause\n")]}, "a\nb\nno cause", id="other"),
         pytest.param(

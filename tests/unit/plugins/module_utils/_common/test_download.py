@@ -18,8 +18,8 @@ from ansible_collections.bramble.pi.plugins.module_utils._common.download import
     download,
     fetch_text,
     final_url,
-    public_url,
 )
+from ansible_collections.bramble.pi.plugins.module_utils._common.urls import public_url, with_login
 
 from tests.unit.image_server import ImageServer, image_server
 
@@ -48,14 +48,14 @@ def fetch(server: ImageServer, path: Path, sha256: str | None = SHA256) -> str:
 def break_off(server: ImageServer, path: Path, after: int, *, resumes: bool = True) -> None:
     """Have a download end in the middle, for good."""
     server.cuts = [after, 0, 0] if resumes else [after, after, after]
-    with pytest.raises(
-        DownloadError, match=rf"\. {after} bytes are kept in .*a\.img\.xz\.part; run it again"
-    ):
+    kept = rf"\. {after} bytes are kept in .*a\.img\.xz\.part; run it again to go on from there"
+    nothing = r"\. Nothing is kept, as the server cannot go on .*; run it again, or set the address"
+    with pytest.raises(DownloadError, match=kept if resumes else nothing):
         fetch(server, path)
     server.cuts.clear()
     server.requests.clear()
-    assert path.with_name("a.img.xz.part").stat().st_size == after
     assert not path.exists()
+    assert path.with_name("a.img.xz.part").exists() == resumes
 
 
 def assert_complete(path: Path, content: bytes = CONTENT) -> None:
@@ -139,7 +139,7 @@ def test_begins_anew_if_the_version_is_damaged(server: ImageServer, path: Path) 
 
 
 def test_a_wrong_file_leaves_nothing(server: ImageServer, path: Path) -> None:
-    with pytest.raises(DownloadError, match=f"has the sha256 {SHA256}, wanted 0000"):
+    with pytest.raises(DownloadError, match=f"has the sha256 {SHA256}; expected is 0+: set the checksum"):
         fetch(server, path, "0" * 64)
     assert list(path.parent.iterdir()) == []
 
@@ -148,7 +148,7 @@ def test_gives_up_where_nothing_new_comes(server: ImageServer, path: Path) -> No
     server.ranges = False
     server.cuts = [500_000] * 9
     with pytest.raises(
-        DownloadError, match=r"the connection ended after 500000 of 1000000 bytes\. 500000 bytes are kept"
+        DownloadError, match=r"the connection ended after 500000 of 1000000 bytes\. Nothing is kept"
     ):
         fetch(server, path)
     assert len(server.requests) == 3
@@ -194,13 +194,210 @@ def test_names_what_cannot_be_fetched(server: ImageServer, path: Path) -> None:
     assert list(path.parent.iterdir()) == []
 
 
+@pytest.mark.parametrize(
+    ("source", "why"),
+    [
+        ("http://[::1/a.img", "its host cannot be read"),
+        ("http://[zz::1]/a.img", "its host"),
+        ("http://a..b/a.img", "its host is 'a..b', which is no host name: each part"),
+        ("http://.example.org/a.img", "which is no host name: each part between dots"),
+        (f"http://{'a' * 64}.example.org/a.img", "which is no host name: each part between dots"),
+        (f"http://{'a.' * 130}org/a.img", "which is no host name"),
+        ("http://ex ample.org/a.img", "which is no host name"),
+        ("http://exam%70le.org/a.img", "which is no host name"),
+        ("http://a\u2100.org/a.img", "its host cannot be read"),
+        ("http:///a.img", "it names no host"),
+        ("http://", "it names no host"),
+        ("http://example.org:x/a.img", "its port is no number from 1 to 65535"),
+        ("http://example.org:65536/a.img", "its port is no number from 1 to 65535"),
+        ("http://example.org:0/a.img", "its port is no number from 1 to 65535"),
+        ("http://example.org/a.img\n", "a line break, another control character"),
+        ("http://exam\tple.org/a.img", "a line break, another control character"),
+        ("http://example.org/a.img ", "a blank at an end"),
+    ],
+)
+def test_refuses_what_is_no_url(path: Path, source: str, why: str) -> None:
+    for fetching in FETCHES.values():
+        with pytest.raises(DownloadError, match=r"is no URL: .*; expected is one") as error:
+            fetching(source, path)
+        assert why in str(error.value)
+        assert error.value.status is None
+    assert list(path.parent.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "target",
+    [
+        "http://[::1/a.img",
+        "http://[zz::1]/a.img",
+        "http://a..b/a.img",
+        f"http://{'a' * 64}.example.org/a.img",
+        "http://ex ample.org/a.img",
+        "http://b\u00fc\u00fc..org/a.img",
+        "http://example.org:x/a.img",
+        "http://example.org:65536/a.img",
+    ],
+)
+@pytest.mark.parametrize("fetching", ["download", "fetch_text", "final_url"])
+def test_a_redirect_to_what_is_no_url(server: ImageServer, path: Path, target: str, fetching: str) -> None:
+    server.redirects["/latest"] = target.encode().decode("latin-1")
+    # The first two are refused by Python itself.
+    with pytest.raises(
+        DownloadError, match=r"/latest (cannot be fetched: |is redirected from .* is no URL: )"
+    ):
+        FETCHES[fetching](f"{server.url}/latest", path)
+    assert list(path.parent.iterdir()) == []
+
+
+def test_a_broken_url_keeps_its_password(path: Path) -> None:
+    with pytest.raises(DownloadError) as error:
+        download(url="http://bob:hunter2/x@example.org/a.img", path=str(path))
+    assert "hunter2" not in str(error.value)
+    assert "%2F" in str(error.value)
+    assert public_url("http://bob:hunter2@[::1/a") == "http://[::1/a"
+
+
+ADVICE = {
+    401: r"before the host in 'src', or write them into ~/\.netrc",
+    403: "look in a browser whether it needs a login, or set 'src' to another address",
+    404: "expected is a file there: set 'src' to the address of the download itself",
+    407: "write user and password into http_proxy and https_proxy",
+    410: "expected is a file there: set 'src' to the address",
+    418: "expected is the file: set 'src' to the address",
+    429: "run it again later, or set 'src' to another server",
+    503: "run it again later, or set 'src' to another server",
+}
+
+
+@pytest.mark.parametrize("status", ADVICE)
+def test_says_what_to_do_about_an_answer(server: ImageServer, path: Path, status: int) -> None:
+    server.statuses["/a.img.xz"] = status
+    url = f"{server.url}/a.img.xz"
+    for fetch_it in (fetch_text, final_url, lambda **options: download(path=str(path), **options)):
+        with pytest.raises(DownloadError, match=ADVICE[status]):
+            fetch_it(url=url, variable="'src'")
+
+
+def test_says_what_to_do_about_a_server_that_is_none(
+    secure: ImageServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(
+        DownloadError, match=r"expected is a server that answers: check the network .* set 'src'"
+    ):
+        fetch_text(url="http://127.0.0.1:9/x", variable="'src'")
+    with pytest.raises(DownloadError, match=r"expected is a host that DNS knows: correct 'src'"):
+        fetch_text(url="http://no-such-host.invalid/x", variable="'src'")
+    monkeypatch.delenv("SSL_CERT_FILE")
+    with pytest.raises(DownloadError, match=r"expected is a certificate that this .* set 'src'"):
+        fetch_text(url=f"{secure.url}/x", variable="'src'")
+
+
+@pytest.mark.parametrize("page", [b"<!DOCTYPE html><title>Login", b"\xef\xbb\xbf\n <HTML>"])
+def test_a_web_page_is_no_file(server: ImageServer, path: Path, page: bytes) -> None:
+    server.files["/a.img.xz"] = page
+    with pytest.raises(
+        DownloadError,
+        match=rf"is a web page \(HTML\); expected is a file with the sha256 {SHA256}: set the addr",
+    ):
+        fetch(server, path)
+    assert list(path.parent.iterdir()) == []
+
+
+@pytest.mark.parametrize("fetching", ["download", "fetch_text", "final_url"])
+def test_urls_as_people_write_them(server: ImageServer, path: Path, fetching: str) -> None:
+    server.files["/bl%C3%BCte%20x/%7e.img"] = b"abc"
+    server.redirects["/utf-8"] = "/blüte x/%7e.img".encode().decode("latin-1")
+    server.redirects["/latin-1"] = "/blüte.img"
+    server.files["/bl%FCte.img"] = b"abc"
+    port = server.url.rpartition(":")[2]
+    for url in (
+        f"{server.url}/blüte x/%7e.img#fragment",
+        f"HTTP://127.0.0.1:{port}/bl%C3%BCte x/%7e.img",
+        f"Http://böb:p@ss wörd@127.0.0.1:{port}/blüte%20x/%7e.img",
+        f"{server.url}/utf-8",
+        f"{server.url}/latin-1",
+    ):
+        FETCHES[fetching](url, path)
+        assert fetching == "final_url" or server.requests[-1][0] == "GET"
+
+
+def test_uppercase_https_does_not_lead_to_http(server: ImageServer, secure: ImageServer, path: Path) -> None:
+    secure.redirects["/latest"] = f"{server.url.upper()}/a.img.xz"
+    with pytest.raises(DownloadError, match="expected is https all the way"):
+        fetch_text(url=f"{secure.url.replace('https', 'HTTPS')}/latest")
+    assert server.requests == [], "nobody was asked over http"
+
+
+@pytest.mark.parametrize("length", ["abc", "-5", "1e3", "²", "", "1" * 5000, "10, 10"])
+def test_a_length_that_is_no_number(server: ImageServer, path: Path, length: str) -> None:
+    server.headers["Content-Length"] = length
+    if length:
+        with pytest.raises(DownloadError, match=r"is sent with the Content-Length .*; expected is a number"):
+            fetch(server, path)
+    else:
+        assert fetch(server, path) == SHA256
+
+
+@pytest.mark.parametrize("status", [408, 429, 500, 502, 503, 504])
+@pytest.mark.parametrize("fetching", ["download", "fetch_text", "final_url"])
+def test_asks_a_busy_server_again(server: ImageServer, path: Path, status: int, fetching: str) -> None:
+    server.busy = [(status, None), (status, "0")]
+    FETCHES[fetching](f"{server.url}/a.img.xz", path)
+    assert len(server.requests) == 3
+    server.busy = [(status, "0")] * 3
+    with pytest.raises(DownloadError) as error:
+        FETCHES[fetching](f"{server.url}/a.img.xz", path)
+    assert error.value.status == status
+    assert len(server.requests) == 6
+
+
+def test_goes_on_where_a_server_was_busy_between(server: ImageServer, path: Path) -> None:
+    break_off(server, path, 400_000)
+    server.busy = [(503, "0")]
+    assert fetch(server, path) == SHA256
+    assert server.gets("/a.img.xz") == ["bytes=399999-"] * 2
+
+
+def test_waits_as_long_as_a_busy_server_says(server: ImageServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    slept: list[float] = []
+    monkeypatch.setattr(common_download.time, "sleep", slept.append)
+    server.files["/sums"] = b"abc\n"
+    for said, seconds in (("7", 7), ("86400", 30), ("Wed, 21 Oct 2026 07:28:00 GMT", 0.01), ("-1", 0.01)):
+        server.busy = [(503, said)]
+        fetch_text(url=f"{server.url}/sums")
+        assert slept.pop() == seconds
+
+
+def test_what_proxies_and_logins_do_wrong(
+    server: ImageServer, path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    netrc = tmp_path / "netrc"
+    netrc.write_text("machine\n")
+    monkeypatch.setenv("NETRC", str(netrc))
+    with pytest.raises(DownloadError, match=r"cannot be fetched: .*netrc"):
+        fetch(server, path)
+    monkeypatch.delenv("NETRC")
+    for proxy in ("http://a..b:3128", "http://[::1", "http://127.0.0.1:99999"):
+        monkeypatch.setenv("http_proxy", proxy)
+        for fetching in FETCHES.values():
+            with pytest.raises(DownloadError, match="cannot be fetched: "):
+                fetching(f"{server.url}/a.img.xz", path)
+
+
+def test_a_text_whose_packing_is_broken(server: ImageServer) -> None:
+    server.files["/sums"] = b"\x1f\x8b\x08\x00 is no gzip"
+    server.headers["Content-Encoding"] = "gzip"
+    with pytest.raises(DownloadError, match="sums cannot be fetched: "):
+        fetch_text(url=f"{server.url}/sums")
+
+
 def test_small_files_and_where_urls_lead(server: ImageServer, monkeypatch: pytest.MonkeyPatch) -> None:
     server.files["/sums"] = b"abc\n"
     server.redirects["/latest"] = "/sums"
     assert fetch_text(url=f"{server.url}/latest") == "abc\n"
     assert final_url(url=f"{server.url}/latest") == f"{server.url}/sums"
     monkeypatch.setattr(common_download, "_MAX_TEXT", 100)
-    with pytest.raises(DownloadError, match="is larger than 100 bytes, wanted a small text file"):
+    with pytest.raises(DownloadError, match="than 100 bytes; expected is a small text file: set the address"):
         fetch_text(url=f"{server.url}/a.img.xz")
 
 
@@ -278,7 +475,7 @@ def test_redirects_that_lead_nowhere(server: ImageServer, path: Path, target: st
     ],
 )
 def test_a_password_goes_to_its_server_alone(url: str, login: bool) -> None:
-    found = common_download._with_login(url, of="https://ada:secret@example.org/latest")
+    found = with_login(url, of="https://ada:secret@example.org/latest")
     assert found == (url.replace("//", "//ada:secret@") if login else url)
 
 

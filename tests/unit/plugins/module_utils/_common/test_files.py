@@ -6,15 +6,19 @@ from __future__ import annotations
 import errno
 import os
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from ansible_collections.bramble.pi.plugins.module_utils._common.errors import os_error_text
 from ansible_collections.bramble.pi.plugins.module_utils._common.files import (
     read_text,
     replace_file,
     write_text,
 )
+
+from tests.unit.run_module import run_module
 
 
 def test_no_file(tmp_path: Path) -> None:
@@ -100,3 +104,42 @@ def test_owner_and_mode_as_told_or_as_another_file_has_them(tmp_path: Path) -> N
     assert path.stat().st_mode & 0o777 == 0o600
     replace_file(str(path), b"2", mode=0o440, owner=(os.getuid(), os.getgid()))
     assert (path.read_bytes(), path.stat().st_mode & 0o777) == (b"2", 0o440)
+
+
+@pytest.fixture(params=["size=16k", "ro,size=16k"])
+def no_room(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Path]:
+    """Return a file system that is full, or mounted read-only."""
+    folder = tmp_path / "small"
+    folder.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", request.param, "tmpfs", folder], check=True)
+    try:
+        yield folder
+    finally:
+        subprocess.run(["umount", folder], check=True)
+
+
+def test_errors_name_the_file_and_what_to_do(no_room: Path) -> None:
+    path = no_room / "known_hosts"
+    with pytest.raises(OSError, match=r"known_hosts'$") as error:
+        replace_file(str(path), bytes(20_000))
+    said = os_error_text(error.value)
+    assert said.startswith(f"{path}: ")
+    full = error.value.errno == errno.ENOSPC
+    assert ("see 'df -h'" if full else "remount,rw") in said
+    assert list(no_room.iterdir()) == []
+
+
+def test_a_module_names_the_file_and_what_to_do(no_room: Path) -> None:
+    path = no_room / "known_hosts"
+    names = [f"a-rather-long-name-of-a-node-{number}" for number in range(900)]
+    host = {"name": "pi-1", "known_as": names, "keys": ["ssh-ed25519 AAAA"]}
+    result = run_module("known_hosts", path=str(path), hosts=[host])
+    assert result["msg"].startswith(f"{path}: ")
+    assert "see 'df -h'" in result["msg"] or "remount,rw" in result["msg"]
+
+
+def test_errors_of_temporary_files_say_where_they_are() -> None:
+    said = os_error_text(OSError(errno.ENOSPC, "No space left on device"))
+    assert said.startswith(
+        "a temporary file in /tmp, /var/tmp or $TMPDIR: No space left on device; expected is"
+    )

@@ -173,7 +173,9 @@ def test_another_architecture_or_id_is_not_there(archive: str) -> None:
 def test_refuses_other_content(archive: str, server: str) -> None:
     for source in (archive, f"{server}/images.tar"):
         docker = Docker()
-        with pytest.raises(DownloadError, match=f"has the sha256 {SHA256}, wanted 0000"):
+        with pytest.raises(
+            DownloadError, match=f"sha256 {SHA256}; expected is 0+: set sha256 in kube_packages"
+        ):
             ensure(docker, {"src": source, "images": ["busybox"], "sha256": "0" * 64})
         assert docker.imports == []
 

@@ -253,7 +253,8 @@ def test_refuses_limits_that_docker_cannot_set(ensure: Ensure, tmp_path: Path) -
 def test_installs_cri_dockerd(ensure: Ensure, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     downloads: list[str] = []
 
-    def download(*, url: str, path: str, sha256: str) -> None:
+    def download(*, url: str, path: str, sha256: str, variable: str, checksum_variable: str) -> None:
+        assert (variable, checksum_variable) == ("docker_cri_dockerd_url", "docker_cri_dockerd_sha256")
         downloads.append(f"{url} {sha256} {Path(path).name}")
 
     monkeypatch.setattr(docker, "download", download)

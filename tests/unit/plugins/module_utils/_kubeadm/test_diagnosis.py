@@ -77,6 +77,38 @@ def test_preflight_errors_are_the_cause_and_come_with_their_mend() -> None:
     assert len(lines) == 4
 
 
+def test_a_kernel_that_does_not_show_its_configuration() -> None:
+    output = (FIXTURES / "preflight-configs.txt").read_text()
+    said = explanation(command="kubeadm init", output=output)
+    assert "Module configs not found in directory /lib/modules/4.19.58-v7+" in said
+    assert "run 'reboot'" in said
+    assert "set control_plane_ignore_preflight_errors, workers_ignore_preflight_errors to" in said
+    assert "cgroup" not in said
+    other = output.replace('unable to load kernel module: "configs"', "x").replace(
+        "Module configs", "Module x"
+    )
+    assert "the kernel lacks a cgroup controller or an option" in explanation(command="x", output=other)
+
+
+CRICTL = (
+    "[preflight] Running pre-flight checks\n"
+    "error execution phase preflight: [preflight] Some fatal errors occurred:\n"
+    "crictl is required by the container runtime: executable file not found in $PATH[preflight] If you know\n"
+)
+
+
+def test_what_follows_fatal_errors_is_kept() -> None:
+    said = explanation(command="kubeadm join", output=CRICTL)
+    assert "install the package cri-tools" in said
+    assert "skip_phases" not in said, "a worker has no such variable"
+    assert "kubeadm says: crictl is required by the container runtime: executable file not found" in said
+    other = CRICTL.replace("crictl is required by", "something is odd in").replace("$PATH[", "$PATH\n[")
+    assert explanation(command="kubeadm join", output=other).endswith(
+        "Some fatal errors occurred: something is odd in the container runtime: executable file not found in"
+        " $PATH"
+    )
+
+
 def test_many_preflight_errors_are_counted() -> None:
     output = "".join(f"\t[ERROR Port-{port}]: Port {port} is in use\n" for port in range(30))
     lines = explanation(command="kubeadm init", output=output).splitlines()

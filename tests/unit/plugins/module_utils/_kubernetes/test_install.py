@@ -72,7 +72,8 @@ Ensure = Callable[..., dict[str, Any]]
 def ensure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Ensure:
     """Install, with files below a folder and the key at hand."""
 
-    def download(*, url: str, path: str) -> None:
+    def download(*, url: str, path: str, variable: str) -> None:
+        assert variable == "kube_packages_key or kube_packages_repository"
         assert url in ("https://pkgs.k8s.io/core:/stable:/v1.36/deb/Release.key", "http://mirror/release.asc")
         Path(path).write_text(KEY)
 

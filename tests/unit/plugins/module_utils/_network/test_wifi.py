@@ -53,6 +53,11 @@ def test_an_open_network_has_no_key(first_boot: bool) -> None:
         ({"ssid": "ä" * 17}, "has 34 bytes"),
         ({"psk": "short"}, "key has 5 characters; expected are 8 to 63 .* set nat_headnode_wifi_psk"),
         ({"psk": "g" * 64}, "key has 64 characters"),
+        ({"psk": " short "}, "key has 7 characters, with blanks or line breaks at its ends; expected"),
+        (
+            {"psk": "password\n"},
+            "key has 9 characters, not all ASCII, with blanks or line breaks",
+        ),
         ({"psk": "pässword"}, "key has 8 characters, not all ASCII"),
         ({"country": ""}, "country is ''; expected are two capital letters.*set nat_headnode_wifi_country"),
         ({"country": "de"}, "country is 'de'"),
@@ -68,6 +73,24 @@ def test_what_no_network_can_have_is_refused(change: dict[str, Any], why: str) -
 @pytest.mark.parametrize("psk", ["", "password", "a" * 63, HOME_KEY])
 def test_keys_that_there_are(psk: str) -> None:
     wifi.check(HOME._replace(psk=psk), variables="nat_headnode_wifi")
+
+
+@pytest.mark.parametrize(
+    ("psk", "written"),
+    [
+        ("  password", r"\s\spassword"),
+        (" pass word ", r"\spass word "),
+        ("\\spass word", r"\\spass word"),
+        (" " * 8, r"\s" * 8),
+    ],
+)
+def test_blanks_at_a_key_s_ends_are_kept(psk: str, written: str) -> None:
+    """As GLib reads a key file: blanks after the equals sign go, unless they are written as \\s."""
+    network = HOME._replace(psk=psk)
+    wifi.check(network, variables="x")
+    assert f"\npsk={written}\n" in wifi.keyfile_sections(network, first_boot=True)
+    assert f'    psk="{psk}"\n' in wifi.wpa_supplicant(network, first_boot=True)
+    assert wifi.access_points(network, first_boot=True)["IEEE"]["password"] == psk
 
 
 @given(ssid=st.text(min_size=1, max_size=8), psk=st.sampled_from(["", "password"]), hidden=st.booleans())

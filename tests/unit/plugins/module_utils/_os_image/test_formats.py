@@ -177,12 +177,60 @@ def test_refuses_other_zips(path: Path) -> None:
         (zipped(names=()), r"is a zip with 0 files \(\)"),
         (zipped(names=("folder/",)), r"is a zip with 0 files"),
         (bytes(secret), "is a zip with a password; wanted one without"),
-        (zipped().replace(b"\x08\x00", b"\x63\x00"), "is a zip that cannot be read: .*not supported"),
+        (
+            zipped().replace(b"\x08\x00", b"\x09\x00"),
+            r"is a zip with the compression method 9 \(Deflate64\), which is not supported; expected is 8 .*"
+            "unpack it, such as with unzip or 7z, and give the path of the image",
+        ),
+        (zipped().replace(b"\x08\x00", b"\x63\x00"), "is a zip with the compression method 99, which is"),
         (b"PK\x03\x04" + bytes(100_000), "is truncated: a zip of 100004 bytes whose table of contents"),
     ]
     for content, message in cases:
         path.write_bytes(content)
         with pytest.raises(ImageFormatError, match=f"^{path} {message}"):
+            read(path)
+
+
+END_RECORD = b"PK\x05\x06" + bytes(18)
+
+
+@pytest.mark.parametrize(
+    "comment",
+    [
+        END_RECORD,
+        END_RECORD[:4],
+        b"made by x " + END_RECORD + b"!",
+        END_RECORD[:-2] + b"\x03\x00abc",
+        zipped(names=("a",)),
+    ],
+)
+@pytest.mark.parametrize("zip64", [False, True])
+def test_a_comment_that_looks_like_the_end(path: Path, comment: bytes, zip64: bool) -> None:
+    path.write_bytes(zipped(comment=comment, zip64=zip64))
+    for block in (1 << 20, 77_777):
+        assert read(path, block) == (IMAGE, "pi.img", "zip")
+    path.write_bytes(zipped(comment=comment, zip64=zip64) + b"x")
+    with pytest.raises(ImageFormatError, match=r"Fetch it again$"):
+        read(path)
+
+
+@pytest.mark.parametrize(
+    "method", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA]
+)
+def test_says_of_any_damage_what_it_is(path: Path, method: int) -> None:
+    """Whatever the zip claims, no error of Python's own comes out."""
+    target = io.BytesIO()
+    with zipfile.ZipFile(target, "w", method) as archive:
+        archive.writestr("pi.img", IMAGE[:3000])
+    whole = target.getvalue()
+    rng = random.Random(method)
+    ends = [*range(60), *range(len(whole) - 100, len(whole))]
+    for _number in range(300):
+        content = bytearray(whole)
+        for place in rng.sample(ends, 2):
+            content[place] = rng.choice((0, 255, rng.randrange(256)))
+        path.write_bytes(content)
+        with contextlib.suppress(ImageFormatError):
             read(path)
 
 

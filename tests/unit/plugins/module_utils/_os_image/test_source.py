@@ -81,6 +81,15 @@ def test_literal() -> None:
         (f"{A.upper()}  pi.img.xz\r\n", "written on Windows"),
         (f"SHA256 (pi.img.xz) = {A}\n", "BSD"),
         (f"SHA256(pi.img.xz)= {A}\n", "openssl"),
+        (f"SHA2-256(pi.img.xz)= {A}\n", "openssl 3"),
+        (f"SHA2-256(/out/pi.img.xz)= {A.upper()}\r\n", "openssl 3, written on Windows"),
+        (f"\ufeff{A}  pi.img.xz\n", "with a byte order mark"),
+        (f"\ufeff{A}\n", "alone, with a byte order mark"),
+        (f"{A}  old/pi.img.xz\n{A}  pi.img.xz\n", "twice the same"),
+        (f"{A}  ./pi.img.xz\n{B}  old/pi.img.xz\n", "the one in the folder itself"),
+        (f"{B}  old/pi.img.xz\n{A}  pi.img.xz\n", "the one in the folder itself, last"),
+        (f"{A} *pi.img.xz\n{B} *old/pi.img.xz\n{B} *new/pi.img.xz\n", "the one, of three"),
+        (f"{B}  pi\u2028{A}\n{A}  pi.img.xz\n", "another name with a line separator of Unicode"),
         (f"{A}\n", "alone"),
         (f"# made by x\n\n{A}\n", "alone, with a comment"),
         (f"{B}  pi.img\n{A} *pi.img.xz\n{B} *api.img.xz\n", "one of several"),
@@ -100,6 +109,12 @@ def test_finds_the_line(text: str, name: str) -> None:
         ("d41d8cd98f00b204e9800998ecf8427e  pi.img.xz", "has no SHA-256"),
         (f"{A}\n{B}\n", "has no SHA-256 checksum in it"),
         (
+            f"{A}  lite/pi.img.xz\n{B}  full/pi.img.xz\n",
+            r"sums has 2 different checksums for pi\.img\.xz \(lite/pi\.img\.xz: 01234567\.\.\., "
+            r"full/pi\.img\.xz: fedcba98\.\.\.\); expected is one: set 'checksum'",
+        ),
+        (f"{A}  pi.img.xz\n{B}  pi.img.xz\n", "sums has 2 different checksums for pi"),
+        (
             f"{A}  pi.img\n",
             r"sums has checksums for pi\.img, and wanted is one for pi\.img\.xz: set 'checksum'",
         ),
@@ -111,7 +126,27 @@ def test_refuses_files_without_the_line(text: str, message: str) -> None:
         find_sha256(text=text, name="pi.img.xz", origin="sums")
 
 
+@pytest.mark.parametrize(
+    ("line", "name"),
+    [
+        (f"\\{A}  pi\\nos.img", "pi\nos.img"),
+        (f"\\{A}  pi\\\\os.img", "pi\\os.img"),
+        (f"\\{A}  pi\\\\nos.img", "pi\\nos.img"),
+        (f"\\SHA256 (pi\\ros.img) = {A}", "pi\ros.img"),
+        (f"{A}  pi\\nos.img", "pi\\nos.img"),
+    ],
+)
+def test_escaped_names(line: str, name: str) -> None:
+    """As sha256sum writes names with line breaks and backslashes."""
+    assert find_sha256(text=f"{B}  os.img\n{line}\n", name=name, origin="sums") == A
+
+
 def test_names_and_neighbours() -> None:
+    assert file_name("HTTPS://example.org/%C3%BC.img#x") == "ü.img"
+    assert beside("https://example.org/a/pi.img.xz#x?") == [
+        "https://example.org/a/pi.img.xz.sha256",
+        "https://example.org/a/SHA256SUMS",
+    ]
     assert file_name("https://example.org/a/pi%20os.img.xz?token=1") == "pi os.img.xz"
     assert file_name("/a/b?.img") == "b?.img"
     assert beside("https://example.org/a/pi.img.xz?x=/") == [

@@ -29,6 +29,7 @@ from ansible_collections.bramble.pi.plugins.module_utils._sd_card.macos_disks im
 from ansible_collections.bramble.pi.plugins.module_utils._sd_card.refusals import (
     MAXIMUM_SIZE,
     Refusal,
+    holds_system,
     is_card,
     refusals,
 )
@@ -440,6 +441,42 @@ def test_a_card_in_the_same_slot_is_another_one(image: Path) -> None:
             ids.append(find_device(run=run, path=path).id)
     assert all(name.startswith("/dev/loop") for name in ids)
     assert len(set(ids)) == 2
+
+
+@pytest.mark.parametrize(
+    ("size", "minimum", "printed", "wanted"),
+    [
+        (25_160_000, 25_180_000, "25.2 MB", "25.3 MB"),
+        (25_120_000, 25_180_000, "25.1 MB", "25.2 MB"),
+        (25_199_999, 25_200_000, "25.2 MB", "25.3 MB"),
+        (999_960_000, 1_000_000_000, "1000.0 MB", "1.1 GB"),
+        (8 * GB, 31_900_000_001, "8.0 GB", "32.0 GB"),
+        (100, 900, "100 bytes", "0.9 kB"),
+        (899, 900, "899 bytes", "1.0 kB"),
+    ],
+)
+def test_a_card_that_is_enough_looks_larger(size: int, minimum: int, printed: str, wanted: str) -> None:
+    card = machine("laptop")["sda"]._replace(size=size, children=())
+    (refusal,) = refusals(device=card, minimum_size=minimum)
+    assert printed in refusal.reason
+    assert refusal.remedy == f"Take a card of {wanted} or more."
+
+
+@pytest.mark.parametrize("name", LINUX)
+def test_only_cards_are_offered(name: str) -> None:
+    text = (FIXTURES / f"{name}.json").read_text()
+    disks = machine(name).values()
+
+    def lsblk(_command: Sequence[str]) -> tuple[int, str, str]:
+        return 0, text, ""
+
+    with pytest.raises(BlockDeviceError) as error:
+        find_device(run=lsblk, path="/dev/no-such-device")
+    said = str(error.value)
+    offered = {disk.path for disk in disks if f"{disk.path} (" in said}
+    assert offered == {disk.path for disk in disks if is_card(device=disk, allow_loop=False)}
+    assert not any(holds_system(disk) for disk in disks if disk.path in offered)
+    assert ("of which none is in a reader now" in said) == (not offered)
 
 
 def test_what_is_no_device(image: Path, tmp_path: Path) -> None:

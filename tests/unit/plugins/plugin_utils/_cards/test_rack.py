@@ -203,8 +203,8 @@ def test_names_that_ssh_looks_for(tmp_path: Path) -> None:
     assert [
         name for node in rack.read_nodes(hostvars=variables, names=NODES).values() for name in node.known_as
     ] == ["192.168.1.100", "pi-1", "[192.168.1.101]:2222", "[pi-2]:2222", "pi-3"]
-    assert rack.known_hosts(cards(tmp_path))[1] == {
-        "node": "pi-1",
+    assert rack.known_hosts(cards(tmp_path))[0] == {
         "name": "pi-1",
-        "key": "pi-1 ssh-ed25519 AAAA root@pi-1",
+        "known_as": ["192.168.1.100", "pi-1"],
+        "keys": ["ssh-ed25519 AAAA root@pi-1"],
     }

@@ -57,6 +57,15 @@ class Connection:
         return self.options[name]
 
 
+@pytest.mark.parametrize("before", ["", "a x y\n", "a x y", "a x y\n\n", "\n", "a x ü"])
+def test_lines_are_added_as_lines(tmp_path: Path, before: str) -> None:
+    path = tmp_path / "known_hosts"
+    path.write_text(before)
+    ssh.append_lines(path, ["b x y", "c x y"])
+    end = "" if before == "" or before.endswith("\n") else "\n"
+    assert path.read_text() == f"{before}{end}b x y\nc x y\n"
+
+
 def test_the_key_that_got_in_is_the_node_s(tmp_path: Path) -> None:
     connection = Connection(tmp_path, THROUGH_THE_HEAD, 0)
     assert ssh.log_in(connection, "true") == ("", "here\n", "SHA256:node")
