@@ -102,7 +102,7 @@ def check_url(url: str, *, variable: str = _ADDRESS) -> str:
 
 def unproved(*, url: str, sha256: str | None, remedy: str) -> list[str]:
     """Say that nobody vouches for what comes from there: no checksum of the user's own, and no https."""
-    if sha256 or not url.lower().startswith("http://"):
+    if sha256 or not is_url(url) or is_https(url):
         return []
     return [
         f"{public_url(url)} came over http and was not checked, so that anybody on the way could have "

@@ -21,7 +21,7 @@ from ansible_collections.bramble.pi.plugins.module_utils._common.download import
 )
 from ansible_collections.bramble.pi.plugins.module_utils._common.errors import BrambleError
 from ansible_collections.bramble.pi.plugins.module_utils._common.files import read_text
-from ansible_collections.bramble.pi.plugins.module_utils._common.urls import is_url, public_url
+from ansible_collections.bramble.pi.plugins.module_utils._common.urls import is_https, is_url, public_url
 from ansible_collections.bramble.pi.plugins.module_utils._os_image import source
 from ansible_collections.bramble.pi.plugins.module_utils._os_image.cache import (
     Found,
@@ -334,7 +334,7 @@ class OsImage:
             )
         verified_by = source.verified_by(verified=found.verified, place=self._checksum_from)
         # What came over https itself was not changed on the way, whatever became of its checksum.
-        if verified_by == "http" and self._src.startswith("http://"):
+        if verified_by == "http" and is_url(self._src) and not is_https(self._src):
             self._warn(
                 f"{self.origin} has the checksum that {public_url(self._checksum_from)} leads to, which came "
                 "over http: that tells of a broken download, not of one that somebody changed on the way. "

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 from urllib.parse import unquote
 
 from ansible_collections.bramble.pi.plugins.module_utils._common.errors import BrambleError
-from ansible_collections.bramble.pi.plugins.module_utils._common.urls import is_url, url_path
+from ansible_collections.bramble.pi.plugins.module_utils._common.urls import is_https, is_url, url_path
 
 _SHA256 = re.compile(r"[0-9a-fA-F]{64}")
 _OTHER_HASH = re.compile(r"(?:md5|sha1|sha224|sha384|sha512):", re.IGNORECASE)
@@ -109,7 +109,7 @@ def verified_by(*, verified: bool, place: str) -> str:
         return "none"
     if not is_url(place):
         return "given"
-    return "https" if place.startswith("https://") else "http"
+    return "https" if is_https(place) else "http"
 
 
 def beside(source: str) -> list[str]:

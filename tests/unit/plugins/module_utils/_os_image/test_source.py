@@ -224,6 +224,8 @@ def test_user_and_list_together() -> None:
         (True, "/srv/SHA256SUMS", "given"),
         (True, "https://example.org/SHA256SUMS", "https"),
         (True, "http://example.org/SHA256SUMS", "http"),
+        (True, "HTTPS://example.org/SHA256SUMS", "https"),
+        (True, "HTTP://example.org/SHA256SUMS", "http"),
     ],
 )
 def test_whose_word_a_checksum_is(verified: bool, place: str, by: str) -> None:
