@@ -195,10 +195,10 @@ def test_a_page_of_another_site_makes_no_pod(proxy: Proxy) -> None:
     assert "5 bytes" in proxy.ask("POST /api/v1/pods", length, own, body=b"{pod}")
 
 
-def test_a_site_that_takes_a_name_for_the_address(proxy: Proxy, request: pytest.FixtureRequest) -> None:
+# Only kubectl knows the names.
+@pytest.mark.parametrize("proxy", ["kubectl"], indirect=True)
+def test_a_site_that_takes_a_name_for_the_address(proxy: Proxy) -> None:
     """Its page asks under its own name, which is kubectl's to refuse."""
-    if "kubectl" not in request.node.name:
-        pytest.skip("only kubectl knows the names")
     host = f"evil.example:{proxy.port}"
     answer = proxy.ask("GET /api/v1/nodes", f"Origin: http://{host}", host=host)
     assert answer.startswith("HTTP/1.1 403 "), answer

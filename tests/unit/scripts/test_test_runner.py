@@ -264,7 +264,7 @@ def test_all_that_runs_is_ended(tmp_path: Path) -> None:
     with processes.start(["sh", "-c", script]) as process:
         while len(tree := descendants({process.pid})) < 3:
             time.sleep(0.05)
-        processes.stop(patience=1)
+        processes.stop(patience=5)
         assert process.wait(timeout=10) == -9
     assert note.read_text() == "interrupted\n"
     deadline = time.monotonic() + 10
