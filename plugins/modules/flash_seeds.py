@@ -100,7 +100,7 @@ one_reader:
       size: 2914000896
       seed: /home/ada/.cache/bramble/cards/pi-2/seed.json
 known_hosts:
-  description: What ssh is to know of the nodes, as M(bramble.pi.known_hosts#module) takes it.
+  description: What ssh is to know of the nodes, as M(bramble.pi.known_hosts) takes it.
   returned: success
   type: list
   elements: dict

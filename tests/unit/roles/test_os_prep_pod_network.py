@@ -56,7 +56,7 @@ def said(tmp_path_factory: pytest.TempPathFactory) -> str:
             "seen": facts(host, **changed),
             **variables,
         }
-        for host, (changed, variables, _, _) in NODES.items()
+        for host, (changed, variables, *_told) in NODES.items()
     }
     (folder / "hosts.yml").write_text(json.dumps({"all": {"hosts": hosts}}))
     tasks = yaml.safe_load((REPOSITORY / "roles/os_prep/tasks/main.yml").read_text())
@@ -77,7 +77,7 @@ def said(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 @pytest.mark.parametrize("host", NODES)
 def test_before_it_hurts(said: str, host: str) -> None:
-    *_, told, message = NODES[host]
+    *_given, told, message = NODES[host]
     lines = said.partition("TASK [Refuse")[2].splitlines()
     refused = "\n".join(line for line in lines if line.startswith(f"fatal: [{host}]"))
     summary = said.partition("TASK [Print a summary")[2].splitlines()

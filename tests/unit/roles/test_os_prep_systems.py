@@ -45,7 +45,7 @@ def refused(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     """Have ansible run the role's checks for all of them, and return what it says of each that it refuses."""
     folder = tmp_path_factory.mktemp("os_prep")
     hosts = {}
-    for host, (system, changed, variables, _) in NODES.items():
+    for host, (system, changed, variables, _told) in NODES.items():
         seen = {
             "distribution": {"id": system[0], "version": system[1], "codename": "", "name": ""},
             "architecture": "arm64",

@@ -97,7 +97,9 @@ HOSTILE = [
     (folder_is_a_fifo, "Not a directory"),
     (file_has_no_end, "has 1099511627776 bytes"),
 ]
-hostile = pytest.mark.parametrize(("plant", "words"), HOSTILE, ids=[plant.__name__ for plant, _ in HOSTILE])
+hostile = pytest.mark.parametrize(
+    ("plant", "words"), HOSTILE, ids=[plant.__name__ for plant, _words in HOSTILE]
+)
 Plant = Callable[[Path, Path], None]
 
 
