@@ -20,6 +20,7 @@ import asyncio
 import contextlib
 import os
 import signal
+import socket
 import sys
 import time
 from typing import NamedTuple
@@ -27,6 +28,8 @@ from typing import NamedTuple
 HEAD_BYTES = 65536
 HEAD_SECONDS = 60
 CONNECT_SECONDS = 10
+#: How long what a client still sends is read after the last of its answer; else the answer could be lost.
+LINGER_SECONDS = 5
 CHUNK = 65536
 #: What a browser says of a request that comes from elsewhere.
 ELSEWHERE = ("cross-site", "same-site")
@@ -92,11 +95,34 @@ def passed_on(head: Head) -> bytes:
     return "\r\n".join([head.request, *lines, "", ""]).encode("latin-1")
 
 
-async def copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    """Pass on what comes, until no more does."""
+async def upwards(reader: asyncio.StreamReader, above: socket.socket) -> bool:
+    """Pass on what the client sends, until no more comes; False if kubectl takes no more of it."""
     while data := await reader.read(CHUNK):
+        try:
+            await asyncio.get_running_loop().sock_sendall(above, data)
+        except OSError:
+            # It has answered without reading the rest, as it does when it refuses.
+            return False
+    return True
+
+
+async def downwards(above: socket.socket, writer: asyncio.StreamWriter) -> None:
+    """Pass on what kubectl answers, until no more comes."""
+    while data := await asyncio.get_running_loop().sock_recv(above, CHUNK):
         writer.write(data)
         await writer.drain()
+
+
+async def linger(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """End the answer, and read what the client still sends: closed before, the connection would be reset."""
+
+    async def read() -> None:
+        while await reader.read(CHUNK):
+            pass
+
+    writer.write_eof()
+    with contextlib.suppress(asyncio.TimeoutError):
+        await asyncio.wait_for(read(), LINGER_SECONDS)
 
 
 async def answer(writer: asyncio.StreamWriter, told: Refusal) -> None:
@@ -113,16 +139,24 @@ async def answer(writer: asyncio.StreamWriter, told: Refusal) -> None:
     await writer.drain()
 
 
-async def connect(path: str) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-    """Connect to kubectl, which may have just been started."""
+async def connect(path: str) -> socket.socket:
+    """Connect to kubectl, which may have just been started.
+
+    A socket, not streams: these throw away an answer that has come when what is sent is not taken any more.
+    """
     end = time.monotonic() + CONNECT_SECONDS
     while True:
+        above = socket.socket(socket.AF_UNIX)
+        above.setblocking(False)
         try:
-            return await asyncio.open_unix_connection(path)
+            await asyncio.get_running_loop().sock_connect(above, path)
         except OSError:
+            above.close()
             if time.monotonic() > end:
                 raise
             await asyncio.sleep(0.1)
+        else:
+            return above
 
 
 async def serve(path: str, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -140,20 +174,30 @@ async def serve(path: str, reader: asyncio.StreamReader, writer: asyncio.StreamW
         await answer(writer, told or Refusal("400 Bad Request", ""))
         return
     try:
-        below, above = await connect(path)
+        above = await connect(path)
     except OSError:
         await answer(writer, Refusal("502 Bad Gateway", "kubectl proxy does not answer"))
         return
-    above.write(passed_on(head))
-    both = [asyncio.ensure_future(each) for each in (copy(reader, above), copy(below, writer))]
+    with above:
+        await pass_on(passed_on(head), reader, writer, above)
+
+
+async def pass_on(
+    head: bytes, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, above: socket.socket
+) -> None:
+    """Pass on a request and its answer, until the answer has ended or the client is gone."""
+    await asyncio.get_running_loop().sock_sendall(above, head)
+    up = asyncio.ensure_future(upwards(reader, above))
+    down = asyncio.ensure_future(downwards(above, writer))
     try:
-        # When one of the sides has ended, nobody is left to answer, or there is no more to come.
-        await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait((up, down), return_when=asyncio.FIRST_COMPLETED)
+        if up.done() and not up.exception() and not up.result():
+            # What it has answered is still to come.
+            await asyncio.wait((down,))
     finally:
-        for each in both:
+        for each in (up, down):
             each.cancel()
-        await asyncio.gather(*both, return_exceptions=True)
-        above.close()
+        await asyncio.gather(up, down, return_exceptions=True)
 
 
 async def connection(path: str, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -162,6 +206,7 @@ async def connection(path: str, reader: asyncio.StreamReader, writer: asyncio.St
         # One side may be gone at any time.
         with contextlib.suppress(OSError):
             await serve(path, reader, writer)
+            await linger(reader, writer)
     finally:
         writer.close()
 

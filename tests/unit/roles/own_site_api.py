@@ -53,6 +53,11 @@ class Api(BaseHTTPRequestHandler):
         self.note()
         self.answer(b"%d bytes\n" % len(body))
 
+    def do_PUT(self) -> None:
+        """Refuse, and read nothing of the body, as Go's servers do when the connection ends with it."""
+        self.wfile.write(b"HTTP/1.1 403 Forbidden\r\nContent-Length: 8\r\n\r\nrefused\n")
+        self.close_connection = True
+
     def note(self) -> None:
         # As Go's servers have it, in a list too.
         if "close" in self.headers.get("Connection", ""):

@@ -195,6 +195,28 @@ def test_a_page_of_another_site_makes_no_pod(proxy: Proxy) -> None:
     assert "5 bytes" in proxy.ask("POST /api/v1/pods", length, own, body=b"{pod}")
 
 
+@pytest.mark.parametrize("origin", ["", FOREIGN])
+@pytest.mark.parametrize("size", [2, 1_000_000])
+@pytest.mark.parametrize("proxy", ["gate"], indirect=True)
+def test_an_answer_arrives_whole_before_the_body_was_sent(proxy: Proxy, size: int, origin: str) -> None:
+    """A client that is refused may still be sending, and who refused it may be gone already."""
+    fields = [
+        f"Host: 127.0.0.1:{proxy.port}",
+        f"Content-Length: {size}",
+        *([f"Origin: {origin}"] * bool(origin)),
+    ]
+    for attempt in range(40):
+        with proxy.connect() as connection:
+            connection.sendall("\r\n".join(["PUT /api/v1/pods HTTP/1.1", *fields, "", ""]).encode())
+            time.sleep(attempt % 8 * 0.0005)
+            connection.sendall(b"x" * size)
+            data = b""
+            while more := connection.recv(65536):
+                data += more
+        assert data.startswith(b"HTTP/1.1 403 "), data
+        assert data.endswith(b"kept out\n" if origin else b"refused\n"), data
+
+
 # Only kubectl knows the names.
 @pytest.mark.parametrize("proxy", ["kubectl"], indirect=True)
 def test_a_site_that_takes_a_name_for_the_address(proxy: Proxy) -> None:
