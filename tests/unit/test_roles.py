@@ -131,3 +131,11 @@ def test_private_variables_stay_in_their_role() -> None:
         if ROOT / "roles" / found[1] not in path.parents
     ]
     assert elsewhere == []
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_no_kubectl_waits_for_ever(role: str) -> None:
+    """An API server that takes the connection and says nothing holds a run up otherwise."""
+    for path in (ROOT / "roles" / role).glob("*/*.yml"):
+        for words in re.findall(r"\[kubectl, --kubeconfig[^]]*\]|- kubectl\n(?: +- .*\n)+", path.read_text()):
+            assert "--request-timeout" in words, f"{path.relative_to(ROOT)}: {words}"

@@ -50,7 +50,8 @@ class Demonstration(NamedTuple):
 
 
 def _get(run: Runner, *what: str, kubeconfig: str) -> dict[str, Any]:
-    command = ["kubectl", f"--kubeconfig={kubeconfig}", "get", *what, "--output=json"]
+    kubectl = ["kubectl", f"--kubeconfig={kubeconfig}", "--request-timeout=60s"]
+    command = [*kubectl, "get", *what, "--output=json"]
     answer: dict[str, Any] = json.loads(output_of(run, command))
     return answer
 

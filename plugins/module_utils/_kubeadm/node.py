@@ -193,6 +193,7 @@ class Node:
                 "kubectl",
                 "annotate",
                 f"--kubeconfig={state.KUBELET_KUBECONFIG}",
+                "--request-timeout=60s",
                 "--overwrite",
                 f"node/{node_name}",
                 annotation,
