@@ -19,7 +19,7 @@ step() {
     printf '\n\033[1m[%s/%s] %s\033[0m\n' "$number" "$total" "$1"
     shift
     if ! "$@"; then
-        printf '\nThat step failed; the reason stands above. When it is mended, "%s" goes on where this stopped.\n' "$make demo" >&2
+        printf '\nThat step failed; the reason stands above. When it is fixed, "%s" goes on where this stopped.\n' "$make demo" >&2
         exit 1
     fi
     printf '      %s s\n' $(($(date +%s) - step_began))

@@ -37,7 +37,7 @@ install_packages() {
     fi
     say "Installing Debian packages:$missing"
     case "$missing " in
-        # Only its command is wanted, which checks documents; it is not to set up this machine at its next boot.
+        # Only its command is needed, which checks documents; it is not to set up this machine at its next boot.
         *" cloud-init "*) mkdir -p /etc/cloud && touch /etc/cloud/cloud-init.disabled ;;
     esac
     log=$(mktemp)
@@ -63,12 +63,12 @@ if ! python_ok python3; then
 fi
 
 # The stamp holds what .venv was made from, so that a changed requirement renews it.
-wanted=$(cat requirements.txt requirements-dev.txt; python3 --version)
-if [ "$(cat .venv/.requirements 2>/dev/null || true)" != "$wanted" ]; then
+desired=$(cat requirements.txt requirements-dev.txt; python3 --version)
+if [ "$(cat .venv/.requirements 2>/dev/null || true)" != "$desired" ]; then
     say "Installing the Python tools into .venv"
     python3 -m venv --clear .venv
     .venv/bin/pip install --quiet --disable-pip-version-check -r requirements-dev.txt
-    printf '%s\n' "$wanted" >.venv/.requirements
+    printf '%s\n' "$desired" >.venv/.requirements
 fi
 
 packages=""

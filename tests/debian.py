@@ -94,7 +94,7 @@ def kept(*, folder: Path, kind: str, key: str, make: Callable[[Path], None]) -> 
 
 def remove(folder: Path) -> None:
     """Remove a folder, and nothing of what is mounted in it."""
-    # A tree that was cut short may have the machine's own /proc and /dev there.
+    # A tree that was interrupted may have the machine's own /proc and /dev there.
     subprocess.run(["rm", "--recursive", "--force", "--one-file-system", folder], check=True)
 
 

@@ -35,7 +35,7 @@ class ActionModule(ActionBase):
                 return {
                     **result,
                     "failed": True,
-                    "msg": f"Ansible gets to this node by the key {login.fingerprint}, and wanted is one of "
+                    "msg": f"Ansible gets to this node by the key {login.fingerprint}; expected one of "
                     f"the {len(keys)} that are to stay; nothing was changed. Add its .pub to "
                     "ssh_access_authorized_keys, set ssh_access_key_file to it, or ssh_access_exclusive to "
                     "false",

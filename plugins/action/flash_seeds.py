@@ -34,7 +34,7 @@ class ActionModule(ActionBase):
             raise AnsibleActionFail(str(error)) from error
         except OSError as error:
             raise AnsibleActionFail(
-                f"{error.filename or arguments['cards_dir']}: {error.strerror}; expected is a folder with "
+                f"{error.filename or arguments['cards_dir']}: {error.strerror}; expected a folder with "
                 "room that you may write to: set flash_cache_dir to one"
             ) from error
 

@@ -60,7 +60,7 @@ class ActionModule(ActionBase):
             return result
         reason = answer.get("reason") or (
             f"the node could not be reached at {reach_at or 'its address'} within {timeout} s "
-            f"({answer.get('msg') or problem}); wanted are an address, a prefix and a gateway by which this "
+            f"({answer.get('msg') or problem}); expected an address, a prefix and a gateway by which this "
             "machine reaches the node: set node_network_address and node_network_gateway, or give it more "
             "time with node_network_confirm_timeout"
         )
@@ -85,7 +85,7 @@ class ActionModule(ActionBase):
         }
 
     def _go_new_way(self, usual: dict[str, Any], address: str | None, known_as: str | None) -> None:
-        """Connect anew, to the new address, where the node has to show the key that it is known by."""
+        """Connect again, to the new address, where the node has to show the key that it is known by."""
         # The first value of an option counts for ssh, and these are the first.
         options = "-o ControlMaster=no -o ControlPath=none"
         if address:
@@ -133,7 +133,7 @@ class ActionModule(ActionBase):
         seen = " and ".join(result["before"]["addresses"]) or "no address"
         attempt = (
             f"{arguments['address']} on {interface} (gateway {arguments.get('gateway') or 'none'}) was tried "
-            f"and taken back: {reason}"
+            f"and reverted: {reason}"
         )
         deadline = time.monotonic() + _RESTORE_TIMEOUT
         while time.monotonic() < deadline:
@@ -143,7 +143,7 @@ class ActionModule(ActionBase):
                     return f"{attempt}. {interface} has {seen} again"
                 if state == "unknown":
                     return (
-                        f"{attempt}. The node answers, and has no record of it; expected is {seen} on "
+                        f"{attempt}. The node answers, and has no record of it; expected {seen} on "
                         f"{interface}: run 'ip address show {interface}' there, and this again"
                     )
             except AnsibleConnectionFailure:

@@ -82,7 +82,7 @@ class ActionModule(ActionBase):
             return {**result, "failed": True, "msg": f"{dest}: {error}"}
         except OSError as error:
             # The file is its user's, who has to do without root.
-            denied = "expected is a file of your own: use chown, or set remote_access_kubeconfig"
+            denied = "expected a file of your own: use chown, or set remote_access_kubeconfig"
             return {**result, "failed": True, "msg": os_error_text(error, path=dest, denied=denied)}
 
     def _with_cluster(self, before: dict[str, Any]) -> dict[str, Any]:
@@ -115,7 +115,7 @@ class ActionModule(ActionBase):
         )
         if answer.get("failed") and not self._task.check_mode:
             raise kubeconfig.RemoteKubeconfigError(
-                f"the certificate of the cluster's authority cannot be read: {answer.get('msg')}; wanted is "
+                f"the certificate of the cluster's authority cannot be read: {answer.get('msg')}; expected "
                 "a control plane: run site.yml before"
             )
         return base64.b64decode(answer.get("content", "")).decode()
@@ -133,8 +133,8 @@ class ActionModule(ActionBase):
     def _signed(self, csr: str) -> str:
         """Have the cluster sign, and return the certificate."""
         name = f"bramble-{secrets.token_hex(8)}"
-        wanted = kubeconfig.signing_request(name=name, csr=csr)
-        self._kubectl("create", "--filename=-", data=json.dumps(wanted))
+        desired = kubeconfig.signing_request(name=name, csr=csr)
+        self._kubectl("create", "--filename=-", data=json.dumps(desired))
         try:
             self._kubectl("certificate", "approve", name)
             deadline = time.monotonic() + _SIGNING_TIMEOUT
@@ -148,7 +148,7 @@ class ActionModule(ActionBase):
         finally:
             self._kubectl("delete", "--timeout=60s", "certificatesigningrequest", name)
         raise kubeconfig.RemoteKubeconfigError(
-            f"the cluster did not sign the certificate within {_SIGNING_TIMEOUT:.0f} s; wanted is a "
+            f"the cluster did not sign the certificate within {_SIGNING_TIMEOUT:.0f} s; expected a "
             "kube-controller-manager that runs and has the key of the cluster's authority: see doctor.yml"
         )
 
@@ -182,7 +182,7 @@ class ActionModule(ActionBase):
             time.sleep(_POLL)
         raise kubeconfig.RemoteKubeconfigError(
             f"the API server cannot be used at {server} from here, tried for {self._arguments['timeout']} s: "
-            f"{problem}. Wanted is an address that this machine reaches: set remote_access_address, and look "
+            f"{problem}; expected an address that this machine reaches: set remote_access_address, and look "
             "for a firewall between. The kubeconfig was left as it was"
         )
 

@@ -1,7 +1,7 @@
 # Copyright: bramble.pi contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Prove that a key gets in before passwords are taken no more, and again before that is kept."""
+"""Prove that a key gets in before password login is disabled, and again before that is kept."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from ansible_collections.bramble.pi.plugins.plugin_utils._inventory import ssh
 _PAUSES = (0.5, 1.5, 3.0)
 _ASK = "cat /proc/sys/kernel/random/boot_id"
 _REMEDY = (
-    "wanted is a key that ssh finds by itself: set ansible_ssh_private_key_file to the one in "
+    "expected a key that ssh finds by itself: set ansible_ssh_private_key_file to the one in "
     "ssh_access_key_file, see that the head (ansible_ssh_common_args) takes it as well, or set "
     "ssh_access_password_login to keep"
 )
@@ -28,7 +28,7 @@ class ActionModule(ActionBase):
     _supports_check_mode = True
 
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
-        """Look, prove, try, prove again, and keep what was tried or take it back."""
+        """Look, prove, try, prove again, and keep what was tried or revert it."""
         super().run(tmp, task_vars)
         self._variables = task_vars or {}
         result = self._module("look")

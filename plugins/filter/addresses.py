@@ -1,7 +1,7 @@
 # Copyright: bramble.pi contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Filters that take IPv4 networks and addresses apart, and put URLs together."""
+"""Filters that parse IPv4 networks and addresses, and build URLs."""
 
 from __future__ import annotations
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: authorized_keys
-short_description: Say whose keys may log in as a user
+short_description: Manage the SSH keys that may log in as a user
 version_added: '0.1.0'
 description:
   - Enters public keys into C(~/.ssh/authorized_keys) of a user, and puts owner and modes right, without
@@ -33,7 +33,7 @@ options:
   keys:
     description:
       - Lines of C(.pub) files, with options before them if need be.
-      - A key that is there already keeps its line, unless it is wanted with other options.
+      - A key that is there already keeps its line, unless it is desired with other options.
     type: list
     elements: str
     required: true

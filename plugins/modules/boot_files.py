@@ -17,7 +17,7 @@ description:
   - A file that is there keeps its name, whatever upper and lower case is asked for; there is never a second
     one beside it. Files that are not named are left alone, byte for byte.
   - All new files are written and flushed before the first old one goes. A partition without room for both
-    is refused before anything is written, and a run that was cut off is mended by the next one.
+    is refused before anything is written, and a run that was cut off is fixed by the next one.
   - Files that are already as they are to be are not written.
 requirements:
   - mtools, where this runs, except for folders
@@ -27,7 +27,7 @@ notes:
   - The content of files can hold keys and password hashes. What has the name or the form of one is shown
     neither in the difference nor with C(-vvv); set C(no_log) on the task where there is more to hide.
   - The command line is the one that the firmware would take, C(current/cmdline.txt) on Ubuntu 25.10 and
-    later. On Debian with raspi-firmware, it is written anew with the next kernel; see
+    later. On Debian with raspi-firmware, it is written again with the next kernel; see
     M(bramble.pi.kernel_cmdline) for a running node.
   - mtools reads no FAT12, and no FAT32 with fewer than 65525 clusters. Mount such a partition.
 author:
@@ -208,7 +208,7 @@ def _content(file: Mapping[str, Any]) -> bytes:
     name, content, src = file["path"], file["content"], file["src"]
     if (content is None) == (src is None):
         seen = "neither 'content' nor 'src'" if content is None else "both 'content' and 'src'"
-        raise BootPartitionError(f"the file {name!r} has {seen}; wanted: one of them, or 'state: absent'.")
+        raise BootPartitionError(f"the file {name!r} has {seen}; expected one of them, or 'state: absent'.")
     if src is None:
         problem = text_problem(content, secret=True)
         if problem:
@@ -234,7 +234,7 @@ def _run(module: AnsibleModule) -> dict[str, Any]:
     given = _names(files, "present")
     if len(set(given)) < len(given):
         twice = next(name for name in given if given.count(name) > 1)
-        raise BootPartitionError(f"'files' has {twice!r} more than once; wanted: each file once.")
+        raise BootPartitionError(f"'files' has {twice!r} more than once; expected each file once.")
     try:
         contents = {file["path"]: _content(file) for file in files if file["state"] == "present"}
     finally:

@@ -15,18 +15,18 @@ description:
   - A setting that is there is edited where it stands, a new one goes to the end of its section, or into a new
     section at the end of the file. Comments, order and all other lines stay as they are.
   - A setting of another section is another setting. Where a later line of a more general section would
-    override the wanted one, the wanted one is put after it.
+    override the desired one, the desired one is put after it.
 notes:
   - "Filters are read as the firmware reads them: a header counts until the next one, headers of different
     kinds combine, one of the same kind replaces the other, and C([all]) ends them all."
   - Of most settings the last line counts. It is edited, and earlier ones of the same section, which have no
     effect, are taken out. Of V(dtoverlay), V(gpio), V(include) and V(initramfs) each line counts, and the
-    wanted one is added if it is not there.
+    desired one is added if it is not there.
   - Of V(dtparam) each parameter is a setting of its own. Below a V(dtoverlay), a V(dtparam) belongs to that
     overlay first; give the parameters of overlays as a part of V(dtoverlay). A new V(dtparam) is for the
     board, so it stands before the first V(dtoverlay), or after an empty one, which is added where needed.
   - The firmware ignores what is beyond 98 characters of a line, so a longer one is refused.
-  - On Debian with raspi-firmware, C(config.txt) is written anew at every update of a kernel. The edit is
+  - On Debian with raspi-firmware, C(config.txt) is written again at every update of a kernel. The edit is
     therefore made in C(/etc/default/raspi-firmware-custom) too. What raspi-firmware writes of its own accord
     comes back if it is taken out; a warning says so.
   - The file is replaced in one step, so that a power cut leaves the old one or the new one, as far as its
@@ -214,7 +214,7 @@ def _run(module: AnsibleModule) -> dict[str, Any]:
             if setting.absent and not config_txt.stands(text=before, setting=setting):
                 module.warn(
                     f"{setting.line!r} is taken out of {edit.path}, and comes back with the next update of a "
-                    f"kernel if raspi-firmware writes it: give it the value that is wanted instead."
+                    f"kernel if raspi-firmware writes it: give it the expected value instead."
                 )
     # The source first: a run that ends between the two finds the file as it was and does both.
     changes = [each for each in reversed(edits) if each.changed]

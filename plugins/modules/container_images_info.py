@@ -8,7 +8,7 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: container_images_info
-short_description: Say which container images a node needs, and which of them it has
+short_description: List the container images that a node needs, and which of them it has
 version_added: '0.1.0'
 description:
   - Adds to the images given those that the installed kubeadm names, without those that a worker does not

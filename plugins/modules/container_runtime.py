@@ -8,7 +8,7 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: container_runtime
-short_description: Have Docker and containerd serve Kubernetes
+short_description: Configure Docker and containerd for Kubernetes
 version_added: '0.1.0'
 description:
   - Installs Docker if there is none, from the distribution; one that is installed, from any source, is kept.

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: dhcp_renew
-short_description: Have a node ask for its address anew
+short_description: Renew a node's DHCP lease
 version_added: '0.1.0'
 description:
   - Has the interface with a given address renew its lease, through systemd-networkd, NetworkManager, dhcpcd
@@ -38,7 +38,7 @@ options:
 """
 
 EXAMPLES = r"""
-- name: Ask for an address anew
+- name: Ask for an address again
   bramble.pi.dhcp_renew:
     address: 10.0.0.17
 """

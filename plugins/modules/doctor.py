@@ -8,11 +8,11 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: doctor
-short_description: Say what is wrong with a node, and what mends it
+short_description: Show what is wrong with a node, and how to fix it
 version_added: '0.1.0'
 description:
   - Looks at what makes clusters of Raspberry Pis fail - power, heat, card, memory, clock, kernel, container
-    runtime, kubelet, certificates - and names each fault with what was seen, what is wanted, what mends it.
+    runtime, kubelet, certificates - and names each fault with what was seen, what is expected and how to fix it.
   - Works before and after a node is part of a cluster; of a cluster it asks how it sees the node.
   - Changes nothing. With O(fsync) it writes to a file without a name, which is gone when the module ends,
     however it ends; not in check mode.
@@ -29,7 +29,7 @@ attributes:
     support: full
 options:
   name:
-    description: The node's name in the inventory, for the commands that mend something, such as V(pi-2).
+    description: The node's name in the inventory, for the commands that fix something, such as V(pi-2).
     type: str
   swap:
     description: Whether swap is to be V(off), or V(keep) if it is allowed.
@@ -49,7 +49,7 @@ options:
     type: bool
     default: false
   certificate_days:
-    description: How many days before its end a certificate is told of.
+    description: How many days before its end a certificate is reported.
     type: int
     default: 30
   sandbox_image:
@@ -71,7 +71,7 @@ options:
 """
 
 EXAMPLES = r"""
-- name: Look for faults
+- name: Examine the node
   bramble.pi.doctor:
   register: doctor
 
@@ -107,13 +107,13 @@ findings:
       type: str
       returned: always
       sample: 'swap is on: /var/swap'
-    wanted:
-      description: The value wanted.
+    expected:
+      description: The value expected.
       type: str
       returned: always
       sample: no swap (os_prep_swap)
     remedy:
-      description: The command or variable that mends it.
+      description: The command or variable that fixes it.
       type: str
       returned: always
       sample: ansible-playbook -i INVENTORY bramble.pi.site --tags os_prep --limit pi-2
@@ -136,7 +136,7 @@ from ansible_collections.bramble.pi.plugins.module_utils._common.errors import m
 from ansible_collections.bramble.pi.plugins.module_utils._node.check_node import check_node
 from ansible_collections.bramble.pi.plugins.module_utils._node.check_units import down_units
 from ansible_collections.bramble.pi.plugins.module_utils._node.examine import WISHES, examine, journals
-from ansible_collections.bramble.pi.plugins.module_utils._node.findings import Wanted
+from ansible_collections.bramble.pi.plugins.module_utils._node.findings import Expected
 
 
 def main() -> None:
@@ -165,7 +165,7 @@ def main() -> None:
         moment = parameters["controller_time"]
         findings = check_node(
             node=node,
-            wanted=Wanted(
+            expected=Expected(
                 host=parameters["name"] or node["hostname"],
                 swap=parameters["swap"],
                 time_sync=parameters["time_sync"],

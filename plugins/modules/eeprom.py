@@ -8,7 +8,7 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: eeprom
-short_description: Have a Raspberry Pi boot over the network
+short_description: Configure a Raspberry Pi to boot over the network
 version_added: '0.1.0'
 description:
   - On a Pi 4 or 5, or a Compute Module of these, edits the configuration in the EEPROM through
@@ -127,7 +127,7 @@ class Rom:
         path = self._module.get_bin_path(command)
         if path is None:
             raise boot_eeprom.EepromError(
-                f"there is no {command}; expected is the package {package}: apt install {package}"
+                f"there is no {command}; expected the package {package}: apt install {package}"
             )
         return output_of(self._module.run_command, [path, *arguments])
 
@@ -160,7 +160,7 @@ class Rom:
         if not self._module.params["otp"]:
             raise boot_eeprom.EepromError(
                 "the one-time memory of this Pi 3B does not have the bit for booting over the network; "
-                "wanted is bit 29, as in 17:3020000a of vcgencmd otp_dump. Setting it cannot be undone: set "
+                "expected bit 29, as in 17:3020000a of vcgencmd otp_dump. Setting it cannot be undone: set "
                 "otp to true (netboot_boards_otp) to have it set at the next boot"
             )
         path = find_config_txt(exists=os.path.exists)
@@ -170,7 +170,7 @@ class Rom:
         )
         self.reboot_required = True
         if self._changes.write(path, after):
-            self._module.warn("the bit that the next boot sets in the one-time memory cannot be taken back")
+            self._module.warn("the bit that the next boot sets in the one-time memory cannot be undone")
 
 
 def main() -> None:

@@ -13,9 +13,9 @@ version_added: '0.1.0'
 description:
   - Puts whole tokens on the one line of C(cmdline.txt), takes them off, or sets the value of a key.
   - Finds the file that the node boots with by what lies on its boot partition, and says which and why.
-  - Says whether the running kernel was started without something that is wanted, so that a reboot is needed.
+  - Says whether the running kernel was started without something that it should have, so that a reboot is needed.
   - All other tokens stay as they are and where they are, also repeated keys and quoted values with blanks.
-  - C(cgroup_disable=memory) is taken off the line when V(cgroup_enable=memory) is wanted; the same for other
+  - C(cgroup_disable=memory) is taken off the line when V(cgroup_enable=memory) is desired; the same for other
     controllers.
   - A file that is not one line of text, or that would not boot the node any more, is refused and left alone.
 notes:
@@ -26,7 +26,7 @@ notes:
   - The lines C(os_prefix=), C(cmdline=) and C(include) in C(config.txt) are followed.
   - On Ubuntu 25.10 and later, a kernel that was installed and not yet booted has a command line of its own in
     C(/boot/firmware/new/), which the next boot takes. It gets the same edit.
-  - On Debian with raspi-firmware, C(cmdline.txt) is written anew at every update of a kernel or initramfs.
+  - On Debian with raspi-firmware, C(cmdline.txt) is written again at every update of a kernel or initramfs.
     The edit is therefore made in C(/etc/default/raspi-extra-cmdline) too. A token that raspi-firmware writes
     of its own accord comes back if it is taken off; a warning says so and names the setting in
     C(/etc/default/raspi-firmware), if there is one.
@@ -151,8 +151,8 @@ backup_file:
   sample: /boot/firmware/cmdline.txt.bramble-original
 reboot_required:
   description:
-    - Whether the running kernel was started without something that is wanted, or with something that is not.
-    - What the firmware puts before the line counts as wanted if it is, and never as unwanted.
+    - Whether the running kernel was started without something that it should have, or with something that is not.
+    - What the firmware puts before the line counts as desired if it is, and never as unwanted.
   returned: success
   type: bool
   sample: true
@@ -194,42 +194,44 @@ def _edit(path: str, data: bytes | None, line: str, new_line: str) -> _Edit:
     return _Edit(line, new_line, FileEdit(path, data, after))
 
 
-def _plan(path: str, wanted: cmdline.Wanted) -> _Edit:
+def _plan(path: str, desired: cmdline.Desired) -> _Edit:
     """Say what becomes of a command line."""
     real, data = read_file(path=path)
     line = cmdline.read_line(data=data, path=path)
-    return _edit(real, data, line, cmdline.edit_line(line=line, wanted=wanted))
+    return _edit(real, data, line, cmdline.edit_line(line=line, desired=desired))
 
 
-def _plan_source(path: str, wanted: cmdline.Wanted, generated: _Edit) -> _Edit:
+def _plan_source(path: str, desired: cmdline.Desired, generated: _Edit) -> _Edit:
     """Say what becomes of the file that a command line is generated from."""
-    wanted = cmdline.source_wanted(wanted=wanted, tokens=cmdline.split(line=generated.line))
+    desired = cmdline.source_desired(desired=desired, tokens=cmdline.split(line=generated.line))
     if not os.path.lexists(path):
-        return _edit(path, None, "", cmdline.edit_line(line="", wanted=wanted))
+        return _edit(path, None, "", cmdline.edit_line(line="", desired=desired))
     real, data = read_file(path=path)
     line = cmdline.read_line(data=data, path=path, may_be_empty=True)
-    return _edit(real, data, line, cmdline.edit_line(line=line, wanted=wanted))
+    return _edit(real, data, line, cmdline.edit_line(line=line, desired=desired))
 
 
 def _warn_of_generated(module: AnsibleModule, edit: _Edit) -> None:
     before, after = cmdline.split(line=edit.line), cmdline.split(line=edit.new_line)
     for token in cmdline.lost_edits(before=before, after=after):
         setting = cmdline.generated_setting(token)
-        mend = f"set {setting} in {RASPI_FIRMWARE_SETTINGS}" if setting else "there is no setting against it"
-        module.warn(f"{token} comes back in {edit.file.path} with the next update of a kernel: {mend}.")
+        remedy = (
+            f"set {setting} in {RASPI_FIRMWARE_SETTINGS}" if setting else "there is no setting against it"
+        )
+        module.warn(f"{token} comes back in {edit.file.path} with the next update of a kernel: {remedy}.")
 
 
 def _run(module: AnsibleModule) -> dict[str, Any]:
     options = module.params
-    wanted = cmdline.wanted(present=options["present"], absent=options["absent"], settings=options["set"])
+    desired = cmdline.desired(present=options["present"], absent=options["absent"], settings=options["set"])
     if options["path"]:
         layout = BootLayout("path", options["path"], "it was given as 'path'")
     else:
         layout = find_cmdline(files=NodeFiles())
-    edit = _plan(layout.path, wanted)
+    edit = _plan(layout.path, desired)
     edits = [edit]
     if layout.pending:
-        edits.append(_plan(layout.pending, wanted))
+        edits.append(_plan(layout.pending, desired))
 
     with open(options["running"], encoding="utf-8", errors="replace") as file:
         running = file.read()
@@ -242,7 +244,7 @@ def _run(module: AnsibleModule) -> dict[str, Any]:
             machine=os.uname().machine,
         )
     if layout.source:
-        edits.append(_plan_source(layout.source, wanted, edit))
+        edits.append(_plan_source(layout.source, desired, edit))
     changes = [each.file for each in edits if each.file.changed]
     for change in changes:
         require_writable(path=change.path)
@@ -261,7 +263,7 @@ def _run(module: AnsibleModule) -> dict[str, Any]:
         "changed_files": [change.path for change in changes],
         "backup_file": backup_file(edit=edit.file, backup=options["backup"]),
         "reboot_required": cmdline.reboot_required(
-            tokens=cmdline.split(line=edit.new_line), running=running, wanted=wanted
+            tokens=cmdline.split(line=edit.new_line), running=running, desired=desired
         ),
         "diff": [change.diff for change in changes],
     }

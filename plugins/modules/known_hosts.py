@@ -116,7 +116,7 @@ def main() -> None:
     changes = Changes(check_mode=module.check_mode)
     # The file is its user's, who has to do without root.
     denied = (
-        "expected is a file of your own: give it to yourself with chown, or set ssh_access_known_hosts_file "
+        "expected a file of your own: give it to yourself with chown, or set ssh_access_known_hosts_file "
         "(flash_known_hosts_file of cards and of nodes that boot over the network)"
     )
     with module_errors(module, denied=denied, result=changes.result):

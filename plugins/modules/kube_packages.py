@@ -16,7 +16,7 @@ description:
   - The packages C(kubernetes-cni) and C(cri-tools) are installed with them where the repository has them.
   - Before a source is written, apt has to read all sources with it among them. The official guide's
     C(kubernetes.list) has another key for the same repository, with which no apt command works.
-  - Where everything is as wanted, neither the repository nor the key is fetched.
+  - Where everything is as desired, neither the repository nor the key is fetched.
   - With O(version) a minor alone, an installed patch of it stays. Another minor than the installed one is
     refused, as that is an upgrade of the cluster.
 author:

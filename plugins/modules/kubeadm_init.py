@@ -17,9 +17,9 @@ description:
     the module wait, and then fail with the cause; it is never undone.
   - Before kubeadm runs, this is written down in C(/etc/kubernetes/.bramble-attempt.json), and taken away
     when it has come to its end. So a run that was killed, or that failed, is recognised by the next one.
-    It is finished if the API server had started, and otherwise undone with C(kubeadm reset) and begun anew.
+    It is finished if the API server had started, and otherwise undone with C(kubeadm reset) and begun again.
     It is not undone if the files of etcd name other nodes or workloads.
-  - What is half done and not by this module is refused.
+  - What is incomplete and not by this module is refused.
 extends_documentation_fragment: [bramble.pi.attributes]
 attributes:
   check_mode:

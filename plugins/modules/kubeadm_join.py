@@ -15,7 +15,7 @@ description:
     The cluster's CA is pinned by its hash.
   - A node that is in the cluster with this CA is left alone. One that belongs to another cluster is refused.
   - A join that was killed or that failed is recognised by C(/etc/kubernetes/.bramble-attempt.json), or by
-    what kubeadm left, and finished or undone. What is half done of a control plane, and not by this module,
+    what kubeadm left, and finished or undone. What is incomplete of a control plane, and not by this module,
     is refused.
 extends_documentation_fragment: [bramble.pi.attributes]
 attributes:

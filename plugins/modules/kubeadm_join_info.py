@@ -2,13 +2,13 @@
 # Copyright: bramble.pi contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Say what a node needs to join the cluster of this control plane."""
+"""Return what a node needs to join the cluster of this control plane."""
 
 from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: kubeadm_join_info
-short_description: Say what a node needs to join the cluster of this control plane
+short_description: Return what a node needs to join the cluster of this control plane
 version_added: 0.1.0
 description:
   - Runs on a control plane and returns the API server's address, the hash of the CA's public key and, on

@@ -2,13 +2,13 @@
 # Copyright: bramble.pi contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Take Kubernetes off a node, with all that kubeadm reset leaves behind."""
+"""Remove Kubernetes from a node, with all that kubeadm reset leaves behind."""
 
 from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: kubeadm_reset
-short_description: Take Kubernetes off a node, with all that kubeadm reset leaves behind
+short_description: Remove Kubernetes from a node, with all that kubeadm reset leaves behind
 version_added: 0.1.0
 description:
   - Runs C(kubeadm reset), and then removes what it leaves behind. On a control plane this removes the data
@@ -54,7 +54,7 @@ author:
 """
 
 EXAMPLES = r"""
-- name: Take Kubernetes off this node
+- name: Remove Kubernetes from this node
   bramble.pi.kubeadm_reset:
     kubeconfigs: [/root/.kube/config, /home/pi/.kube/config]
 """

@@ -18,7 +18,7 @@ description:
   - One which knows this cluster and has anything that kubeadm does not write, such as a further context or
     user, a namespace or a proxy, belongs to its user. It is left alone.
   - Run as root, it follows a link only where nobody but root can have put it. A link below a user's home, a
-    file with a second name and what is no regular file are refused.
+    file with a second name and what is not a regular file are refused.
 author:
   - bramble.pi contributors (@bramble-pi)
 extends_documentation_fragment:

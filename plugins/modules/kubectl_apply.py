@@ -12,7 +12,7 @@ short_description: Apply objects to the cluster with kubectl
 version_added: '0.1.0'
 description:
   - Runs C(kubectl apply) on a control-plane node, and takes from its answer what changed.
-  - A ClusterRoleBinding that is to give another role is made anew, as Kubernetes lets none be changed.
+  - A ClusterRoleBinding that is to give another role is made again, as Kubernetes lets none be changed.
 author:
   - bramble.pi contributors (@bramble-pi)
 extends_documentation_fragment:

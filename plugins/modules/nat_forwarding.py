@@ -11,7 +11,7 @@ module: nat_forwarding
 short_description: Forward between a rack and the outside, with NAT
 version_added: '0.1.0'
 description:
-  - Makes a head node the way out for the nodes behind it. What leaves by the outer interface gets its
+  - Makes a head node the default gateway of the nodes behind it. What leaves by the outer interface gets its
     address, answers come back, and nothing else is forwarded from outside but what is sent to a forwarded
     port. The head's own address inside is not to be reached from outside.
   - The rules stand in an nftables table of their own, C(bramble_nat), and in an iptables chain of their own,
@@ -58,7 +58,7 @@ options:
 """
 
 EXAMPLES = r"""
-- name: Make the head the way out for the rack
+- name: Make the head the rack's default gateway
   bramble.pi.nat_forwarding:
     inner_interface: eth0
     outer_interface: wlan0

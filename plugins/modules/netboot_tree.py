@@ -8,7 +8,7 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: netboot_tree
-short_description: Take the file systems of an OS image into the trees that a node boots from over the network
+short_description: Unpack the file systems of an OS image into the trees that a node boots from over the network
 version_added: '0.1.0'
 description:
   - Unpacks the boot partition of an image into the folder that the TFTP server has for the node's serial
@@ -17,8 +17,8 @@ description:
   - The image is unpacked once and copied for each node, by reference where the file system can do that.
     There are no hard links between nodes, as a file that one node writes in place would change for the
     others.
-  - A tree is made beside what is served, and takes its place at the end. A run that was cut short at any
-    moment is run again, and goes on or begins anew.
+  - A tree is made beside what is served, and takes its place at the end. A run that was interrupted at any
+    moment is run again, and goes on or begins again.
   - A tree that is there keeps all that its node has written. Only what makes it this node's tree is put
     right again.
   - What was asked for of the boot partition before, and is not any more (files, settings of C(config.txt),
@@ -114,7 +114,7 @@ options:
     default: ''
   replace:
     description:
-      - Whether to make a tree of another image anew. What the node has written into the old one is kept in
+      - Whether to make a tree of another image again. What the node has written into the old one is kept in
         C(before) until the new one has booted.
       - With V(false), a tree of another image is left as it is, with a warning.
     type: bool

@@ -187,7 +187,7 @@ ansible_facts:
               type: str
               sample: worker
             unfinished:
-              description: Whether a run of kubeadm was cut short here, or the kubelet of a node that has all
+              description: Whether a run of kubeadm was interrupted here, or the kubelet of a node that has all
                 other files lacks its certificate. M(bramble.pi.kubeadm_join) then has something left to do.
               returned: success
               type: bool

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: node_network
-short_description: Give a node its fixed address, and take it back if the node cannot be reached there
+short_description: Configure a node's static address, and revert it if the node cannot be reached there
 version_added: '0.1.0'
 description:
   - Sets IPv4 address, gateway, resolvers and search domains of an interface, through whatever manages it now.
@@ -19,7 +19,7 @@ description:
   - A change is tried first. The node makes it alone, detached from the connection that asked for it.
   - It takes the change back unless the controller has come back over the new path, with the same host key,
     within O(confirm_timeout), and the gateway answers on the link. A node that was switched off in between
-    takes it back at its next boot.
+    reverts it at its next boot.
   - cloud-init, where there is one, is told to leave the network alone.
 notes:
   - The new address is entered into the known_hosts file that has the node's key, for the runs to come.
@@ -184,7 +184,7 @@ def _try(module: AnsibleModule, node: Node) -> dict[str, Any]:
     trial.check_none(node)
     earlier = trial.read_record()
     if earlier is not None:
-        module.warn(f"an earlier change of the network was taken back: {earlier}")
+        module.warn(f"an earlier change of the network was reverted: {earlier}")
     if plan.changed:
         timeout = module.params["confirm_timeout"]
         result.update(static_address.start(node=node, plan=plan, parameters=module.params, timeout=timeout))
@@ -210,7 +210,7 @@ def main() -> None:
     )
     module.run_command_environ_update = {"LC_ALL": "C"}
     node = Node(run=module.run_command, has=lambda program: module.get_bin_path(program) is not None)
-    with module_errors(module, remedy="expected is to read and change the node's configuration as root"):
+    with module_errors(module, remedy="expected to read and change the node's configuration as root"):
         if module.params["step"] == "confirm":
             result = trial.confirm(node, module.params["trial"])
         elif module.params["step"] == "report":

@@ -36,7 +36,7 @@ options:
     description:
       - Entries for one marked block in C(/etc/hosts). An empty list takes the block away.
       - Where cloud-init is installed its template of that file is treated alike, because user-data can have
-        the file written anew from it at each boot.
+        the file written again from it at each boot.
     type: list
     elements: dict
     suboptions:

@@ -13,9 +13,9 @@ version_added: '0.1.0'
 description:
   - Downloads an image, or takes a file, checks its SHA-256, and unpacks it once into a cache, in a form that
     is quick to write to cards.
-  - Images are raw or packed as zip, gzip, xz or zstd, told by what is in the file, not by its name.
+  - Images are raw or packed as zip, gzip, xz or zstd, recognised by what is in the file, not by its name.
   - An interrupted download goes on where it stopped, if the server can do that and still has the same file.
-  - What is truncated, corrupt, another file than wanted, or no image of a whole disk with a boot partition is
+  - What is truncated, corrupt, another file than expected, or no image of a whole disk with a boot partition is
     refused by name, and nothing of it stays in the cache.
 notes:
   - Runs on the controller, as a rule, with C(delegate_to=localhost).
@@ -30,7 +30,7 @@ attributes:
   check_mode:
     support: partial
     details:
-      - Nothing is fetched, so an image that is not in the cache yet cannot be judged.
+      - Nothing is fetched, so an image that is not in the cache yet cannot be checked.
   diff_mode:
     support: none
   idempotent:
@@ -66,7 +66,7 @@ options:
     default: ''
   init_format:
     description:
-      - How first boot is told what to do. V(auto) takes it from O(image_list), or from what lies on the boot
+      - How the first boot is configured. V(auto) takes it from O(image_list), or from what lies on the boot
         partition.
       - Where the list has another value, such as V(rpi-preseed), the boot partition decides if there is a
         C(user-data) on it, with a warning; else this option has to be set.
@@ -151,7 +151,7 @@ image:
       description:
         - V(given) if the checksum was given as such or in a file on this machine, V(https) if it was fetched
           from a server that proved its name.
-        - V(http) if it was fetched from one that did not, so that whoever changed the image on the way can
+        - V(http) if it was fetched from one that did not, so that someone who changed the image on the way can
           have changed the checksum too; a warning says so. V(none) if there was no checksum.
       type: str
       sample: https
@@ -173,7 +173,7 @@ image:
           sample: 536870912
     init_format:
       description:
-        - How first boot is told what to do, V(cloudinit), V(cloudinit-rpi), V(systemd) or
+        - How the first boot is configured, V(cloudinit), V(cloudinit-rpi), V(systemd) or
           V(cloudinit-legacy).
       type: str
       sample: cloudinit-rpi
@@ -228,7 +228,7 @@ def main() -> None:
         changes=changes,
         warn=module.warn,
     )
-    expected = f"expected is an image to read, and room to write in 'cache_dir' ({options['cache_dir']})"
+    expected = f"expected an image to read, and room to write in 'cache_dir' ({options['cache_dir']})"
     with module_errors(module, path=os_image.origin, remedy=expected):
         try:
             image = os_image.ensure()

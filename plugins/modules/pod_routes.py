@@ -84,7 +84,7 @@ routes:
   type: dict
   sample: {10.244.1.0/24: 192.168.1.12}
 changes:
-  description: What was put right (in check mode, what would be), one sentence each.
+  description: What was corrected (in check mode, what would be), one sentence each.
   returned: success
   type: list
   elements: str

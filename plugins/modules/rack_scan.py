@@ -34,7 +34,7 @@ options:
     type: str
     default: ''
   listen:
-    description: How many seconds to listen to requests for an address; needs the rights of root.
+    description: How many seconds to listen to requests for an address; needs root privileges.
     type: int
     default: 0
   leases:

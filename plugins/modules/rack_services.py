@@ -8,14 +8,14 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: rack_services
-short_description: Give addresses, names and time to a rack's own network
+short_description: Serve DHCP, DNS and time to a rack's own network
 version_added: '0.1.0'
 description:
   - Configures dnsmasq to give names, and addresses by DHCP to hosts whose MAC is known, and chrony to give
     the time. Both listen at one interface alone, beside whatever else resolves names on the node.
   - Writes C(/etc/dnsmasq.d/bramble.conf) and C(/etc/chrony/conf.d/bramble.conf), starts both services, and
     has them started at each boot. dnsmasq tests its file before it takes the place of the former one.
-  - Leases that stand against the fixed addresses are released. Where a host has to move to another address
+  - Leases that stand against the static addresses are released. Where a host has to move to another address
     by that, its lease stays and it is named, so that it can be told to renew it, which dnsmasq then refuses;
     what is left is released with O(release).
 author:
@@ -125,7 +125,7 @@ options:
 """
 
 EXAMPLES = r"""
-- name: Give addresses, names and time to the rack
+- name: Serve DHCP, DNS and time to the rack
   bramble.pi.rack_services:
     interface: eth0
     address: 10.0.0.1

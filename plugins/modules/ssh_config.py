@@ -13,7 +13,7 @@ version_added: '0.1.0'
 description:
   - Writes a file with an entry for each node, and one line at the top of the user's own configuration that
     includes it.
-  - C(ssh -G) has to take both before they are put in place, to find each node as it is wanted, and to make
+  - C(ssh -G) has to take both before they are put in place, to find each node as it should be, and to make
     the same of any other host as before. A configuration that ssh does not take already is not touched.
 author:
   - bramble.pi contributors (@bramble-pi)
@@ -141,7 +141,7 @@ def main() -> None:
     home = pwd.getpwuid(os.getuid()).pw_dir
     result: dict[str, object] = {}
     # The files are their user's, who has to do without root.
-    denied = "expected is a file of your own: give it to yourself with chown, or set ssh_access_config_file"
+    denied = "expected a file of your own: give it to yourself with chown, or set ssh_access_config_file"
     with module_errors(module, subject=options["path"], denied=denied, result=lambda: result):
         entries = ssh_config.entries(
             title=options["title"],
@@ -153,9 +153,9 @@ def main() -> None:
             path=options["path"], entries_path=options["entries"], entries=entries, home=home
         )
         if edits.changed:
-            config_files.check(module.run_command, wanted=edits, hosts=hosts, home=home)
+            config_files.check(module.run_command, desired=edits, hosts=hosts, home=home)
             if not module.check_mode:
-                config_files.write(module.run_command, wanted=edits, hosts=hosts)
+                config_files.write(module.run_command, desired=edits, hosts=hosts)
         result = {"changed": edits.changed, "diff": [edit.diff for edit in edits]}
         result.update({"backup_file": edits.backup} if edits.backup else {})
     module.exit_json(**result)

@@ -8,15 +8,15 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: sshd_password_login
-short_description: Have sshd take keys and no passwords, once keys have been proved to work
+short_description: Disable sshd's password login, once keys have been proved to work
 version_added: '0.1.0'
 description:
-  - Before anything is changed the controller logs in anew, by a key alone and in the way that Ansible takes.
-    Only if that works a file is put into C(/etc/ssh/sshd_config.d), judged by sshd itself, and read by a
+  - Before anything is changed the controller logs in again, by a key alone and in the way that Ansible takes.
+    Only if that works a file is put into C(/etc/ssh/sshd_config.d), checked by sshd itself, and read by a
     reload.
-  - Then the controller logs in anew again, and asks sshd what it offers. Only if a key still gets in and a
+  - Then the controller logs in again, and asks sshd what it offers. Only if a key still gets in and a
     password is not offered any more the change is kept. Otherwise, or if the controller does not come back in
-    time, the node takes it back.
+    time, the node reverts it.
   - Whether a password gets in is asked from C(sshd -T), as many files can have a say in it.
 author:
   - bramble.pi contributors (@bramble-pi)
@@ -37,7 +37,7 @@ options:
     type: str
     required: true
   timeout:
-    description: How long logging in may take before the change is taken back, in seconds.
+    description: How long logging in may take before the change is reverted, in seconds.
     type: int
     default: 120
   step:
@@ -48,7 +48,7 @@ options:
 """
 
 EXAMPLES = r"""
-- name: Take no passwords
+- name: Disable password login
   bramble.pi.sshd_password_login:
     user: pi
 """

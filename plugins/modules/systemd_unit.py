@@ -8,7 +8,7 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: systemd_unit
-short_description: Have a unit run, now and at each boot, with its files as they are
+short_description: Run a systemd unit, now and at each boot, with its files as they are
 version_added: '0.1.0'
 description:
   - Enables and starts a unit, and restarts it if it was started before one of its files was written.

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: time_servers
-short_description: Name the servers that a node takes its time from
+short_description: Configure the time servers of a node
 version_added: '0.1.0'
 description:
   - Writes a file of its own for chrony where that is installed, else for systemd-timesyncd, and has it read.

@@ -81,7 +81,7 @@ def real_files(limit: int) -> Iterator[bytes]:
 
 
 def make_image(path: Path, size: int) -> Path:
-    """Make an image as large as wanted, a quarter of it data, in pieces as file systems lay them out."""
+    """Make an image as large as needed, a quarter of it data, in pieces as file systems lay them out."""
     with path.open("wb") as file:
         file.truncate(size)
     table = f"label: dos\nstart=8192,size={BOOT_SIZE * 2048},type=c\nstart={8192 + BOOT_SIZE * 2048}\n"

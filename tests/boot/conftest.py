@@ -86,7 +86,7 @@ class Node:
             check=False,
         )
         print(f"{done.stdout}({time.monotonic() - began:.0f} s, exit code {done.returncode})", flush=True)
-        assert done.returncode == 0, f"{command} ended with {done.returncode}, wanted 0:\n{done.stdout}"
+        assert done.returncode == 0, f"{command} ended with {done.returncode}; expected 0:\n{done.stdout}"
         assert "DEPRECATION WARNING" not in done.stdout
         return done.stdout
 

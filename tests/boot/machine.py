@@ -94,7 +94,7 @@ class Card:
 
 
 class Machine:
-    """A board with its card in; each reset by the guest reads the boot partition anew, as firmware does."""
+    """A board with its card in; each reset by the guest reads the boot partition again, as firmware does."""
 
     def __init__(self, *, card: Path, folder: Path, address: str, port: int, board: Board = VIRT) -> None:
         self.card = Card(card)

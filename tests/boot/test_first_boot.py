@@ -51,7 +51,7 @@ def test_the_node_is_the_one_of_the_inventory(node: Node, machine: Machine) -> N
     assert (name, mode) == (node.name, "bramble:600")
     # It is made at the first boot, so no two cards have the same.
     assert machine_id == "33"
-    # The one key, which the system has not made anew.
+    # The one key, which the system has not made again.
     assert [key.split()[:2] for key in host_keys] == [node.known_hosts.read_text().split()[1:3]]
 
 

@@ -47,7 +47,7 @@ class Rack:
         self.key = folder / "id_ed25519"
         subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", self.key], check=True)
         shutil.copytree(ROOT / "inventories/virtual", self.inventory)
-        # Kubernetes is not wanted here.
+        # Kubernetes is not used here.
         (self.inventory / "kubernetes.yml").unlink()
         shutil.rmtree(self.inventory / "group_vars/kubernetes_debian")
         (self.inventory / "hosts.yml").write_text(yaml.safe_dump(self._hosts()))

@@ -51,5 +51,5 @@ def test_the_node_comes_up_after_a_power_cut(node: Node, flashed: Path, moment: 
         ).splitlines()
         assert name == node.name
         assert any("the first boot was cut off" in line for line in said)
-        # Nothing is left for the boot after this one to mend.
+        # Nothing is left for the boot after this one to fix.
         assert done == instance

@@ -354,7 +354,7 @@ def test_one_reader_and_a_terminal(rack: Rack, reader: Callable[..., Reader], tm
         ],
     )
     assert code != 0
-    assert "The answer was 'no', wanted is yes. No card was overwritten." in output
+    assert "The answer was 'no'; expected yes. No card was overwritten." in output
     assert json.loads(one.read("bramble-receipt.json"))["node"] == "pi-2"
 
 
@@ -385,7 +385,7 @@ def test_a_card_with_a_foreign_receipt(rack: Rack, reader: Callable[..., Reader]
     )
     assert code != 0
     assert "pi-9" not in output
-    assert "The answer was 'no', wanted is yes. No card was overwritten." in output
+    assert "The answer was 'no'; expected yes. No card was overwritten." in output
 
 
 def test_one_reader_without_a_terminal(rack: Rack, reader: Callable[..., Reader]) -> None:

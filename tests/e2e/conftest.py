@@ -4,7 +4,7 @@
 """A rack of its own for the end-to-end tests, so that a demonstration beside it is not touched.
 
 Its cluster is brought up once, by test_cluster.py; the files after that use it and leave it as they found it;
-test_reset.py, which comes last by its name, takes it apart, brings another one up, and removes the rack.
+test_reset.py, which comes last by its name, resets it, brings another one up, and removes the rack.
 """
 
 from __future__ import annotations
@@ -80,7 +80,7 @@ class Rack:
         done = Run(process.returncode, "".join(lines), time.monotonic() - began)
         print(f"({done.seconds:.0f} s, exit code {done.code})", flush=True)
         if code is not None:
-            assert done.code == code, f"{command} ended with {done.code}, wanted {code}"
+            assert done.code == code, f"{command} ended with {done.code}; expected {code}"
         # A run of the collection prints no deprecation warning, whatever it does.
         assert "DEPRECATION WARNING" not in done.output
         return done

@@ -1,7 +1,7 @@
 # Copyright: bramble.pi contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A real cluster from nothing. Each test goes on where the last one ended; test_reset.py takes it apart."""
+"""A real cluster from nothing. Each test goes on where the last one ended; test_reset.py resets it."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ def test_routes_and_rules_come_back(rack: Rack) -> None:
 def test_second_demo_finds_that_all_is_there(rack: Rack) -> None:
     again = rack.run("make", "demo", f"INVENTORY={rack.inventory}")
     changed = [line for line in again.output.splitlines() if line.startswith("changed:")]
-    # verify makes its workload anew each time; nothing else may change.
+    # verify makes its workload again each time; nothing else may change.
     assert not [line for line in changed if "kube-verify" not in line], changed
 
 
@@ -152,7 +152,7 @@ def test_reset_wants_a_plain_yes(rack: Rack) -> None:
 
 
 def test_flannel_gets_the_pod_network_of_the_cluster(rack: Rack) -> None:
-    # The manifest of the release itself; its image cannot be had in a rack without a registry, so
+    # The manifest of the release itself; its image cannot be pulled in a rack without a registry, so
     # this is the API server's acceptance, not flannel's daemon.
     manifest = ROOT / "tests" / "unit" / "fixtures" / "flannel" / "kube-flannel-v0.28.9.txt"
     url = f"pod_network_flannel_url={manifest.as_uri()}"

@@ -105,7 +105,7 @@ def test_values_that_do_not_go_together_change_nothing(demo: Rack) -> None:
         '{"control_plane_failure_detection": {"node_monitor_period": 2, "node_monitor_grace_period": 10,'
         ' "node_status_update_frequency": 2, "eviction": 3}}'
     )
-    assert "wanted is a grace period of 11 or more" in demo.playbook(DETECTION, "-e", value, code=2).output
+    assert "expected a grace period of 11 or more" in demo.playbook(DETECTION, "-e", value, code=2).output
     assert files(demo) == before
 
 

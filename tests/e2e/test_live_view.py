@@ -215,7 +215,7 @@ def test_page_says_that_it_is_stale_and_comes_back(cluster: Rack, page: Page) ->
         cluster.shell("pi-1", f"systemctl start {UNIT}")
     expect(page.locator("#connection-state")).to_have_text("Live", timeout=SOON)
     wait_for(lambda: shown(page) == existing(cluster), 60, "what came meanwhile")
-    assert page.evaluate("window.same"), "the page was loaded anew"
+    assert page.evaluate("window.same"), "the page was loaded again"
 
 
 def test_stopped_node_is_seen(cluster: Rack, page: Page) -> None:

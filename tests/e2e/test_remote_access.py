@@ -132,7 +132,7 @@ def outside(cluster: Rack, tmp_path_factory: pytest.TempPathFactory) -> Iterator
             run("ip", "netns", "add", name)
             plug_in(name[:15], namespace=name, interface="eth0", address=str(OUTSIDE + number))
         cluster.playbook("tests/e2e/head.yml", *both)
-        # Where there is a head the nodes' way out is the head.
+        # Where there is a head the nodes' default gateway is the head.
         cluster.shell("pi-1", f"{route} {address}")
         run("podman", "cp", f"{cluster.container('pi-1')}:/usr/bin/kubectl", str(folder / "kubectl"))
         yield Outside(cluster, inventory, kubeconfig)
@@ -242,7 +242,7 @@ def test_proxy_serves_the_accepted_network_only(access: Outside) -> None:
             "or remote_access_proxy_everywhere as well",
         ),
         ('{"remote_access_proxy_networks": []}', "remote_access_proxy_networks is []"),
-        ('{"remote_access_proxy_networks": ["192.168.1"]}', "'192.168.1' is no IPv4 network"),
+        ('{"remote_access_proxy_networks": ["192.168.1"]}', "'192.168.1' is not an IPv4 network"),
     ],
 )
 def test_proxy_for_everybody_is_refused(access: Outside, given: str, words: str) -> None:
@@ -265,7 +265,7 @@ def test_access_is_taken_away_again(access: Outside) -> None:
     assert access.changed("--check", *away) == 0
     assert access.changed(*away) == 0
     assert yaml.safe_load(access.kubeconfig.read_text()) == OTHERS
-    # Whoever kept a copy has no rights.
+    # Anyone who kept a copy has no rights.
     access.kubeconfig.write_text(own)
     get = ("--context=rpi", "--request-timeout=10s", "get", "pods", "--all-namespaces")
     assert "Forbidden" in access.kubectl(*get, code=1)

@@ -41,7 +41,7 @@ def report(cluster: Rack, folder: Path) -> tuple[Page, dict[str, Any]]:
     for node in data["nodes"]:
         assert f"#node-{node['host']}" in page.links
         for finding in node["findings"]:
-            for value in (finding["evidence"], finding["wanted"], finding["remedy"]):
+            for value in (finding["evidence"], finding["expected"], finding["remedy"]):
                 assert " ".join(value.split()) in page.text
     for severity, number in data["counts"].items():
         found = [each for node in data["nodes"] for each in node["findings"] if each["severity"] == severity]
@@ -50,13 +50,13 @@ def report(cluster: Rack, folder: Path) -> tuple[Page, dict[str, Any]]:
 
 
 @contextmanager
-def broken(cluster: Rack, node: str, fault: str, mend: str) -> Iterator[None]:
+def broken(cluster: Rack, node: str, fault: str, remedy: str) -> Iterator[None]:
     """Break something on a node, and have it whole again at the end."""
     cluster.shell(node, fault)
     try:
         yield
     finally:
-        cluster.shell(node, mend)
+        cluster.shell(node, remedy)
         wait_for(lambda: all_ready(cluster), PATIENCE, "all nodes Ready")
 
 
@@ -154,7 +154,7 @@ def test_a_kubelet_that_crashes_is_told_with_its_cause(cluster: Rack) -> None:
         done = cluster.playbook("playbooks/doctor.yml", "--limit", "pi-2", code=2)
         assert "ERROR pi-2 kubelet" in told(done)
         assert f"failed to load Kubelet config file {configuration}" in told(done)
-        assert "do: the kubelet's configuration cannot be read; mend what it names" in told(done)
+        assert "do: the kubelet's configuration cannot be read; fix what it names" in told(done)
 
 
 def test_a_certificate_that_expires(cluster: Rack, tmp_path: Path) -> None:

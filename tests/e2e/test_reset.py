@@ -1,7 +1,7 @@
 # Copyright: bramble.pi contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The cluster is taken apart; another one comes out of a killed run."""
+"""The cluster is reset; another one comes out of a killed run."""
 
 from __future__ import annotations
 

@@ -134,11 +134,11 @@ def assert_complete(card: Path, *, image: Path, node: str, seed: str) -> None:
     assert boot_file(card, "meta-data") == f"instance-id: {seed}\n".encode()
     assert boot_file(card, "kernel8.img") == boot_file(image, "kernel8.img")
     size = boot_card.KINDS["FAT16"][0] * MEBIBYTE
-    with card.open("rb") as seen, image.open("rb") as wanted:
-        assert seen.read(boot_card.OFFSET) == wanted.read(boot_card.OFFSET)
+    with card.open("rb") as seen, image.open("rb") as desired:
+        assert seen.read(boot_card.OFFSET) == desired.read(boot_card.OFFSET)
         partition = seen.read(size)
-        wanted.seek(size, os.SEEK_CUR)
-        while expected := wanted.read(4 * MEBIBYTE):
+        desired.seek(size, os.SEEK_CUR)
+        while expected := desired.read(4 * MEBIBYTE):
             assert seen.read(len(expected)) == expected, f"differs before {seen.tell()}"
     fsck = card.parent / f"{card.name}.fsck"
     fsck.write_bytes(partition)

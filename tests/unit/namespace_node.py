@@ -34,7 +34,7 @@ show)
   exit ;;
 esac
 echo "$*" >>/run/systemctl
-# Whoever asks for this is killed before it is done.
+# Anyone who asks for this is killed before it is done.
 [ "$(cat /run/kill-at 2>/dev/null)" != "$verb" ] || { rm /run/kill-at; kill -9 "$PPID"; exit 1; }
 [ "$verb" != try-restart ] || [ ! -e "$started" ] || verb=restart
 [ "$verb" != restart ] || { systemctl stop "$unit"; exec systemctl start "$unit"; }

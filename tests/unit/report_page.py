@@ -31,7 +31,7 @@ class Page(HTMLParser):
         self.feed(text)
         self.close()
         assert self._open == [], f"not closed: {self._open}"
-        assert len(self.ids) == len(set(self.ids)), "an id is there twice"
+        assert len(self.ids) == len(set(self.ids)), "an id is a duplicate"
         for link in self.links:
             assert link.startswith("#"), f"leads out of the page: {link}"
             assert link[1:] in self.ids, f"leads nowhere: {link}"

@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Secrets are planted in what modules are given and in files, and looked for in what is shown.
 
-Everything runs in namespaces of its own: a network without a way out, and a copy of /etc.
+Everything runs in namespaces of its own: a network without an uplink, and a copy of /etc.
 """
 
 from __future__ import annotations

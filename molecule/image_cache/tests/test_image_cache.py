@@ -170,16 +170,16 @@ def test_containerd_passes_on_as_well():
 
 
 def test_an_image_of_another_architecture_counts_as_missing():
-    wanted = "docker image inspect --format '{{.Id}} {{.Architecture}}' " + f"{REGISTRY}/hello:1"
-    own = on("dockershim", wanted)
+    desired = "docker image inspect --format '{{.Id}} {{.Architecture}}' " + f"{REGISTRY}/hello:1"
+    own = on("dockershim", desired)
     assert own.endswith(" amd64")
     on("dockershim", f"docker image pull --quiet --platform linux/arm64 {REGISTRY}/hello:1")
-    assert on("dockershim", wanted).endswith(" arm64")
+    assert on("dockershim", desired).endswith(" arm64")
     before = requests()
     code, output = play(image_cache_images=[f"{REGISTRY}/hello:1"], image_cache_source="containerd", **ONLY)
     assert code == 0, output
     assert f"dockershim gets from containerd: {REGISTRY}/hello:1" in output
-    assert on("dockershim", wanted) == own
+    assert on("dockershim", desired) == own
     assert requests() == before
 
 

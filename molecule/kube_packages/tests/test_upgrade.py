@@ -30,7 +30,7 @@ def test_a_patch_can_be_chosen(kube_packages, versions):
     assert not kube_packages("1.20", check=False)["changed"]
 
     refused = kube_packages("1.20.2", check=False)
-    assert "kubelet 1.20.3-1.1 is installed, wanted the older 1.20.2" in refused["msg"]
+    assert "kubelet 1.20.3-1.1 is installed; expected the older 1.20.2" in refused["msg"]
 
     result = kube_packages("1.20.2", check=False, allow_downgrade=True)
     assert result["previous"]["kubelet"] == "1.20.3-1.1"

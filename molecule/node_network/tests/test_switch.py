@@ -35,8 +35,8 @@ def state(node):
     """Return the node's address, its gateway, and what is left of trials."""
     script = f"ip -brief -4 address show dev eth0; ip route; ls -d {TRIAL} /etc/systemd/system/*bramble*"
     output = in_node(node, "sh", "-c", script)
-    wanted = (r"^eth0\S* +\S+ +(.*\S)", r"^default via (\S+)", r"^/.*")
-    return tuple(" ".join(re.findall(pattern, output, re.MULTILINE)) for pattern in wanted)
+    desired = (r"^eth0\S* +\S+ +(.*\S)", r"^default via (\S+)", r"^/.*")
+    return tuple(" ".join(re.findall(pattern, output, re.MULTILINE)) for pattern in desired)
 
 
 def address(node):
@@ -132,7 +132,7 @@ def test_wrong_prefix():
     status, output = change(
         change_offset=190, change_prefix=29, change_gateway=0, node_network_confirm_timeout=12
     )
-    print(f"taken back by all within {time.monotonic() - started:.0f} s")
+    print(f"reverted by all within {time.monotonic() - started:.0f} s")
     assert status == 2
     errors = re.findall(r"\[ERROR\]: .*", output)
     assert len(errors) == len(NODES), output
@@ -147,22 +147,20 @@ def test_wrong_prefix():
 def test_wrong_gateway():
     status, output = change(change_gateway=254, node_network_confirm_timeout=30)
     assert status == 2
-    message = f"the gateway {NETWORK}.254 does not answer on eth0; expected is a machine there that does"
+    message = f"the gateway {NETWORK}.254 does not answer on eth0; expected a machine there that does"
     assert len(re.findall(rf"\[ERROR\]: .*{re.escape(message)}.*/24 again", output)) == len(NODES), output
     check_all_have(OLD)
 
 
 def test_controller_killed():
     with applied_and_then_controller_killed(timeout=20):
-        wait_until(lambda: not any(map(has_trial, NODES)), 90, "the change was not taken back")
+        wait_until(lambda: not any(map(has_trial, NODES)), 90, "the change was not reverted")
     for node in NODES:
-        assert "it was not confirmed within 20 s" in in_node(
-            node, "cat", "/var/lib/bramble/network-taken-back"
-        )
+        assert "it was not confirmed within 20 s" in in_node(node, "cat", "/var/lib/bramble/network-reverted")
     # With what they had before, a further run finds nothing to do.
     status, output = change()
     assert (status, output.count("changed=0")) == (0, len(NODES)), output
-    assert "an earlier change of the network was taken back: it was not confirmed within 20 s" in output
+    assert "an earlier change of the network was reverted: it was not confirmed within 20 s" in output
     check_all_have(OLD)
 
 
@@ -214,7 +212,7 @@ def test_node_of_a_cluster_is_not_moved():
     assert "(control_plane)" in output
     assert "rebuild the control plane" in output
     for node in files:
-        assert f"eth0 has {OLD[node]}, wanted is {NEW[node]}" in output
+        assert f"eth0 has {OLD[node]}; expected {NEW[node]}" in output
         assert address(node) == OLD[node]
 
 

@@ -1,4 +1,4 @@
-"""A rack behind its head: addresses, names, time and the way out, and what is seen of it from outside.
+"""A rack behind its head: addresses, names, time and the default gateway, and what is seen of it from outside.
 
 The nodes have no other network than the rack's own; what is done on them goes through podman.
 """
@@ -70,10 +70,10 @@ def addresses(node: str) -> list[str]:
 
 
 def check_address(node: str, address: str) -> None:
-    """Check that the node has this address and no other, and the head as its way out."""
+    """Check that the node has this address and no other, and the head as its default gateway."""
     assert addresses(node) == [f"{address}/24"]
     assert f"default via {HEAD_INSIDE} dev eth1" in shell(node, "ip route")
-    assert "eth0" not in shell(node, "ip -brief link"), "another way out"
+    assert "eth0" not in shell(node, "ip -brief link"), "another uplink"
 
 
 def check_way_out(node: str) -> None:

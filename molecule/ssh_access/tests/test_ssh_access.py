@@ -193,7 +193,7 @@ def test_a_configuration_that_does_not_read_the_folder_is_refused() -> None:
     assert (
         "PasswordAuthentication stays on, and nothing was changed: /etc/ssh/sshd_config does not read" in said
     )
-    assert "expected is the line 'Include /etc/ssh/sshd_config.d/*.conf' at its top" in said
+    assert "expected the line 'Include /etc/ssh/sshd_config.d/*.conf' at its top" in said
     assert password_gets_in("pi-3")
 
 
@@ -233,7 +233,7 @@ def test_the_key_that_ansible_uses_is_not_removed() -> None:
     said = converge("--limit=pi-3", "-e", "ssh_access_exclusive=true", fails=True)
     assert f"by the key {fingerprint(RACK_KEY.read_text().split()[1])}" in said
     assert on("pi-3", f"cat {KEYS}") == before
-    # The public half is derived anew meanwhile.
+    # The public half is derived again meanwhile.
     public = (USER_SSH / "id_ed25519.pub").read_text()
     (USER_SSH / "id_ed25519.pub").unlink()
     only = {"ssh_access_exclusive": True, "ssh_access_authorized_keys": [RACK_KEY.read_text()]}
@@ -251,7 +251,7 @@ def test_the_key_that_ansible_uses_is_not_removed() -> None:
     ("variable", "value", "said"),
     [
         ("ssh_access_authorized_keys", ["hunter2"], "entry 1, is not a public key"),
-        ("ssh_access_jump", "pi-9", "ssh_access_jump is 'pi-9', which is no host"),
+        ("ssh_access_jump", "pi-9", "ssh_access_jump is 'pi-9', which is not a host"),
     ],
 )
 def test_what_cannot_work_is_refused_before_any_host_is_touched(

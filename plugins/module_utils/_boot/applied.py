@@ -12,7 +12,7 @@ import json
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
-from ansible_collections.bramble.pi.plugins.module_utils._boot.cmdline import key_of, wanted
+from ansible_collections.bramble.pi.plugins.module_utils._boot.cmdline import desired, key_of
 from ansible_collections.bramble.pi.plugins.module_utils._boot.config_txt import values_of
 from ansible_collections.bramble.pi.plugins.module_utils._boot.config_txt_settings import (
     LISTS,
@@ -63,7 +63,7 @@ def parse_applied(*, content: bytes) -> Applied:
         return Applied(
             tuple(files),
             tuple(parse_settings(data=data["config_txt"])),
-            wanted(present=data["cmdline"], absent=(), settings={}).present,
+            desired(present=data["cmdline"], absent=(), settings={}).present,
         )
     except (AttributeError, KeyError, TypeError, ValueError, RecursionError):
         # Also the errors of the checks, and any other file of that name.

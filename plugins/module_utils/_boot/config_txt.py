@@ -27,7 +27,7 @@ from ansible_collections.bramble.pi.plugins.module_utils._boot.layout import PAR
 
 #: Where the file is. Bookworm's in /boot only points to the first.
 CONFIG_TXT = tuple(f"{partition}/config.txt" for partition in PARTITIONS)
-#: Debian's raspi-firmware writes config.txt anew at every update of a kernel, and appends this file.
+#: Debian's raspi-firmware writes config.txt again at every update of a kernel, and appends this file.
 RASPI_FIRMWARE_CUSTOM = "/etc/default/raspi-firmware-custom"
 #: The models whose settings a model reads beside those of its own.
 _ALSO_READS = {
@@ -311,7 +311,7 @@ def _remove(lines: list[str], setting: Setting) -> None:
 
 
 def edit_config_txt(*, text: str, settings: Sequence[Setting], keep_duplicates: bool = False) -> str:
-    """Return the text with the settings as they are wanted, all else as it was.
+    """Return the text with the settings as they should be, all else as it was.
 
     Of several lines of a setting in one section the last counts. It keeps its place and the others are taken
     out, unless C(keep_duplicates) is set.
@@ -343,7 +343,7 @@ def edit_config_txt(*, text: str, settings: Sequence[Setting], keep_duplicates: 
 
 
 def stands(*, text: str, setting: Setting) -> bool:
-    """Tell whether a setting is in the text as it is wanted."""
+    """Tell whether a setting is in the text as it should be."""
     return edit_config_txt(text=text, settings=[setting], keep_duplicates=True) == text
 
 
@@ -396,7 +396,7 @@ def include_warnings(
             wrong = setting.value in {None, line.value} if setting.absent else line.value != setting.value
             if wrong:
                 warnings.append(
-                    f"{name}, which config.txt includes, has {line.text.strip()!r}, but wanted is "
+                    f"{name}, which config.txt includes, has {line.text.strip()!r}; expected "
                     f"{setting.line!r} {setting.state}; what is included there counts. Change it in {name}."
                 )
     return warnings

@@ -37,11 +37,11 @@ Filters = frozenset[str]
 
 
 class ConfigTxtError(BrambleError):
-    """A setting that config.txt cannot hold; the message says what was given and what is wanted."""
+    """A setting that config.txt cannot hold; the message says what was given and what is expected."""
 
 
 class Setting(NamedTuple):
-    """One setting as it is wanted."""
+    """One setting as it should be."""
 
     #: The filters that it stands under: ``all``, ``pi4``, or several with a blank between: ``pi4 gpio4=1``.
     section: str
@@ -99,13 +99,13 @@ def check_setting(setting: Setting) -> None:
     _check_section(setting)
     if not _NAME.fullmatch(setting.setting):
         raise ConfigTxtError(
-            f"setting is {setting.setting!r}: wanted is a name such as 'dtoverlay' or 'hdmi_group:1'; "
+            f"setting is {setting.setting!r}; expected a name such as 'dtoverlay' or 'hdmi_group:1'; "
             f"what comes after '=' belongs in 'value'."
         )
     if setting.state not in {"present", "absent"}:
         raise ConfigTxtError(f"state is {setting.state!r} for {setting.setting}; set 'present' or 'absent'.")
     if _CONTROL.search(setting.value or ""):
-        raise ConfigTxtError(f"value is {setting.value!r} for {setting.setting}: wanted is one line of text.")
+        raise ConfigTxtError(f"value is {setting.value!r} for {setting.setting}; expected one line of text.")
     if not setting.absent and not setting.value and setting.setting != "dtoverlay":
         raise ConfigTxtError(f"value is empty for {setting.setting}; set it, or 'state: absent'.")
     length = len(setting.line.encode())
@@ -143,7 +143,7 @@ def _state(setting: Setting) -> str:
 
 
 def parse_settings(*, data: Sequence[Mapping[str, Any]]) -> list[Setting]:
-    """Judge settings as they were given, with ``section``, ``setting``, ``value`` and ``state``."""
+    """Check settings as they were given, with ``section``, ``setting``, ``value`` and ``state``."""
     if not isinstance(data, (list, tuple)):
         raise ConfigTxtError(f"the settings are {described(data)}; expected a list of mappings, {_EXAMPLE}.")
     settings = []

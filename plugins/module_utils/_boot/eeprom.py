@@ -33,7 +33,7 @@ _MODES = {
 
 
 class EepromError(BrambleError):
-    """Something that is not done; the message gives what was seen, what is wanted and what mends it."""
+    """Something that is not done; the message gives what was seen, what is expected and how to fix it."""
 
 
 def boot_rom(*, model: str) -> str:
@@ -49,7 +49,7 @@ def boot_rom(*, model: str) -> str:
     if re.search(r"Raspberry Pi (3 Model B|Compute Module 3)\b", name):
         return "otp"
     raise EepromError(
-        f"this board is {name or 'no Raspberry Pi'!r}; wanted is one that boots over the network: a Pi 3B, "
+        f"this board is {name or 'no Raspberry Pi'!r}; expected one that boots over the network: a Pi 3B, "
         "3B+, 4 or 5"
     )
 
@@ -59,7 +59,7 @@ def otp_is_set(*, otp_dump: str) -> bool:
     row = re.search(r"^17:([0-9a-f]{8})$", otp_dump, re.MULTILINE)
     if row is None:
         raise EepromError(
-            f"vcgencmd otp_dump has no row 17, but {otp_dump[:60]!r}; wanted is one such as 17:3020000a: "
+            f"vcgencmd otp_dump has no row 17, but {otp_dump[:60]!r}; expected one such as 17:3020000a: "
             "run it as root"
         )
     return bool(int(row.group(1), 16) >> _OTP_BIT & 1)
@@ -71,7 +71,7 @@ def boot_order(*, value: str) -> str:
     unknown = [digit for digit in digits if digit not in _MODES]
     if _DIGITS.fullmatch(value) is None or unknown:
         raise EepromError(
-            f"BOOT_ORDER is {value!r}; wanted are digits of "
+            f"BOOT_ORDER is {value!r}; expected digits of "
             f"{', '.join(f'{key} ({mode})' for key, mode in _MODES.items())}, read from the right, such as "
             "'0xf12' for the network, then the SD card, then again"
         )
@@ -82,16 +82,16 @@ def edit(*, text: str, settings: Mapping[str, str | int]) -> str:
     """Return the bootloader's configuration with these settings for all boards; all other lines stay."""
     for name, value in settings.items():
         if _NAME.fullmatch(name) is None:
-            raise EepromError(f"'settings' has {name!r}; wanted is a name such as 'BOOT_ORDER', in capitals")
+            raise EepromError(f"'settings' has {name!r}; expected a name such as 'BOOT_ORDER', in capitals")
         if name == "BOOT_ORDER":
             problem = text_problem(value)
             if problem:
                 raise EepromError(f"BOOT_ORDER {problem}, as in '0xf21'")
             boot_order(value=str(value))
     try:
-        wanted: list[Setting] = parse_settings(
+        desired: list[Setting] = parse_settings(
             data=[{"section": "all", "setting": name, "value": value} for name, value in settings.items()]
         )
-        return edit_config_txt(text=text, settings=wanted)
+        return edit_config_txt(text=text, settings=desired)
     except ConfigTxtError as error:
         raise EepromError(str(error)) from error

@@ -84,7 +84,7 @@ class FatBoot:
     def __init__(self, *, path: str, offset: int, run: MtoolsRunner) -> None:
         if not shutil.which("mcopy"):
             raise BootPartitionError(
-                "there is no command 'mcopy'; wanted: the package mtools, by which files of a boot partition "
+                "there is no command 'mcopy'; expected the package mtools, by which files of a boot partition "
                 "are changed without mounting it. Install mtools where this runs."
             )
         self.where = path
@@ -117,13 +117,13 @@ class FatBoot:
         geometry = read_geometry(self._pread(512, 0))
         if geometry is None:
             raise BootPartitionError(
-                f"{self.where} has no FAT file system at byte {self._offset}; wanted: a boot partition. "
+                f"{self.where} has no FAT file system at byte {self._offset}; expected a boot partition. "
                 f"Set 'offset' to where it begins, or leave it out."
             )
         if geometry.bits == 12 or (geometry.bits == 32 and geometry.clusters < _FAT32_CLUSTERS):
             raise BootPartitionError(
                 f"the boot partition of {self.where} is FAT{geometry.bits} with {geometry.clusters} "
-                f"clusters; wanted: FAT16, or FAT32 with at least {_FAT32_CLUSTERS}, as mtools wants. "
+                f"clusters; expected FAT16, or FAT32 with at least {_FAT32_CLUSTERS}, as mtools requires. "
                 f"Mount it and set 'path' to the folder."
             )
         return geometry
@@ -199,19 +199,19 @@ class FatBoot:
             entries[folder] = entries.get(folder, 0) + added
             entries[f"{STAGING}/{folder}/"] = 2 + added
         if geometry.root_entries:
-            wanted_entries, free_entries = entries.pop(""), self._free_root_entries(geometry)
-            if wanted_entries > free_entries:
+            needed_entries, free_entries = entries.pop(""), self._free_root_entries(geometry)
+            if needed_entries > free_entries:
                 raise BootPartitionError(
                     f"the root folder of the boot partition of {self.where} has room for {free_entries} more "
-                    f"entries, wanted: {wanted_entries}. Remove files from it or write fewer ('files')."
+                    f"entries; expected at least {needed_entries}. Remove files from it or write fewer ('files')."
                 )
         sizes = [len(data) for _folder, files in plan.groups for data in files.values()]
         sizes += [count * _SLOT for count in entries.values()]
-        wanted = sum(-(-size // geometry.cluster) for size in sizes) * geometry.cluster
+        needed = sum(-(-size // geometry.cluster) for size in sizes) * geometry.cluster
         free = self._free_clusters(geometry) * geometry.cluster
-        if wanted > free:
+        if needed > free:
             raise BootPartitionError(
-                f"the boot partition of {self.where} has {free} bytes free, wanted: {wanted}, as new files "
+                f"the boot partition of {self.where} has {free} bytes free; expected at least {needed}, as new files "
                 f"are written before old ones go. Remove files from it or write fewer ('files')."
             )
 

@@ -64,7 +64,7 @@ class FolderBoot:
         path = self._path(there)
         if os.path.islink(path) and not os.path.exists(path):
             raise BootPartitionError(
-                f"{path} is a link to {os.readlink(path)}, which does not exist; expected is a file: run 'rm "
+                f"{path} is a link to {os.readlink(path)}, which does not exist; expected a file: run 'rm "
                 f"{path}', or put there what the link leads to."
             )
         with open(path, "rb") as file:
@@ -83,10 +83,10 @@ class FolderBoot:
             )
         sizes = [len(data) for _folder, files in plan.groups for data in files.values()]
         folders = 1 + len(plan.groups) + len(plan.new_folders)
-        wanted = (sum(-(-size // room.f_frsize) for size in sizes) + folders) * room.f_frsize
-        if sizes and wanted > self.free:
+        needed = (sum(-(-size // room.f_frsize) for size in sizes) + folders) * room.f_frsize
+        if sizes and needed > self.free:
             raise BootPartitionError(
-                f"{self.where} has {self.free} bytes free, wanted: {wanted}, as new files are written before "
+                f"{self.where} has {self.free} bytes free; expected at least {needed}, as new files are written before "
                 f"old ones go. Remove files from it or write fewer ('files')."
             )
 

@@ -11,7 +11,7 @@ from ansible_collections.bramble.pi.plugins.module_utils._boot.storage import Bo
 
 
 class InitFormat(NamedTuple):
-    """How first boot is told what to do."""
+    """How the first boot is configured."""
 
     init_format: str
     layout: str
@@ -23,7 +23,7 @@ def _text(boot: Boot, name: str) -> str:
 
 
 def detect_init_format(*, boot: Boot) -> InitFormat:
-    """Say what first boot reads, judged by what lies on the boot partition.
+    """Say what first boot reads, found by what lies on the boot partition.
 
     The names of the formats are those of https://downloads.raspberrypi.com/os_list_imagingutility_v4.json.
     """
@@ -34,7 +34,7 @@ def detect_init_format(*, boot: Boot) -> InitFormat:
             return InitFormat("cloudinit-legacy", "hypriotos", "os-release names HypriotOS")
         # Up to 1.6 it has device-init.yaml, which knows host name and Wi-Fi, but no users and no addresses.
         raise BootPartitionError(
-            f"{boot.where} has HypriotOS without a user-data, which is 1.6 or older; wanted: 1.7 or later, "
+            f"{boot.where} has HypriotOS without a user-data, which is 1.6 or older; expected 1.7 or later, "
             f"which has cloud-init. Set flash_image to a newer image."
         )
     issue = _text(boot, "issue.txt")
@@ -46,7 +46,7 @@ def detect_init_format(*, boot: Boot) -> InitFormat:
             return InitFormat("cloudinit-rpi", "raspios", f"{named}, and there is a user-data")
         if boot.find("rpi-preseed.toml"):
             raise BootPartitionError(
-                f"{boot.where} has rpi-preseed.toml and no user-data; expected is an image whose first boot "
+                f"{boot.where} has rpi-preseed.toml and no user-data; expected an image whose first boot "
                 f"reads cloud-init's files or firstrun.sh: set flash_image to one, or flash_init_format to "
                 f"cloudinit-rpi or systemd if this one reads these as well"
             )
@@ -59,7 +59,7 @@ def detect_init_format(*, boot: Boot) -> InitFormat:
     # Debian's images for Raspberry Pis have no templates, whether there is cloud-init in them or not; those
     # of https://raspi.debian.net have sysconf.txt, which is none of the formats.
     raise BootPartitionError(
-        f"it cannot be said what the first boot of {boot.where} reads: there is no user-data, and nothing "
+        f"it is not known what the first boot of {boot.where} reads: there is no user-data, and nothing "
         f"that names Raspberry Pi OS or HypriotOS. Set flash_init_format to cloudinit (if the image has "
         f"cloud-init), cloudinit-rpi, systemd or cloudinit-legacy."
     )

@@ -1,7 +1,7 @@
 # Copyright: bramble.pi contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Which kernel command line file a Raspberry Pi boots with, judged by what lies on its boot partition."""
+"""Which kernel command line file a Raspberry Pi boots with, found by what lies on its boot partition."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ansible_collections.bramble.pi.plugins.module_utils._common.errors import B
 #: Raspberry Pi OS up to bullseye and HypriotOS. Bookworm leaves files in /boot that only point to the first.
 PARTITIONS = ("/boot/firmware", "/boot")
 
-#: Debian's raspi-firmware writes cmdline.txt anew with this hook at every update of a kernel or initramfs.
+#: Debian's raspi-firmware writes cmdline.txt again with this hook at every update of a kernel or initramfs.
 #: Raspberry Pi OS has a hook of the same name that leaves cmdline.txt alone, so its text decides.
 RASPI_FIRMWARE_HOOK = "/etc/kernel/postinst.d/z50-raspi-firmware"
 RASPI_FIRMWARE_SETTINGS = "/etc/default/raspi-firmware"
@@ -24,11 +24,11 @@ _MAX_INCLUDE_DEPTH = 8
 
 
 class BootLayoutError(BrambleError):
-    """It cannot be said which file counts; the message says what was found and what mends it."""
+    """It is not known which file counts; the message says what was found and how to fix it."""
 
 
 class BootFiles(Protocol):
-    """The files of the node, as far as the layout is judged by them."""
+    """The files of the node, as far as the layout depends on them."""
 
     def read(self, path: str) -> str | None:
         """Return the text of a file, or None if there is no such file."""
@@ -94,7 +94,7 @@ def read_config(*, files: BootFiles, partition: str) -> BootConfig:
         if plain[key] != value:
             raise BootLayoutError(
                 f"{partition}/config.txt has {key}={value} under {sections}, elsewhere {key}={plain[key]}; "
-                f"which one this board takes is not judged. Set 'path' to the file that it boots with."
+                f"which one this board takes is not known. Set 'path' to the file that it boots with."
             )
     return BootConfig(plain["os_prefix"], plain["cmdline"], tryboot.get("os_prefix"))
 
@@ -168,7 +168,7 @@ def find_card_cmdline(*, files: BootFiles) -> BootLayout:
     layout, has_config = _look(files=files, partition="")
     if not has_config:
         raise BootLayoutError(
-            "there is no config.txt; wanted: the boot partition of a Raspberry Pi, which has one."
+            "there is no config.txt; expected the boot partition of a Raspberry Pi, which has one."
         )
     if not files.exists(layout.path):
         raise BootLayoutError(

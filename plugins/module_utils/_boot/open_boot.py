@@ -58,9 +58,9 @@ def _is_read_only(number: int) -> bool:
 
 def _refuse_mounted(*, path: str, places: Sequence[str]) -> None:
     seen = f"mounted at {places[0]}" if places else "in use, such as by a mount"
-    mend = f"set 'path' to {places[0]} or unmount it" if places else "unmount it"
+    remedy = f"set 'path' to {places[0]} or unmount it" if places else "unmount it"
     raise BootPartitionError(
-        f"{path} is {seen}, and a change beside the mount would damage the file system; {mend}."
+        f"{path} is {seen}, and a change beside the mount would damage the file system; {remedy}."
     )
 
 
@@ -74,7 +74,7 @@ def _claimed(*, path: str, writable: bool) -> Iterator[int]:
         flags |= os.O_EXCL
         if writable and _is_read_only(state.st_rdev):
             raise BootPartitionError(
-                f"{path} is read-only; wanted: a device that can be written. Move the switch of a "
+                f"{path} is read-only; expected a device that can be written. Move the switch of a "
                 f"write-protected card, or see 'blockdev --getro {path}'."
             )
     else:
@@ -121,7 +121,7 @@ def open_boot(*, path: str, run: MtoolsRunner, writable: bool, offset: int | Non
         return
     if not os.path.exists(path):
         raise BootPartitionError(
-            f"{path} does not exist; wanted: a card, an image, a boot partition or a folder. Set 'path'."
+            f"{path} does not exist; expected a card, an image, a boot partition or a folder. Set 'path'."
         )
     with _claimed(path=path, writable=writable) as descriptor:
         if offset is None:

@@ -49,7 +49,7 @@ class Seed(NamedTuple):
     files: Mapping[str, bytes] = {}
     absent: tuple[str, ...] = ()
     config_txt: tuple[Setting, ...] = ()
-    cmdline: boot_cmdline.Wanted = boot_cmdline.Wanted()
+    cmdline: boot_cmdline.Desired = boot_cmdline.Desired()
     #: The command line file, if it is not the one that would be found.
     cmdline_path: str | None = None
 
@@ -74,7 +74,7 @@ def make_seed(
     config_txt: Sequence[Mapping[str, Any]] = (),
     cmdline: Mapping[str, Any] | None = None,
 ) -> Seed:
-    """Judge what is asked for, and refuse what contradicts itself."""
+    """Check what is asked for, and refuse what contradicts itself."""
     cmdline = cmdline or {}
     check_names(files=files, absent=absent)
     try:
@@ -82,7 +82,7 @@ def make_seed(
             files=dict(files),
             absent=tuple(absent),
             config_txt=tuple(parse_settings(data=config_txt)),
-            cmdline=boot_cmdline.wanted(
+            cmdline=boot_cmdline.desired(
                 present=cmdline.get("present", ()),
                 absent=cmdline.get("absent", ()),
                 settings=cmdline.get("set", {}),
@@ -96,39 +96,39 @@ def make_seed(
 def _refuse_unknown(*, data: Mapping[str, Any], known: Sequence[str], what: str) -> None:
     unknown = [str(key) for key in data if key not in known]
     if unknown:
-        raise BootPartitionError(f"{what} has {', '.join(unknown)}; wanted: only {', '.join(known)}.")
+        raise BootPartitionError(f"{what} has {', '.join(unknown)}; expected only {', '.join(known)}.")
 
 
-def _require(*, value: Any, kind: type, what: str, wanted: str) -> None:
+def _require(*, value: Any, kind: type, what: str, expected: str) -> None:
     if not isinstance(value, kind):
-        raise BootPartitionError(f"{what} is {type(value).__name__}; wanted: {wanted}.")
+        raise BootPartitionError(f"{what} is {type(value).__name__}; expected {expected}.")
 
 
-def _require_list(*, value: Any, kind: type, what: str, wanted: str) -> None:
-    _require(value=value, kind=list, what=what, wanted=wanted)
+def _require_list(*, value: Any, kind: type, what: str, expected: str) -> None:
+    _require(value=value, kind=list, what=what, expected=expected)
     for item in value:
         if not isinstance(item, kind):
-            raise BootPartitionError(f"{what} has {type(item).__name__}; wanted: {wanted}.")
+            raise BootPartitionError(f"{what} has {type(item).__name__}; expected {expected}.")
 
 
 def parse_seed(*, data: Mapping[str, Any]) -> Seed:
-    """Judge a seed document; what is in its files stands in no message."""
-    _require(value=data, kind=dict, what="the seed document", wanted="a mapping")
+    """Check a seed document; what is in its files stands in no message."""
+    _require(value=data, kind=dict, what="the seed document", expected="a mapping")
     _refuse_unknown(data=data, known=_SEED_KEYS, what="the seed document")
     files, absent = data.get("files", {}), data.get("absent", [])
     config_txt, cmdline = data.get("config_txt", []), data.get("cmdline", {})
     for key in ("id", "node"):
-        _require(value=data.get(key), kind=str, what=f"{key!r} of the seed document", wanted="text")
-    _require(value=files, kind=dict, what="'files' of the seed document", wanted="names and texts")
+        _require(value=data.get(key), kind=str, what=f"{key!r} of the seed document", expected="text")
+    _require(value=files, kind=dict, what="'files' of the seed document", expected="names and texts")
     for name, text in files.items():
-        _require(value=text, kind=str, what=f"the file {name!r} of the seed document", wanted="text")
-    _require_list(value=absent, kind=str, what="'absent' of the seed document", wanted="a list of names")
+        _require(value=text, kind=str, what=f"the file {name!r} of the seed document", expected="text")
+    _require_list(value=absent, kind=str, what="'absent' of the seed document", expected="a list of names")
     _require_list(
-        value=config_txt, kind=dict, what="'config_txt' of the seed document", wanted="a list of settings"
+        value=config_txt, kind=dict, what="'config_txt' of the seed document", expected="a list of settings"
     )
-    _require(value=cmdline, kind=dict, what="'cmdline' of the seed document", wanted="a mapping")
+    _require(value=cmdline, kind=dict, what="'cmdline' of the seed document", expected="a mapping")
     _refuse_unknown(data=cmdline, known=_CMDLINE_KEYS, what="'cmdline' of the seed document")
-    _require(value=cmdline.get("path", ""), kind=str, what="'path' of 'cmdline'", wanted="text")
+    _require(value=cmdline.get("path", ""), kind=str, what="'path' of 'cmdline'", expected="text")
     seed = make_seed(
         files={name: text.encode("utf-8", "surrogateescape") for name, text in files.items()},
         absent=absent,
@@ -139,7 +139,7 @@ def parse_seed(*, data: Mapping[str, Any]) -> Seed:
 
 
 class _Wish:
-    """The boot partition as it is to be, which is what config.txt and cmdline.txt are judged by."""
+    """The boot partition as it is to be, by which config.txt and cmdline.txt are checked."""
 
     def __init__(self, *, boot: Boot, files: Mapping[str, bytes]) -> None:
         self._boot = boot
@@ -173,7 +173,7 @@ def _edit_config(*, wish: _Wish, settings: Sequence[Setting]) -> None:
     data = wish.content(_CONFIG)
     if data is None:
         raise BootPartitionError(
-            f"there is no {_CONFIG} to put settings into; wanted: the boot partition of a Raspberry Pi, "
+            f"there is no {_CONFIG} to put settings into; expected the boot partition of a Raspberry Pi, "
             f"which has one."
         )
     text = data.decode("utf-8", "surrogateescape")
@@ -196,7 +196,7 @@ def _edit_cmdline(*, wish: _Wish, seed: Seed) -> tuple[str, str]:
                 f"node boots with, or leave it out."
             )
         line = boot_cmdline.read_line(data=data, path=path)
-        new_line = boot_cmdline.edit_line(line=line, wanted=seed.cmdline)
+        new_line = boot_cmdline.edit_line(line=line, desired=seed.cmdline)
         boot_cmdline.check_result(
             before=line, after=new_line, path=path, prepended=_FIRMWARE_PART, machine=_MACHINE
         )

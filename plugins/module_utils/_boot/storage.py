@@ -29,7 +29,7 @@ _DEVICE = re.compile(r"(con|prn|aux|nul|com[1-9]|lpt[1-9]) *(\..*)?", re.IGNOREC
 
 
 class BootPartitionError(BrambleError):
-    """The boot partition cannot be read or changed; the message says what was seen and what mends it."""
+    """The boot partition cannot be read or changed; the message says what was seen and how to fix it."""
 
 
 class Boot(Protocol):
@@ -67,7 +67,7 @@ def check_name(name: str) -> None:
     bad = next((part for part in parts if not _NAME_PART.fullmatch(part) or not part.strip(".")), None)
     if bad is not None:
         raise BootPartitionError(
-            f"the file name {name!r} has the part {bad!r}; wanted: 1 to 255 letters, digits, blanks and "
+            f"the file name {name!r} has the part {bad!r}; expected 1 to 255 letters, digits, blanks and "
             f"'._+@=,#()-', the first a letter, digit, dot or '_', and the last no dot or blank, as in "
             f"'user-data' or 'overlays/my.dtbo'."
         )
@@ -79,7 +79,7 @@ def check_name(name: str) -> None:
         )
     if parts[0].casefold() == STAGING:
         raise BootPartitionError(
-            f"the file name {name!r} is kept for files that are being written; wanted: another name."
+            f"the file name {name!r} is kept for files that are being written; expected another name."
         )
 
 
@@ -130,7 +130,7 @@ class Names:
     def file(self, name: str, where: str) -> str | None:
         found = self.find(name)
         if found and found.endswith("/"):
-            raise BootPartitionError(f"{found} on {where} is a folder; wanted: a file, or another name.")
+            raise BootPartitionError(f"{found} on {where} is a folder; expected a file, or another name.")
         return found
 
     def place(self, name: str, where: str) -> str:
@@ -141,7 +141,7 @@ class Names:
         for folder in reversed(_folders(name)):
             known = self.find(folder)
             if known and not known.endswith("/"):
-                raise BootPartitionError(f"{known} on {where} is a file; wanted: a folder, for {name}.")
+                raise BootPartitionError(f"{known} on {where} is a file; expected a folder, for {name}.")
             if known:
                 return known + name[len(folder) :]
         return name

@@ -26,7 +26,7 @@ _LISTS_LOCKED = "Could not get lock /var/lib/apt/lists/lock"
 _LOCK_ATTEMPTS = 60
 _LOCK_PAUSE = 5.0
 
-# What was seen when apt failed: the command that mends it, or None for new package lists.
+# What was seen when apt failed: the command that fixes it, or None for new package lists.
 _REMEDIES = (
     (re.compile(r"dpkg was interrupted|dpkg --configure -a"), _CONFIGURE),
     (
@@ -58,7 +58,7 @@ def read_packages(*, text: str) -> dict[str, Package]:
     packages: dict[str, Package] = {}
     for line in text.splitlines():
         name, status, version = line.split("\t")
-        # Three letters: what is wanted, what is there, and a blank or an R for an error.
+        # Three letters: what is desired, what is there, and a blank or an R for an error.
         if status[1] not in "nc":
             packages[name] = Package(version, status[0] == "h", status[1:].strip() != "i")
     return packages

@@ -95,7 +95,7 @@ def check_url(url: str, *, variable: str = _ADDRESS) -> str:
         return request_url(url)
     except UrlError as error:
         raise DownloadError(
-            f"{public_url(url)!r} is no URL: {error}; expected is one such as https://example.org/pi.img.xz: "
+            f"{public_url(url)!r} is not a URL: {error}; expected one such as https://example.org/pi.img.xz: "
             f"set {variable}"
         ) from error
 
@@ -106,7 +106,7 @@ def unproved(*, url: str, sha256: str | None, remedy: str) -> list[str]:
         return []
     return [
         f"{public_url(url)} came over http and was not checked, so that anybody on the way could have "
-        f"changed it; expected is a checksum or https: {remedy}"
+        f"changed it; expected a checksum or https: {remedy}"
     ]
 
 
@@ -160,7 +160,7 @@ def _open(url: str, variable: str, **options: Any) -> Any:
         if not is_url(target) or (is_https(place) and not is_https(target)):
             raise DownloadError(
                 f"{public_url(url)} is redirected from {public_url(place)} to {public_url(target)}; expected "
-                "is https all the way, as without it anybody in between can change what comes: set "
+                "https all the way, as without it anybody in between can change what comes: set "
                 f"{variable} to the address of the file itself, one that begins with https://"
             )
         try:
@@ -168,12 +168,12 @@ def _open(url: str, variable: str, **options: Any) -> Any:
         except UrlError as problem:
             raise DownloadError(
                 f"{public_url(url)} is redirected from {public_url(place)} to {public_url(target)!r}, which "
-                f"is no URL: {problem}; expected is one that leads to the file: set {variable} to the "
+                f"is not a URL: {problem}; expected one that leads to the file: set {variable} to the "
                 "address of the file itself"
             ) from problem
     raise DownloadError(
         f"{public_url(url)} is redirected more than {_REDIRECTS} times, at last to {public_url(place)}; "
-        f"expected is a file: set {variable} to the address of the file itself"
+        f"expected a file: set {variable} to the address of the file itself"
     )
 
 
@@ -187,8 +187,7 @@ def fetch_text(*, url: str, variable: str = _ADDRESS) -> str:
     content = _persist(url, variable, ask)
     if len(content) > _MAX_TEXT:
         raise DownloadError(
-            f"{public_url(url)} is larger than {_MAX_TEXT} bytes; expected is a small text file: "
-            f"set {variable}"
+            f"{public_url(url)} is larger than {_MAX_TEXT} bytes; expected a small text file: set {variable}"
         )
     return content.decode(errors="replace")
 
@@ -256,7 +255,7 @@ def _ask(*, url: str, path: str, variable: str) -> _Answer:
     if length and not _NUMBER.fullmatch(length):
         response.close()
         raise DownloadError(
-            f"{public_url(url)} is sent with the Content-Length {length[:40]!r}; expected is a number of "
+            f"{public_url(url)} is sent with the Content-Length {length[:40]!r}; expected a number of "
             "bytes: correct the server, or the proxy before it"
         )
     ranges = str(response.headers.get("Accept-Ranges", "")).strip().lower() != "none"
@@ -349,13 +348,13 @@ def download(
                 raise DownloadError(f"{public_url(url)} cannot be fetched: {error}. {kept}") from error
             time.sleep(_PAUSE * fruitless)
     try:
-        check_sha256(name=public_url(url), seen=seen, wanted=sha256, variable=checksum_variable)
+        check_sha256(name=public_url(url), seen=seen, expected=sha256, variable=checksum_variable)
     except DownloadError as error:
         with open(path + _PART, "rb") as file:
             beginning = file.read(_BEGINNING)
         discard_download(path=path)
         if sha256 and download_advice.is_web_page(beginning):
-            message = download_advice.web_page(name=public_url(url), wanted=sha256, variable=variable)
+            message = download_advice.web_page(name=public_url(url), expected=sha256, variable=variable)
             raise DownloadError(message) from error
         raise
     os.replace(path + _PART, path)
@@ -364,11 +363,11 @@ def download(
     return seen
 
 
-def check_sha256(*, name: str, seen: str, wanted: str | None, variable: str) -> None:
-    """Compare checksums, if one is wanted; ``variable`` is what has it."""
-    if wanted is not None and seen != wanted.lower():
+def check_sha256(*, name: str, seen: str, expected: str | None, variable: str) -> None:
+    """Compare checksums, if one is expected; ``variable`` is what has it."""
+    if expected is not None and seen != expected.lower():
         raise DownloadError(
-            download_advice.wrong_checksum(name=name, seen=seen, wanted=wanted, variable=variable)
+            download_advice.wrong_checksum(name=name, seen=seen, expected=expected, variable=variable)
         )
 
 

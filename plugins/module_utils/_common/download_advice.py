@@ -24,17 +24,17 @@ def advice(error: Exception, *, variable: str) -> str:
     reason = error.reason if isinstance(error, URLError) else error
     if isinstance(reason, gaierror):
         return (
-            f"expected is a host that DNS knows: correct {variable}, or check this machine's name servers "
+            f"expected a host that DNS knows: correct {variable}, or check this machine's name servers "
             f"and proxy ({_PROXIES})"
         )
     if isinstance(reason, (SSLError, SSLValidationError)):
         return (
-            "expected is a certificate that this machine trusts: check its clock ('date'), install the "
+            "expected a certificate that this machine trusts: check its clock ('date'), install the "
             f"certificate of the authority (or the package ca-certificates), or set {variable} to another "
             "address"
         )
     return (
-        f"expected is a server that answers: check the network and the proxy ({_PROXIES}), or set {variable} "
+        f"expected a server that answers: check the network and the proxy ({_PROXIES}), or set {variable} "
         "to another address"
     )
 
@@ -43,23 +43,21 @@ def _answer(code: int, variable: str) -> str:
     """Say what to do about a server's refusal."""
     if code == 401:
         return (
-            "expected is a file without a login, or the right login: write user, colon, password and @ "
+            "expected a file without a login, or the right login: write user, colon, password and @ "
             f"before the host in {variable}, or write them into ~/.netrc"
         )
     if code == 403:
         return (
-            "expected is a file that this machine may fetch: look in a browser whether it needs a login, or "
+            "expected a file that this machine may fetch: look in a browser whether it needs a login, or "
             f"set {variable} to another address"
         )
     if code in (404, 410):
-        return f"expected is a file there: set {variable} to the address of the download itself"
+        return f"expected a file there: set {variable} to the address of the download itself"
     if code == 407:
-        return f"expected is a proxy that lets this machine through: write user and password into {_PROXIES}"
+        return f"expected a proxy that lets this machine through: write user and password into {_PROXIES}"
     if code in TEMPORARY_CODES:
-        return (
-            f"expected is a server that is not busy: run it again later, or set {variable} to another server"
-        )
-    return f"expected is the file: set {variable} to the address of the download itself"
+        return f"expected a server that is not busy: run it again later, or set {variable} to another server"
+    return f"expected the file: set {variable} to the address of the download itself"
 
 
 def is_web_page(beginning: bytes) -> bool:
@@ -67,17 +65,17 @@ def is_web_page(beginning: bytes) -> bool:
     return beginning.lstrip(b"\xef\xbb\xbf \t\r\n").lower().startswith(_HTML)
 
 
-def wrong_checksum(*, name: str, seen: str, wanted: str, variable: str) -> str:
+def wrong_checksum(*, name: str, seen: str, expected: str, variable: str) -> str:
     """Say that a file is another than expected."""
     return (
-        f"{name} has the sha256 {seen}; expected is {wanted}: set {variable} to the one that the makers of "
+        f"{name} has the sha256 {seen}; expected {expected}: set {variable} to the one that the makers of "
         "the file name, or put the right file there"
     )
 
 
-def web_page(*, name: str, wanted: str, variable: str) -> str:
+def web_page(*, name: str, expected: str, variable: str) -> str:
     """Say that a page came instead of a file."""
     return (
-        f"{name} is a web page (HTML); expected is a file with the sha256 {wanted}: set {variable} to the "
+        f"{name} is a web page (HTML); expected a file with the sha256 {expected}: set {variable} to the "
         "address of the download itself, and look whether a proxy or a login answers in its place"
     )

@@ -37,7 +37,7 @@ class _Module(Protocol):
 
 
 #: What most modules lack where they are denied something; those for files of a user's own say another thing.
-_DENIED = "expected are the rights of root: set 'become: true' (or pass --become)"
+_DENIED = "expected root privileges: set 'become: true' (or pass --become)"
 
 
 def os_error_text(error: OSError, *, path: str = "", remedy: str = "", denied: str = _DENIED) -> str:
@@ -56,10 +56,10 @@ def os_error_text(error: OSError, *, path: str = "", remedy: str = "", denied: s
     if error.errno in (errno.EACCES, errno.EPERM):
         return f"{where}{reason}; {denied}"
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return f"{where}{reason}; expected is room for it: free some there, see 'df -h'"
+        return f"{where}{reason}; expected room for it: free some there, see 'df -h'"
     if error.errno == errno.EROFS:
         return (
-            f"{where}{reason}; expected is a file system mounted read-write: run "
+            f"{where}{reason}; expected a file system mounted read-write: run "
             "'mount -o remount,rw' on it, or look at 'dmesg' why it is not"
         )
     return f"{where}{reason}" + (f"; {remedy}" if remedy else "")

@@ -147,7 +147,7 @@ def free_backup_name(path: str) -> str:
 
 
 class NodeFiles:
-    """The files of the node, by which the layout of its boot partition is judged."""
+    """The files of the node, by which the layout of its boot partition is found."""
 
     def read(self, path: str) -> str | None:
         """Return the text of a file, or None if there is no such file."""

@@ -39,7 +39,7 @@ class HomeFile(NamedTuple):
 
 
 def _no_file(path: str, what: str) -> HomeFileError:
-    return HomeFileError(f"{path} {what}; expected is a file of the user's own: remove it")
+    return HomeFileError(f"{path} {what}; expected a file of the user's own: remove it")
 
 
 class Folder:
@@ -66,11 +66,11 @@ class Folder:
         except OSError as error:
             raise OSError(error.errno, os.strerror(error.errno or 0), self._path(name)) from error
 
-    def _refuse_link(self, name: str, present: os.stat_result, wanted: str) -> None:
+    def _refuse_link(self, name: str, present: os.stat_result, expected: str) -> None:
         if stat.S_ISLNK(present.st_mode):
             target = os.readlink(name, dir_fd=self._descriptor)
             raise HomeFileError(
-                f"{self._path(name)} is a link to {target}, which is not followed; expected is {wanted} of "
+                f"{self._path(name)} is a link to {target}, which is not followed; expected {expected} of "
                 "the user's own: put it in place of the link"
             )
 
@@ -85,7 +85,7 @@ class Folder:
 
     @contextlib.contextmanager
     def subfolder(self, name: str) -> Iterator[Folder | None]:
-        """Open a folder in it, which is no link; None if there is none."""
+        """Open a folder in it, which is not a link; None if there is none."""
         present = self._present(name)
         if present is None:
             yield None
@@ -121,7 +121,7 @@ class Folder:
         try:
             present = os.fstat(descriptor)
             if not stat.S_ISREG(present.st_mode):
-                raise _no_file(self._path(name), "is no regular file")
+                raise _no_file(self._path(name), "is not a regular file")
             if present.st_nlink > 1:
                 raise _no_file(self._path(name), f"has another name as well ({present.st_nlink} links)")
             if present.st_size > _LIMIT:
@@ -131,7 +131,7 @@ class Folder:
             os.close(descriptor)
 
     def read(self, name: str) -> HomeFile | None:
-        """Return a file, which has one name and is no link; None if there is none."""
+        """Return a file, which has one name and is not a link; None if there is none."""
         with self._opened(name) as descriptor:
             if descriptor is None:
                 return None
@@ -228,7 +228,7 @@ def _real_path(path: str) -> str:
         folder = os.stat(done, follow_symlinks=False)
         if folder.st_uid != 0 or folder.st_mode & 0o022:
             raise HomeFileError(
-                f"{here} is a link to {target}, which is not followed; expected is what is of the user's "
+                f"{here} is a link to {target}, which is not followed; expected what is of the user's "
                 "own: put it in place of the link"
             )
         links += 1

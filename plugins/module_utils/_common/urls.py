@@ -68,7 +68,7 @@ def request_url(url: str) -> str:
     except ValueError as error:
         # What is taken for a port may be a part of a password.
         raise UrlError(
-            "its port is no number from 1 to 65535 (in a password, '/', '?' and '#' are written as %2F, %3F "
+            "its port is not a number from 1 to 65535 (in a password, '/', '?' and '#' are written as %2F, %3F "
             "and %23)"
         ) from error
     login, at, _host = parts.netloc.rpartition("@")
@@ -92,16 +92,16 @@ def _host_name(host: str) -> str:
         try:
             ipaddress.IPv6Address(host.partition("%")[0])
         except ValueError as error:
-            raise UrlError(f"its host is {host!r}, which is no IPv6 address") from error
+            raise UrlError(f"its host is {host!r}, which is not an IPv6 address") from error
         return f"[{host}]"
     try:
         name = host.encode("idna").decode("ascii")
     except UnicodeError as error:
         raise UrlError(
-            f"its host is {host!r}, which is no host name: each part between dots has 1 to 63 characters"
+            f"its host is {host!r}, which is not a host name: each part between dots has 1 to 63 characters"
         ) from error
     if len(name) > 253 or not _HOST.fullmatch(name):
-        raise UrlError(f"its host is {host!r}, which is no host name")
+        raise UrlError(f"its host is {host!r}, which is not a host name")
     return name
 
 

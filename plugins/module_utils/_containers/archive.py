@@ -46,7 +46,7 @@ def archive_images(*, members: Collection[str], read: Callable[[str], bytes]) ->
         ]
     if "index.json" not in members:
         raise images.ContainerImagesError(
-            "neither manifest.json nor index.json is in it; wanted is what docker image save, podman save or "
+            "neither manifest.json nor index.json is in it; expected what docker image save, podman save or "
             "ctr images export write"
         )
 

@@ -164,7 +164,7 @@ def edit_containerd_config(*, text: str | None, dump: str, wishes: base.Wishes) 
     elif version == 1:
         if any(path[0] == "plugins" for path in values):
             raise base.RuntimeConfigError(
-                "is of config version 1; expected is version 2 or later: convert it "
+                "is of config version 1; expected version 2 or later: convert it "
                 "(containerd config migrate), or move it away to begin with containerd's defaults"
             )
         version = 2
@@ -176,7 +176,7 @@ def edit_containerd_config(*, text: str | None, dump: str, wishes: base.Wishes) 
     changes += _cgroup_changes(values=values, effective=effective, version=version)
     if wishes.cni_bin_dir not in _bin_dirs(effective):
         changes += _cni_changes(
-            values=values, effective=effective, version=version, wanted=wishes.cni_bin_dir
+            values=values, effective=effective, version=version, desired=wishes.cni_bin_dir
         )
     if wishes.sandbox_image is not None:
         changes.append((_sandbox(version), wishes.sandbox_image))
@@ -199,7 +199,7 @@ def _cgroup_changes(
         return
     if runtime[-1] != _RUNC and not any(path[: len(shown)] == shown for path in told):
         raise base.RuntimeConfigError(
-            f"has default_runtime_name {runtime[-1]!r} and no such runtime; expected is the name of one: "
+            f"has default_runtime_name {runtime[-1]!r} and no such runtime; expected the name of one: "
             f"set default_runtime_name to {_RUNC!r} there, or add [{toml.key_text(runtime)}]"
         )
     if not values.get((*runtime, "runtime_type")):
@@ -213,7 +213,7 @@ def _cgroup_changes(
 
 
 def _cni_changes(
-    *, values: dict[toml.Path, Any], effective: dict[toml.Path, Any], version: int, wanted: str
+    *, values: dict[toml.Path, Any], effective: dict[toml.Path, Any], version: int, desired: str
 ) -> Iterator[tuple[toml.Path, Any]]:
     # From containerd 2.1 on there is bin_dirs, and both may not be set; the file's own choice stays.
     listed = (*_cni(version), "bin_dirs")
@@ -221,11 +221,11 @@ def _cni_changes(
     listed_effective = (*_cni(effective.get(_CONFIG_VERSION, 1)), "bin_dirs")
     if listed in values or (not values.get(single) and listed_effective in effective):
         present = values.get(listed, effective.get(listed_effective, []))
-        yield listed, [wanted, *(other for other in present if other != wanted)]
+        yield listed, [desired, *(other for other in present if other != desired)]
         if values.get(single):
             yield single, ""
     else:
-        yield single, wanted
+        yield single, desired
 
 
 def serves_cri(*, plugins: str) -> bool:
@@ -361,7 +361,7 @@ class Containerd(base.Runtime):
         command = ["journalctl", "--unit", *DAEMON.units, "--lines", "200", "--no-pager", "--output", "cat"]
         cause = cri_failure(log=output_of(run, command))
         raise base.RuntimeStateError(
-            f"containerd runs, but its CRI plugin did not load: {cause}. Expected is status ok in "
+            f"containerd runs, but its CRI plugin did not load: {cause}; expected status ok in "
             "'ctr plugins list': fix the cause and run this again"
         )
 

@@ -38,9 +38,9 @@ _DRIVERS = {"log-driver": ("log-opts", "json-file"), "storage-driver": ("storage
 _LIMIT_WARNING = re.compile(r"\blimit\b", re.IGNORECASE)
 
 
-def _merge_options(*, present: list[Any], wanted: list[Any]) -> list[Any]:
+def _merge_options(*, present: list[Any], desired: list[Any]) -> list[Any]:
     merged = list(present)
-    for option in wanted:
+    for option in desired:
         key = str(option).partition("=")[0]
         places = [at for at, other in enumerate(merged) if str(other).partition("=")[0] == key]
         if places:
@@ -52,26 +52,26 @@ def _merge_options(*, present: list[Any], wanted: list[Any]) -> list[Any]:
     return merged
 
 
-def _merge(*, present: dict[str, Any], wanted: Mapping[str, Any]) -> dict[str, Any]:
+def _merge(*, present: dict[str, Any], desired: Mapping[str, Any]) -> dict[str, Any]:
     merged = dict(present)
-    for key, value in wanted.items():
+    for key, value in desired.items():
         there = merged.get(key)
         if isinstance(there, dict) and isinstance(value, dict):
-            merged[key] = _merge(present=there, wanted=value)
+            merged[key] = _merge(present=there, desired=value)
         elif key in _OPTION_LISTS and isinstance(value, list):
-            merged[key] = _merge_options(present=there if isinstance(there, list) else [], wanted=value)
+            merged[key] = _merge_options(present=there if isinstance(there, list) else [], desired=value)
         else:
             merged[key] = value
     return merged
 
 
 def _without_options_of_other_drivers(
-    *, present: dict[str, Any], wanted: Mapping[str, Any]
+    *, present: dict[str, Any], desired: Mapping[str, Any]
 ) -> dict[str, Any]:
     """Leave out what belongs to a driver that another one takes the place of."""
     kept = dict(present)
     for key, (options, default) in _DRIVERS.items():
-        driver = wanted.get(key)
+        driver = desired.get(key)
         former = present.get(key, default)
         if driver is not None and driver != former and options in kept:
             # The driver of Docker's own choice may be the one that is asked for.
@@ -83,7 +83,7 @@ def _without_options_of_other_drivers(
     return kept
 
 
-def merge_daemon_json(*, text: str | None, wanted: Mapping[str, Any]) -> str:
+def merge_daemon_json(*, text: str | None, desired: Mapping[str, Any]) -> str:
     """Merge settings into daemon.json; text that has them already is returned as it is."""
     present: Any = {}
     if text is not None and text.strip():
@@ -92,9 +92,9 @@ def merge_daemon_json(*, text: str | None, wanted: Mapping[str, Any]) -> str:
         except ValueError as error:
             raise base.RuntimeConfigError(f"is not valid JSON: {error}") from error
         if not isinstance(present, dict):
-            raise base.RuntimeConfigError(f"holds {json.dumps(present)[:60]}; expected is a JSON object")
-    fitting = _without_options_of_other_drivers(present=present, wanted=wanted)
-    merged = _merge(present=fitting, wanted=wanted)
+            raise base.RuntimeConfigError(f"holds {json.dumps(present)[:60]}; expected a JSON object")
+    fitting = _without_options_of_other_drivers(present=present, desired=desired)
+    merged = _merge(present=fitting, desired=desired)
     if text is not None and merged == present:
         return text
     return json.dumps(merged, indent=4, ensure_ascii=False) + "\n"
@@ -129,13 +129,15 @@ def read_docker_info(*, text: str) -> DockerInfo:
     )
 
 
-def docker_shortcomings(*, info: DockerInfo, wanted: Mapping[str, Any], accepted: Sequence[str]) -> list[str]:
-    """Compare what docker says of itself with the settings wanted, and name the limits that it cannot set."""
-    options = dict(str(option).partition("=")[::2] for option in wanted.get("exec-opts", []))
+def docker_shortcomings(
+    *, info: DockerInfo, desired: Mapping[str, Any], accepted: Sequence[str]
+) -> list[str]:
+    """Compare what docker says of itself with the desired settings, and name the limits that it cannot set."""
+    options = dict(str(option).partition("=")[::2] for option in desired.get("exec-opts", []))
     compared = [
         ("cgroup driver", info.cgroup_driver, options.get(_CGROUP_DRIVER)),
-        ("storage driver", info.storage_driver, wanted.get("storage-driver")),
-        ("logging driver", info.logging_driver, wanted.get("log-driver")),
+        ("storage driver", info.storage_driver, desired.get("storage-driver")),
+        ("logging driver", info.logging_driver, desired.get("log-driver")),
     ]
     shortcomings = [
         f"{name} is {seen}, expected {value}" for name, seen, value in compared if value not in (None, seen)
@@ -196,7 +198,7 @@ def edit_daemon_json(*, host: base.Host, wishes: base.Wishes) -> str | None:
     """Merge settings into daemon.json, and return the file if it was changed."""
     path = str(DAEMON.configuration)
     try:
-        merged = merge_daemon_json(text=read_text(host.root + path), wanted=wishes.daemon_json)
+        merged = merge_daemon_json(text=read_text(host.root + path), desired=wishes.daemon_json)
     except base.RuntimeConfigError as error:
         raise base.RuntimeStateError(f"{path} {error}. It was left as it is: fix it, or remove it") from error
     return path if host.changes.write(path, merged, sentence=f"Write {path}") else None
@@ -220,7 +222,7 @@ def check(*, run: Runner, wishes: base.Wishes) -> DockerInfo:
     """Return what docker says of itself; fail if that is not as asked."""
     info = read_docker_info(text=output_of(run, ["docker", "info", "--format", "{{json .}}"]))
     shortcomings = docker_shortcomings(
-        info=info, wanted=wishes.daemon_json, accepted=wishes.accepted_warnings
+        info=info, desired=wishes.daemon_json, accepted=wishes.accepted_warnings
     )
     if shortcomings:
         raise base.RuntimeStateError(
@@ -239,7 +241,7 @@ class _ByDocker(base.Runtime):
     def drift(self, *, run: Runner, wishes: base.Wishes) -> list[str]:
         """Compare the drivers that Docker uses with those asked for, and leave its limits aside."""
         info = read_docker_info(text=output_of(run, ["docker", "info", "--format", "{{json .}}"]))
-        return docker_shortcomings(info=info._replace(warnings=[]), wanted=wishes.daemon_json, accepted=())
+        return docker_shortcomings(info=info._replace(warnings=[]), desired=wishes.daemon_json, accepted=())
 
 
 class Dockershim(_ByDocker):

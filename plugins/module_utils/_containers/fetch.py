@@ -156,8 +156,8 @@ class ImageFetch:
         image = self.own[need.name]
         path = self.path(need)
         offer = Offer(path, image.id, own=True)
-        wanted = not self._check_mode and self.lacking(need, offer)
-        if wanted and not (os.path.exists(path) and image in archive.images_in(path)):
+        needed = not self._check_mode and self.lacking(need, offer)
+        if needed and not (os.path.exists(path) and image in archive.images_in(path)):
             try:
                 with archive.part_of(path) as part:
                     self.client.save(need.name, part)
@@ -220,7 +220,7 @@ class ImageFetch:
                 f"{source} is not there: put it on this node, or correct src in image_cache_archives"
             )
         if sha256 is not None:
-            check_sha256(name=source, seen=file_sha256(source), wanted=sha256, variable=_SHA256)
+            check_sha256(name=source, seen=file_sha256(source), expected=sha256, variable=_SHA256)
         if self._check_mode:
             return source
         with archive.part_of(path) as part:

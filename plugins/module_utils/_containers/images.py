@@ -44,7 +44,7 @@ def normalize(reference: str, *, variable: str = "kube_packages_image_archives")
     """Spell a reference out as containerd does: docker.io/library/busybox:latest for busybox."""
     if not _REFERENCE.fullmatch(reference):
         raise ContainerImagesError(
-            f"image {reference!r} is not understood: it has to be a name with a tag, such as "
+            f"image {reference!r} is not valid; expected a name with a tag, such as "
             f"registry.k8s.io/pause:3.10, and without a digest. Set it in {variable}"
         )
     return spell_out(reference)
@@ -99,7 +99,7 @@ def images_below(*, name: str, digest: str, read: Reader, architecture: str | No
         return
     document = read_json(content, what=f"{digest} of {name}")
     for entry in document.get("manifests", ()):
-        # An index also has what is no image, such as attestations.
+        # An index also has what is not an image, such as attestations.
         of = entry.get("platform", {}).get("architecture")
         if of is None or (of != "unknown" and architecture in (None, of)):
             yield from images_below(name=name, digest=entry["digest"], read=read, architecture=architecture)
@@ -124,13 +124,13 @@ def needs(*, nodes: Mapping[str, Mapping[str, Any]]) -> list[Need]:
 
     Where nodes have different versions under one name, all of them are in need, as only the source's counts.
     """
-    wanted: dict[tuple[str, str], dict[str, Mapping[str, Any]]] = {}
+    desired: dict[tuple[str, str], dict[str, Mapping[str, Any]]] = {}
     for node, state in nodes.items():
         for image in state["images"]:
-            wanted.setdefault((image["name"], state["architecture"]), {})[node] = image
+            desired.setdefault((image["name"], state["architecture"]), {})[node] = image
     return [
         Need(name, of, tuple(entries), next(iter(entries.values()))["variable"])
-        for (name, of), entries in sorted(wanted.items())
+        for (name, of), entries in sorted(desired.items())
         if len({entry["id"] for entry in entries.values()}) > 1
         or None in {entry["id"] for entry in entries.values()}
     ]

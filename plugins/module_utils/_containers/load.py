@@ -91,7 +91,7 @@ class ImageArchives:
                 )
             if wish.sha256 is not None:
                 seen = file_sha256(wish.source)
-                check_sha256(name=wish.source, seen=seen, wanted=wish.sha256, variable=checksum_variable)
+                check_sha256(name=wish.source, seen=seen, expected=wish.sha256, variable=checksum_variable)
             self.import_file(wish, wish.source)
             return
         with tempfile.TemporaryDirectory(dir=_DOWNLOADS) as directory:

@@ -182,7 +182,7 @@ class _Reader:
         if _DATE_OR_TIME.fullmatch(word):
             return word
         self.at = match.start()
-        return self.fail(f"{word} is no value")
+        return self.fail(f"{word} is not a value")
 
     def array(self) -> list[Any]:
         self.expect("[")
@@ -301,7 +301,7 @@ def set_value(*, text: str, path: Path, value: Any) -> str:
         if found.path == path[: len(found.path)]:
             if not isinstance(found.value, dict):
                 raise TomlError(
-                    f"{key_text(found.path)} is {_value_text(found.value)}, and a table is wanted there "
+                    f"{key_text(found.path)} is {_value_text(found.value)}, and a table is expected there "
                     f"to set {key_text(path)}"
                 )
             _put_into(table=found.value, path=path[len(found.path) :], value=value)

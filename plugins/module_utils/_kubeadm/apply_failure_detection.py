@@ -95,7 +95,7 @@ class FailureDetection:
         text = read_text(path)
         if text is None:
             raise failure_detection.FailureDetectionError(
-                f"{path} is not there; expected is a node of a cluster: run site.yml before"
+                f"{path} is not there; expected a node of a cluster: run site.yml before"
             )
         return text
 
@@ -135,10 +135,10 @@ class FailureDetection:
     def control_plane(self) -> str:
         """Change the static pods, one after the other; return what to expect."""
         manifests = {}
-        for program, wanted in failure_detection.flags(self.detection).items():
+        for program, desired in failure_detection.flags(self.detection).items():
             path = f"{state.MANIFESTS}/{program}.yaml"
             before = self._read(path)
-            after = failure_detection.with_flags(manifest=before, program=program, wanted=wanted)
+            after = failure_detection.with_flags(manifest=before, program=program, desired=desired)
             manifests[program] = after
             self._have(path, before, after, apply=functools.partial(self._have_started, program, path))
         # By then the kubelets will report as often as they are to.
@@ -154,17 +154,17 @@ class FailureDetection:
     def _have_started(self, program: str, path: str) -> str:
         told = failure_detection.manifest_flags(manifest=self._read(path), program=program)
         names = failure_detection.flags(None)[program]
-        wanted = {name: told.get(name) for name in names}
+        desired = {name: told.get(name) for name in names}
         url = components.health_url(manifest=self._read(path), program=program)
 
         def runs() -> bool:
             found = _running(program)
-            return bool(found) and all(self._of(process, wanted) == wanted for process in found)
+            return bool(found) and all(self._of(process, desired) == desired for process in found)
 
         if not self._wait(lambda: runs() and (url is None or components.answers(url))):
-            now = [self._of(process, wanted) for process in _running(program)]
+            now = [self._of(process, desired) for process in _running(program)]
             return (
-                f"{program} did not run with {wanted} and answer at {url} within "
+                f"{program} did not run with {desired} and answer at {url} within "
                 f"{self.timeout} s; running: {now or 'none'}"
             )
         return ""

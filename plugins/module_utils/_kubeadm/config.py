@@ -79,10 +79,10 @@ def _extra_args(*, value: Any, version: str, field: str) -> Any:
             pairs = [(str(entry["name"]), _flag_value(entry["value"])) for entry in value]
         except KeyError as error:
             raise KubeadmConfigError(
-                f"an entry of {field} has no {error}; wanted are name and value"
+                f"an entry of {field} has no {error}; expected name and value"
             ) from error
     else:
-        raise KubeadmConfigError(f"{field} is {value!r}; wanted is a mapping of flag to value")
+        raise KubeadmConfigError(f"{field} is {value!r}; expected a mapping of flag to value")
     if version == "v1beta4":
         return [{"name": name, "value": argument} for name, argument in pairs]
     names = [name for name, _value in pairs]

@@ -17,8 +17,8 @@ _LINES = 5
 _LINE_LENGTH = 300
 _CAUSES = 6
 
-# What mends a failed preflight check; the checks are those of cmd/kubeadm/app/preflight/checks.go.
-_CHECK_MENDS = (
+# What fixes a failed preflight check; the checks are those of cmd/kubeadm/app/preflight/checks.go.
+_CHECK_REMEDIES = (
     (r"Swap", "the role os_prep turns swap off"),
     (
         r"NumCPU",
@@ -167,12 +167,12 @@ _KUBELET_SAYINGS = (
     ),
     (
         r"failed to pull image .*|ErrImagePull|ImagePullBackOff",
-        "an image cannot be had; kube_packages_image_archives",
+        "an image cannot be pulled; kube_packages_image_archives",
     ),
     (r"no space left on device", "the disk is full"),
     (
         r"failed to load [Kk]ubelet config file .*",
-        "the kubelet's configuration cannot be read; mend what it names",
+        "the kubelet's configuration cannot be read; fix what it names",
     ),
 )
 
@@ -240,11 +240,11 @@ def preflight_errors(*, output: str) -> list[tuple[str, str]]:
     return errors
 
 
-def _check_mend(*, check: str, text: str) -> str | None:
-    for name, saying, mend in _CHECK_SAYINGS:
+def _check_remedy(*, check: str, text: str) -> str | None:
+    for name, saying, remedy in _CHECK_SAYINGS:
         if re.fullmatch(name, check) and re.search(saying, text):
-            return mend
-    return next((mend for pattern, mend in _CHECK_MENDS if re.fullmatch(pattern, check)), None)
+            return remedy
+    return next((remedy for pattern, remedy in _CHECK_REMEDIES if re.fullmatch(pattern, check)), None)
 
 
 def _shortened(*, text: str) -> str:
@@ -320,14 +320,14 @@ def container_errors(*, log: str) -> list[str]:
 def explanation(
     *, command: str, output: str, journal: str = "", container_logs: Mapping[str, str] | None = None
 ) -> str:
-    """Return why the command failed: in few lines the cause first, with its mend where one is known."""
+    """Return why the command failed: in few lines the cause first, with its remedy where one is known."""
     output = redacted(text=output)
     checks = preflight_errors(output=output)
     if checks:
         lines = [f"{command} failed in its preflight checks:"]
         for check, text in checks[:_CAUSES]:
-            mend = _check_mend(check=check, text=text)
-            lines.append(f"- {check}: {_shortened(text=text)}" + (f" ({mend})" if mend else ""))
+            remedy = _check_remedy(check=check, text=text)
+            lines.append(f"- {check}: {_shortened(text=text)}" + (f" ({remedy})" if remedy else ""))
         if len(checks) > _CAUSES:
             lines.append(f"- and {len(checks) - _CAUSES} more")
         return "\n".join(lines)
@@ -397,7 +397,7 @@ def crashed(*, silent: Mapping[str, str], logs: Mapping[str, str]) -> str:
 
 
 def unit_cause(*, journal: str) -> tuple[str, str | None] | None:
-    """Return the line in which the kubelet or a runtime says why it ended, and what mends that, if known."""
+    """Return the line in which the kubelet or a runtime says why it ended, and how to fix that, if known."""
     own = [line for line in redacted(text=journal).splitlines() if not _SYSTEMD_LINE.search(line)]
     errors = kubelet_errors(journal="\n".join(own))
     known = _saying(text="\n".join(errors), sayings=_KUBELET_SAYINGS) or _saying(

@@ -45,10 +45,10 @@ _LOOK_BACK = 300
 
 def _documents(*, node: Node, parameters: Mapping[str, Any]) -> tuple[str, list[config.Document]]:
     version = node.api_version()
-    wanted = parameters["kubernetes_version"]
+    desired = parameters["kubernetes_version"]
     documents = config.init_documents(
         version=version,
-        kubernetes_version=f"v{wanted.lstrip('v')}" if wanted else node.release(),
+        kubernetes_version=f"v{desired.lstrip('v')}" if desired else node.release(),
         **{
             name: parameters[name]
             for name in (
@@ -82,7 +82,7 @@ def _verdict(*, node: Node, parameters: Mapping[str, Any], settings: str, timeou
         # A run that failed has already waited; one with other settings is not waited for either.
         hopeless = attempt is not None and (attempt.failed or attempt.settings != settings)
         answers, uploaded = node.wait_for_api(timeout=0 if hopeless else timeout)
-    return state.judge_init(
+    return state.decide_init(
         node=name,
         files=node_files.present(),
         external_etcd=node_files.external_etcd(),

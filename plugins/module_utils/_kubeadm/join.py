@@ -40,11 +40,11 @@ def check_parameters(*, parameters: Mapping[str, Any], check_mode: bool) -> None
         return
     if not is_ca_cert_hash(parameters["ca_cert_hash"] or ""):
         raise KubeadmError(
-            f"ca_cert_hash is {parameters['ca_cert_hash']!r}; expected is sha256: and 64 hexadecimal digits,"
+            f"ca_cert_hash is {parameters['ca_cert_hash']!r}; expected sha256: and 64 hexadecimal digits,"
             " as bramble.pi.kubeadm_join_info returns it"
         )
     if endpoint and not is_endpoint(endpoint):
-        raise KubeadmError(f"endpoint is {endpoint!r}; expected is HOST:PORT, such as 192.168.1.10:6443")
+        raise KubeadmError(f"endpoint is {endpoint!r}; expected HOST:PORT, such as 192.168.1.10:6443")
     if token and not is_token(token):
         raise KubeadmError(
             "token does not have the form of a bootstrap token, six and sixteen of a-z and 0-9 with a dot"
@@ -84,7 +84,7 @@ def _documents(*, node: Node, parameters: Mapping[str, Any]) -> tuple[str, list[
 
 def _verdict(*, node: Node, parameters: Mapping[str, Any]) -> state.Verdict:
     own_hash = node_files.cluster_ca_hash()
-    return state.judge_join(
+    return state.decide_join(
         node=parameters["node_name"] or default_node_name(),
         files=node_files.present(),
         external_etcd=node_files.external_etcd(),
@@ -99,7 +99,7 @@ def _verdict(*, node: Node, parameters: Mapping[str, Any]) -> state.Verdict:
 def _undo(*, node: Node, parameters: Mapping[str, Any]) -> None:
     if state.ETCD_DATA in node_files.present() and not node.ask_api()[0]:
         raise KubeadmError(
-            "kubeadm join was cut short after this node had become a member of etcd, and the API server does"
+            "kubeadm join was interrupted after this node had become a member of etcd, and the API server does"
             " not answer, so the member cannot be taken out of etcd without losing its majority. Bring the"
             " other control planes up first"
         )

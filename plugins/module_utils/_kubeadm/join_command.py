@@ -106,7 +106,7 @@ def _endpoint(word: str) -> str | None:
 
 
 def _words(command: str) -> list[str]:
-    """Take a command apart as a shell does, and what is set by an equals sign from its option."""
+    """Split a command as a shell does, and what is set by an equals sign from its option."""
     try:
         words = shlex.split(command)
     except ValueError:

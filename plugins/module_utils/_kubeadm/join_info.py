@@ -38,7 +38,7 @@ def _make_token(*, node: Node, parameters: Mapping[str, Any], hashes: list[str])
         raise KubeadmError(
             f"kubeadm prints the CA hash {', '.join(command.ca_cert_hashes)}, but {state.CA_CERTIFICATE} has"
             f" {', '.join(hashes)}. The kubeconfig {state.ADMIN_KUBECONFIG} is of another cluster than the"
-            " certificate; make it anew: kubeadm init phase kubeconfig admin"
+            " certificate; make it again: kubeadm init phase kubeconfig admin"
         )
     return {
         "endpoint": command.endpoint,

@@ -27,7 +27,7 @@ def expectation() -> failure_detection.Expectation:
     texts = {name: read_text(path) for name, path in paths.items()}
     missing = [paths[name] for name, text in texts.items() if text is None]
     if missing:
-        raise FailoverError(f"{missing[0]} is not there; expected is a control plane: run site.yml before")
+        raise FailoverError(f"{missing[0]} is not there; expected a control plane: run site.yml before")
     manifests = {name: text or "" for name, text in texts.items()}
     return failure_detection.expected(
         failure_detection.in_force(
@@ -74,7 +74,7 @@ class _Observer:
         elif what == "service":
             self.timeline.see_service_answers(at, event)
         elif event.get("type") not in ("ADDED", "MODIFIED", "DELETED"):
-            # An error of the watch, which begins anew.
+            # An error of the watch, which begins again.
             return
         elif what == "pods":
             self.timeline.see_pod(at, event["object"], gone=event["type"] == "DELETED")
@@ -112,7 +112,7 @@ def measure(
                 break
         else:
             raise FailoverError(
-                f"{given.node} still answered at {address} after {given.loss_timeout} s; expected is "
+                f"{given.node} still answered at {address} after {given.loss_timeout} s; expected "
                 "that it is stopped within that time"
             )
         for seen in watch.until(time.monotonic() + given.timeout):

@@ -41,7 +41,7 @@ _EMPTY_OUTPUTS = 3
 
 
 class KubeadmError(BrambleError):
-    """The node cannot be brought to the wanted state; the message says why and what mends it."""
+    """The node cannot be brought to the desired state; the message says why and how to fix it."""
 
 
 def default_node_name() -> str:
@@ -230,7 +230,7 @@ class Node:
                 return output
         raise KubeadmError(
             f"kubeadm {' '.join(command[:2])} succeeded {_EMPTY_OUTPUTS} times and printed nothing; expected"
-            " is what joining takes. Run this again when the node is less busy (see its load with uptime)"
+            " what joining takes. Run this again when the node is less busy (see its load with uptime)"
         )
 
     def explanation(self, *, command: str, output: str, begun: float) -> str:

@@ -1,7 +1,7 @@
 # Copyright: bramble.pi contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Takes Kubernetes off a node: all of it, or what a run of kubeadm that was cut short has left."""
+"""Takes Kubernetes off a node: all of it, or what a run of kubeadm that was interrupted has left."""
 
 from __future__ import annotations
 

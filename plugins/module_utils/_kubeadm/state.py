@@ -4,7 +4,7 @@
 """What kubeadm has left on a node, and what therefore has to be done next.
 
 kubeadm can be killed at any moment. Before each run an *attempt* is written down on the node, and taken
-away when kubeadm has come to its end, so what a cut-short run of this collection left can be told from
+away when kubeadm has come to its end, so what an interrupted run of this collection left can be told from
 what somebody did by hand: the first is finished or undone, the second is never touched.
 
 ``kubeadm init``:
@@ -16,7 +16,7 @@ none                none                                            run
 none                any                                             undo and run
 worker              none                                            refuse: it is a worker
 worker, partial     init                                            undo and run; refuse if in use
-worker, partial     join                                            refuse: a join is half done
+worker, partial     join                                            refuse: a join is incomplete
 partial             none                                            refuse: not ours to undo
 control plane       none     answers, configuration uploaded        nothing
 control plane       none     answers, nothing uploaded              refuse: not ours to finish
@@ -42,10 +42,10 @@ kubelet.conf        attempt  CA                     step
 nothing there       none                            run
 nothing there       any                             undo and run
 complete            any      another                refuse, with both hashes
-complete            none     the expected one       nothing; refuse a worker wanted as control plane
+complete            none     the expected one       nothing; refuse a worker that is to be a control plane
 complete            join     the expected one       finish; a control plane that lacks files: undo
 not complete        join     any                    undo and run
-not complete        init                            refuse: an init is half done
+not complete        init                            refuse: an init is incomplete
 not complete        none     expected or unknown    undo and run, if nothing of a control plane is there
 not complete        none     another                refuse, with both hashes
 ==================  =======  =====================  ================================================
@@ -169,7 +169,7 @@ def parse_attempt(*, text: str | None) -> Attempt | None:
 def kubelet_client_certificate(*, kubeconfig: str) -> str | None:
     """Return the path of the client certificate that kubelet.conf names.
 
-    An empty text stands for one that is embedded; there is none in a file that was cut short.
+    An empty text stands for one that is embedded; there is none in a file that was interrupted.
     """
     if re.search(r"^\s+client-certificate-data:\s*\S", kubeconfig, re.MULTILINE):
         return ""
@@ -211,7 +211,7 @@ def kubernetes_state(*, files: Collection[str], external_etcd: bool = False) -> 
     present = KUBERNETES_FILES & set(files)
     if not present:
         return "absent"
-    # kubeadm join removes this file when the kubelet has its certificate, so a leftover was cut short.
+    # kubeadm join removes this file when the kubelet has its certificate, so a leftover was interrupted.
     if BOOTSTRAP_KUBECONFIG in present:
         return "partial"
     if has_control_plane(files=present, external_etcd=external_etcd):
@@ -221,7 +221,7 @@ def kubernetes_state(*, files: Collection[str], external_etcd: bool = False) -> 
 
 
 def is_unfinished(*, state: str, attempt: Attempt | None, kubelet_complete: bool) -> bool:
-    """Tell whether ``judge_join`` may ask for more than nothing of a node that has all files of its role."""
+    """Tell whether ``decide_join`` may ask for more than nothing of a node that has all files of its role."""
     return attempt is not None or (state in ("worker", "control_plane") and not kubelet_complete)
 
 
@@ -231,8 +231,8 @@ def _listed(values: Iterable[str]) -> str:
 
 def _missing(*, files: Collection[str]) -> str:
     present = KUBERNETES_FILES & set(files)
-    wanted = {*_CONTROL_PLANE, KUBELET_KUBECONFIG}
-    return f"there are {_listed(present)}; missing are {_listed(wanted - present)}"
+    desired = {*_CONTROL_PLANE, KUBELET_KUBECONFIG}
+    return f"there are {_listed(present)}; missing are {_listed(desired - present)}"
 
 
 _KEY_PREFIX = b"/registry/"
@@ -275,7 +275,7 @@ def signs_of_use(*, etcd_files: Iterable[bytes | mmap.mmap], node_name: str) -> 
     return sorted(found)[:_EVIDENCE_LIMIT]
 
 
-def judge_init(
+def decide_init(
     *,
     node: str,
     files: Collection[str],
@@ -292,7 +292,7 @@ def judge_init(
     if state == "absent":
         if attempt is None:
             return Verdict("absent", Step.RUN, "there is no Kubernetes on this node")
-        return Verdict("partial", Step.UNDO, f"kubeadm {attempt.action} was cut short at its beginning")
+        return Verdict("partial", Step.UNDO, f"kubeadm {attempt.action} was interrupted at its beginning")
     if has_control_plane(files=files, external_etcd=external_etcd):
         if attempt is None or attempt.action == "join":
             if not api_answers:
@@ -307,18 +307,18 @@ def judge_init(
                 "partial",
                 Step.REFUSE,
                 "the API server answers, but kubeadm init has not uploaded its configuration, and it was not"
-                f" run by this collection. Finish it by hand, or start anew: {reset}",
+                f" run by this collection. Finish it by hand, or start over: {reset}",
             )
         if api_answers and attempt.settings == settings:
             return Verdict(
-                "partial", Step.FINISH, "kubeadm init was cut short after the API server had started"
+                "partial", Step.FINISH, "kubeadm init was interrupted after the API server had started"
             )
         if api_answers and uploaded and not attempt.crashed:
             return Verdict(
                 "partial",
                 Step.REFUSE,
-                "kubeadm init was cut short after it had uploaded its configuration, and the settings have"
-                f" changed since. Put back the former settings, or start anew: {reset}",
+                "kubeadm init was interrupted after it had uploaded its configuration, and the settings have"
+                f" changed since. Put back the former settings, or start over: {reset}",
             )
     elif attempt is None:
         if state == "worker":
@@ -331,27 +331,27 @@ def judge_init(
         return Verdict(
             "partial",
             Step.REFUSE,
-            f"/etc/kubernetes is half done, and not by this collection: {_missing(files=files)}. Put the"
-            f" missing files back (kubeadm init phase makes them), or start anew: {reset}",
+            f"/etc/kubernetes is incomplete, and not by this collection: {_missing(files=files)}. Put the"
+            f" missing files back (kubeadm init phase makes them), or start over: {reset}",
         )
     elif attempt.action == "join":
         return Verdict(
             "partial",
             Step.REFUSE,
-            "a join of this node is half done. Run the playbook with the node in its former group, or start"
-            f" anew: {reset}",
+            "a join of this node is incomplete. Run the playbook with the node in its former group, or start"
+            f" again: {reset}",
         )
     if in_use:
         return Verdict(
             "partial",
             Step.REFUSE,
-            "kubeadm init was cut short, but etcd on this node holds a cluster that has been in use"
-            f" ({_listed(in_use)}), so it is not undone. Repair it by hand, or start anew: {reset}",
+            "kubeadm init was interrupted, but etcd on this node holds a cluster that has been in use"
+            f" ({_listed(in_use)}), so it is not undone. Repair it by hand, or start over: {reset}",
         )
-    return Verdict("partial", Step.UNDO, "kubeadm init was cut short; what it left is undone")
+    return Verdict("partial", Step.UNDO, "kubeadm init was interrupted; what it left is undone")
 
 
-def judge_join(
+def decide_join(
     *,
     node: str,
     files: Collection[str],
@@ -367,7 +367,7 @@ def judge_join(
     if kubernetes_state(files=files, external_etcd=external_etcd) == "absent":
         if attempt is None:
             return Verdict("absent", Step.RUN, "there is no Kubernetes on this node")
-        return Verdict("partial", Step.UNDO, f"kubeadm {attempt.action} was cut short at its beginning")
+        return Verdict("partial", Step.UNDO, f"kubeadm {attempt.action} was interrupted at its beginning")
     other_cluster = Verdict(
         "other_cluster",
         Step.REFUSE,
@@ -379,31 +379,33 @@ def judge_join(
             return other_cluster
         if control_plane and not has_control_plane(files=files, external_etcd=external_etcd):
             if attempt is not None:
-                return Verdict("partial", Step.UNDO, "kubeadm join was cut short; what it left is undone")
+                return Verdict("partial", Step.UNDO, "kubeadm join was interrupted; what it left is undone")
             return Verdict(
                 "worker",
                 Step.REFUSE,
                 f"this node is a worker of the cluster and shall be a control plane. To change it: {reset}",
             )
         if attempt is not None:
-            return Verdict("partial", Step.FINISH, "kubeadm join was cut short after the kubelet had joined")
+            return Verdict(
+                "partial", Step.FINISH, "kubeadm join was interrupted after the kubelet had joined"
+            )
         return Verdict("joined", Step.NOTHING, "this node is in the cluster")
     if attempt is not None and attempt.action == "init":
         return Verdict(
             "partial",
             Step.REFUSE,
-            "a kubeadm init on this node is half done. Run the playbook with the node in the group"
-            f" control_plane, or start anew: {reset}",
+            "a kubeadm init on this node is incomplete. Run the playbook with the node in the group"
+            f" control_plane, or start over: {reset}",
         )
     if attempt is None:
-        # A worker's half-done join holds no data; anything of a control plane may.
+        # A worker's incomplete join holds no data; anything of a control plane may.
         if (KUBERNETES_FILES & set(files)) - {KUBELET_KUBECONFIG, BOOTSTRAP_KUBECONFIG}:
             return Verdict(
                 "partial",
                 Step.REFUSE,
-                "/etc/kubernetes is half done, and not by this collection:"
-                f" {_missing(files=files)}. Finish it by hand, or start anew: {reset}",
+                "/etc/kubernetes is incomplete, and not by this collection:"
+                f" {_missing(files=files)}. Finish it by hand, or start over: {reset}",
             )
         if ca_cert_hash not in (None, expected_ca_cert_hash):
             return other_cluster
-    return Verdict("partial", Step.UNDO, "kubeadm join was cut short; what it left is undone")
+    return Verdict("partial", Step.UNDO, "kubeadm join was interrupted; what it left is undone")

@@ -84,7 +84,7 @@ def _mapping(lines: list[_Line], at: int, indent: int) -> tuple[dict[str, Any], 
             # A sequence may stand as far to the left as the key that it belongs to.
             if _DASH.match(content) and found:
                 break
-            raise UnclearError(f"{content.split(':')[0]} is no key that is understood")
+            raise UnclearError(f"{content.split(':')[0]} is not a key that is understood")
         key = match["key"].strip("\"'")
         if key in found:
             raise UnclearError(f"it has the key {key} twice")

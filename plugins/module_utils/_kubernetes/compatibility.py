@@ -116,7 +116,7 @@ ARCHITECTURES: tuple[str, ...] = ("amd64", "arm64")
 
 
 class CompatibilityError(BrambleError):
-    """Versions that do not go together, or that are no versions."""
+    """Versions that do not work together, or that are no versions."""
 
 
 class Version(NamedTuple):
@@ -154,7 +154,7 @@ def parse_version(text: object) -> Version:
     match = re.fullmatch(r"(0|[1-9]\d*)\.(0|[1-9]\d*)(?:\.(0|[1-9]\d*))?", text, re.ASCII)
     if match is None:
         raise CompatibilityError(
-            f'Kubernetes version {text!r} is not understood: it has to be like "1.36" (its newest patch) '
+            f'Kubernetes version {text!r} is not valid; expected one like "1.36" (its newest patch) '
             'or "1.36.1", without a leading v'
         )
     major, minor, patch = match.groups()
@@ -185,7 +185,7 @@ def kubernetes_runtime(*, version: Version, runtime: str = "auto") -> str:
         raise CompatibilityError(f"runtime {runtime!r} is not known: use one of auto, {', '.join(RUNTIMES)}")
     if runtime not in served:
         raise CompatibilityError(
-            f"runtime {runtime} does not go with Kubernetes {version}: use one of auto, {', '.join(served)}"
+            f"runtime {runtime} does not work with Kubernetes {version}: use one of auto, {', '.join(served)}"
         )
     return runtime
 
@@ -224,7 +224,7 @@ def promotes_etcd_after_kubelet(version: Version) -> bool:
 
 def containerd_problem(*, version: Version, containerd: Minor) -> str | None:
     """Say why kubelet cannot use this containerd, if so."""
-    needed = max(wanted for since, wanted in CONTAINERD_NEEDED if since <= version.short)
+    needed = max(desired for since, desired in CONTAINERD_NEEDED if since <= version.short)
     if containerd < needed:
         return (
             f"Kubernetes {version} needs containerd {_minor_text(needed)} or newer, "
@@ -239,7 +239,7 @@ def containerd_problem(*, version: Version, containerd: Minor) -> str | None:
 
 
 def skew_problem(*, version: Version, control_planes: Sequence[Version], worker: bool) -> str | None:
-    """Say why a node's version does not go with those of the control planes, if so."""
+    """Say why a node's version does not work with those of the control planes, if so."""
     if not control_planes:
         return None
     oldest = min(control_planes, key=lambda one: one.short)

@@ -28,7 +28,7 @@ _UNSET = "0s"
 
 
 class FailureDetectionError(BrambleError):
-    """Values that do not go together, or files that are not as kubeadm writes them."""
+    """Values that do not work together, or files that are not as kubeadm writes them."""
 
 
 class Detection(NamedTuple):
@@ -77,7 +77,7 @@ def parse(value: Any) -> Detection | None:
         return PRESETS[value]
     if not isinstance(value, Mapping):
         raise FailureDetectionError(
-            f"control_plane_failure_detection is {value!r}; wanted is default, {', '.join(PRESETS)}, or a "
+            f"control_plane_failure_detection is {value!r}; expected default, {', '.join(PRESETS)}, or a "
             f"mapping of {', '.join(Detection._fields)}, in seconds"
         )
     unknown = sorted(str(key) for key in set(value) - set(Detection._fields))
@@ -86,13 +86,13 @@ def parse(value: Any) -> Detection | None:
         found = [f"has {', '.join(unknown)}"] if unknown else []
         found += [f"lacks {', '.join(missing)}"] if missing else []
         raise FailureDetectionError(
-            f"control_plane_failure_detection {' and '.join(found)}; wanted are all of "
+            f"control_plane_failure_detection {' and '.join(found)}; expected all of "
             f"{', '.join(Detection._fields)}, in seconds"
         )
     for name in Detection._fields:
         if not isinstance(value[name], int) or isinstance(value[name], bool) or value[name] < 1:
             raise FailureDetectionError(
-                f"control_plane_failure_detection has {name} {value[name]!r}; wanted is a whole number of "
+                f"control_plane_failure_detection has {name} {value[name]!r}; expected a whole number of "
                 "seconds, 1 or more, without a unit"
             )
     detection = Detection(**{name: int(value[name]) for name in Detection._fields})
@@ -101,7 +101,7 @@ def parse(value: Any) -> Detection | None:
         raise FailureDetectionError(
             "control_plane_failure_detection has node_monitor_grace_period "
             f"{detection.node_monitor_grace_period}, and a kubelet tries {_RETRIES} times, "
-            f"{detection.node_status_update_frequency} s apart; wanted is a grace period of {least} or more, "
+            f"{detection.node_status_update_frequency} s apart; expected a grace period of {least} or more, "
             "or a smaller node_status_update_frequency: nodes that are only busy would count as lost"
         )
     return detection
@@ -139,25 +139,25 @@ def kubelet_settings(detection: Detection | None) -> dict[str, str]:
 # What kubeadm is told, and what it remembers
 
 
-def _extra_args(*, found: Any, wanted: Mapping[str, str | None], version: str) -> Any:
-    """Return extra arguments with the wanted ones, in the form of the API's version."""
+def _extra_args(*, found: Any, desired: Mapping[str, str | None], version: str) -> Any:
+    """Return extra arguments with the desired ones, in the form of the API's version."""
     if version.endswith("v1beta4"):
-        kept = [entry for entry in found or [] if entry["name"] not in wanted]
-        added = [{"name": name, "value": value} for name, value in wanted.items() if value is not None]
+        kept = [entry for entry in found or [] if entry["name"] not in desired]
+        added = [{"name": name, "value": value} for name, value in desired.items() if value is not None]
         return kept + added
-    result = {name: value for name, value in (found or {}).items() if name not in wanted}
-    return {**result, **{name: value for name, value in wanted.items() if value is not None}}
+    result = {name: value for name, value in (found or {}).items() if name not in desired}
+    return {**result, **{name: value for name, value in desired.items() if value is not None}}
 
 
 def in_cluster_configuration(document: Mapping[str, Any], detection: Detection | None) -> dict[str, Any]:
     """Return a ClusterConfiguration with the detection in it, and all else as it was."""
     result = dict(document)
-    wanted = flags(detection)
+    desired = flags(detection)
     for part, program in _PROGRAMS.items():
         section = dict(result.get(part) or {})
         arguments = _extra_args(
             found=section.get("extraArgs"),
-            wanted=wanted[program],
+            desired=desired[program],
             version=str(document.get("apiVersion", "")),
         )
         if arguments:
@@ -171,11 +171,11 @@ def in_cluster_configuration(document: Mapping[str, Any], detection: Detection |
 
 def in_kubelet_configuration(document: Mapping[str, Any], detection: Detection | None) -> dict[str, Any]:
     """Return a KubeletConfiguration with the detection in it, and all else as it was."""
-    wanted = kubelet_settings(detection)
+    desired = kubelet_settings(detection)
     if detection is None:
         # What is not there need not be said to be the default.
-        wanted = {name: value for name, value in wanted.items() if name in document}
-    return {**document, **wanted}
+        desired = {name: value for name, value in desired.items() if name in document}
+    return {**document, **desired}
 
 
 # The files of a node
@@ -208,14 +208,14 @@ def manifest_flags(*, manifest: str, program: str) -> dict[str, str]:
     return dict(_flag(line[len(lead) :]) for line in lines[begin:end])
 
 
-def with_flags(*, manifest: str, program: str, wanted: Mapping[str, str | None]) -> str:
+def with_flags(*, manifest: str, program: str, desired: Mapping[str, str | None]) -> str:
     """Return the manifest of a static pod with these flags, in the order in which kubeadm has them."""
     lines, begin, end, lead = _command(manifest=manifest, program=program)
     found = manifest_flags(manifest=manifest, program=program)
-    if {name: found.get(name) for name in wanted} == dict(wanted):
+    if {name: found.get(name) for name in desired} == dict(desired):
         return manifest
-    arguments = [line for line in lines[begin:end] if _flag(line[len(lead) :])[0] not in wanted]
-    for name, value in sorted(wanted.items()):
+    arguments = [line for line in lines[begin:end] if _flag(line[len(lead) :])[0] not in desired]
+    for name, value in sorted(desired.items()):
         if value is not None:
             place = next(
                 (index for index, line in enumerate(arguments) if _flag(line[len(lead) :])[0] > name),

@@ -77,7 +77,7 @@ def admin_ca_hash(text: str) -> str:
     hashes = ca_hashes(text)
     if len(hashes) != 1 or hashes[0].startswith("unreadable:"):
         raise KubeconfigError(
-            f"the kubeconfig has {len(hashes)} usable certificate-authority-data, wanted exactly one"
+            f"the kubeconfig has {len(hashes)} usable certificate-authority-data; expected exactly one"
         )
     return hashes[0]
 
@@ -129,5 +129,5 @@ def with_server(*, text: str, server: str) -> str:
     """Return the kubeconfig with another address of the API server."""
     changed, count = _SERVER.subn(lambda match: f"{match['key']} {server}", text)
     if count != 1:
-        raise KubeconfigError(f"the kubeconfig has {count} servers, wanted exactly one")
+        raise KubeconfigError(f"the kubeconfig has {count} servers; expected exactly one")
     return changed

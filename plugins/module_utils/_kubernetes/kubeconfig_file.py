@@ -50,7 +50,7 @@ def install(
     result: dict[str, Any] = {"changed": True, "dest": dest}
     if not text:
         return {**result, "why": "there is no cluster yet whose kubeconfig it could be"}
-    wanted = kubeconfig.with_server(text=text, server=server) if server else text
+    desired = kubeconfig.with_server(text=text, server=server) if server else text
     ids = _ids(owner)
     folder_path, name = real_file(dest)
     with open_folder(folder_path, make=None if check_mode else ids) as folder:
@@ -61,11 +61,11 @@ def install(
         )
         if present is None:
             result["why"] = "it was not there"
-        elif present.text == wanted:
+        elif present.text == desired:
             result["changed"] = folder_wrong or (present.ids, present.mode) != (ids, 0o600)
             result["why"] = "its owner or mode was wrong" if result["changed"] else "it is as it should be"
         else:
-            whose = kubeconfig.owner(text=present.text, ca_hash=kubeconfig.admin_ca_hash(wanted))
+            whose = kubeconfig.owner(text=present.text, ca_hash=kubeconfig.admin_ca_hash(desired))
             if whose is kubeconfig.Owner.SHARED:
                 why = "its user put something of their own in, so it is left alone"
                 return {**result, "changed": False, "why": why}
@@ -81,7 +81,7 @@ def install(
             if present is not None and "backup_file" in result:
                 backup = os.path.basename(result["backup_file"])
                 folder.replace(backup, present.text, mode=present.mode, ids=present.ids)
-            folder.replace(name, wanted, mode=0o600, ids=ids)
+            folder.replace(name, desired, mode=0o600, ids=ids)
     return result
 
 

@@ -19,7 +19,7 @@ from ansible_collections.bramble.pi.plugins.module_utils._common.commands import
 _APPLIED = re.compile(
     r"^(?P<object>\S+/\S+) (?P<verb>created|configured|unchanged)(?: \((?:server )?dry run\))?$"
 )
-#: What a role is that a binding gives cannot be changed; the binding has to be made anew.
+#: What a role is that a binding gives cannot be changed; the binding has to be made again.
 _OTHER_ROLE = re.compile(
     r'^The ClusterRoleBinding "(?P<name>[^"]+)" is invalid: roleRef: .*cannot change roleRef', re.MULTILINE
 )
@@ -53,7 +53,7 @@ def only_other_roles(error: str) -> bool:
 
 
 def replaced(bindings: Iterable[str]) -> dict[str, str]:
-    """Return what becomes of bindings that are made anew."""
+    """Return what becomes of bindings that are made again."""
     return {f"clusterrolebinding.rbac.authorization.k8s.io/{name}": "configured" for name in bindings}
 
 
@@ -67,7 +67,7 @@ def _failed(command: Sequence[str], code: int, errors: str) -> CommandError:
     _timeout, _kill, seconds, *words = command
     if code in _TIMED_OUT:
         return CommandError(
-            f"'{' '.join(words)}' did not end within {seconds} s; expected is an API server that answers: "
+            f"'{' '.join(words)}' did not end within {seconds} s; expected an API server that answers: "
             "see bramble.pi.doctor, and kubectl get apiservices,validatingwebhookconfigurations for what it "
             f"waits for. {errors.strip()}".strip()
         )
@@ -111,7 +111,7 @@ def _foreign(found: Sequence[Mapping[str, Any]], *, managed_by: str, variable: s
         if thing["metadata"].get("labels", {}).get(MANAGED_BY) != managed_by:
             yield (
                 f"{_name(thing)} is there and has no label {MANAGED_BY}={managed_by}, so that it is "
-                f"somebody else's and stays; expected is one of its own: set {variable} to a name that is "
+                f"somebody else's and stays; expected one of its own: set {variable} to a name that is "
                 f"free, or, if nobody needs it: kubectl delete {_name(thing)}"
             )
 
@@ -154,7 +154,7 @@ def delete(
     if code not in _TIMED_OUT and "timed out" not in errors:
         raise _failed(command, code, errors)
     told = "; ".join(f"{_name(thing)} is held by: {holding(thing)}" for thing in left)
-    raise CommandError(f"Not gone after {timeout} s: {told}")
+    raise CommandError(f"Not deleted after {timeout} s: {told}")
 
 
 def apply(*, run: Runner, kubeconfig: str, check_mode: bool) -> dict[str, Any]:

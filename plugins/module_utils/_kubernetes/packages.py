@@ -47,7 +47,7 @@ def source_text(*, url: str, keyring: str) -> str:
 
 
 def check_key(*, text: str, url: str) -> None:
-    """Refuse what is no key, such as the login page of a network."""
+    """Refuse what is not a key, such as the login page of a network."""
     match = _ARMOUR.search(text)
     try:
         if match is not None and base64.b64decode("".join(match.group(1).split()), validate=True):
@@ -55,7 +55,7 @@ def check_key(*, text: str, url: str) -> None:
     except binascii.Error:
         pass
     raise KubePackagesError(
-        f"{url} is not an ASCII-armoured OpenPGP key: it begins with {text[:60]!r}, wanted "
+        f"{url} is not an ASCII-armoured OpenPGP key: it begins with {text[:60]!r}; expected "
         "'-----BEGIN PGP PUBLIC KEY BLOCK-----'. Set kube_packages_key"
     )
 
@@ -80,7 +80,7 @@ def refusal(*, errors: str, source: str, others: list[str]) -> str:
         )
     return (
         f"{' and '.join(others)} is a second source of the repository of {source}, and with both no apt "
-        f"command works: {'; '.join(said)}. Expected is one: run 'rm {' '.join(others)}', or take its lines "
+        f"command works: {'; '.join(said)}; expected one: run 'rm {' '.join(others)}', or take its lines "
         f"out where there are others. {source} was not written"
     )
 
@@ -124,7 +124,7 @@ def target_version(*, wish: Version, installed: dict[str, Package], allow_downgr
         version = upstream_version(package.version)
         if version is None or version.short != wish.short:
             raise KubePackagesError(
-                f"{name} {package.version} is installed, wanted {wish}: another minor is an upgrade of the "
+                f"{name} {package.version} is installed; expected {wish}: another minor is an upgrade of the "
                 "cluster (one minor at a time, the control plane first), which this role does not do. Set "
                 "kube_packages_version to the minor that is installed; or, outside of clusters, run "
                 f"apt-get purge --allow-change-held-packages {' '.join(installed)}"
@@ -138,7 +138,7 @@ def target_version(*, wish: Version, installed: dict[str, Package], allow_downgr
     if newest > wish and not allow_downgrade:
         name = next(name for name, version in present.items() if version == newest)
         raise KubePackagesError(
-            f"{name} {installed[name].version} is installed, wanted the older {wish}: set "
+            f"{name} {installed[name].version} is installed; expected the older {wish}: set "
             f'kube_packages_version to "{newest}" or "{wish.major}.{wish.minor}", '
             "or kube_packages_allow_downgrade to true"
         )

@@ -58,7 +58,7 @@ def parse_table(text: str) -> list[dict[str, str]]:
         if len(words) == 2:
             words.insert(1, "")
         if len(words) != 3:
-            raise PodNetworkError(f"seen the line {line!r}, wanted: name, pod CIDR and address of a node")
+            raise PodNetworkError(f"seen the line {line!r}; expected name, pod CIDR and address of a node")
         nodes.append(dict(zip(("name", "pod_cidr", "address"), words)))
     return nodes
 
@@ -67,7 +67,9 @@ def _network(*, text: str, what: str) -> ipaddress.IPv4Network:
     try:
         return ipaddress.IPv4Network(text)
     except ValueError as error:
-        raise PodNetworkError(f"{what} is {text!r}, wanted an IPv4 network such as 10.244.0.0/16") from error
+        raise PodNetworkError(
+            f"{what} is {text!r}; expected an IPv4 network such as 10.244.0.0/16"
+        ) from error
 
 
 def make_plan(*, node: str, nodes: list[Node], cluster_cidr: str) -> Plan:
@@ -96,7 +98,7 @@ def make_plan(*, node: str, nodes: list[Node], cluster_cidr: str) -> Plan:
             ipaddress.IPv4Address(other.address)
         except ValueError as error:
             raise PodNetworkError(
-                f"the address of {other.name} is {other.address!r}, wanted an IPv4 address"
+                f"the address of {other.name} is {other.address!r}; expected an IPv4 address"
             ) from error
     own = next((other for other in nodes if other.name == node), None)
     if own is None:

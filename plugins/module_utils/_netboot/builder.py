@@ -77,15 +77,15 @@ class TreeBuilder:
         self._asked()
         if options.container_storage == "disk" and not options.container_storage_device:
             raise system.NetbootTreeError(
-                f"{node} is to have its containers on a disk of its own, and it is not told which; expected "
-                "is one such as LABEL=containers: set netboot_tree_container_device"
+                f"{node} is to have its containers on a disk of its own, and its device is not set; expected "
+                "one such as LABEL=containers: set netboot_tree_container_device"
             )
         path = os.path.realpath(options.dir)
         mountinfo = read_text("/proc/self/mountinfo") or ""
         if not options.root_file_system and on_root_file_system(path=path, mountinfo=mountinfo):
             raise system.NetbootTreeError(
                 f"{options.dir} is on the root file system of its server, all of which a node that was taken "
-                "over could reach by guessing file handles; expected is a file system of its own: mount one "
+                "over could reach by guessing file handles; expected a file system of its own: mount one "
                 "there, as docs/netboot.md says (also for trees that are there already), or set "
                 "netboot_tree_root_file_system to true if all nodes are trusted"
             )
@@ -95,8 +95,8 @@ class TreeBuilder:
             if state.get("serial") == serial and state.get("node") != node:
                 raise system.NetbootTreeError(
                     f"{node} has the serial number {serial}, as {state.get('node')} has, whose tree is "
-                    f"{options.dir}/nfs/{state.get('node')}; expected is one for each: correct "
-                    f"netboot_tree_serial, or remove {entry.path} if that node is no more"
+                    f"{options.dir}/nfs/{state.get('node')}; expected one for each: correct "
+                    f"netboot_tree_serial, or remove {entry.path} if that node is gone"
                 )
 
     def _asked(self) -> dict[str, Any]:
@@ -213,7 +213,7 @@ class TreeBuilder:
         return True
 
     def _activate(self) -> None:
-        """Put a complete tree in the place of the one that is served; goes on where it was cut short."""
+        """Put a complete tree in the place of the one that is served; goes on where it was interrupted."""
         if not os.path.exists(f"{self._new}/state.json"):
             return
         self._serve_bootcode()

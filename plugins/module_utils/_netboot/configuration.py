@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 from ansible_collections.bramble.pi.plugins.module_utils._boot.applied import Applied, with_removals
 from ansible_collections.bramble.pi.plugins.module_utils._boot.cmdline import (
-    Wanted,
+    Desired,
     edit_line,
     read_line,
     split,
@@ -178,14 +178,14 @@ class TreeConfiguration:
             if new != line:
                 files[name] = f"{new}\n".encode()
         if RASPI_FIRMWARE_EXTRA in (root.read(RASPI_FIRMWARE_HOOK.lstrip("/")) or ""):
-            # Debian makes cmdline.txt anew out of these at each update of its kernel.
+            # Debian makes cmdline.txt again out of these at each update of its kernel.
             extra, settings = RASPI_FIRMWARE_EXTRA.lstrip("/"), RASPI_FIRMWARE_SETTINGS.lstrip("/")
             line = " ".join((root.read(extra) or "").split())
             root.write(extra, f"{self._line(line, nfs, seed.cmdline, without=_ROOT)}\n")
             lines = [line for line in (root.read(settings) or "").splitlines() if "ROOTPART=" not in line[:9]]
             root.write(settings, "\n".join([*lines, "ROOTPART=/dev/nfs"]) + "\n")
         result = apply_seed(
-            boot=boot, seed=seed._replace(files=files, cmdline=Wanted()), dry_run=self._changes.check_mode
+            boot=boot, seed=seed._replace(files=files, cmdline=Desired()), dry_run=self._changes.check_mode
         )
         self._changes.sentences += [f"{name} on the boot partition" for name in result.changed]
         if fresh and nfs.initramfs:
@@ -212,9 +212,9 @@ class TreeConfiguration:
             return seed
         return with_removals(seed=seed, before=self._earlier.applied, image=self._earlier.image)
 
-    def _line(self, line: str, nfs: system.NfsBoot, asked: Wanted, *, without: tuple[str, ...] = ()) -> str:
+    def _line(self, line: str, nfs: system.NfsBoot, asked: Desired, *, without: tuple[str, ...] = ()) -> str:
         """Return a command line with what the boot over the network takes."""
-        having, kept = system.cmdline_wanted(
+        having, kept = system.cmdline_desired(
             line=line,
             server=self._options.server,
             path=self._root,
@@ -225,7 +225,7 @@ class TreeConfiguration:
             present=tuple(token for token in having.present if token not in without),
             absent=tuple(token for token in asked.absent if token not in having.present),
         )
-        new = edit_line(line=kept, wanted=having)
+        new = edit_line(line=kept, desired=having)
         # What the node itself has put in another order is left so.
         return line if sorted(split(line=new)) == sorted(split(line=line)) else new
 
@@ -267,7 +267,7 @@ class TreeConfiguration:
         except (IndexError, KeyError, ValueError) as error:
             raise system.NetbootTreeError(
                 f"one of passwd, shadow, group and gshadow in {root.root}/etc is missing or has lines that "
-                "belong into no such file; expected are files as the image has them: look what the node has "
+                "belong into no such file; expected files as the image has them: look what the node has "
                 "done there, and correct them"
             ) from error
         for name, text in texts.items():
@@ -287,10 +287,10 @@ class TreeConfiguration:
 
     def _configure_storage(self, root: TreeFiles) -> None:
         kind, device = self._options.container_storage, self._options.container_storage_device
-        wanted = {} if kind == "none" else system.storage_units(device=device if kind == "disk" else "")
+        desired = {} if kind == "none" else system.storage_units(device=device if kind == "disk" else "")
         for name in system.storage_units(device=""):
-            if name in wanted:
-                root.write(f"etc/systemd/system/{name}", wanted[name])
+            if name in desired:
+                root.write(f"etc/systemd/system/{name}", desired[name])
                 root.link(f"{_WANTS}/{name}", f"/etc/systemd/system/{name}")
             else:
                 root.remove(f"etc/systemd/system/{name}")
@@ -313,7 +313,7 @@ class TreeConfiguration:
 
 
 class _Boot:
-    """A boot partition as the layout is judged by it; its names begin with a slash."""
+    """A boot partition as the layout is found by it; its names begin with a slash."""
 
     def __init__(self, boot: ServedBoot) -> None:
         self._boot = boot

@@ -40,7 +40,7 @@ def read_host_key(*, root: TreeFiles, node: str) -> str:
     if key is None:
         seen = "missing, or no file" if text is None else repr(text[:80])
         raise NetbootTreeError(
-            f"{root.root}/{HOST_KEY}.pub is {seen}; expected is one line with one {_TYPE} public key: look "
+            f"{root.root}/{HOST_KEY}.pub is {seen}; expected one line with one {_TYPE} public key: look "
             "what the node has done there, and run on it as root "
             f"'ssh-keygen -y -f /{HOST_KEY} >/{HOST_KEY}.pub'"
         )

@@ -10,7 +10,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from ansible_collections.bramble.pi.plugins.module_utils._boot.cmdline import Wanted, key_of, split
+from ansible_collections.bramble.pi.plugins.module_utils._boot.cmdline import Desired, key_of, split
 from ansible_collections.bramble.pi.plugins.module_utils._common.errors import BrambleError
 from ansible_collections.bramble.pi.plugins.module_utils._common.files import MANAGED
 from ansible_collections.bramble.pi.plugins.module_utils._containers.runtime import data_folders
@@ -60,7 +60,7 @@ _CARD_KEYS = frozenset(
 
 
 class NetbootTreeError(BrambleError):
-    """No tree can be made of it; the message gives what was seen, what is wanted and what mends it."""
+    """No tree can be made of it; the message gives what was seen, what is expected and how to fix it."""
 
 
 class NfsBoot(NamedTuple):
@@ -83,7 +83,7 @@ def check_serial(*, serial: str, node: str) -> str:
     """Return the serial number, or refuse what the firmware would not ask for."""
     if SERIAL.fullmatch(serial) is None:
         raise NetbootTreeError(
-            f"the serial number of {node} is {serial!r}; wanted are the last eight digits of the line Serial "
+            f"the serial number of {node} is {serial!r}; expected the last eight digits of the line Serial "
             "in /proc/cpuinfo, such as '6a1b9c04' (lower case, in quotes): set netboot_tree_serial"
         )
     return serial
@@ -116,7 +116,7 @@ def choose_nfs_boot(*, kernels: Mapping[str, str], initramfs_files: Sequence[str
     if initramfs_files is None:
         raise NetbootTreeError(
             "the image boots without an initramfs, and NFS is not built into its kernels "
-            f"({', '.join(sorted(kernels)) or 'there are none in /lib/modules'}); wanted is one of both: set "
+            f"({', '.join(sorted(kernels)) or 'there are none in /lib/modules'}); expected one of both: set "
             "flash_image to an image such as Raspberry Pi OS or Debian"
         )
     names = {name.rsplit("/", 1)[-1] for name in initramfs_files}
@@ -128,8 +128,8 @@ def choose_nfs_boot(*, kernels: Mapping[str, str], initramfs_files: Sequence[str
     ]
     if missing:
         raise NetbootTreeError(
-            f"the image's initramfs has no {' and no '.join(missing)}, which a root over NFS takes; wanted "
-            "is one of initramfs-tools, made with MODULES=most and with the package busybox: set "
+            f"the image's initramfs has no {' and no '.join(missing)}, which a root over NFS takes; expected "
+            "one of initramfs-tools, made with MODULES=most and with the package busybox: set "
             "flash_image to such an image"
         )
     return NfsBoot(True, "the initramfs mounts it by busybox")
@@ -166,16 +166,16 @@ def initramfs_archive(*, files: Mapping[str, str]) -> bytes:
     return archive + bytes(-len(archive) % 512)
 
 
-def cmdline_wanted(
+def cmdline_desired(
     *, line: str, server: str, path: str, boot: NfsBoot, present: Sequence[str]
-) -> tuple[Wanted, str]:
+) -> tuple[Desired, str]:
     """Say what the command line is to have, and how the line reads without what is of a card."""
     root = f"nfsroot={server}:{path},vers=4.1,proto=tcp,port=2049"
     ours = ["root=/dev/nfs", root, "rw", "ip=dhcp", "rootwait"]
     if boot.initramfs:
         ours.append(f"boot={NFS4_BOOT}")
     kept = [token for token in split(line=line) if key_of(token) not in _CARD_KEYS]
-    return Wanted(present=(*ours, *present)), " ".join(kept)
+    return Desired(present=(*ours, *present)), " ".join(kept)
 
 
 def fstab(*, text: str, server: str, path: str, mount_point: str) -> str:

@@ -75,6 +75,6 @@ class TftpServer:
             output_of(self._run, ["systemctl", "disable", "--now", tftp_unit.NAME])
             raise TftpError(
                 f"{tftp_unit.NAME} sees {tftp_unit.HIDDEN} of this host, and would serve it to everybody; "
-                "expected is that it sees the trees alone, by TemporaryFileSystem=/: remove what "
+                "expected that it sees the trees alone, by TemporaryFileSystem=/: remove what "
                 f"undoes that, see 'systemctl cat {tftp_unit.NAME}'; it is stopped now"
             )

@@ -42,12 +42,12 @@ def check(*, folder: str, interface: str) -> None:
     """Refuse names that would mean something else in a unit."""
     if not _FOLDER.fullmatch(folder):
         raise TftpError(
-            f"dir is {folder!r}; expected is the whole path of a folder, of letters, digits and "
+            f"dir is {folder!r}; expected the whole path of a folder, of letters, digits and "
             "'/.,+@=~_-': set netboot_tree_dir"
         )
     if not _INTERFACE.fullmatch(interface):
         raise TftpError(
-            f"interface is {interface!r}; expected is the name of an interface: set netboot_server_interface"
+            f"interface is {interface!r}; expected the name of an interface: set netboot_server_interface"
         )
 
 

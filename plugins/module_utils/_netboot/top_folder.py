@@ -105,7 +105,7 @@ class TopFolder:
         """Refuse to begin what would not fit."""
         room = os.statvfs(self.path)
         if room.f_bavail * room.f_frsize < size + _SPARE:
-            raise self._no_room(f"expected are {size + _SPARE}")
+            raise self._no_room(f"expected {size + _SPARE}")
 
     def _no_room(self, why: str) -> NetbootTreeError:
         room = os.statvfs(self.path)

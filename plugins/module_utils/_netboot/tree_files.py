@@ -64,7 +64,7 @@ def _content(name: str, folder: int) -> bytes | None:
         os.close(found)
     if len(data) > _LARGEST:
         raise TreeError(
-            f"{name} has more than {_LARGEST} bytes; expected is a file as an OS image has it: look what the "
+            f"{name} has more than {_LARGEST} bytes; expected a file as an OS image has it: look what the "
             "node has done there, and remove it"
         )
     return data
@@ -201,7 +201,7 @@ class TreeFiles:
             if target is None:
                 if strict:
                     raise TreeError(
-                        f"{self.root}/{name}: {part} is a file; expected is a folder: look what the node has "
+                        f"{self.root}/{name}: {part} is a file; expected a folder: look what the node has "
                         "done there, and remove it"
                     )
                 return None
@@ -218,7 +218,7 @@ class TreeFiles:
     def _out(self, name: str, link: str) -> TreeError:
         seen = f"is a link that leads to {link}" if link else "leads above its top"
         return TreeError(
-            f"{self.root}/{name} {seen}, out of the node's tree or to nowhere in it; expected is a folder in "
+            f"{self.root}/{name} {seen}, out of the node's tree or to nowhere in it; expected a folder in "
             "it: look what the node has done there, and remove it"
         )
 
@@ -239,7 +239,7 @@ class TreeFiles:
             return [] if folder is None else sorted(os.listdir(folder))
 
     def walk(self) -> list[str]:
-        """Return every name in the tree, those of folders with a slash at the end; a link is no folder."""
+        """Return every name in the tree, those of folders with a slash at the end; a link is not a folder."""
         with self._opened("") as folder:
             return [] if folder is None else list(_walk(folder, ""))
 

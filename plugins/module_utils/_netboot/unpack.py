@@ -44,7 +44,7 @@ def unpack(*, top: TopFolder, prepared: Prepared, mtools: MtoolsRunner) -> str:
     top.command(
         *("unshare", "--mount", "sh", "-c", script, "sh", where),
         *(f"{part}/disk", f"{part}/mnt", f"{part}/root"),
-        remedy="expected is a root file system that this machine's kernel mounts, and loop devices",
+        remedy="expected a root file system that this machine's kernel mounts, and loop devices",
     )
     os.rmdir(f"{part}/mnt")
     os.unlink(f"{part}/disk")
@@ -71,7 +71,7 @@ def _unpack_disk(prepared: Prepared, path: str) -> Partition:
     others = [partition for partition in table.partitions if partition.offset >= boot.end]
     if not others:
         raise NetbootTreeError(
-            f"{prepared.name} has no partition after the one that a Pi boots from; expected is one with "
+            f"{prepared.name} has no partition after the one that a Pi boots from; expected one with "
             "the root file system: set flash_image to the image of a whole card"
         )
     return max(others, key=lambda partition: partition.size)

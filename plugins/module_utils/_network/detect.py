@@ -47,7 +47,7 @@ def choose(*, interface: str, manager: str, found: Sequence[Claim]) -> tuple[Cla
         if found:
             claims = "; ".join(f"{claim.name} ({claim.why})" for claim in found)
             raise NetworkError(
-                f"{interface} is claimed by {claims}; expected is one: switch the other off on the node "
+                f"{interface} is claimed by {claims}; expected one: switch the other off on the node "
                 "(systemctl disable --now, or take the interface out of its files), or set "
                 "node_network_manager to the one that is to keep it"
             )
@@ -78,7 +78,7 @@ def for_uplink(*, node: Node, interface: str) -> Manager:
         if name in names or (not names and MANAGERS[name].is_available(node=node)):
             return MANAGERS[name]
     raise NetworkError(
-        "no network manager was found; expected is NetworkManager, netplan, dhcpcd, ifupdown or "
+        "no network manager was found; expected NetworkManager, netplan, dhcpcd, ifupdown or "
         "systemd-networkd: install one of them, or configure the interface to the outside by hand "
         "(nat_headnode_uplink: keep)"
     )
@@ -91,6 +91,6 @@ def to_renew(*, node: Node, interface: str) -> Claim:
         if backend in claims:
             return claims[backend]
     raise NetworkError(
-        f"nothing known manages {interface}; expected is systemd-networkd, NetworkManager, dhcpcd or "
+        f"nothing known manages {interface}; expected systemd-networkd, NetworkManager, dhcpcd or "
         "ifupdown: restart the node, and it asks for its address again"
     )

@@ -18,7 +18,7 @@ def interface_of(*, address: str, interfaces: Mapping[str, Collection[str]]) -> 
     for name, addresses in interfaces.items():
         if address in map(without_prefix, addresses):
             return name
-    raise NetworkError(f"no interface has the address {address}; expected is the one that its lease is for")
+    raise NetworkError(f"no interface has the address {address}; expected the one that its lease is for")
 
 
 def renew_command(*, node: Node, interface: str) -> list[str]:

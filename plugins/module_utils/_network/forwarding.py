@@ -17,7 +17,7 @@ from ansible_collections.bramble.pi.plugins.module_utils._network import nat
 
 
 class Forwarding:
-    """Makes this node the way out for the rack."""
+    """Makes this node the default gateway of the rack."""
 
     def __init__(self, *, run: Runner, find: Callable[[str], str | None], changes: Changes) -> None:
         self._run = run
@@ -31,7 +31,7 @@ class Forwarding:
         if path is None and self._changes.check_mode:
             return f"{SBIN[0]}/{name}"
         if path is None:
-            raise nat.NatError(f"{name} is not installed; expected are the packages nftables and iptables")
+            raise nat.NatError(f"{name} is not installed; expected the packages nftables and iptables")
         return path
 
     def _succeeds(self, *command: str) -> bool:
@@ -53,7 +53,7 @@ class Forwarding:
                 file.write(f"{value}\n")
 
     def ensure(self, *, inner: str, outer: str, ipv6: str, cluster_networks: Sequence[str]) -> None:
-        """Ensure that the rack has its way out."""
+        """Ensure that the rack has its default gateway."""
         nat.check_interfaces(inner=inner, outer=outer, existing=os.listdir("/sys/class/net"))
         nat.check_networks(
             inner=inner,

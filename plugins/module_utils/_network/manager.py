@@ -101,7 +101,7 @@ class Manager(ABC):
         """Refuse a manager that the node does not have."""
         if not node.has(self.program):
             raise NetworkError(
-                f"{self.program} is not installed, and node_network_manager is {claim.name}; expected is a "
+                f"{self.program} is not installed, and node_network_manager is {claim.name}; expected a "
                 "manager that the node has: set node_network_manager to auto"
             )
 

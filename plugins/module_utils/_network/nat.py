@@ -49,14 +49,14 @@ def check_interfaces(*, inner: str, outer: str, existing: Collection[str]) -> No
     """Refuse interfaces that are the same, or not there."""
     if inner == outer:
         raise NatError(
-            f"inner_interface and outer_interface are both {inner}; wanted are two, the one to the rack and "
+            f"inner_interface and outer_interface are both {inner}; expected two, the one to the rack and "
             "the one to the outside: set nat_headnode_inner_interface and nat_headnode_outer_interface"
         )
     for option, name in (("inner_interface", inner), ("outer_interface", outer)):
         if _INTERFACE.fullmatch(name) is None or name not in existing:
             there = ", ".join(sorted(set(existing) - {"lo"})) or "none"
             raise NatError(
-                f"{option} is {name!r}, and the node has no such interface; wanted is one of {there}: set "
+                f"{option} is {name!r}, and the node has no such interface; expected one of {there}: set "
                 f"nat_headnode_{option}"
             )
 
@@ -79,7 +79,7 @@ def check_networks(
     for inside, outside in itertools.product(sides[inner], sides[outer]):
         if inside.network.overlaps(outside.network):
             raise NatError(
-                f"{inner} has the address {inside} and {outer} has {outside}; wanted are two networks that "
+                f"{inner} has the address {inside} and {outer} has {outside}; expected two networks that "
                 "do not overlap: give the rack one of its own, by preflight_node_network in "
                 "group_vars/all.yml and the addresses of its nodes"
             )
@@ -89,7 +89,7 @@ def check_networks(
             if network.overlaps(address.network):
                 raise NatError(
                     f"{side} has the address {address}, which overlaps {text}, a network of the cluster; "
-                    "wanted is a free one: set another control_plane_pod_cidr or control_plane_service_cidr "
+                    "expected a free one: set another control_plane_pod_cidr or control_plane_service_cidr "
                     "in group_vars/all.yml"
                 )
 
@@ -155,7 +155,7 @@ def kernel_parameters(*, outer: str, ipv6: str) -> dict[str, str]:
     parameters = {"net/ipv4/ip_forward": "1"}
     if ipv6 == ROUTED:
         parameters["net/ipv6/conf/all/forwarding"] = "1"
-        # A router takes no route from another one, unless it is told to: the head's own way out.
+        # A router takes no route from another one, unless it is told to: the head's own default route.
         parameters[f"net/ipv6/conf/{outer}/accept_ra"] = "2"
     return parameters
 

@@ -44,9 +44,9 @@ _FOLDERS = ("/lib/netplan", "/usr/lib/netplan", NETPLAN_FOLDER, "/run/netplan")
 _CRITERIA = ("name", "macaddress", "driver")
 
 
-def _has_driver(driver: str, wanted: Any) -> bool:
-    """Tell whether a driver is one of those that are wanted: patterns, as networkd reads them."""
-    patterns = " ".join(map(str, wanted)) if isinstance(wanted, list) else str(wanted)
+def _has_driver(driver: str, desired: Any) -> bool:
+    """Tell whether a driver is one of those that are desired: patterns, as networkd reads them."""
+    patterns = " ".join(map(str, desired)) if isinstance(desired, list) else str(desired)
     found = any(fnmatch.fnmatchcase(driver, pattern) for pattern in patterns.lstrip("!").split())
     return bool(driver) and found != patterns.startswith("!")
 
@@ -165,18 +165,18 @@ def take_out(*, interface: str, documents: Mapping[str, Any], devices: Mapping[s
                 if unknown:
                     raise NetworkError(
                         f"netplan's definition {name!r} in {path} matches by {', '.join(sorted(unknown))}; "
-                        f"expected are {', '.join(_CRITERIA)}: give {interface} a definition of its own there"
+                        f"expected {', '.join(_CRITERIA)}: give {interface} a definition of its own there"
                     )
                 if covered != [interface]:
                     raise NetworkError(
                         f"netplan's definition {name!r} in {path} is for {' and '.join(sorted(covered))}; "
-                        f"wanted is one for {interface} alone: give each interface a definition of its own "
+                        f"expected one for {interface} alone: give each interface a definition of its own "
                         "there, or set node_network_interface"
                     )
                 if merged and (kind, name) != (section, identifier):
                     raise NetworkError(
                         f"netplan has two definitions of {interface}, {identifier!r} and {name!r} ({path}); "
-                        f"wanted is one: take one out of the files in {NETPLAN_FOLDER}"
+                        f"expected one: take one out of the files in {NETPLAN_FOLDER}"
                     )
                 section, identifier = kind, name
                 _merge(merged, definition)
@@ -246,7 +246,7 @@ class Netplan(Manager):
                 continue
             if not path.startswith(f"{NETPLAN_FOLDER}/"):
                 raise NetworkError(
-                    f"{path} defines {settings.interface}, and is not the owner's to change; expected is a "
+                    f"{path} defines {settings.interface}, and is not the owner's to change; expected a "
                     f"definition in {NETPLAN_FOLDER}: remove what writes that file"
                 )
             text = MANAGED if path == NETPLAN_FILE else f"# {settings.interface} is in {NETPLAN_FILE}.\n"

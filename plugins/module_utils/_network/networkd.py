@@ -119,7 +119,7 @@ class Networkd(Manager):
         if claim.file and os.path.basename(claim.file) < os.path.basename(file.path):
             raise NetworkError(
                 f"systemd-networkd takes {claim.file} for {settings.interface}, as it comes before "
-                f"{file.path}; expected is a name after it: rename the file on the node, for "
+                f"{file.path}; expected a name after it: rename the file on the node, for "
                 "example with 10- in front"
             )
         return [file]

@@ -26,13 +26,13 @@ _PROBE_TIMEOUT = 1.2
 
 def _holder(*, interface: str, address: str) -> str | None:
     """Ask on the link who has an address (RFC 5227); return the MAC address of who answers."""
-    ethertype, wanted = 0x0806, socket.inet_aton(address)
+    ethertype, desired = 0x0806, socket.inet_aton(address)
     with socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(ethertype)) as link:
         link.bind((interface, ethertype))
         own = link.getsockname()[4]
         header = struct.pack("!6s6sH", b"\xff" * 6, own, ethertype)
         # Ethernet, IPv4, request; without an address of our own, so that nobody notes it down.
-        probe = struct.pack("!HHBBH6s4s6s4s", 1, 0x0800, 6, 4, 1, own, bytes(4), bytes(6), wanted)
+        probe = struct.pack("!HHBBH6s4s6s4s", 1, 0x0800, 6, 4, 1, own, bytes(4), bytes(6), desired)
         deadline = time.monotonic() + _PROBE_TIMEOUT
         while time.monotonic() < deadline:
             try:
@@ -48,21 +48,21 @@ def _holder(*, interface: str, address: str) -> str | None:
                     answer = link.recv(128)[14:42]
                 except socket.timeout:
                     break
-                if len(answer) == 28 and answer[14:18] == wanted and answer[8:14] != own:
+                if len(answer) == 28 and answer[14:18] == desired and answer[8:14] != own:
                     return ":".join(f"{byte:02x}" for byte in answer[8:14])
     return None
 
 
-def check_free(wanted: Settings, before: State) -> None:
+def check_free(desired: Settings, before: State) -> None:
     """Refuse an address that another machine has."""
-    address = str(wanted.address.ip)
+    address = str(desired.address.ip)
     if address in map(without_prefix, before.addresses):
         return
-    holder = _holder(interface=wanted.interface, address=address)
+    holder = _holder(interface=desired.interface, address=address)
     if holder is not None:
         raise NetworkError(
-            f"{address} is the address of another machine on {wanted.interface}, {holder}, and nothing was "
-            "changed; expected is one that is free: set node_network_address, or take it from that machine"
+            f"{address} is the address of another machine on {desired.interface}, {holder}, and nothing was "
+            "changed; expected one that is free: set node_network_address, or take it from that machine"
         )
 
 

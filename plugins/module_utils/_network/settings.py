@@ -1,7 +1,7 @@
 # Copyright: bramble.pi contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A node's fixed address: what is wanted, and what the kernel has."""
+"""A node's static address: what is expected, and what the kernel has."""
 
 from __future__ import annotations
 
@@ -42,21 +42,21 @@ class State(NamedTuple):
 
 
 def _address(text: str) -> ipaddress.IPv4Interface:
-    wanted = "wanted is an address with its prefix, like 192.168.1.11/24: set node_network_address"
+    expected = "expected an address with its prefix, like 192.168.1.11/24: set node_network_address"
     try:
         address = ipaddress.IPv4Interface(text)
     except ValueError:
-        raise NetworkError(f"the address is {text!r}; {wanted}") from None
+        raise NetworkError(f"the address is {text!r}; {expected}") from None
     network = address.network
     if "/" not in text or not 8 <= network.prefixlen <= 30:
-        raise NetworkError(f"the address {text} has no prefix from /8 to /30; {wanted}")
+        raise NetworkError(f"the address {text} has no prefix from /8 to /30; {expected}")
     if address.ip in (network.network_address, network.broadcast_address):
         raise NetworkError(
-            f"the address {text} is the network's own or its broadcast address; wanted is one of "
+            f"the address {text} is the network's own or its broadcast address; expected one of "
             f"{network[1]} to {network[-2]}: set node_network_address"
         )
     if address.is_multicast or address.is_loopback or address.is_unspecified or address.is_reserved:
-        raise NetworkError(f"{text} cannot be the address of a node; {wanted}")
+        raise NetworkError(f"{text} cannot be the address of a node; {expected}")
     return address
 
 
@@ -74,7 +74,7 @@ def _gateway(text: str, address: ipaddress.IPv4Interface) -> ipaddress.IPv4Addre
         or gateway in (address.ip, network.network_address, network.broadcast_address)
     ):
         raise NetworkError(
-            f"the gateway is {text!r}; wanted is another machine of {network}, the network of {address}: set "
+            f"the gateway is {text!r}; expected another machine of {network}, the network of {address}: set "
             "node_network_gateway, or the prefix in node_network_address"
         )
     return gateway
@@ -89,11 +89,11 @@ def settings(
     search: Sequence[str],
     existing: Collection[str],
 ) -> Settings:
-    """Read what is wanted; refuse what no node can have."""
+    """Read what is expected; refuse what no node can have."""
     if _INTERFACE.fullmatch(interface) is None or interface not in existing:
         there = ", ".join(sorted(set(existing) - {"lo"})) or "none"
         raise NetworkError(
-            f"the interface is {interface!r}, and the node has no such interface; wanted is one of {there}: "
+            f"the interface is {interface!r}, and the node has no such interface; expected one of {there}: "
             "set node_network_interface"
         )
     parsed = _address(address)
@@ -102,13 +102,13 @@ def settings(
             ipaddress.IPv4Address(resolver)
         except ValueError:
             raise NetworkError(
-                f"the resolver is {resolver!r}; wanted is an IPv4 address like 192.168.1.1: set "
+                f"the resolver is {resolver!r}; expected an IPv4 address like 192.168.1.1: set "
                 "node_network_resolvers"
             ) from None
     for domain in search:
         if _DOMAIN.fullmatch(domain) is None:
             raise NetworkError(
-                f"the search domain is {domain!r}; wanted is a domain like rack.example.org: set "
+                f"the search domain is {domain!r}; expected a domain like rack.example.org: set "
                 "node_network_search"
             )
     return Settings(interface, parsed, _gateway(gateway, parsed), tuple(resolvers), tuple(search))
@@ -128,17 +128,17 @@ def state(*, addresses: str, routes: str) -> State:
 
 
 def shortcomings(*, settings: Settings, state: State) -> list[str]:
-    """Say in which ways an interface has not what is wanted."""
+    """Say in which ways an interface has not what is expected."""
     found = []
     name = settings.interface
     if str(settings.address) not in state.addresses:
         found.append(
-            f"{name} has {' and '.join(state.addresses) or 'no address'}, wanted is {settings.address}"
+            f"{name} has {' and '.join(state.addresses) or 'no address'}; expected {settings.address}"
         )
     gateways = (str(settings.gateway),) if settings.gateway else ()
     if set(state.gateways) != set(gateways):
         found.append(
-            f"the gateway of {name} is {' and '.join(state.gateways) or 'none'}, wanted is "
+            f"the gateway of {name} is {' and '.join(state.gateways) or 'none'}; expected "
             f"{settings.gateway or 'none'}"
         )
     return found
@@ -154,7 +154,7 @@ def check_cluster(*, settings: Settings, state: State, kubernetes: str) -> None:
         return
     seen = " and ".join(state.addresses)
     problem = (
-        f"{settings.interface} has {seen}, wanted is {settings.address}, and the node is part of a "
+        f"{settings.interface} has {seen}; expected {settings.address}, and the node is part of a "
         f"Kubernetes cluster ({kubernetes}), whose certificates and etcd hold its address; nothing was "
         "changed. Set node_network_address to the address that it has, or"
     )
@@ -164,6 +164,6 @@ def check_cluster(*, settings: Settings, state: State, kubernetes: str) -> None:
             "again with site.yml"
         )
     raise NetworkError(
-        f"{problem} rebuild the control plane: take the cluster apart with playbooks/reset.yml, change the "
+        f"{problem} rebuild the control plane: reset the cluster with playbooks/reset.yml, change the "
         "address, and run site.yml"
     )

@@ -138,7 +138,7 @@ def _detach(node: Node, verb: str, identifier: str) -> None:
     if status != 0:
         raise NetworkError(
             "the unit for a change of the network could not be started, and nothing was changed: "
-            f"systemd-run says {stderr.strip()!r}; expected is a node that was booted with systemd"
+            f"systemd-run says {stderr.strip()!r}; expected a node that was booted with systemd"
         )
 
 
@@ -161,7 +161,7 @@ def _finish() -> None:
 
 
 def _taken_back(identifier: str | None) -> str | None:
-    """Return why a trial, or any one, was taken back."""
+    """Return why a trial, or any one, was reverted."""
     text = read_text(trial_script.RECORD)
     if text is None:
         return None
@@ -183,7 +183,7 @@ def check_none(node: Node) -> None:
     if not node.is_active(trial_script.UNITS):
         _detach(node, "revert", str(time.time_ns()))
     raise NetworkError(
-        "an earlier change of the network that was not confirmed is just being taken back; expected is the "
+        "an earlier change of the network that was not confirmed is just being reverted; expected the "
         "node as it was: run this again in node_network_confirm_timeout seconds"
     )
 
@@ -223,20 +223,24 @@ def confirm(node: Node, identifier: str) -> dict[str, Any]:
     parameters = json.loads(read_text(pending) or "{}")
     if parameters.get("identifier") != identifier:
         return _outcome(identifier)
-    wanted = settings_of(node, parameters)
+    desired = settings_of(node, parameters)
     # Where the address stays the same, the controller may be here before anything has happened.
     while os.path.exists(pending) and not os.path.exists(f"{trial_script.DIRECTORY}/applied"):
         time.sleep(0.2)
     deadline = time.monotonic() + _SETTLE_TIMEOUT
     while True:
-        reasons = shortcomings(settings=wanted, state=node.state(wanted.interface))
+        reasons = shortcomings(settings=desired, state=node.state(desired.interface))
         if not reasons or time.monotonic() > deadline:
             break
         time.sleep(0.5)
-    gateway = str(wanted.gateway or "")
-    if not reasons and gateway and not gateway_answers(node.run, interface=wanted.interface, gateway=gateway):
+    gateway = str(desired.gateway or "")
+    if (
+        not reasons
+        and gateway
+        and not gateway_answers(node.run, interface=desired.interface, gateway=gateway)
+    ):
         reasons = [
-            f"the gateway {gateway} does not answer on {wanted.interface}; expected is a machine there that "
+            f"the gateway {gateway} does not answer on {desired.interface}; expected a machine there that "
             "does: set node_network_gateway"
         ]
     try:

@@ -4,11 +4,11 @@
 """A change that takes itself back unless somebody confirms it: the dead man's switch.
 
 The node does it alone, in a unit of its own that has nothing to do with the connection that started it.
-Whether the change is confirmed or taken back is decided by who renames the file C(pending) first. A node that
+Whether the change is confirmed or reverted is decided by who renames the file C(pending) first. A node that
 is switched off in between finds the old files at its next boot.
 
 The way back needs no room on the disk: the old files and the new ones are laid beside the files that they are
-for, and what was taken back is a file that is there before, so that all that is left is to rename.
+for, and what was reverted is a file that is there before, so that all that is left is to rename.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ import shlex
 from collections.abc import Sequence
 
 DIRECTORY = "/var/lib/bramble/network-trial"
-# What was taken back: the trial's identifier, and why.
-RECORD = "/var/lib/bramble/network-taken-back"
+# What was reverted: the trial's identifier, and why.
+RECORD = "/var/lib/bramble/network-reverted"
 # The last trial that was confirmed, with its identifier.
 CONFIRMED_RECORD = "/var/lib/bramble/network-confirmed"
 # Each trial has a unit of its own: the last one stays known to systemd while a DHCP client lives in it.
@@ -27,7 +27,7 @@ BOOT_UNIT = "/etc/systemd/system/bramble-network-restore.service"
 BOOT_LINK = "/etc/systemd/system/sysinit.target.wants/bramble-network-restore.service"
 
 BOOT_UNIT_TEXT = f"""[Unit]
-Description=Take back a change of the network that was not confirmed
+Description=Revert a change of the network that was not confirmed
 DefaultDependencies=no
 RequiresMountsFor=/etc {DIRECTORY}
 After=local-fs.target systemd-remount-fs.service
@@ -49,7 +49,7 @@ def staged(path: str, side: str) -> str:
 
 
 def record(*, identifier: str, reason: str) -> str:
-    """Write what is told of a trial that was taken back."""
+    """Write what is told of a trial that was reverted."""
     return f"{identifier}\n{reason}\n"
 
 
@@ -87,8 +87,8 @@ def script(
     )
     return f"""#!/bin/sh
 # Written by the collection bramble.pi, for one change of the network.
-# try: make the change, and take it back unless it is confirmed in time
-# revert: take it back now
+# try: make the change, and revert it unless it is confirmed in time
+# revert: revert it now
 # restore: put the old files back, at boot
 trial={DIRECTORY}
 export LC_ALL=C PATH=/usr/sbin:/usr/bin:/sbin:/bin
@@ -173,7 +173,7 @@ try)
     revert "$(cat "$trial/rejected")"
   fi
   ;;
-revert) revert "the trial was cut short" ;;
+revert) revert "the trial was interrupted" ;;
 restore)
   if [ -e "$trial/confirmed" ]; then
     ln -f "$trial/confirmed" {CONFIRMED_RECORD}

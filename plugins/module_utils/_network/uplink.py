@@ -67,7 +67,7 @@ def ensure(
     if not force and comes_by(node=node, session=ssh_session(), interface=interface):
         because = ", ".join(file.path for file in differing) or pending
         raise UplinkError(
-            f"{interface} would change ({because}), and the connection to this node comes by it; expected is "
+            f"{interface} would change ({because}), and the connection to this node comes by it; expected "
             "a connection that outlives a mistake: connect over the rack's switch, set nat_headnode_uplink "
             "to keep if the interface is as it should be, or consent by nat_headnode_uplink_force=true"
         )

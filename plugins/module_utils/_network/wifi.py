@@ -48,8 +48,7 @@ def problems(wifi: Wifi, *, variables: str) -> list[str]:
     found = []
     if not 1 <= len(wifi.ssid.encode()) <= 32:
         found.append(
-            f"the Wi-Fi's name has {len(wifi.ssid.encode())} bytes; expected are 1 to 32: set "
-            f"{variables}_ssid"
+            f"the Wi-Fi's name has {len(wifi.ssid.encode())} bytes; expected 1 to 32: set {variables}_ssid"
         )
     printable = all(32 <= ord(character) <= 126 for character in wifi.psk)
     passphrase = 8 <= len(wifi.psk) <= 63 and printable
@@ -57,11 +56,11 @@ def problems(wifi: Wifi, *, variables: str) -> list[str]:
         found.append(
             f"the Wi-Fi's key has {len(wifi.psk)} characters{'' if printable else ', not all ASCII'}"
             f"{'' if wifi.psk == wifi.psk.strip() else ', with blanks or line breaks at its ends'}; "
-            f"expected are 8 to 63 ASCII characters or 64 hexadecimal digits: set {variables}_psk"
+            f"expected 8 to 63 ASCII characters or 64 hexadecimal digits: set {variables}_psk"
         )
     if re.fullmatch("[A-Z]{2}", wifi.country) is None:
         found.append(
-            f"the Wi-Fi's country is {wifi.country!r}; expected are two capital letters (ISO 3166), such as "
+            f"the Wi-Fi's country is {wifi.country!r}; expected two capital letters (ISO 3166), such as "
             "'DE', as each country allows other channels and without one the radio stays off: set "
             f"{variables}_country"
         )

@@ -60,7 +60,7 @@ class NodeSettings:
 
     def _set_kernel(self, path: str, name: str, value: str) -> None:
         running = self._read(path).strip()
-        if settings.is_same_sysctl(running=running, wanted=value):
+        if settings.is_same_sysctl(running=running, desired=value):
             return
         if not self.changes.note(f"set {name} from {running} to {value}"):
             return
@@ -76,7 +76,7 @@ class NodeSettings:
         self.changes.do(
             f"{verb} {unit}",
             ["systemctl", verb, unit],
-            remedy=f"expected is that {unit} does not switch swap on: do that by hand, or set swap to keep",
+            remedy=f"expected that {unit} does not switch swap on: do that by hand, or set swap to keep",
         )
 
     def set_hostname(self, hostname: str) -> None:
@@ -147,21 +147,21 @@ class NodeSettings:
                 self.changes.note(f"set {key} to {value}")
             elif not self.pending:
                 raise settings.SettingsError(
-                    f"the running kernel has no parameter {key} ({path} is not there); expected is the value"
+                    f"the running kernel has no parameter {key} ({path} is not there); expected the value"
                     f" {value}: add the module that brings it to kernel_modules (br_netfilter for net.bridge)"
                 )
 
     def _refuse_overriding(self, parameters: Mapping[str, Any]) -> None:
         """Refuse files that would undo the settings at the next boot, because they are read later."""
-        wanted = {settings.sysctl_path(key): (key, value) for key, value in parameters.items()}
+        desired = {settings.sysctl_path(key): (key, value) for key, value in parameters.items()}
         for path in [path for folder in _SYSCTL_FOLDERS for path in self._glob(f"{folder}/*.conf")]:
             if os.path.basename(path) <= os.path.basename(_SYSCTL):
                 continue
             for parameter, theirs in settings.sysctl_values(self._read(path)).items():
-                key, value = wanted.get(parameter, ("", theirs))
-                if not settings.is_same_sysctl(running=theirs, wanted=value):
+                key, value = desired.get(parameter, ("", theirs))
+                if not settings.is_same_sysctl(running=theirs, desired=value):
                     raise settings.SettingsError(
-                        f"{path} sets {key} to {theirs} and is read after {_SYSCTL} at each boot; expected is"
+                        f"{path} sets {key} to {theirs} and is read after {_SYSCTL} at each boot; expected"
                         f" {value}: take that line out (99-sysctl.conf is a link to /etc/sysctl.conf)"
                     )
 
@@ -208,7 +208,7 @@ class NodeSettings:
             # Also one that a run before this one has masked, and was killed then.
             if unit in swap.DAEMONS and is_active(self.run, unit):
                 self._systemctl("stop", unit)
-        wanted = self._glob(f"{swap.UNITS}/*.wants/*.swap") + self._glob(f"{swap.UNITS}/*.requires/*.swap")
-        elsewhere = [path for path in wanted if not path.startswith(f"{swap.UNITS}/swap.target.")]
+        desired = self._glob(f"{swap.UNITS}/*.wants/*.swap") + self._glob(f"{swap.UNITS}/*.requires/*.swap")
+        elsewhere = [path for path in desired if not path.startswith(f"{swap.UNITS}/swap.target.")]
         for unit in sorted(set(map(os.path.basename, elsewhere))):
             self._systemctl("disable", unit)

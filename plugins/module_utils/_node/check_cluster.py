@@ -14,29 +14,29 @@ from ansible_collections.bramble.pi.plugins.module_utils._node.findings import (
     IN_CLUSTER,
     INFO,
     WARNING,
+    Expected,
     Finding,
-    Wanted,
     finding,
     parse_time,
 )
 
 
-def check_member(node: Mapping[str, Any], wanted: Wanted) -> Iterator[Finding]:
+def check_member(node: Mapping[str, Any], expected: Expected) -> Iterator[Finding]:
     """Say whether the node is part of its cluster, and how that sees it."""
     state, member = node["kubernetes"]["state"], node["member"]
     if state not in IN_CLUSTER:
-        seen = "kubeadm was cut short here" if state == "partial" else "not part of a cluster"
-        yield finding("not_in_cluster", INFO, evidence=seen, wanted="part of it", host=wanted.host)
+        seen = "kubeadm was interrupted here" if state == "partial" else "not part of a cluster"
+        yield finding("not_in_cluster", INFO, evidence=seen, expected="part of it", host=expected.host)
     elif member and member["state"] == "missing":
         seen = f"the cluster does not know it: {member['message']}"
-        yield finding("not_in_cluster", INFO, evidence=seen, wanted="part of it", host=wanted.host)
+        yield finding("not_in_cluster", INFO, evidence=seen, expected="part of it", host=expected.host)
     elif member and member["state"] == "silent":
         evidence = f"{node['kubernetes']['server']}: {member['message']}"
-        yield finding("api", ERROR, evidence=evidence, wanted="an answer")
+        yield finding("api", ERROR, evidence=evidence, expected="an answer")
     elif member and member["state"] == "not ready":
         evidence = f"not Ready: {member['message']}"
         yield finding(
-            "node_not_ready", ERROR, evidence=evidence, wanted="Ready", node=node["hostname"].lower()
+            "node_not_ready", ERROR, evidence=evidence, expected="Ready", node=node["hostname"].lower()
         )
 
 
@@ -46,7 +46,7 @@ def check_components(silent: Sequence[Mapping[str, Any]]) -> Iterator[Finding]:
         evidence = f"{component['name']} does not answer at {component['url']}"
         if component["words"]:
             evidence = f"{evidence}: {component['words']}"
-        yield finding("control_plane_pod", ERROR, evidence=evidence, wanted="an answer")
+        yield finding("control_plane_pod", ERROR, evidence=evidence, expected="an answer")
 
 
 def _certificate_remedy(path: str) -> str:
@@ -75,7 +75,7 @@ def check_certificates(
                 "certificate",
                 WARNING,
                 evidence=f"{path}: {certificate['error']}",
-                wanted="a certificate in PEM form",
+                expected="a certificate in PEM form",
                 remedy=_certificate_remedy(path),
             )
             continue
@@ -89,6 +89,6 @@ def check_certificates(
                 "certificate",
                 ERROR if expired else WARNING,
                 evidence=f"{evidence}, at {certificate['expires']}",
-                wanted=f"{days} days or more",
+                expected=f"{days} days or more",
                 remedy=_certificate_remedy(path),
             )

@@ -33,7 +33,7 @@ def check_disks(disks: Sequence[Mapping[str, Any]]) -> Iterator[Finding]:
         path = disk["path"]
         if disk["read_only"]:
             yield finding(
-                "read_only", ERROR, evidence=f"{path} is mounted read-only", wanted="read and write"
+                "read_only", ERROR, evidence=f"{path} is mounted read-only", expected="read and write"
             )
         for check, size, free, error, warning, unit in (
             ("disk", disk["size"], disk["available"], DISK_ERROR, DISK_WARNING, "space"),
@@ -47,7 +47,7 @@ def check_disks(disks: Sequence[Mapping[str, Any]]) -> Iterator[Finding]:
                     check,
                     ERROR if percent < error else WARNING,
                     evidence=f"{path} has {percent:.0f} % of its {unit} free ({amount})",
-                    wanted=f"{warning} % or more",
+                    expected=f"{warning} % or more",
                     path=path,
                 )
 
@@ -59,15 +59,15 @@ def check_memory(memory: Mapping[str, int | None], *, control_plane: bool) -> It
         yield finding(
             "memory",
             ERROR if available < MEMORY_ERROR else WARNING,
-            evidence=f"{available // MEBIBYTE} MiB can still be had",
-            wanted=f"{MEMORY_WARNING // MEBIBYTE} MiB or more",
+            evidence=f"{available // MEBIBYTE} MiB are available",
+            expected=f"{MEMORY_WARNING // MEBIBYTE} MiB or more",
         )
     if control_plane and total is not None and total < CONTROL_PLANE_MEMORY:
         yield finding(
             "memory",
             WARNING,
             evidence=f"the control plane has {total // 1000000} MB of memory",
-            wanted="1700 MB, as kubeadm asks for",
+            expected="1700 MB, as kubeadm asks for",
         )
 
 
@@ -81,7 +81,7 @@ def check_power(bits: int | None, degrees: float | None) -> Iterator[Finding]:
                 "undervoltage",
                 ERROR if now else WARNING,
                 evidence=f"the voltage {'is' if now else 'was once since boot'} below 4.63 V ({seen})",
-                wanted="throttled=0x0",
+                expected="throttled=0x0",
             )
         if bits & 0xE000E:
             now = bool(bits & 0xE)
@@ -89,10 +89,10 @@ def check_power(bits: int | None, degrees: float | None) -> Iterator[Finding]:
                 "throttled",
                 WARNING if now else INFO,
                 evidence=f"the processor {'is' if now else 'was once since boot'} slowed down ({seen})",
-                wanted="throttled=0x0",
+                expected="throttled=0x0",
             )
     if degrees is not None and degrees >= HOT:
-        yield finding("temperature", WARNING, evidence=f"{degrees} degrees", wanted=f"below {HOT} degrees")
+        yield finding("temperature", WARNING, evidence=f"{degrees} degrees", expected=f"below {HOT} degrees")
 
 
 def check_latency(fsync: Mapping[str, Any] | None) -> Iterator[Finding]:
@@ -103,5 +103,5 @@ def check_latency(fsync: Mapping[str, Any] | None) -> Iterator[Finding]:
             WARNING,
             evidence=f"{fsync['writes']} synchronous writes in {fsync['path']}: median {fsync['p50_ms']} ms,"
             f" 99th percentile {fsync['p99_ms']} ms",
-            wanted=f"{SLOW_DISK_MS} ms or less",
+            expected=f"{SLOW_DISK_MS} ms or less",
         )

@@ -27,34 +27,34 @@ from ansible_collections.bramble.pi.plugins.module_utils._node.check_units impor
     down_units,
 )
 from ansible_collections.bramble.pi.plugins.module_utils._node.findings import (
+    Expected,
     Finding,
-    Wanted,
     parse_time,
     ranked,
 )
 
 
 def check_node(
-    *, node: Mapping[str, Any], wanted: Wanted, journals: Mapping[str, str] | None = None
+    *, node: Mapping[str, Any], expected: Expected, journals: Mapping[str, str] | None = None
 ) -> list[Finding]:
     """List what is wrong with a node, the worst first. ``journals`` are those of the units that are down."""
-    findings = [*check_member(node, wanted), *check_components(node["silent_components"])]
+    findings = [*check_member(node, expected), *check_components(node["silent_components"])]
     down = down_units(node=node)
     for name, unit in node["units"].items():
         journal = (journals or {}).get(name, "")
-        findings += check_unit(name, unit=unit, down=name in down, journal=journal, host=wanted.host)
-    findings += check_runtime(node, host=wanted.host)
+        findings += check_unit(name, unit=unit, down=name in down, journal=journal, host=expected.host)
+    findings += check_runtime(node, host=expected.host)
     findings += check_disks(node["disks"])
     findings += check_memory(
-        node["memory"], control_plane=wanted.control_plane or node["kubernetes"]["state"] == "control_plane"
+        node["memory"], control_plane=expected.control_plane or node["kubernetes"]["state"] == "control_plane"
     )
-    findings += check_system(node, wanted)
-    findings += check_pod_network(node, pod_network=wanted.pod_network)
-    findings += check_clock(node, wanted)
+    findings += check_system(node, expected)
+    findings += check_pod_network(node, pod_network=expected.pod_network)
+    findings += check_clock(node, expected)
     findings += check_certificates(
         node["certificates"],
-        now=wanted.now or parse_time(node["clock"]["utc"]),
-        days=wanted.certificate_days,
+        now=expected.now or parse_time(node["clock"]["utc"]),
+        days=expected.certificate_days,
     )
     findings += check_power(node["throttled"], node["temperature"])
     findings += check_latency(node["fsync"])

@@ -37,7 +37,7 @@ def check_pod_network(node: Mapping[str, Any], *, pod_network: str) -> Iterator[
             "vxlan",
             ERROR,
             evidence=f"kernel {node['kernel']} has no module vxlan",
-            wanted="vxlan, for flannel",
+            expected="vxlan, for flannel",
         )
     if pod_network not in _OWN:
         return
@@ -47,6 +47,6 @@ def check_pod_network(node: Mapping[str, Any], *, pod_network: str) -> Iterator[
             "cni",
             ERROR,
             evidence=f"{' and '.join(foreign)} in {CNI_FOLDER} comes before {_OWN[pod_network]} by name",
-            wanted=f"{_OWN[pod_network]} first, for pod_network_plugin {pod_network}",
+            expected=f"{_OWN[pod_network]} first, for pod_network_plugin {pod_network}",
             files=" ".join(f"{CNI_FOLDER}/{file}" for file in foreign),
         )

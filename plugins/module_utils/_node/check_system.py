@@ -12,8 +12,8 @@ from ansible_collections.bramble.pi.plugins.module_utils._node.findings import (
     CLOCK_SECONDS,
     ERROR,
     WARNING,
+    Expected,
     Finding,
-    Wanted,
     finding,
     parse_time,
 )
@@ -22,23 +22,23 @@ CONTROLLERS = ("cpuset", "memory")
 PAGE_SIZE = 4096
 
 
-def check_clock(node: Mapping[str, Any], wanted: Wanted) -> Iterator[Finding]:
+def check_clock(node: Mapping[str, Any], expected: Expected) -> Iterator[Finding]:
     """Say whether the clock is not synchronised, or is another than the controller's."""
     utc = parse_time(node["clock"]["utc"])
-    if wanted.time_sync and not node["clock"]["synchronized"]:
+    if expected.time_sync and not node["clock"]["synchronized"]:
         yield finding(
             "clock",
             ERROR,
             evidence=f"not synchronised; it says {utc:%Y-%m-%d %H:%M} UTC",
-            wanted="synchronised",
+            expected="synchronised",
         )
-    off = (utc - wanted.now).total_seconds() if wanted.now else 0
+    off = (utc - expected.now).total_seconds() if expected.now else 0
     if abs(off) > CLOCK_SECONDS:
         yield finding(
             "clock",
             ERROR,
             evidence=f"{abs(off):.0f} s {'ahead of' if off > 0 else 'behind'} the controller's clock",
-            wanted=f"within {CLOCK_SECONDS} s",
+            expected=f"within {CLOCK_SECONDS} s",
         )
 
 
@@ -47,7 +47,7 @@ def _switched_on_by(swap: Mapping[str, Any]) -> str:
     return f", switched on by {' or '.join(culprits)}" if culprits else ""
 
 
-def check_system(node: Mapping[str, Any], wanted: Wanted) -> Iterator[Finding]:
+def check_system(node: Mapping[str, Any], expected: Expected) -> Iterator[Finding]:
     """Say what of the running system keeps Kubernetes from working."""
     missing = [name for name in CONTROLLERS if name not in node["cgroup"]["controllers"]]
     if missing:
@@ -56,36 +56,36 @@ def check_system(node: Mapping[str, Any], wanted: Wanted) -> Iterator[Finding]:
             ERROR,
             evidence=f"{' and '.join(missing)} missing; there are"
             f" {' '.join(node['cgroup']['controllers']) or 'none'} (cgroup v{node['cgroup']['version']})",
-            wanted=" and ".join(CONTROLLERS),
-            host=wanted.host,
+            expected=" and ".join(CONTROLLERS),
+            host=expected.host,
         )
     if node["cmdline"]["error"]:
         yield finding(
             "cmdline",
             WARNING,
             evidence=node["cmdline"]["error"],
-            wanted="one line that can be read",
-            remedy="put the one line right by hand, or set os_prep_kernel_cmdline_path to another file",
+            expected="one line that can be read",
+            remedy="correct the line by hand, or set os_prep_kernel_cmdline_path to another file",
         )
     if node["cmdline"]["pending"]:
         yield finding(
             "cmdline",
             WARNING,
             evidence=f"/proc/cmdline lacks {' '.join(node['cmdline']['pending'])}",
-            wanted=f"all that {node['cmdline']['path']} says",
+            expected=f"all that {node['cmdline']['path']} says",
         )
-    if wanted.swap == "off" and node["swap"]["active"]:
+    if expected.swap == "off" and node["swap"]["active"]:
         yield finding(
             "swap",
             ERROR,
             evidence=f"swap is on: {', '.join(node['swap']['active'])}{_switched_on_by(node['swap'])}",
-            wanted="no swap (os_prep_swap)",
-            host=wanted.host,
+            expected="no swap (os_prep_swap)",
+            host=expected.host,
         )
     if node["page_size"] > PAGE_SIZE:
         yield finding(
             "page_size",
             WARNING,
             evidence=f"{node['page_size'] // 1024} KiB pages",
-            wanted=f"{PAGE_SIZE // 1024} KiB",
+            expected=f"{PAGE_SIZE // 1024} KiB",
         )

@@ -64,7 +64,7 @@ def check_unit(name: str, *, unit: dict[str, str], down: bool, journal: str, hos
                 check,
                 WARNING,
                 evidence=f"{name} runs, but is {unit['UnitFileState']}",
-                wanted="enabled, so that it starts at boot",
+                expected="enabled, so that it starts at boot",
                 remedy=f"sudo systemctl unmask {name} && sudo systemctl enable {name}",
             )
         return
@@ -80,7 +80,7 @@ def check_unit(name: str, *, unit: dict[str, str], down: bool, journal: str, hos
             line, meaning = cause
             evidence = f"{evidence}: {line}"
             remedy = f"{meaning}; then: sudo systemctl restart {name}" if meaning else remedy
-    yield finding(check, ERROR, evidence=evidence, wanted="active (running)", remedy=remedy)
+    yield finding(check, ERROR, evidence=evidence, expected="active (running)", remedy=remedy)
 
 
 def check_runtime(node: Mapping[str, Any], *, host: str) -> Iterator[Finding]:
@@ -94,7 +94,7 @@ def check_runtime(node: Mapping[str, Any], *, host: str) -> Iterator[Finding]:
             "runtime_settings",
             ERROR,
             evidence=f"{runtime['name']}: {runtime['fault']}",
-            wanted="a runtime that serves kubelet",
+            expected="a runtime that serves kubelet",
             host=host,
         )
     for each in runtime["drift"]:
@@ -103,6 +103,6 @@ def check_runtime(node: Mapping[str, Any], *, host: str) -> Iterator[Finding]:
             "runtime_settings",
             WARNING,
             evidence=f"{runtime['name']}: {seen or each}",
-            wanted=expected if seen else "as bramble.pi.site set it",
+            expected=expected if seen else "as bramble.pi.site set it",
             host=host,
         )

@@ -107,7 +107,7 @@ def _fsync() -> dict[str, Any] | None:
                 os.fdatasync(file.fileno())
                 seconds.append(time.perf_counter() - began)
     except OSError:
-        # A full or read-only disk is told of as such.
+        # A full or read-only disk is reported as such.
         pass
     measured = health.latency(seconds=seconds)
     return {"path": folder, **measured} if measured else None

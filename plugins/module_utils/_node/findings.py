@@ -37,11 +37,11 @@ _OS_PREP = "ansible-playbook -i INVENTORY bramble.pi.site --tags os_prep --limit
 
 
 class Kind(NamedTuple):
-    """A sort of finding: how bad it can be, when it is told, and what mends it."""
+    """A sort of finding: how bad it can be, when it is told, and how to fix it."""
 
     severities: tuple[str, ...]
     when: str
-    mend: str
+    remedy: str
 
 
 KINDS = {
@@ -53,12 +53,12 @@ KINDS = {
     "kubelet": Kind(
         (ERROR, WARNING),
         "the kubelet of a node of the cluster is down, with the cause; or it does not start at boot",
-        "sudo systemctl start kubelet (or unmask, enable), or what the cause told asks for",
+        "sudo systemctl start kubelet (or unmask, enable), or what the reported cause asks for",
     ),
     "runtime": Kind(
         (ERROR, WARNING),
         "containerd, docker or cri-docker is down, with the cause; or it does not start at boot",
-        "sudo systemctl start containerd (or docker; unmask, enable), or what the cause told asks for",
+        "sudo systemctl start containerd (or docker; unmask, enable), or what the reported cause asks for",
     ),
     "runtime_settings": Kind(
         (ERROR, WARNING),
@@ -70,7 +70,7 @@ KINDS = {
     "api": Kind(
         (ERROR,),
         "the cluster's API server does not answer to the node, or refuses it",
-        "mend the control plane first; if others reach it, the network between (port 6443), or the clock",
+        "fix the control plane first; if others reach it, the network between (port 6443), or the clock",
     ),
     "control_plane_pod": Kind(
         (ERROR,),
@@ -82,7 +82,7 @@ KINDS = {
     "node_not_ready": Kind(
         (ERROR,),
         "the cluster says that the node is not Ready",
-        "mend what else is told of this node, else: kubectl describe node {node}",
+        "fix what else is reported of this node, else: kubectl describe node {node}",
     ),
     "not_in_cluster": Kind(
         (INFO,),
@@ -108,7 +108,7 @@ KINDS = {
     ),
     "memory": Kind(
         (ERROR, WARNING),
-        f"memory that can be had is below {MEMORY_ERROR // MEBIBYTE} MiB (error: the kubelet evicts pods) or"
+        f"available memory is below {MEMORY_ERROR // MEBIBYTE} MiB (error: the kubelet evicts pods) or"
         f" {MEMORY_WARNING // MEBIBYTE} MiB; or a control plane has less than 1700 MB",
         "ps -eo rss,comm --sort=-rss | head shows what takes it; limit or move pods, or take a Pi with more",
     ),
@@ -131,7 +131,7 @@ KINDS = {
         (ERROR,),
         "the clock is not synchronised, unless os_prep_time_sync is false; or more than"
         f" {CLOCK_SECONDS} s off the controller's",
-        "timedatectl timesync-status; sudo timedatectl set-ntp true; a way out for UDP port 123",
+        "timedatectl timesync-status; sudo timedatectl set-ntp true; let UDP port 123 out",
     ),
     "certificate": Kind(
         (ERROR, WARNING),
@@ -172,7 +172,7 @@ KINDS = {
     "throttled": Kind(
         (WARNING, INFO),
         "the firmware slows the processor down, now (warning) or once since boot",
-        "cool it (heat sink, fan), unless undervoltage is told as well: then mend that first",
+        "cool it (heat sink, fan), unless undervoltage is reported as well: then fix that first",
     ),
     "temperature": Kind(
         (WARNING,),
@@ -193,16 +193,16 @@ KINDS = {
 
 
 class Finding(NamedTuple):
-    """Something wrong: the value seen, the value wanted, and what mends it."""
+    """Something wrong: the value seen, the value expected and how to fix it."""
 
     check: str
     severity: str
     evidence: str
-    wanted: str
+    expected: str
     remedy: str
 
 
-class Wanted(NamedTuple):
+class Expected(NamedTuple):
     """What is expected of a node."""
 
     host: str = "NODE"
@@ -216,13 +216,13 @@ class Wanted(NamedTuple):
 
 
 def finding(
-    check: str, severity: str, *, evidence: str, wanted: str, remedy: str | None = None, **values: str
+    check: str, severity: str, *, evidence: str, expected: str, remedy: str | None = None, **values: str
 ) -> Finding:
     """Make a finding of its kind; the values are those of the kind's remedy, unless there is a closer one."""
     kind = KINDS[check]
     if severity not in kind.severities:
         raise ValueError(f"{check} is never {severity}")
-    return Finding(check, severity, evidence, wanted, remedy or kind.mend.format(**values))
+    return Finding(check, severity, evidence, expected, remedy or kind.remedy.format(**values))
 
 
 def ranked(findings: Sequence[Finding]) -> list[Finding]:

@@ -26,14 +26,14 @@ _OTHER_EVIDENCE = {"br_netfilter": ["/proc/sys/net/bridge"]}
 
 
 class SettingsError(BrambleError):
-    """A setting that cannot be put into effect; the text says why and what mends it."""
+    """A setting that cannot be put into effect; the text says why and how to fix it."""
 
 
 def check_hostname(hostname: str) -> None:
     """Refuse what Kubernetes would not take as a node's name (RFC 1123, lower case)."""
     if len(hostname) > 253 or not _HOSTNAME.fullmatch(hostname):
         raise SettingsError(
-            f"hostname is {hostname!r}; wanted are lower-case letters, digits and hyphens, in labels of"
+            f"hostname is {hostname!r}; expected lower-case letters, digits and hyphens, in labels of"
             " at most 63 that neither begin nor end with a hyphen"
         )
 
@@ -45,33 +45,33 @@ def check_hosts(entries: Iterable[Mapping[str, Any]]) -> None:
             ipaddress.ip_address(entry["address"])
         except ValueError:
             raise SettingsError(
-                f"hosts has the address {entry['address']!r} for {' '.join(entry['names'])}; wanted is an"
+                f"hosts has the address {entry['address']!r} for {' '.join(entry['names'])}; expected an"
                 " IPv4 or IPv6 address"
             ) from None
         for name in entry["names"]:
             if not _HOSTNAME.fullmatch(name.lower()):
                 raise SettingsError(
-                    f"hosts has the name {name!r} for {entry['address']}; wanted is a host name"
+                    f"hosts has the name {name!r} for {entry['address']}; expected a host name"
                 )
         if not entry["names"]:
-            raise SettingsError(f"hosts has no names for {entry['address']}; wanted is at least one")
+            raise SettingsError(f"hosts has no names for {entry['address']}; expected at least one")
 
 
 def check_modules(modules: Iterable[str]) -> None:
     """Refuse what cannot be the name of a kernel module."""
     for name in modules:
         if not _MODULE.fullmatch(name):
-            raise SettingsError(f"kernel_modules has {name!r}; wanted is the name of a kernel module")
+            raise SettingsError(f"kernel_modules has {name!r}; expected the name of a kernel module")
 
 
 def check_sysctl(settings: Mapping[str, Any]) -> None:
     """Refuse what sysctl.d cannot hold."""
     for key, value in settings.items():
         if not _SYSCTL_KEY.fullmatch(key):
-            raise SettingsError(f"sysctl has the key {key!r}; wanted is one such as net.ipv4.ip_forward")
+            raise SettingsError(f"sysctl has the key {key!r}; expected one such as net.ipv4.ip_forward")
         if isinstance(value, bool) or not re.fullmatch(r"[^\n]+", str(value)):
             raise SettingsError(
-                f"sysctl has the value {value!r} for {key}; wanted is a number or one line of text"
+                f"sysctl has the value {value!r} for {key}; expected a number or one line of text"
             )
 
 
@@ -120,7 +120,7 @@ def hosts_text(
         if len(begins) > 1 or len(begins) != len(ends) or begins > ends:
             numbers = ", ".join(str(number + 1) for number in sorted(begins + ends))
             raise SettingsError(
-                f"the marks {HOSTS_BEGIN!r} and {HOSTS_END!r} stand in lines {numbers}; wanted is one"
+                f"the marks {HOSTS_BEGIN!r} and {HOSTS_END!r} stand in lines {numbers}; expected one"
                 " pair, in this order, or none: take the wrong lines out by hand"
             )
         block = [f"{entry['address']} {' '.join(entry['names'])}" for entry in entries]
@@ -135,7 +135,7 @@ def hosts_text(
 
 def hosts_conflicts(*, text: str, entries: Iterable[Mapping[str, Any]]) -> list[str]:
     """Name the lines before the block that give a name of the block another address: the first line wins."""
-    wanted = {
+    desired = {
         (name, ":" in entry["address"]): entry["address"] for entry in entries for name in entry["names"]
     }
     conflicts = []
@@ -145,9 +145,9 @@ def hosts_conflicts(*, text: str, entries: Iterable[Mapping[str, Any]]) -> list[
         if address == "127.0.1.1":
             continue
         for name in names:
-            other = wanted.get((name, ":" in address), address)
+            other = desired.get((name, ":" in address), address)
             if other != address:
-                conflicts.append(f"{address} {name} (wanted is {other})")
+                conflicts.append(f"{address} {name} (expected {other})")
     return conflicts
 
 
@@ -195,9 +195,9 @@ def sysctl_values(text: str) -> dict[str, str]:
     return values
 
 
-def is_same_sysctl(*, running: str, wanted: Any) -> bool:
+def is_same_sysctl(*, running: str, desired: Any) -> bool:
     """Compare values as the kernel does: blanks and tabs between numbers are one."""
-    return running.split() == str(wanted).split()
+    return running.split() == str(desired).split()
 
 
 def fstab_without_swap(*, text: str) -> str:

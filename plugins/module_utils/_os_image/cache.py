@@ -75,7 +75,7 @@ class Kept(NamedTuple):
     archive_sha256: str
     boot_offset: int
     boot_size: int
-    #: What first boot reads, as judged by the boot partition; None if that is not known.
+    #: What first boot reads, as found by the boot partition; None if that is not known.
     init_format: str | None
     layout: str | None
     #: Sizes of the files, by which damage is noticed.
@@ -221,11 +221,11 @@ class ImageCache:
             f"set 'cache_dir' (flash_cache_dir of the role flash) to a folder with more"
         )
 
-    def check_room(self, wanted: int) -> None:
+    def check_room(self, needed: int) -> None:
         """Refuse to begin what will not fit."""
         free = shutil.disk_usage(self.folder).free
-        if free < wanted:
-            raise self._no_room(f"an image for the cache wants {wanted} bytes")
+        if free < needed:
+            raise self._no_room(f"an image for the cache needs {needed} bytes")
 
     def load(self, sha256: str) -> Kept | None:
         """Return an image if it is there and undamaged, as far as sizes tell."""
@@ -390,7 +390,7 @@ class ImageCache:
                 errors.seek(0)
                 said = errors.read().decode(errors="replace").strip()
                 raise self._no_room(
-                    f"{' '.join(_PACK)} ended with {code}, wanted 0: {said or 'it said nothing'}"
+                    f"{' '.join(_PACK)} ended with {code}; expected 0: {said or 'it said nothing'}"
                 )
             os.fsync(out.fileno())
             name = reader.name
@@ -411,10 +411,10 @@ class ImageCache:
         return partition.offset, partition.size
 
 
-def _require(source: str, what: str, seen: object, wanted: object, option: str) -> None:
-    if wanted not in (None, seen):
+def _require(source: str, what: str, seen: object, expected: object, option: str) -> None:
+    if expected not in (None, seen):
         raise ImageCacheError(
-            f"{source} has {what} {seen}, wanted {wanted}: fetch it again, or correct '{option}'"
+            f"{source} has {what} {seen}; expected {expected}: fetch it again, or correct '{option}'"
         )
 
 

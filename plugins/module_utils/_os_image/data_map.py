@@ -44,14 +44,14 @@ class ImageMap(NamedTuple):
             image_map = cls(int(document["size"]), str(document["sha256"]), pieces)
         except (ValueError, TypeError, KeyError) as error:
             raise ImageMapError(
-                f"this is no map of an image, wanted JSON with size, sha256 and data: {error}"
+                f"this is no map of an image; expected JSON with size, sha256 and data: {error}"
             ) from error
         end = 0
         for offset, length in pieces:
             if length <= 0 or offset < end or offset + length > image_map.size:
                 raise ImageMapError(
                     f"this map has data at {offset}, {length} bytes long; "
-                    f"wanted pieces in ascending order within {image_map.size} bytes"
+                    f"expected pieces in ascending order within {image_map.size} bytes"
                 )
             end = offset + length
         return image_map

@@ -1,7 +1,7 @@
 # Copyright: bramble.pi contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Images as they are published: raw, or packed as zip, gzip, xz or zstd, told by what is in the file."""
+"""Images as they are published: raw, or packed as zip, gzip, xz or zstd, recognised by what is in the file."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ _TOOLS = (
 _ZIP_MAGICS = (b"PK\x03\x04", _ZIP_END)
 #: Settings of the decompressors that a user may have in the environment.
 _TOOL_VARIABLES = frozenset({"XZ_DEFAULTS", "XZ_OPT", "GZIP", "ZSTD_CLEVEL", "ZSTD_NBTHREADS"})
-_WANTED = "wanted a raw image, or one packed as .zip, .gz, .xz or .zst"
+_EXPECTED = "expected a raw image, or one packed as .zip, .gz, .xz or .zst"
 _OTHERS = (
     (0, b"BZh", "a bzip2 archive"),
     (0, b"7z\xbc\xaf\x27\x1c", "a 7z archive"),
@@ -150,7 +150,7 @@ class _ToolReader:
             said = self._errors.read().decode(errors="replace").strip().replace("\n", "; ")
             raise ImageFormatError(
                 f"{self._path} is truncated or corrupt: {' '.join(self._tool.command)} ended with "
-                f"{self._process.returncode}, wanted 0, and said: {said or 'nothing'}. Fetch it again"
+                f"{self._process.returncode}; expected 0, and said: {said or 'nothing'}. Fetch it again"
             )
         return count
 
@@ -218,8 +218,8 @@ class _ZipWithoutComment(io.RawIOBase):
         view = memoryview(buffer)
         if self._position < self._comment_at:
             self._file.seek(self._position)
-            wanted = min(len(view), self._comment_at - self._position)
-            count = self._file.readinto(view[:wanted])  # type: ignore[attr-defined]  # as in _fill
+            size = min(len(view), self._comment_at - self._position)
+            count = self._file.readinto(view[:size])  # type: ignore[attr-defined]  # as in _fill
         else:
             # The length of the comment.
             count = max(0, min(len(view), self._comment_at + 2 - self._position))
@@ -276,7 +276,7 @@ def _check_zip_method(*, path: str, member: zipfile.ZipInfo) -> None:
         name = _ZIP_METHODS.get(member.compress_type)
         raise ImageFormatError(
             f"{path} is a zip with the compression method {member.compress_type}"
-            f"{f' ({name})' if name else ''}, which is not supported; expected is 8 (Deflate) or 0 (none): "
+            f"{f' ({name})' if name else ''}, which is not supported; expected 8 (Deflate) or 0 (none): "
             f"unpack it, such as with unzip or 7z, and give the path of the image"
         ) from error
 
@@ -292,13 +292,13 @@ def _open_zip(*, path: str, file: IO[bytes]) -> Iterator[ImageReader]:
                 names = ", ".join(member.filename for member in members[:5])
                 more = ", ..." if len(members) > 5 else ""
                 raise ImageFormatError(
-                    f"{path} is a zip with {len(members)} files ({names}{more}); wanted one, the image. "
+                    f"{path} is a zip with {len(members)} files ({names}{more}); expected one, the image. "
                     f"Unpack it and give the path of the image"
                 )
             member = members[0]
             if member.flag_bits & _ZIP_ENCRYPTED:
                 raise ImageFormatError(
-                    f"{path} is a zip with a password; wanted one without. Unpack it first"
+                    f"{path} is a zip with a password; expected one without. Unpack it first"
                 )
             _check_zip_method(path=path, member=member)
             inside = stack.enter_context(archive.open(member))
@@ -325,7 +325,7 @@ def _sniff(*, path: str, head: bytes) -> _Tool | str:
     """Tell by the first bytes what a file is packed with."""
     for offset, magic, name in _OTHERS:
         if head.startswith(magic, offset):
-            raise ImageFormatError(f"{path} is {name}; {_WANTED}")
+            raise ImageFormatError(f"{path} is {name}; {_EXPECTED}")
     for magic, tool in _TOOLS:
         if head.startswith(magic):
             return tool

@@ -38,7 +38,7 @@ from ansible_collections.bramble.pi.plugins.module_utils._os_image.formats impor
     require_tool,
 )
 
-#: How first boot can be told what to do.
+#: How the first boot can be configured.
 INIT_FORMATS = ("cloudinit", "cloudinit-rpi", "systemd", "cloudinit-legacy")
 #: The options with addresses, and the variables that set them.
 _VARIABLES = {
@@ -141,7 +141,7 @@ class OsImage:
             return
         if "://" in self._src or not os.path.isfile(self._src):
             raise source.ImageSourceError(
-                f"src is {self._src!r}, and there is no such file; expected is the path of an image, or a "
+                f"src is {self._src!r}, and there is no such file; expected the path of an image, or a "
                 f"URL that begins with http:// or https://. Correct 'src' (flash_image of the role flash)"
             )
         stat = os.stat(self._src)
@@ -309,7 +309,7 @@ class OsImage:
         says = f"init_format of {self.origin} is {listed!r} in {image_list}"
         if listed and own not in _SHOWN:
             raise source.ImageSourceError(
-                f"{says}, and its boot partition has no user-data; expected is one of "
+                f"{says}, and its boot partition has no user-data; expected one of "
                 f"{', '.join(INIT_FORMATS)}: set flash_image to an image whose first boot reads one of "
                 "these, or flash_init_format to what this one reads as well"
             )

@@ -34,7 +34,7 @@ _GPT_HEADER = struct.Struct("<8s4sIIIQQQQ16sQIII")
 _GPT_ENTRY = struct.Struct("<16s16sQQ")
 _UNUSED_GUID = bytes(16)
 
-_WANTED = "wanted the image of a whole disk, with a partition table (MBR or GPT)"
+_EXPECTED = "expected the image of a whole disk, with a partition table (MBR or GPT)"
 
 #: What else has a name of its own: offset, magic bytes, name.
 _KINDS = (
@@ -63,7 +63,7 @@ _KINDS = (
 
 
 class DiskImageError(BrambleError):
-    """This is no disk image, or none that can be used; the message says what it is instead."""
+    """This is not a disk image, or none that can be used; the message says what it is instead."""
 
 
 class Partition(NamedTuple):
@@ -136,7 +136,7 @@ def what_is(head: bytes) -> str:
 
 
 def _no_image(*, head: bytes) -> DiskImageError:
-    return DiskImageError(f"no disk image but {what_is(head)}; {_WANTED}")
+    return DiskImageError(f"not a disk image but {what_is(head)}; {_EXPECTED}")
 
 
 def _mbr_entries(sector: bytes) -> list[_Entry] | None:
@@ -182,13 +182,13 @@ def _logical_partitions(*, read: Read, extended: int) -> list[Partition]:
         if table in seen or len(seen) == _MAX_LOGICAL:
             raise DiskImageError(
                 f"a damaged disk image: its chain of logical partitions comes back to sector {table}, "
-                f"or is longer than {_MAX_LOGICAL}; {_WANTED}"
+                f"or is longer than {_MAX_LOGICAL}; {_EXPECTED}"
             )
         seen.add(table)
         entries = _mbr_entries(read(table * _SECTOR, _SECTOR))
         if entries is None:
             raise DiskImageError(
-                f"a damaged disk image: its extended partition has no table at sector {table}; {_WANTED}"
+                f"a damaged disk image: its extended partition has no table at sector {table}; {_EXPECTED}"
             )
         first, following = entries[:2]
         if _used(first):
@@ -213,10 +213,10 @@ def _dos_partitions(*, read: Read, entries: list[_Entry]) -> list[Partition]:
     return primary + logical
 
 
-def _check_crc(*, what: str, seen: int, wanted: int) -> None:
-    if seen != wanted:
+def _check_crc(*, what: str, seen: int, expected: int) -> None:
+    if seen != expected:
         raise DiskImageError(
-            f"a damaged disk image: the CRC of its GPT's {what} is {seen:08x}, wanted {wanted:08x}"
+            f"a damaged disk image: the CRC of its GPT's {what} is {seen:08x}; expected {expected:08x}"
         )
 
 
@@ -224,26 +224,26 @@ def _gpt_partitions(*, read: Read) -> list[Partition]:
     sector = read(_SECTOR, _SECTOR)
     if not sector.startswith(_GPT_SIGNATURE):
         if read(4096, 8) == _GPT_SIGNATURE:
-            raise DiskImageError("an image for disks with sectors of 4096 bytes; wanted 512, as cards have")
-        raise DiskImageError(f"a damaged disk image: its MBR announces a GPT, and there is none; {_WANTED}")
+            raise DiskImageError("an image for disks with sectors of 4096 bytes; expected 512, as cards have")
+        raise DiskImageError(f"a damaged disk image: its MBR announces a GPT, and there is none; {_EXPECTED}")
     header = _GPT_HEADER.unpack_from(sector)
     header_size, header_crc = header[2], header[3]
     entries_start, count, entry_size, entries_crc = header[10:14]
     if not _GPT_HEADER.size <= header_size <= _SECTOR:
         raise DiskImageError(
-            f"a damaged disk image: its GPT's header has {header_size} bytes, wanted 92 to {_SECTOR}"
+            f"a damaged disk image: its GPT's header has {header_size} bytes; expected 92 to {_SECTOR}"
         )
     # The CRC is computed with zeros in its own place.
     _check_crc(
-        what="header", seen=zlib.crc32(sector[:16] + bytes(4) + sector[20:header_size]), wanted=header_crc
+        what="header", seen=zlib.crc32(sector[:16] + bytes(4) + sector[20:header_size]), expected=header_crc
     )
     if count > _MAX_GPT_ENTRIES or not 128 <= entry_size <= 4096:
         raise DiskImageError(
-            f"a damaged disk image: its GPT has {count} entries of {entry_size} bytes, "
-            f"wanted at most {_MAX_GPT_ENTRIES} of 128 to 4096"
+            f"a damaged disk image: its GPT has {count} entries of {entry_size} bytes; "
+            f"expected at most {_MAX_GPT_ENTRIES} of 128 to 4096"
         )
     entries = read(entries_start * _SECTOR, count * entry_size)
-    _check_crc(what="entries", seen=zlib.crc32(entries), wanted=entries_crc)
+    _check_crc(what="entries", seen=zlib.crc32(entries), expected=entries_crc)
     partitions = []
     for number in range(1, count + 1):
         kind, _unique, first, last = _GPT_ENTRY.unpack_from(entries, (number - 1) * entry_size)
@@ -302,6 +302,6 @@ def find_boot_partition(*, table: PartitionTable) -> Partition:
             return partition
     seen = ", ".join(f"{partition.number} ({partition.type})" for partition in table.partitions)
     raise DiskImageError(
-        f"no image for a Raspberry Pi: none of its partitions ({seen or 'there are none'}) has a FAT file "
+        f"not an image for a Raspberry Pi: none of its partitions ({seen or 'there are none'}) has a FAT file "
         f"system, which is where a Pi boots from"
     )

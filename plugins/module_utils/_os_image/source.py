@@ -25,7 +25,7 @@ _ESCAPE = re.compile(r"\\([\\nr])")
 _ESCAPED = {"\\": "\\", "n": "\n", "r": "\r"}
 
 _SUMS = "SHA256SUMS"
-_MEND = "set 'checksum' (flash_image_checksum of the role flash)"
+_REMEDY = "set 'checksum' (flash_image_checksum of the role flash)"
 
 
 class ImageSourceError(BrambleError):
@@ -75,7 +75,7 @@ def literal_sha256(*, text: str, option: str) -> str:
         value = value[len("sha256:") :]
     if not _SHA256.fullmatch(value):
         raise ImageSourceError(
-            f"{option} is {text!r}, wanted a SHA-256 checksum: 64 hexadecimal digits, "
+            f"{option} is {text!r}; expected a SHA-256 checksum: 64 hexadecimal digits, "
             f"with or without sha256: before them"
         )
     return value.lower()
@@ -88,8 +88,8 @@ def parse_checksum(text: str) -> Checksum:
         return Checksum("none" if value else "beside")
     if _OTHER_HASH.match(value):
         raise ImageSourceError(
-            f"checksum is {text!r}, wanted a SHA-256 checksum (sha256:...), a file with such checksums, "
-            f"or none: {_MEND}"
+            f"checksum is {text!r}; expected a SHA-256 checksum (sha256:...), a file with such checksums, "
+            f"or none: {_REMEDY}"
         )
     if value.lower().startswith("sha256:"):
         value = value[len("sha256:") :]
@@ -153,8 +153,8 @@ def find_sha256(*, text: str, name: str, origin: str) -> str:
     if len({sha256 for _place, sha256 in alike}) > 1:
         raise ImageSourceError(
             f"{origin} has {len(alike)} different checksums for {name} "
-            f"({', '.join(f'{place}: {sha256[:8]}...' for place, sha256 in alike[:5])}); expected is one: "
-            f"{_MEND} to the right one"
+            f"({', '.join(f'{place}: {sha256[:8]}...' for place, sha256 in alike[:5])}); expected one: "
+            f"{_REMEDY} to the right one"
         )
     if alike:
         return alike[0][1]
@@ -162,20 +162,20 @@ def find_sha256(*, text: str, name: str, origin: str) -> str:
         return lines[0].lower()
     if not listed:
         raise ImageSourceError(
-            f"{origin} has no SHA-256 checksum in it (it begins with {text[:40]!r}); wanted lines such as "
-            f"'<64 hexadecimal digits>  {name}'. Correct it, or {_MEND}"
+            f"{origin} has no SHA-256 checksum in it (it begins with {text[:40]!r}); expected lines such as "
+            f"'<64 hexadecimal digits>  {name}'. Correct it, or {_REMEDY}"
         )
     known = sorted({os.path.basename(place) for place, _sha256 in listed})
     raise ImageSourceError(
-        f"{origin} has checksums for {', '.join(known[:5])}{', ...' if len(known) > 5 else ''}, "
-        f"and wanted is one for {name}: {_MEND}"
+        f"{origin} has checksums for {', '.join(known[:5])}{', ...' if len(known) > 5 else ''}; "
+        f"expected one for {name}: {_REMEDY}"
     )
 
 
 def nothing_beside(*, source: str, looked: list[str]) -> ImageSourceError:
     """Say that an image has no checksum."""
     return ImageSourceError(
-        f"there is no checksum for {source} (looked for {' and '.join(looked)}): {_MEND} to the "
+        f"there is no checksum for {source} (looked for {' and '.join(looked)}): {_REMEDY} to the "
         f"SHA-256 that the makers of the image name, to the URL or path of a file with it, or to none if the "
         f"image is not to be checked"
     )
@@ -195,7 +195,7 @@ def find_in_list(*, text: str, url: str, origin: str) -> Expected:
         items = list(_entries(document["os_list"]))
     except (ValueError, TypeError, KeyError) as error:
         raise ImageSourceError(
-            f"{origin} is no image list, wanted JSON with os_list as in os_list_imagingutility_v4.json: "
+            f"{origin} is not an image list; expected JSON with os_list as in os_list_imagingutility_v4.json: "
             f"{error}. Correct 'image_list'"
         ) from error
     for item in items:

@@ -88,7 +88,7 @@ def _reason(fields: list[str]) -> str | None:
     """Say what is wrong with a line's fields."""
     if not 4 <= len(fields) <= 5:
         return (
-            f"has {len(fields)} fields ({' '.join(fields)}); wanted are name, hardware type, MAC, address "
+            f"has {len(fields)} fields ({' '.join(fields)}); expected name, hardware type, MAC, address "
             "and, if there is one, boot file"
         )
     name, hardware_type, mac, address = fields[:4]
@@ -101,9 +101,9 @@ def _reason(fields: list[str]) -> str | None:
             f"the name is {name!r}, an address or a number; expected a name, with a letter in its last part"
         )
     if hardware_type not in HARDWARE_TYPES:
-        return f"the hardware type is {hardware_type!r}; wanted is 1 (Ethernet) or 6 (wireless)"
+        return f"the hardware type is {hardware_type!r}; expected 1 (Ethernet) or 6 (wireless)"
     if normal_mac(mac) is None:
-        return f"the MAC is {mac!r}; wanted is one of a device, like b8:27:eb:5b:0d:0f"
+        return f"the MAC is {mac!r}; expected one of a device, like b8:27:eb:5b:0d:0f"
     if _ADDRESS.fullmatch(address) is None:
         return f"the address is {address!r}; expected one like 192.168.2.101"
     if not _is_of_a_host(address):
@@ -126,7 +126,7 @@ def _doubles(entries: list[Entry]) -> list[str]:
             first = seen.setdefault(value, entry)
             if first is not entry:
                 problems.append(
-                    f"line {entry.line}: has the {what} {value}, as line {first.line} has; wanted is one of "
+                    f"line {entry.line}: has the {what} {value}, as line {first.line} has; expected one of "
                     "its own"
                 )
     return problems

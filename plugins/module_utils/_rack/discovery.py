@@ -30,12 +30,10 @@ def wake(network: str) -> None:
     try:
         addresses = ipaddress.IPv4Network(network)
     except ValueError as error:
-        raise ScanError(
-            f"network is {network!r}: {error}; expected is one such as '192.168.1.0/24'"
-        ) from None
+        raise ScanError(f"network is {network!r}: {error}; expected one such as '192.168.1.0/24'") from None
     if addresses.num_addresses > MOST_ADDRESSES:
         raise ScanError(
-            f"network {network} has {addresses.num_addresses} addresses; expected are {MOST_ADDRESSES} at "
+            f"network {network} has {addresses.num_addresses} addresses; expected {MOST_ADDRESSES} at "
             "the most: give the part of it that the Pis are in"
         )
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:

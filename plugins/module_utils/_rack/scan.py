@@ -113,7 +113,7 @@ def dhcp_request(*, frame: bytes) -> Sighting | None:
     if packet[0] != _BOOTREQUEST or packet[236:240] != _MAGIC:
         return None
     options = _options(packet[240:])
-    # A client that renews names its address; one that begins anew has none.
+    # A client that renews names its address; one that begins again has none.
     address = ".".join(str(byte) for byte in packet[12:16]) if any(packet[12:16]) else ""
     serial, model = _client_machine(options.get(_CLIENT_MACHINE, b""))
     return Sighting(

@@ -1,7 +1,7 @@
 # Copyright: bramble.pi contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The node that gives addresses, names and time to the rack: files and leases, brought into effect."""
+"""The DHCP, DNS and time server of the rack: files and leases, brought into effect."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class RackServer:
         if dnsmasq is None and self._changes.check_mode:
             return
         if dnsmasq is None:
-            raise RackServicesError("dnsmasq is not installed; expected are the packages dnsmasq and chrony")
+            raise RackServicesError("dnsmasq is not installed; expected the packages dnsmasq and chrony")
         with tempfile.NamedTemporaryFile("w", prefix="bramble-", suffix=".conf", encoding="utf-8") as file:
             file.write(text)
             file.flush()
@@ -108,7 +108,7 @@ class RackServer:
         if missing:
             self._warn(
                 f"{', '.join(f'{host.name} ({host.mac})' for host in missing)} did not ask for an address "
-                f"within {timeout} s; expected is a node that is switched on, has this MAC and takes its "
+                f"within {timeout} s; expected a node that is switched on, has this MAC and takes its "
                 "address by DHCP: switch it off and on, or see rack_services_mac"
             )
 

@@ -25,7 +25,7 @@ ExecStop=
 
 
 class RackServicesError(BrambleError):
-    """Values that do not go together."""
+    """Values that do not work together."""
 
 
 class Host(NamedTuple):
@@ -75,7 +75,7 @@ def parse_range(*, text: str) -> tuple[ipaddress.IPv4Address, ipaddress.IPv4Addr
         dash = ""
     if not dash or start > end:
         raise RackServicesError(
-            f"dhcp_range is {text!r}; wanted are two addresses, the smaller one first, such as "
+            f"dhcp_range is {text!r}; expected two addresses, the smaller one first, such as "
             "'10.0.0.100-10.0.0.199': set rack_services_dhcp_range"
         )
     return start, end
@@ -88,19 +88,19 @@ def check(services: Services, *, addresses: Mapping[str, Sequence[str]]) -> None
     """
     if services.interface not in addresses:
         raise RackServicesError(
-            f"interface is {services.interface!r}, and the node has no such interface; wanted is one of "
+            f"interface is {services.interface!r}, and the node has no such interface; expected one of "
             f"{', '.join(sorted(set(addresses) - {'lo'}))}: set rack_services_interface"
         )
     own = addresses[services.interface]
     if services.address not in [address.partition("/")[0] for address in own]:
         raise RackServicesError(
-            f"address is {services.address}, and {services.interface} has {', '.join(own) or 'none'}; wanted "
-            "is the address that the rack knows this node by: set it on the interface "
+            f"address is {services.address}, and {services.interface} has {', '.join(own) or 'none'}; expected "
+            "the address that the rack knows this node by: set it on the interface "
             "(node_network_address), or name the right one in os_prep_address or rack_services_address"
         )
     if ipaddress.IPv4Address(services.address) not in ipaddress.IPv4Network(services.network):
         raise RackServicesError(
-            f"address is {services.address}, which is not in network {services.network}; wanted is the "
+            f"address is {services.address}, which is not in network {services.network}; expected the "
             "rack's own network: set preflight_node_network in group_vars/all.yml"
         )
 
@@ -190,7 +190,7 @@ class Move(NamedTuple):
 def stale_leases(*, text: str, hosts: Sequence[Host]) -> tuple[str, list[Move]]:
     """Return the leases without those that stand against the fixed ones, and whose hosts have to move.
 
-    A lease is stale whose MAC has a fixed address that is another one, or whose address belongs to another
+    A lease is stale whose MAC has a static address that is another one, or whose address belongs to another
     MAC. Each line of dnsmasq's file has expiry, MAC, address, name and client identifier.
     """
     fixed = {host.mac: host for host in hosts if host.mac}

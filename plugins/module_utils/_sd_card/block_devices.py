@@ -22,7 +22,7 @@ UNITS = (("TB", 10**12), ("GB", 10**9), ("MB", 10**6), ("kB", 10**3))
 
 
 class BlockDeviceError(BrambleError):
-    """There is no such device, or the devices cannot be listed; the message says what mends it."""
+    """There is no such device, or the devices cannot be listed; the message says how to fix it."""
 
 
 class BlockDevice(NamedTuple):
@@ -115,6 +115,6 @@ def listing(run: Runner, command: list[str]) -> str:
     # lsblk fails with 32 for a device that went away meanwhile, and prints the others.
     if code and not output.strip():
         raise BlockDeviceError(
-            f"'{' '.join(command)}' failed with {code}: {errors.strip()}. Expected are its devices."
+            f"'{' '.join(command)}' failed with {code}: {errors.strip()}; expected its devices."
         )
     return output

@@ -107,7 +107,7 @@ class CardDevice:
             seen = os.lseek(self._descriptor, 0, os.SEEK_END)
             if seen != size:
                 raise CardError(
-                    f"has {seen} bytes now, wanted the {size} that it had: another card was put in; run again"
+                    f"has {seen} bytes now; expected the {size} that it had: another card was put in; run again"
                 )
             if sequence:
                 number = bytearray(8)
@@ -115,7 +115,7 @@ class CardDevice:
                 now = int.from_bytes(number, sys.byteorder)
                 if str(now) != sequence:
                     raise CardError(
-                        f"is card number {now} of this machine now; expected is number {sequence}, which was "
+                        f"is card number {now} of this machine now; expected number {sequence}, which was "
                         "looked at: another card was put in; run again"
                     )
         except BaseException:

@@ -34,11 +34,11 @@ def _is_at(device: BlockDevice, path: str) -> bool:
 
 def list_devices(*, run: Runner, paths: Collection[str] = ()) -> list[BlockDevice]:
     """Return the disks of this machine, or those that paths or links lead to, each with its partitions."""
-    wanted = [os.path.realpath(path) for path in paths]
+    desired = [os.path.realpath(path) for path in paths]
     return [
         _complete(device, run)
         for device in _disks(run)
-        if not wanted or any(_is_at(device, path) for path in wanted)
+        if not desired or any(_is_at(device, path) for path in desired)
     ]
 
 
@@ -58,7 +58,7 @@ def find_device(*, run: Runner, path: str) -> BlockDevice:
         ) from error
     if stat.S_ISREG(mode):
         raise BlockDeviceError(
-            f"{path} is a regular file, wanted is a block device. Set flash_device to one of the cards that "
+            f"{path} is a regular file; expected a block device. Set flash_device to one of the cards that "
             f"are there{there}. For a test, make it one ('losetup --find --show {real}') and set "
             "flash_allow_loop to true."
         )
@@ -66,7 +66,7 @@ def find_device(*, run: Runner, path: str) -> BlockDevice:
         if any(_is_at(part, real) for part in disk.family):
             # No other disk is asked for, as it might be one that hangs.
             return next(part for part in _complete(disk, run).family if _is_at(part, real))
-    problem = "a block device without a disk in it" if stat.S_ISBLK(mode) else "no block device"
+    problem = "a block device without a disk in it" if stat.S_ISBLK(mode) else "not a block device"
     raise BlockDeviceError(
         f"{path} is {problem}. Set flash_device to one of the cards that are there{there}."
     )

@@ -196,7 +196,7 @@ class CardJob:
             seen = getattr(found, key)
             if agreed is not None and agreed != seen:
                 self._problems.append(
-                    f"{order.node} ({order.path}): the {key} of {found.model} is {seen!r}; expected is "
+                    f"{order.node} ({order.path}): the {key} of {found.model} is {seen!r}; expected "
                     f"{agreed!r}, of the card that was agreed to: another one took its name. Put the right "
                     "one in, and run this again"
                 )
@@ -228,14 +228,14 @@ class CardJob:
             other_path = nodes.setdefault(order.node, order.path)
             if other_path is not order.path:
                 self._problems.append(
-                    f"{order.node} has two cards, {other_path} and {order.path}, expected is one; "
+                    f"{order.node} has two cards, {other_path} and {order.path}, expected one; "
                     "correct 'cards'"
                 )
             if order.found:
                 other_node = devices.setdefault(order.found.path, order.node)
                 if other_node is not order.node:
                     self._problems.append(
-                        f"{other_node} and {order.node} both have {order.found.path}, expected is a device "
+                        f"{other_node} and {order.node} both have {order.found.path}, expected a device "
                         f"for each; correct 'device' of one of them (flash_device of the role flash)"
                     )
 

@@ -72,7 +72,7 @@ def parse_lsblk(*, text: str) -> list[BlockDevice]:
         return [_lsblk_device(entry, built_in) for entry in entries]
     except (ValueError, KeyError, TypeError) as error:
         raise BlockDeviceError(
-            f"lsblk printed {text[:80]!r}, wanted is JSON of block devices; install util-linux 2.33 or later."
+            f"lsblk printed {text[:80]!r}; expected JSON of block devices; install util-linux 2.33 or later."
         ) from error
 
 

@@ -25,7 +25,7 @@ def _plist(text: str) -> dict[str, Any]:
         content = plistlib.loads(text.encode())
     except (ValueError, plistlib.InvalidFileException) as error:
         raise BlockDeviceError(
-            f"diskutil printed {text[:80]!r}, wanted is a property list. Run 'diskutil list -plist' by hand."
+            f"diskutil printed {text[:80]!r}; expected a property list. Run 'diskutil list -plist' by hand."
         ) from error
     return dict(content)
 

@@ -1,7 +1,7 @@
 # Copyright: bramble.pi contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What is to become of a card: judged, and its boot partition made up, before any card is touched."""
+"""What is to become of a card: decided, and its boot partition made up, before any card is touched."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ _PIECE = 1 << 20
 _KEPT = re.compile(r"(.+)/images/([0-9a-f]{64})\.img\.zst")
 
 
-_MAKE_SEED = "run the playbook flash, which makes it anew"
+_MAKE_SEED = "run the playbook flash, which makes it again"
 #: What the role makes a seed of, as far as a user can make a mistake there.
 _SET_SEED = "set flash_files, flash_config_txt and flash_cmdline_present"
 
@@ -116,9 +116,9 @@ def read_seed(*, path: str, node: str) -> Seed:
     except BootPartitionError as error:
         raise CardPlanError(f"the seed {path}: {error} For {node}, {_SET_SEED}; {_MAKE_SEED}") from error
     except ValueError as error:
-        raise CardPlanError(f"the seed {path} is no JSON ({error}); {_MAKE_SEED}") from error
+        raise CardPlanError(f"the seed {path} is not JSON ({error}); {_MAKE_SEED}") from error
     if seed.node != node:
-        raise CardPlanError(f"the seed {path} is for node {seed.node!r}, wanted {node!r}; correct 'seed'")
+        raise CardPlanError(f"the seed {path} is for node {seed.node!r}; expected {node!r}; correct 'seed'")
     return seed
 
 
@@ -163,7 +163,7 @@ def check_seed(*, device: CardDevice, offset: int, seed: Seed, run: MtoolsRunner
         apply_seed(boot=FatBoot(path=device.path, offset=offset, run=run), seed=seed, dry_run=True)
     except BootPartitionError as error:
         raise BootPartitionError(
-            f"{error} Or have the whole card written anew: set 'force' (flash_force of the role flash)."
+            f"{error} Or have the whole card written again: set 'force' (flash_force of the role flash)."
         ) from error
 
 
@@ -260,7 +260,7 @@ class BootSeeder:
         self.sha256 = digest.hexdigest()
 
     def seed(self, seed: Seed) -> SeededBoot:
-        """Apply a seed, return what that changes, and take it back in the copy."""
+        """Apply a seed, return what that changes, and revert it in the copy."""
         apply_seed(
             boot=FatBoot(path=self._copy, offset=self._boot_offset, run=self._run), seed=seed, dry_run=False
         )

@@ -39,7 +39,7 @@ class Refusal(NamedTuple):
     reason: str
     #: The variable that would allow it; None if none does.
     variable: str | None
-    #: A sentence with the command or variable that mends it.
+    #: A sentence with the command or variable that fixes it.
     remedy: str
 
     def __str__(self) -> str:
@@ -79,11 +79,11 @@ def _in_use(device: BlockDevice) -> Iterator[Refusal]:
             yield Refusal(
                 f"{describe(device)} is in use: {part.path} (type {part.type}) is made of it.",
                 None,
-                f"If nothing on it is needed, take that apart ('{command} {part.path}') and run this again.",
+                f"If nothing on it is needed, stop that ('{command} {part.path}') and run this again.",
             )
         elif part.fstype.endswith("_member") or part.fstype in _MEMBERS:
             yield Refusal(
-                f"{describe(device)} is no card: {part.path} is a part of something else ({part.fstype}).",
+                f"{describe(device)} is not a card: {part.path} is a part of something else ({part.fstype}).",
                 None,
                 f"If nothing on it is needed, clear it ('wipefs --all {part.path}') and run this again.",
             )
@@ -100,20 +100,20 @@ def _wrong_kind(device: BlockDevice, allow_loop: bool, allow_fixed: Collection[s
     elif device.type == "loop":
         if not allow_loop:
             yield Refusal(
-                f"{describe(device)} is a loop device, which is no card.",
+                f"{describe(device)} is a loop device, which is not a card.",
                 "flash_allow_loop",
                 "To write it all the same, as a test, set flash_allow_loop to true.",
             )
     elif device.type != "disk":
         yield Refusal(
-            f"{describe(device)} is no disk: its type is {device.type}.",
+            f"{describe(device)} is not a disk: its type is {device.type}.",
             None,
             "Set flash_device to the card.",
         )
     elif not device.by_card_reader and not {device.path, device.serial}.intersection(
         filter(None, allow_fixed)
     ):
-        why = "is built into this machine" if device.built_in else "is no removable disk on USB or MMC"
+        why = "is built into this machine" if device.built_in else "is not a removable disk on USB or MMC"
         yield Refusal(
             f"{describe(device)} {why}.",
             "flash_allow_fixed",

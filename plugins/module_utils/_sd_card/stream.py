@@ -149,7 +149,7 @@ class Stream:
             if boot and offset + boot == image.boot_size and digest.hexdigest() != image.boot_sha256:
                 raise CardError(
                     f"the boot partition kept beside {image.path} is not the image's: it has the sha256 "
-                    f"{image.boot_sha256}, wanted {digest.hexdigest()}. Remove it, and fetch the image again"
+                    f"{image.boot_sha256}; expected {digest.hexdigest()}. Remove it, and fetch the image again"
                 )
             digest.update(buffer[boot:count])
             # The first megabyte is written last, out of the overlay.
@@ -161,7 +161,7 @@ class Stream:
             length = CHUNK
         if (offset, digest.hexdigest()) != (image.size, image.sha256):
             raise CardError(
-                f"{image.path} has {offset} bytes with the sha256 {digest.hexdigest()}, wanted {image.size} "
+                f"{image.path} has {offset} bytes with the sha256 {digest.hexdigest()}; expected {image.size} "
                 f"with {image.sha256}: it was changed meanwhile, or is damaged. Fetch it again"
             )
 
@@ -214,15 +214,15 @@ class Stream:
 
     def first_difference(self, chunk: Chunk, buffer: memoryview) -> int:
         """Return the offset of the first byte in which a buffer differs from the image, unpacked again."""
-        wanted = aligned_buffer(chunk.length)
+        desired = aligned_buffer(chunk.length)
         if chunk.sha256 is not None:
             with open_image(path=self._image.path) as reader:
                 skipped, length = 0, HEAD
                 while skipped < chunk.offset:
                     skipped += reader.readinto(aligned_buffer(length))
                     length = CHUNK
-                reader.readinto(wanted)
-        return chunk.offset + first_difference(wanted, buffer[: chunk.length])
+                reader.readinto(desired)
+        return chunk.offset + first_difference(desired, buffer[: chunk.length])
 
 
 def first_difference(one: memoryview, other: memoryview) -> int:

@@ -13,7 +13,7 @@ The image is unpacked once, into a few buffers that all cards are written from, 
 4. The first megabyte, its first block last; read back.
 
 So a card that was interrupted at any point has no partition table: it does not boot, and it is not taken for
-finished. A backup GPT inside the image is no table without the first block, which announces it.
+finished. A backup GPT inside the image is not a table without the first block, which announces it.
 """
 
 from __future__ import annotations
@@ -237,19 +237,19 @@ class _Writer:
         self._card.meter.begin("seeding")
         for verify in (False, True):
             for offset, length in _pieces(overlay.ranges, len(buffer) // 2):
-                wanted, seen = buffer[:length], buffer[len(buffer) // 2 :][: round_up(length)]
-                overlay.read(wanted, offset)
+                desired, seen = buffer[:length], buffer[len(buffer) // 2 :][: round_up(length)]
+                overlay.read(desired, offset)
                 if verify:
-                    self._compare(wanted, seen, offset)
+                    self._compare(desired, seen, offset)
                 else:
-                    self._card.write(wanted, offset)
+                    self._card.write(desired, offset)
             self._device.sync()
 
-    def _compare(self, wanted: memoryview, into: memoryview, offset: int) -> None:
+    def _compare(self, desired: memoryview, into: memoryview, offset: int) -> None:
         self._device.read(into, offset)
-        if bytes(into[: len(wanted)]) != bytes(wanted):
-            raise _reads_back_different(offset + first_difference(wanted, into))
-        self._card.bytes_verified += len(wanted)
+        if bytes(into[: len(desired)]) != bytes(desired):
+            raise _reads_back_different(offset + first_difference(desired, into))
+        self._card.bytes_verified += len(desired)
 
     def _write_head(self, head: memoryview) -> None:
         """Make the card one that boots: the first block comes when everything else is on the card."""

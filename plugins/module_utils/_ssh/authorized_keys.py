@@ -31,7 +31,7 @@ def authorize(*, user: pwd.struct_passwd, keys: list[str], exclusive: bool, dry_
     with open_folder(user.pw_dir) as home:
         if home is None:
             raise AuthorizedKeysError(
-                f"{user.pw_dir}, the home of {user.pw_name}, is not there; expected is a folder: run "
+                f"{user.pw_dir}, the home of {user.pw_name}, is not there; expected a folder: run "
                 f"'mkhomedir_helper {user.pw_name}'"
             )
         loose = home.others_may_write
@@ -66,7 +66,7 @@ def check_keys(keys: Sequence[str]) -> None:
         problem = authorized_key_problem(key)
         if problem:
             raise AuthorizedKeysError(
-                f"keys, entry {number}, {problem}; expected is a line of a .pub file, such as "
+                f"keys, entry {number}, {problem}; expected a line of a .pub file, such as "
                 "'ssh-ed25519 AAAA… you@laptop': correct ssh_access_authorized_keys"
             )
 

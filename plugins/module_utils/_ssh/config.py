@@ -15,7 +15,7 @@ from ansible_collections.bramble.pi.plugins.module_utils._common.errors import B
 
 
 class SshConfigError(BrambleError):
-    """The configuration cannot be written; the message says what mends it."""
+    """The configuration cannot be written; the message says how to fix it."""
 
 
 class Host(NamedTuple):
@@ -39,7 +39,7 @@ def quoted(text: str, what: str, *, tokens: bool = False) -> str:
     """Write a value; of some, ssh would take a % for more than it is."""
     if not text or any(character in '"\n\r\0\\' for character in text):
         raise SshConfigError(
-            f"{what} is {text!r}: wanted is a text without quotation marks, backslashes and line breaks"
+            f"{what} is {text!r}; expected a text without quotation marks, backslashes and line breaks"
         )
     text = text.replace("%", "%%") if tokens else text
     return f'"{text}"' if any(character in " \t#'" for character in text) else text

@@ -84,14 +84,14 @@ def _check(run: Runner, config: str, hosts: Sequence[Host]) -> None:
             for key, value in expected.items():
                 if seen.get(key, "").lower() != value.lower():
                     raise SshConfigError(
-                        f"with the entries ssh has {key} {seen.get(key)!r} for {name}; expected is "
+                        f"with the entries ssh has {key} {seen.get(key)!r} for {name}; expected "
                         f"{value!r}: rename one of two hosts of that name, of which one may be another rack's"
                     )
 
 
-def check(run: Runner, *, wanted: Edits, hosts: Sequence[Host], home: str) -> None:
+def check(run: Runner, *, desired: Edits, hosts: Sequence[Host], home: str) -> None:
     """Check the new configuration in a place where it changes nothing."""
-    before = wanted.config.before or b""
+    before = desired.config.before or b""
     with tempfile.TemporaryDirectory() as folder:
         old, new, included = (os.path.join(folder, name) for name in ("old", "new", "entries"))
         with open(old, "wb") as file:
@@ -103,14 +103,14 @@ def check(run: Runner, *, wanted: Edits, hosts: Sequence[Host], home: str) -> No
                 f"ssh does not take it as it is, before anything was changed: {error}; fix it there"
             ) from error
         with open(included, "wb") as file:
-            file.write(wanted.entries.after)
+            file.write(desired.entries.after)
         with open(new, "wb") as file:
             file.write(with_include(before, path=included, home=home))
         _check(run, new, hosts)
         if _settings(run, new, _OTHER_HOST) != other_host:
             raise SshConfigError(
                 "with the entries at its top other hosts would be reached in another way; include "
-                f"{wanted.entries.path} by hand where it suits"
+                f"{desired.entries.path} by hand where it suits"
             )
 
 
@@ -128,16 +128,16 @@ def _reverted_on_failure(made: Edits) -> Iterator[None]:
         raise
 
 
-def write(run: Runner, *, wanted: Edits, hosts: Sequence[Host]) -> None:
+def write(run: Runner, *, desired: Edits, hosts: Sequence[Host]) -> None:
     """Put the files in place, and what was there back if ssh does not take them after all."""
-    for edit in wanted:
+    for edit in desired:
         folder = os.path.dirname(edit.path)
         if not os.path.isdir(folder):
             os.makedirs(folder, mode=0o700)
-    with _reverted_on_failure(wanted):
-        for edit in wanted:
+    with _reverted_on_failure(desired):
+        for edit in desired:
             if edit.changed:
-                apply_edit(edit=edit, backup=edit is wanted.config)
+                apply_edit(edit=edit, backup=edit is desired.config)
                 if edit.before is None:
                     os.chmod(edit.path, 0o600)
-        _check(run, wanted.config.path, hosts)
+        _check(run, desired.config.path, hosts)

@@ -104,7 +104,7 @@ def authorized_key_problem(line: str) -> str | None:
 
 
 def _fields(text: str) -> list[bytes] | None:
-    """Take a key's blob apart, to its exact end; None if it is not whole."""
+    """Parse a key's blob, to its exact end; None if it is not whole."""
     try:
         blob = base64.b64decode(text, validate=True)
     except (binascii.Error, ValueError):
@@ -163,17 +163,17 @@ def merged(*, text: str, keys: Sequence[str], exclusive: bool) -> str:
     """Give a text of authorized_keys in which these keys may log in, alone if asked for.
 
     A key that is there keeps its line, with the restrictions that somebody has given it there, unless it is
-    wanted with others.
+    desired with others.
     """
-    wanted = {key.blob: (key, line.strip()) for line in keys if (key := parse_key(line))}
-    missing = dict(wanted)
+    desired = {key.blob: (key, line.strip()) for line in keys if (key := parse_key(line))}
+    missing = dict(desired)
     lines = []
     for line in text.split("\n"):
         present = parse_key(line)
-        if present is not None and present.blob in wanted:
-            key, wanted_line = wanted[present.blob]
+        if present is not None and present.blob in desired:
+            key, desired_line = desired[present.blob]
             missing.pop(present.blob, None)
-            lines.append(wanted_line if key.options not in ("", present.options) else line)
+            lines.append(desired_line if key.options not in ("", present.options) else line)
         elif not exclusive or not line.strip() or line.lstrip().startswith("#"):
             lines.append(line)
     if lines[-1:] == [""]:

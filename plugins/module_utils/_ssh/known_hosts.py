@@ -64,7 +64,7 @@ def found_keys(output: str, *, mark: str = "") -> list[str]:
     return keys
 
 
-def judge(*, found: str, keys: Sequence[str]) -> Verdict:
+def compare(*, found: str, keys: Sequence[str]) -> Verdict:
     """Compare what was found with the keys that the host has."""
     known = found_keys(found)
     types = {key.split()[0] for key in keys}
@@ -113,7 +113,7 @@ def plan(run: Runner, *, path: str, hosts: Sequence[Mapping[str, Any]], replace:
         for name in host["known_as"]:
             # Without a file, or a key of that name in it, ssh-keygen ends with 1.
             found = run(find_command(name=name, path=path))[1] if os.path.exists(path) else ""
-            verdict = judge(found=found, keys=keys)
+            verdict = compare(found=found, keys=keys)
             made.problems.extend(
                 f"{host['name']}: its {_shown(key)} is revoked by a line for {name}"
                 for key in verdict.revoked
@@ -154,7 +154,7 @@ def enter(
     made = plan(run, path=path, hosts=hosts, replace=replace)
     if made.problems:
         raise KnownHostsError(
-            f"{path} was left as it is. {'; '.join(made.problems)}. If a card was written anew or a board "
+            f"{path} was left as it is. {'; '.join(made.problems)}. If a card was written again or a board "
             "exchanged, say so once with -e ssh_access_replace_host_keys=true; or find out who answers there"
         )
     before = read_text(path) or ""

@@ -66,7 +66,7 @@ class PasswordLogin:
         }
 
     def attempt(self) -> dict[str, Any]:
-        """Take no passwords for a while."""
+        """Disable password login for a while."""
         text = drop_in(self._effective())
         # Left by a run that was killed.
         self._stop_timer()
@@ -78,7 +78,7 @@ class PasswordLogin:
             self.revert()
             raise PasswordLoginError(
                 f"{' and '.join(ways)} stays on, and nothing was changed: /etc/ssh/sshd_config does not read "
-                f"{DROP_IN}, or has another value before that or in a Match block; expected is the line "
+                f"{DROP_IN}, or has another value before that or in a Match block; expected the line "
                 f"'Include /etc/ssh/sshd_config.d/*.conf' at its top: put it there, {KEEP}"
             )
         self._reload()
@@ -114,7 +114,7 @@ class PasswordLogin:
             if not self._check_mode:
                 self.revert()
             raise PasswordLoginError(
-                f"sshd does not take its own configuration: {' '.join(errors.split())}; expected is one that "
+                f"sshd does not take its own configuration: {' '.join(errors.split())}; expected one that "
                 f"`sshd -t` takes: correct it, {KEEP}"
             )
         return parse_settings(output)

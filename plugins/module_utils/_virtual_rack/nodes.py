@@ -92,20 +92,20 @@ def present(run: Runner, parameters: dict[str, Any], *, check_mode: bool) -> dic
     public_key = Path(parameters["public_key"])
     # In check mode the key may not have been made yet.
     authorized_key = "" if check_mode else public_key.read_text(encoding="utf-8").strip()
-    wanted = {
+    desired = {
         container_name(rack=rack, node=node.name): node_arguments(
             rack=rack, node=node, authorized_key=authorized_key, kernel_modules=os.path.isdir("/lib/modules")
         )
         for node in nodes
     }
     if repository:
-        wanted[container_name(rack=rack, node="repo")] = repository_arguments(rack=rack, **repository)
+        desired[container_name(rack=rack, node="repo")] = repository_arguments(rack=rack, **repository)
 
-    created = [name for name in wanted if name not in containers]
-    started = [name for name in wanted if name in containers and not containers[name].running]
+    created = [name for name in desired if name not in containers]
+    started = [name for name in desired if name in containers and not containers[name].running]
     if not check_mode:
         for name in created:
-            output_of(run, ["podman", *wanted[name]])
+            output_of(run, ["podman", *desired[name]])
         for name in started:
             output_of(run, ["podman", "start", name])
         deadline = time.monotonic() + parameters["timeout"]

@@ -21,12 +21,12 @@ VOLUMES = ("/var/lib/containerd", "/var/lib/docker", "/var/lib/etcd", "/var/lib/
 
 
 class RackError(BrambleError):
-    """The rack cannot be made as it is wanted."""
+    """The rack cannot be made as it should be."""
 
 
 @dataclass(frozen=True)
 class Node:
-    """A node as it is wanted."""
+    """A node as it should be."""
 
     name: str
     address: str

@@ -67,7 +67,7 @@ fi
 #: before that is told by cloud-init having known the instance at an earlier boot; it is made to forget it.
 _NETWORK_GUARD = """\
   if [ "$begun" -eq 0 ] && [ "$(cat $cloud/data/previous-instance-id 2>/dev/null)" = "$INSTANCE_ID" ]; then
-    echo "bramble.pi: the first boot was cut off; cloud-init begins anew" >&2
+    echo "bramble.pi: the first boot was cut off; cloud-init begins again" >&2
     rm -rf $cloud/instance $cloud/instances $cloud/data $cloud/sem
     sync
     reboot -f

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from ansible_collections.bramble.pi.plugins.module_utils._boot.cmdline import CmdlineError, wanted
+from ansible_collections.bramble.pi.plugins.module_utils._boot.cmdline import CmdlineError, desired
 from ansible_collections.bramble.pi.plugins.module_utils._boot.config_txt_settings import (
     ConfigTxtError,
     parse_settings,
@@ -122,7 +122,7 @@ def together(problems_of: Mapping[str, Iterable[str]]) -> list[str]:
 
 
 def problems(nodes: Sequence[CardNode]) -> list[str]:
-    """Name all that is wrong with the nodes' inputs: value seen, value wanted, and the variable to set."""
+    """Name all that is wrong with the nodes' inputs: value seen, value expected, and the variable to set."""
     return together({node.name: _node_problems(node) for node in nodes}) + list(_shared(nodes))
 
 
@@ -143,14 +143,14 @@ def _node_problems(node: CardNode) -> Iterator[str]:
         )
     if HOST_NAME.fullmatch(node.hostname) is None or len(node.hostname) > HOST_NAME_LENGTH:
         yield (
-            f"flash_hostname is {node.hostname!r}: it has to be made of a-z, 0-9 and hyphens (RFC 1123), "
+            f"flash_hostname is {node.hostname!r}; expected a-z, 0-9 and hyphens (RFC 1123), "
             f"{HOST_NAME_LENGTH} characters at most; rename the host, or set os_prep_hostname"
         )
     yield from _user_problems(node)
     yield from _network_problems(node)
     yield from _wifi_problems(node)
     if node.timezone and node.timezone not in zoneinfo.available_timezones():
-        yield f"flash_timezone is {node.timezone!r}, which is no time zone: set one such as 'Europe/Berlin'"
+        yield f"flash_timezone is {node.timezone!r}, which is not a time zone: set one such as 'Europe/Berlin'"
     if node.user_data and node.user_data_file:
         yield "flash_user_data and flash_user_data_file are both set: the file is taken whole; set one only"
     elif node.user_data_file:
@@ -160,7 +160,7 @@ def _node_problems(node: CardNode) -> Iterator[str]:
             reason = getattr(error, "strerror", None) or "it is not text"
             yield f"flash_user_data_file is {node.user_data_file!r}, which cannot be read: {reason}"
     try:
-        wanted(present=node.cmdline_present, absent=(), settings={})
+        desired(present=node.cmdline_present, absent=(), settings={})
     except CmdlineError as error:
         yield f"flash_cmdline_present: {error}"
     try:
@@ -196,14 +196,14 @@ def _user_problems(node: CardNode) -> Iterator[str]:
         problem = authorized_key_problem(key)
         if problem:
             yield (
-                f"flash_authorized_keys, entry {number}, {problem}; wanted is a line of a .pub file, such as "
+                f"flash_authorized_keys, entry {number}, {problem}; expected a line of a .pub file, such as "
                 "'ssh-ed25519 AAAA… you@laptop'"
             )
 
 
 def _network_problems(node: CardNode) -> Iterator[str]:
     if _INTERFACE.fullmatch(node.interface) is None:
-        yield f"flash_interface is {node.interface!r}: it has to be the name of an interface, such as 'eth0'"
+        yield f"flash_interface is {node.interface!r}; expected the name of an interface, such as 'eth0'"
     if node.interface_is_wifi and not node.wifi_ssid:
         yield f"flash_interface is {node.interface!r}, and flash_wifi_ssid is not set: set it"
     interface = None
@@ -212,7 +212,7 @@ def _network_problems(node: CardNode) -> Iterator[str]:
             interface = parse_interface(node.address)
         except ValueError:
             yield (
-                f"flash_address is {node.address!r}: wanted is an address with the length of its network's "
+                f"flash_address is {node.address!r}; expected an address with the length of its network's "
                 "prefix, such as '192.168.1.101/24'; set node_network_address, or leave it empty for DHCP"
             )
     if interface is not None and interface.ip in (interface.network, interface.broadcast):
@@ -235,7 +235,7 @@ def _network_problems(node: CardNode) -> Iterator[str]:
             yield f"flash_resolvers has {resolver!r}, {problem}; set node_network_resolvers"
     for domain in node.search:
         if HOST_NAME.fullmatch(domain) is None:
-            yield f"flash_search has {domain!r}, which is no domain such as 'lan'; set node_network_search"
+            yield f"flash_search has {domain!r}, which is not a domain such as 'lan'; set node_network_search"
 
 
 def _address_problem(text: str) -> str | None:
@@ -252,7 +252,7 @@ def _wifi_problems(node: CardNode) -> Iterator[str]:
             yield "flash_wifi_psk is set, and flash_wifi_ssid is not: set both, or neither"
         return
     if not node.wifi_ssid.isprintable():
-        yield f"flash_wifi_ssid is {node.wifi_ssid!r}: expected are printable characters; set it again"
+        yield f"flash_wifi_ssid is {node.wifi_ssid!r}: expected printable characters; set it again"
     if not node.wifi_psk:
-        yield "flash_wifi_psk is not set: expected is the passphrase or the key of flash_wifi_ssid; set it"
+        yield "flash_wifi_psk is not set: expected the passphrase or the key of flash_wifi_ssid; set it"
     yield from wifi_problems(node.wifi, variables="flash_wifi")

@@ -56,7 +56,7 @@ class RackNode(NamedTuple):
 def _inputs(hostvars: Mapping[str, Any], name: str) -> dict[str, Any]:
     if INPUTS not in hostvars[name]:
         raise CardsError(
-            f"{name} has no inputs of the role flash; expected is that they were read: include the role "
+            f"{name} has no inputs of the role flash; expected that they were read: include the role "
             "bramble.pi.flash with tasks_from: values before this"
         )
     inputs: dict[str, Any] = plain(hostvars[name][INPUTS])
@@ -130,14 +130,14 @@ def cards(*, nodes: Mapping[str, RackNode], fetched: Sequence[Mapping[str, Any]]
     ``fetched`` are the results of a loop over :func:`images` with the module os_image.
     """
     found = []
-    wanted, results = images(nodes), plain(fetched)
-    if len(wanted) != len(results):
+    desired, results = images(nodes), plain(fetched)
+    if len(desired) != len(results):
         raise CardsError(
-            f"images has {len(results)} results; expected is one for each of the {len(wanted)} images of "
+            f"images has {len(results)} results; expected one for each of the {len(desired)} images of "
             "flash_nodes, in their order: loop over these with the module os_image"
         )
     for name, node in nodes.items():
-        image = results[wanted.index(dict(node.image))]["image"]
+        image = results[desired.index(dict(node.image))]["image"]
         if image["path"]:
             found.append(Card(node, image, folder / name))
     return found

@@ -28,7 +28,7 @@ _OTHERS = ("meta-data", "cmdline.txt", "current/cmdline.txt", RECEIPT)
 
 
 class SeedError(BrambleError):
-    """The seed cannot be made; the message says what was seen, what is wanted and what mends it."""
+    """The seed cannot be made; the message says what was seen, what is expected and how to fix it."""
 
 
 def seed(*, node: CardNode, init_format: str, host_key: HostKey) -> dict[str, Any]:
@@ -49,7 +49,7 @@ def seed(*, node: CardNode, init_format: str, host_key: HostKey) -> dict[str, An
         cmdline["present"] += firstrun.CMDLINE_TOKENS
     else:
         raise SeedError(
-            f"the first boot of the image is of the kind {init_format!r}; wanted is one of "
+            f"the first boot of the image is of the kind {init_format!r}; expected one of "
             f"{', '.join([*cloudinit.FORMATS, firstrun.FORMAT])}: set flash_init_format"
         )
     own = {taken.lower() for taken in [*files, *_OTHERS]}
@@ -123,7 +123,7 @@ def _check_user_data(text: str) -> None:
     # cloud-init looks at the first line, and takes no blank before it.
     if first.rstrip() != cloudinit.HEADER:
         raise SeedError(
-            f"flash_user_data_file begins with {first[:40]!r}; wanted is {cloudinit.HEADER!r} as its "
+            f"flash_user_data_file begins with {first[:40]!r}; expected {cloudinit.HEADER!r} as its "
             "first line, as cloud-init passes over the file without it"
         )
     try:
@@ -132,13 +132,13 @@ def _check_user_data(text: str) -> None:
         mark = getattr(error, "problem_mark", None)
         where = f" at line {mark.line + 1}, column {mark.column + 1}" if mark else ""
         reason = getattr(error, "problem", None) or "it cannot be read"
-        raise SeedError(f"flash_user_data_file is not YAML{where}: {reason}; mend the file") from error
+        raise SeedError(f"flash_user_data_file is not YAML{where}: {reason}; fix the file") from error
     if not isinstance(data, dict):
-        raise SeedError("flash_user_data_file holds no mapping; wanted is one, such as 'hostname: pi-1'")
+        raise SeedError("flash_user_data_file holds no mapping; expected one, such as 'hostname: pi-1'")
 
 
 def _check_schema(node: CardNode, text: str) -> None:
-    """Have cloud-init judge the user's own data, where it is installed; its answer may quote the data."""
+    """Validate the user's own data with cloud-init, where it is installed; its answer may quote the data."""
     if shutil.which("cloud-init") is None:
         return
     data = yaml.safe_load(text)

@@ -23,7 +23,7 @@ _REACHED_BY = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_.-]*[A-Za-z0-9_])?\.?", re.AS
 
 
 class AddressError(BrambleError):
-    """What is given is no address or network, or not one that is of use here."""
+    """What is given is not an address or network, or not one that is of use here."""
 
 
 def require_netaddr() -> None:
@@ -39,7 +39,7 @@ def parse_interface(text: object) -> netaddr.IPNetwork:
             raise ValueError
         return netaddr.IPNetwork(text, version=4)
     except (netaddr.AddrFormatError, ValueError):
-        raise AddressError("is not an IPv4 network: it has to be like '10.244.0.0/16'") from None
+        raise AddressError("is not an IPv4 network; expected one like '10.244.0.0/16'") from None
 
 
 def parse_network(text: object) -> netaddr.IPNetwork:
@@ -57,10 +57,10 @@ def parse_address(text: object) -> netaddr.IPAddress:
             raise ValueError
         address = netaddr.IPAddress(text, version=4, flags=netaddr.INET_PTON)
     except (netaddr.AddrFormatError, ValueError):
-        raise AddressError("is not an IPv4 address: it has to be like '192.168.1.101'") from None
+        raise AddressError("is not an IPv4 address; expected one like '192.168.1.101'") from None
     # 240.0.0.0/4 (class E) holds the broadcast address and nothing that is in use.
     if address.is_loopback() or address.is_multicast() or int(address) >> 28 == 0xF or int(address) == 0:
-        raise AddressError("cannot be the address of a node in a network: it has to be like '192.168.1.101'")
+        raise AddressError("cannot be the address of a node in a network; expected one like '192.168.1.101'")
     return address
 
 
@@ -74,17 +74,17 @@ def check_host(text: str) -> None:
         try:
             ipaddress.IPv6Address(text)
         except ValueError:
-            raise AddressError("is not an address: it has to be like '192.168.1.101'") from None
+            raise AddressError("is not an address; expected one like '192.168.1.101'") from None
         return
     labels = text.lower().removesuffix(".").split(".")
     if labels[-1] == "localhost":
-        raise AddressError("is each machine's own name: it has to be one that the others have for it")
+        raise AddressError("is each machine's own name; expected one that the others have for it")
     # The last label of a name with several is never a number, so 192.168.1.1O1 is an address misspelt.
     digits = [label[:1].isdigit() for label in labels]
     if len(labels) > 1 and (digits[-1] or (len(labels) == 4 and all(digits[:3]))):
         parse_address(text)
     elif not _REACHED_BY.fullmatch(text):
-        raise AddressError("is neither a name nor an IPv4 address: it has to be like '192.168.1.101'")
+        raise AddressError("is neither a name nor an IPv4 address; expected one like '192.168.1.101'")
 
 
 def nth_address(*, cidr: str, n: int) -> str:
@@ -93,7 +93,7 @@ def nth_address(*, cidr: str, n: int) -> str:
     try:
         network = netaddr.IPNetwork(cidr)
     except (netaddr.AddrFormatError, TypeError, ValueError):
-        raise AddressError(f"{cidr!r} is not a network: it has to be like '10.96.0.0/12'") from None
+        raise AddressError(f"{cidr!r} is not a network; expected one like '10.96.0.0/12'") from None
     try:
         return str(network[n])
     except IndexError:
@@ -105,7 +105,7 @@ def reverse_name(*, address: str) -> str:
     try:
         return str(netaddr.IPAddress(address).reverse_dns).rstrip(".")
     except (netaddr.AddrFormatError, TypeError, ValueError):
-        raise AddressError(f"{address!r} is not an address: it has to be like '192.168.1.101'") from None
+        raise AddressError(f"{address!r} is not an address; expected one like '192.168.1.101'") from None
 
 
 def reverse_zones(*, network: str) -> list[str]:

@@ -28,7 +28,7 @@ def initial_control_plane(
     """
     hosts = groups["control_plane"]
     present = [host for host in hosts if kubernetes(hostvars[host]).get("state") == CONTROL_PLANE]
-    # One whose own join was cut short may have no part in the cluster yet.
+    # One whose own join was interrupted may have no part in the cluster yet.
     finished = [host for host in present if not kubernetes(hostvars[host]).get("unfinished")]
     return next(iter([*finished, *present]), hosts[0])
 

@@ -38,5 +38,5 @@ def problem(*, cgroup: Mapping[str, Any], edited: Mapping[str, Any], tokens: Seq
         return ""
     return (
         f"the cgroup controllers are {' '.join(cgroup['controllers'])} (cgroup v{cgroup['version']}); "
-        f"expected are {' and '.join(REQUIRED)} as well: {_remedy(edited, tokens)}"
+        f"expected {' and '.join(REQUIRED)} as well: {_remedy(edited, tokens)}"
     )

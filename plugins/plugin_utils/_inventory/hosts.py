@@ -100,7 +100,7 @@ def node_problems(
     if len(owners) > 1:
         problems.append(
             f"the machine-id {facts['machine_id']} is the same on {' and '.join(owners)}; expected one of"
-            " its own for each node, as addresses and nodes are told apart by it. On all of them but one run:"
+            " its own for each node, as addresses and nodes are distinguished by it. On all of them but one run:"
             " sudo rm -f /etc/machine-id /var/lib/dbus/machine-id && sudo systemd-machine-id-setup"
             " && sudo reboot"
         )
@@ -152,7 +152,7 @@ def _in_cluster(facts: Mapping[str, Any]) -> bool:
 
 def _pod_network_faults(facts: Mapping[str, Any], pod_network: str) -> list[str]:
     return [
-        f"{fault.evidence}; expected {fault.wanted}: {fault.remedy}"
+        f"{fault.evidence}; expected {fault.expected}: {fault.remedy}"
         for fault in check_pod_network(facts, pod_network=pod_network)
     ]
 

@@ -19,7 +19,7 @@ from ansible_collections.bramble.pi.plugins.plugin_utils._inventory.addresses im
 
 
 class LeasesError(BrambleError):
-    """Inventory and bootptab do not go together, or one of them names something twice."""
+    """Inventory and bootptab do not work together, or one of them names something twice."""
 
 
 class Host(NamedTuple):
@@ -97,7 +97,7 @@ def merge(*, inventory: Sequence[Host], bootptab: Sequence[Entry]) -> tuple[list
                         f"{entry.line} of rack_services_bootptab: set the right one in both"
                     )
             joined = joined._replace(address=entry.address, mac=entry.mac, bootfile=entry.bootfile)
-        # A name that is itself an address is no name.
+        # A name that is itself an address is not a name.
         if joined.address and not _is_address(joined.name):
             merged.append(joined)
         elif joined.mac:

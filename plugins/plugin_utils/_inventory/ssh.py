@@ -99,7 +99,7 @@ def _run(connection: Any, remote: str, *options: str) -> subprocess.CompletedPro
 
 
 def log_in(connection: Any, remote: str) -> Login:
-    """Log in anew as Ansible does, but by a key alone, and run a command."""
+    """Log in again as Ansible does, but by a key alone, and run a command."""
     try:
         result = _run(connection, remote, "-o", "PreferredAuthentications=publickey")
     except subprocess.TimeoutExpired:

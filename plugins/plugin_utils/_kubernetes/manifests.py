@@ -44,7 +44,7 @@ def flannel_manifest(manifest: str, cidr: str, sha256: str) -> str:
     network = json.loads(configurations[0]["net-conf.json"])
     network["Network"] = str(cidr)
     configurations[0]["net-conf.json"] = json.dumps(network, indent=2) + "\n"
-    # Pods read it when they are started, and a ConfigMap alone starts none anew.
+    # Pods read it when they are started, and a ConfigMap alone starts none again.
     told = json.dumps(configurations[0], sort_keys=True)
     for document in documents:
         template = document.get("spec", {}).get("template")

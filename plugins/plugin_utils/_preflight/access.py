@@ -33,7 +33,7 @@ def check_ssh(rack: Rack) -> Iterator[Finding]:
         seen = [host]
         while jump := rack.value(seen[-1], "ssh_access_jump"):
             if jump not in rack.hosts or jump in seen:
-                what = "which leads back to it" if jump in seen else "which is no host"
+                what = "which leads back to it" if jump in seen else "which is not a host"
                 yield Finding(
                     f"ssh_access_jump is {jump!r}, {what}: set it to the inventory's name of a host that is "
                     "reached without this one, or to '' for none",

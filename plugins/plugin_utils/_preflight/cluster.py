@@ -42,7 +42,7 @@ def check_control_planes(rack: Rack) -> Iterator[Finding]:
         )
     if count > 1 and count % 2 == 0:
         yield Finding(
-            f"there are {count} control planes: an even number bears no more failures than {count - 1} do",
+            f"there are {count} control planes: an even number tolerates no more failures than {count - 1} do",
             warning=True,
         )
     if endpoint:

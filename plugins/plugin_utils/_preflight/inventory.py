@@ -41,7 +41,7 @@ def evaluated(value: Any) -> Any:
     if isinstance(value, (Sequence, Set)) and not isinstance(value, (str, bytes)):
         return [evaluated(item) for item in value]
     if value is not None and not isinstance(value, (str, int, float, datetime.date, bytes)):
-        # Such as omit, which is no value.
+        # Such as omit, which is not a value.
         raise UndefinedError
     return value
 
@@ -62,7 +62,7 @@ def read_variables(
 ) -> dict[str, Any]:
     """Read the variables of a host, with the values of those that are checked.
 
-    Others are not evaluated: they may ask a vault, or a person. A name that is no string, such as 5, is none
+    Others are not evaluated: they may ask a vault, or a person. A name that is not a string, such as 5, is none
     of ours; Ansible has a warning for it. What is used for cards alone may have a secret in it that only runs
     of the playbook flash are given.
     """

@@ -78,7 +78,7 @@ def check_host_names(rack: Rack) -> Iterator[Finding]:
             or re.fullmatch(r"[0-9.]+", name)
         ):
             yield Finding(
-                f"the host name is {name!r}: it has to be made of a-z, 0-9 and hyphens (RFC 1123), not of "
+                f"the host name is {name!r}; expected a-z, 0-9 and hyphens (RFC 1123), not of "
                 f"digits alone, with at most {HOST_NAME_LENGTH} characters; rename the host in the "
                 "inventory, or set os_prep_hostname",
                 host,

@@ -24,7 +24,7 @@ def check_netboot(rack: Rack) -> Iterator[Finding]:
     if nodes and len(servers) != 1:
         yield Finding(
             f"the group {NETBOOT_GROUP} has {', '.join(nodes)}, and the group {NETBOOT_SERVER_GROUP} "
-            f"{', '.join(servers) or 'no host'}: it has to have one host, which serves them"
+            f"{', '.join(servers) or 'no host'}; expected one host, which serves them"
         )
     for host in servers:
         folder = rack.value(host, "netboot_server_dir") or rack.value(host, "netboot_tree_dir") or "/"
@@ -40,7 +40,7 @@ def check_netboot(rack: Rack) -> Iterator[Finding]:
             pass  # Told only later, or check_values has a word on it.
         elif serial is None or SERIAL.fullmatch(serial) is None:
             yield Finding(
-                f"netboot_tree_serial is {serial!r}: it has to be the last eight digits of the board's "
+                f"netboot_tree_serial is {serial!r}; expected the last eight digits of the board's "
                 "serial "
                 "number, in lower case and in quotes, such as '6a1b9c04'; grep Serial /proc/cpuinfo "
                 "shows it, and "

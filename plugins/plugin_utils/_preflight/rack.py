@@ -75,7 +75,7 @@ class Rack:
         self.nodes = list(dict.fromkeys(self.control_plane + self.workers))
         self.heads = list(groups.get(HEAD_GROUP, ()))
         self.servers = list(groups.get(SERVICES_GROUP, self.heads))
-        #: Empty if it is not told; None if it cannot be known.
+        #: Empty if it is not set; None if it cannot be known.
         self.node_network = node_network
         try:
             #: The network that the nodes are in, if it is told; check_networks reports one that is none.

@@ -46,7 +46,7 @@ def check_head(rack: Rack) -> Iterator[Finding]:
             host, "nat_headnode_wifi_ssid"
         ):
             yield Finding(
-                "nat_headnode_uplink is 'wifi', and nat_headnode_wifi_ssid is not told: set it to the name "
+                "nat_headnode_uplink is 'wifi', and nat_headnode_wifi_ssid is not set: set it to the name "
                 f"of the network in group_vars/{HEAD_GROUP}.yml, or nat_headnode_uplink to keep",
                 host,
             )
@@ -187,7 +187,7 @@ def check_services(rack: Rack) -> Iterator[Finding]:
             yield from _check_leases(rack, server, network, hosts)
         elif rack.node_network == "" and not rack.is_unknown(server, "rack_services_network"):
             yield Finding(
-                f"gives the rack its addresses, and preflight_node_network is not told: set it {ALL} to "
+                f"gives the rack its addresses, and preflight_node_network is not set: set it {ALL} to "
                 "the rack's own network, such as 10.0.0.0/24"
             )
 
@@ -226,7 +226,7 @@ def _check_leases(
     if taken:
         names = ", ".join(f"{host.name} ({host.address})" for host in taken)
         yield Finding(
-            f"rack_services_dhcp_range is {text!r}, which takes in addresses that are fixed: {names}; set a "
+            f"rack_services_dhcp_range is {text!r}, which takes in static addresses: {names}; set a "
             "range apart from them",
             server,
         )

@@ -54,7 +54,7 @@ def _file_problems(path: Path, *, named: bool) -> Iterator[str]:
         return
     except UnicodeDecodeError:
         if named or path.suffix in (*YAML, *OTHERS):
-            yield "it is no text in UTF-8; expected an inventory"
+            yield "it is not text in UTF-8; expected an inventory"
         return
     # A script is run by Ansible, and what is encrypted is opened by it.
     if (text.startswith("#!") and os.access(path, os.X_OK)) or text.startswith(VAULT):

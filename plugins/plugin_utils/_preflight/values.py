@@ -101,7 +101,7 @@ def _validated(name: str, value: Any, option: Mapping[str, Any]) -> tuple[Any, l
     try:
         result = ArgumentSpecValidator({name: {**option, "required": False}}).validate({name: value})
     except (ArithmeticError, TypeError, ValueError) as error:
-        # ansible-core does not catch all that its conversions raise: an infinite number is no integer.
+        # ansible-core does not catch all that its conversions raise: an infinite number is not an integer.
         return UNKNOWN, [str(error)]
     return result.validated_parameters.get(name), list(result.error_messages)
 

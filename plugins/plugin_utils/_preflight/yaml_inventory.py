@@ -50,7 +50,7 @@ _Loader.add_multi_constructor("!", lambda _loader, _suffix, _node: None)
 
 
 def load(text: str) -> tuple[Any, list[Duplicate]]:
-    """Read a text, and the keys that stand twice in it; YamlInventoryError says where it is no YAML."""
+    """Read a text, and the keys that stand twice in it; YamlInventoryError says where it is not YAML."""
     try:
         # As Ansible does it: JSON may have tabs, which YAML has not.
         return json.loads(text), []

@@ -12,7 +12,7 @@ from ansible_collections.bramble.pi.plugins.module_utils._common.errors import B
 
 
 class AcceptedHostsError(BrambleError):
-    """What is given is no network."""
+    """What is given is not a network."""
 
 
 def _octet(first: int, last: int) -> str:
@@ -32,7 +32,7 @@ def accepted_hosts(networks: Sequence[str]) -> str:
             network = ipaddress.IPv4Network(text)
         except ValueError as error:
             raise AcceptedHostsError(
-                f"{text!r} is no IPv4 network such as 192.168.1.0/24, or 192.168.1.7/32 ({error})"
+                f"{text!r} is not an IPv4 network such as 192.168.1.0/24, or 192.168.1.7/32 ({error})"
             ) from error
         pairs = zip(network.network_address.packed, network.broadcast_address.packed)
         choices.append("[.]".join(_octet(first, last) for first, last in pairs))

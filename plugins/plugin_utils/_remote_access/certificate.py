@@ -37,7 +37,7 @@ def _cluster_configuration(text: str) -> dict[str, Any]:
         found = None
     if not isinstance(found, dict):
         raise CertificateError(
-            "the ConfigMap kubeadm-config in kube-system has no ClusterConfiguration; expected is a cluster "
+            "the ConfigMap kubeadm-config in kube-system has no ClusterConfiguration; expected a cluster "
             "that kubeadm made: look at kubectl --namespace kube-system get configmap kubeadm-config"
         )
     return found
@@ -53,19 +53,19 @@ def request(*, config_map: str, manifest: str, names: Sequence[str], folder: str
     advertised = _ADVERTISED.search(manifest)
     if advertised is None:
         raise CertificateError(
-            "the API server's manifest has no --advertise-address; expected is the one that kubeadm wrote to "
-            "/etc/kubernetes/manifests/kube-apiserver.yaml: write it anew with kubeadm"
+            "the API server's manifest has no --advertise-address; expected the one that kubeadm wrote to "
+            "/etc/kubernetes/manifests/kube-apiserver.yaml: write it again with kubeadm"
         )
     api_server = cluster.get("apiServer") or {}
     names = list(dict.fromkeys([*(api_server.get("certSANs") or []), *names]))
-    wanted = {**cluster, "apiServer": {**api_server, "certSANs": names}}
+    desired = {**cluster, "apiServer": {**api_server, "certSANs": names}}
     init = {
         "apiVersion": cluster["apiVersion"],
         "kind": "InitConfiguration",
         "localAPIEndpoint": {"advertiseAddress": advertised[1]},
         "nodeRegistration": {"criSocket": cri_socket},
     }
-    documents = ({**wanted, "certificatesDir": folder}, init)
+    documents = ({**desired, "certificatesDir": folder}, init)
     return Request(
         # JSON is YAML, and nothing in it is taken for another type.
         configuration="---\n".join(f"{json.dumps(document)}\n" for document in documents),
@@ -73,6 +73,6 @@ def request(*, config_map: str, manifest: str, names: Sequence[str], folder: str
             "apiVersion": "v1",
             "kind": "ConfigMap",
             "metadata": {"name": "kubeadm-config", "namespace": "kube-system"},
-            "data": {_KEY: yaml.safe_dump(wanted, default_flow_style=False)},
+            "data": {_KEY: yaml.safe_dump(desired, default_flow_style=False)},
         },
     )

@@ -79,7 +79,7 @@ def load(text: str) -> dict[str, Any]:
     if config is None:
         config = {"apiVersion": "v1", "kind": "Config"}
     if not isinstance(config, dict) or (config.get("kind") or "Config") != "Config":
-        raise RemoteKubeconfigError("it is no kubeconfig, which is a mapping with the kind Config")
+        raise RemoteKubeconfigError("it is not a kubeconfig, which is a mapping with the kind Config")
     for part in ("clusters", "contexts", "users"):
         entries = config.get(part) or []
         if not isinstance(entries, list) or not all(
@@ -94,7 +94,7 @@ def load(text: str) -> dict[str, Any]:
             # kubectl refuses the whole file then.
             if names.count(name) > 1:
                 raise RemoteKubeconfigError(
-                    f"its {part} have the name {name} {names.count(name)} times; expected is each name once: "
+                    f"its {part} have the name {name} {names.count(name)} times; expected each name once: "
                     "remove all but one"
                 )
     return config
@@ -134,21 +134,21 @@ def require_room(config: Mapping[str, Any], *, names: Names, server: str, ca: st
         and cluster.get("certificate-authority-data") != _encoded(ca)
     ):
         raise RemoteKubeconfigError(
-            f"it has another cluster named {names.cluster}, at {cluster.get('server')}; wanted is a name "
+            f"it has another cluster named {names.cluster}, at {cluster.get('server')}; expected a name "
             "that is free: set remote_access_cluster_name, remote_access_context_name and "
             f"remote_access_user_name, or remove it: kubectl config delete-cluster {names.cluster}"
         )
     context = _entry(config, "contexts", names.context)
     if context and (context.get("cluster"), context.get("user")) != (names.cluster, names.user):
         raise RemoteKubeconfigError(
-            f"its context {names.context} is for {context.get('cluster')} as {context.get('user')}; wanted "
-            "is a name that is free: set remote_access_context_name"
+            f"its context {names.context} is for {context.get('cluster')} as {context.get('user')}; expected "
+            "a name that is free: set remote_access_context_name"
         )
     for entry in config.get("contexts") or []:
         uses = dict(entry.get("context") or {})
         if entry["name"] != names.context and uses.get("user") == names.user:
             raise RemoteKubeconfigError(
-                f"its context {entry['name']} uses the user {names.user}; wanted is a name that is free: set "
+                f"its context {entry['name']} uses the user {names.user}; expected a name that is free: set "
                 "remote_access_user_name"
             )
 
@@ -275,7 +275,7 @@ def certificate_names(pem: str) -> list[str]:
     try:
         certificate = x509.load_pem_x509_certificate(pem.encode())
     except ValueError as error:
-        raise RemoteKubeconfigError(f"this is no certificate: {error}") from error
+        raise RemoteKubeconfigError(f"this is not a certificate: {error}") from error
     try:
         names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
     except x509.ExtensionNotFound:

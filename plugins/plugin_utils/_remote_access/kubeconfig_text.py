@@ -22,7 +22,7 @@ _ALIAS = re.compile(r"[\s:-]*\*[^\s,\]}]+")
 _WORDS = {"true", "false", "yes", "no", "on", "off", "null"}
 
 _PLAINER = (
-    "expected is the form that kubectl writes: run 'kubectl config view --raw --flatten', and put its output "
+    "expected the form that kubectl writes: run 'kubectl config view --raw --flatten', and put its output "
     "in place of the file"
 )
 
@@ -51,7 +51,7 @@ def _composed(text: str) -> yaml.Node | None:
 
 def _value(node: yaml.Node) -> Any:
     if isinstance(node, yaml.MappingNode):
-        # Of a key that is there twice, kubectl takes the last as well.
+        # Of a key that is a duplicate, kubectl takes the last as well.
         return {str(key.value): _value(value) for key, value in node.value}
     if isinstance(node, yaml.SequenceNode):
         return [_value(value) for value in node.value]
@@ -179,11 +179,11 @@ class _Edit:
         self._add(node, added, flow=flow, column=column)
 
     def _sequence(self, node: yaml.SequenceNode, new: list[Any], *, flow: bool) -> None:
-        wanted = {entry["name"]: entry for entry in new}
+        desired = {entry["name"]: entry for entry in new}
         present = [str(_value(entry)["name"]) for entry in node.value]
         for number, (name, entry) in enumerate(zip(present, node.value)):
-            if name in wanted:
-                self.change(entry, wanted[name], key=None, flow=flow, indent=0)
+            if name in desired:
+                self.change(entry, desired[name], key=None, flow=flow, indent=0)
             else:
                 self._remove(node, number, flow=flow)
         added = [entry for entry in new if entry["name"] not in present]
@@ -217,20 +217,20 @@ class _Edit:
             self._remove_lines(start, ends[number])
 
 
-def changed(text: str, wanted: Mapping[str, Any]) -> str:
-    """Return the text changed so that it says what is wanted, and proved to say so."""
+def changed(text: str, desired: Mapping[str, Any]) -> str:
+    """Return the text changed so that it says what is desired, and proved to say so."""
     node = _composed(text)
     edit = _Edit(text)
     if node is None or _value(node) is None:
         newline = "\r\n" if "\r\n" in text else "\n"
         head = text if not text or text.endswith("\n") else text + newline
-        result = head + "".join(line + newline for line in _block(wanted, 0))
+        result = head + "".join(line + newline for line in _block(desired, 0))
     else:
         flow = isinstance(node, yaml.CollectionNode) and bool(node.flow_style)
-        edit.change(node, dict(wanted), key=None, flow=flow, indent=0)
+        edit.change(node, dict(desired), key=None, flow=flow, indent=0)
         result = edit.result()
     try:
-        right = load(result) == wanted
+        right = load(result) == desired
     except KubeconfigTextError:
         right = False
     if not right:

@@ -52,7 +52,7 @@ def _of_host(*, result: Mapping[str, Any], role: str) -> Iterator[Finding]:
             "unreachable",
             ERROR,
             evidence=" ".join(str(result.get("msg", "it was not examined")).split())[:300],
-            wanted="an answer by ssh",
+            expected="an answer by ssh",
         )
     for each in result.get("findings", ()):
         # A head need not be part of the cluster.
@@ -97,7 +97,7 @@ def check(
                 name,
                 ERROR,
                 evidence=f"{value} is the same on {' and '.join(owners)}",
-                wanted="one of its own",
+                expected="one of its own",
             )
             for name, values in twins.items()
             for value, owners in values.items()
@@ -160,7 +160,11 @@ def table(*, report: Mapping[str, Any]) -> list[str]:
         head = f"{severity.upper():<8} {host:<{host_width}}  {each['check']:<{check_width}}  "
         blank = " " * len(head)
         lines.append("")
-        for label, text in (("", each["evidence"]), ("wanted: ", each["wanted"]), ("do: ", each["remedy"])):
+        for label, text in (
+            ("", each["evidence"]),
+            ("expected: ", each["expected"]),
+            ("do: ", each["remedy"]),
+        ):
             lines += textwrap.wrap(
                 text,
                 max(_WIDTH, len(head) + 60),

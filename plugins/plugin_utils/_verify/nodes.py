@@ -75,7 +75,7 @@ def report(*, text: str, expected: Sequence[str]) -> NodeReport:
     except json.JSONDecodeError:
         found = None
     if found is None:
-        raise NodesError("expected is what `kubectl get nodes -o json` prints, which has a list named items")
+        raise NodesError("expected what `kubectl get nodes -o json` prints, which has a list named items")
     found.sort(key=lambda node: node["name"])
     names = {node["name"] for node in found}
     missing = [name for name in expected if name not in names]

@@ -41,13 +41,13 @@ def report(*, text: str, schedulable: Sequence[str]) -> WorkloadReport:
         pods = [item for item in items if _is_pod(item)]
     except (ValueError, KeyError, TypeError, StopIteration):
         raise WorkloadError(
-            "expected is what `kubectl get pods,service -o json` prints, with the service of the workload"
+            "expected what `kubectl get pods,service -o json` prints, with the service of the workload"
         ) from None
     nodes = sorted({pod["spec"]["nodeName"] for pod in pods if pod["spec"].get("nodeName")})
     problems = []
     if len(nodes) < min(2, len(schedulable)):
         problems.append(
-            f"all pods of the workload are on {', '.join(nodes) or 'no node'}; expected are at least two of "
+            f"all pods of the workload are on {', '.join(nodes) or 'no node'}; expected at least two of "
             f"{', '.join(schedulable)}: look for taints with kubectl describe nodes"
         )
     return WorkloadReport(nodes=nodes, address=str(address), problems=problems)

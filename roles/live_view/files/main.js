@@ -45,7 +45,7 @@ async function beat() {
       address: spec.clusterIP === "None" ? "no address of its own" : `${spec.clusterIP}:${spec.ports?.[0]?.port ?? ""}`,
     }));
     model.deployments = deployments.map(({ metadata, spec, status }) => ({
-      name: metadata.name, wanted: spec.replicas ?? 1, available: status?.availableReplicas ?? 0,
+      name: metadata.name, desired: spec.replicas ?? 1, available: status?.availableReplicas ?? 0,
     }));
     view.draw();
   } catch {

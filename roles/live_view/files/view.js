@@ -75,12 +75,12 @@ export class View {
     const many = this.#many = order.length > 12 || shown.length > order.length * 20;
     mark(rack, "size", many ? "many" : order.length <= 4 ? "few" : "some");
 
-    const wanted = new Map([...order, ""].map((name) => [name, []]));
-    for (const pod of shown) (wanted.get(pod.node) ?? wanted.get("")).push(pod);
-    for (const pods of wanted.values()) pods.sort((a, b) => (a.place < b.place ? -1 : 1));
+    const desired = new Map([...order, ""].map((name) => [name, []]));
+    for (const pod of shown) (desired.get(pod.node) ?? desired.get("")).push(pod);
+    for (const pods of desired.values()) pods.sort((a, b) => (a.place < b.place ? -1 : 1));
 
     for (const [name, board] of this.#boards) {
-      if (name && !wanted.has(name)) {
+      if (name && !desired.has(name)) {
         board.root.remove();
         this.#boards.delete(name);
       }
@@ -88,12 +88,12 @@ export class View {
     order.forEach((name, place) => {
       const board = this.#board(name);
       if (rack.children[place] !== board.root) rack.insertBefore(board.root, rack.children[place] ?? null);
-      this.#fillBoard(board, model.nodes.get(name), wanted.get(name).length);
+      this.#fillBoard(board, model.nodes.get(name), desired.get(name).length);
     });
     const pending = this.find("#pending");
-    pending.hidden = wanted.get("").length === 0;
+    pending.hidden = desired.get("").length === 0;
     if (!this.#boards.has("")) this.#boards.set("", { root: pending, pods: pending.querySelector("ul"), key: "" });
-    this.#drawPods(wanted);
+    this.#drawPods(desired);
   }
 
   #board(name) {
@@ -123,9 +123,9 @@ export class View {
     board.pods.setAttribute("aria-label", `Pods on ${node.name}`);
   }
 
-  #drawPods(wanted) {
+  #drawPods(desired) {
     const service = this.model.services.find(({ uid }) => uid === this.#chosen);
-    const dirty = [...wanted].filter(([name, pods]) => {
+    const dirty = [...desired].filter(([name, pods]) => {
       const key = pods.map(({ uid }) => uid).join();
       const board = this.#boards.get(name);
       if (board.key === key) return false;
@@ -141,7 +141,7 @@ export class View {
       ]));
       for (const uid of touched) if (this.#chips.has(uid)) before.set(uid, this.#chips.get(uid).root.getBoundingClientRect());
     }
-    const present = new Set([...wanted.values()].flat().map(({ uid }) => uid));
+    const present = new Set([...desired.values()].flat().map(({ uid }) => uid));
     for (const [uid, chip] of this.#chips) {
       if (present.has(uid)) continue;
       if (before.has(uid)) this.#keepPlace(uid, before.get(uid));
@@ -157,7 +157,7 @@ export class View {
         if (list.children[place] !== chip.root) list.insertBefore(chip.root, list.children[place] ?? null);
       });
     }
-    for (const pods of wanted.values()) for (const pod of pods) this.#fillChip(pod, service);
+    for (const pods of desired.values()) for (const pod of pods) this.#fillChip(pod, service);
     if (!still.matches) this.#animate(dirty, before, fresh);
   }
 
@@ -274,7 +274,7 @@ export class View {
     const { nodes, pods, deployments } = this.model;
     write(this.find("#nodes-ready"), count([...nodes.values()], ({ state }) => state === "ready" || state === "closed to pods"));
     write(this.find("#pods-running"), count([...pods.values()], ({ state }) => state === "running"));
-    write(this.find("#deployments-ready"), count(deployments, ({ wanted, available }) => available >= wanted));
+    write(this.find("#deployments-ready"), count(deployments, ({ desired, available }) => available >= desired));
   }
 
   #drawNews() {

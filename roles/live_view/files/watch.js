@@ -17,7 +17,7 @@ export function next(state, input) {
       return state;
     case "failed":
       if (input.status === 410) return { phase: "list", version: "", failures: 0 };
-      // A server that was set up anew may not know the version, and says so in other ways too.
+      // A server that was set up again may not know the version, and says so in other ways too.
       return state.failures < 2 ? { ...state, failures: state.failures + 1 } : { phase: "list", version: "", failures: state.failures + 1 };
     default:
       throw new Error(`unknown input ${input.type}`);

@@ -70,7 +70,7 @@ def run(folder: Path, *, code: int) -> str:
 
 def test_the_one_that_answers_is_asked(tmp_path: Path) -> None:
     output = run(tmp_path, code=0)
-    assert "asked instead is pi-2" in output
+    assert "pi-2 is asked instead" in output
     assert "pi-1: Failed to connect to the host via ssh" in output
     assert output.count("asked: pi-2 pi-2 pi-2") == 2
 

@@ -77,7 +77,7 @@ def run(tmp_path: Path) -> Run:
 
 def test_failover_runs_on_one_that_answers(run: Run) -> None:
     output = run(REPOSITORY / "playbooks" / "failover.yml", failover_node="pi-9")
-    assert "asked instead is pi-2" in output
+    assert "pi-2 is asked instead" in output
     assert "[pi-2]: FAILED! =>" in output
     assert "failover_node is pi-9" in output
 
@@ -108,7 +108,7 @@ def test_images_are_fetched_by_one_that_is_reached(run: Run) -> None:
 
 
 def test_failure_detection_is_told_by_one_of_the_run(run: Run) -> None:
-    tasks = tasks_of("failure_detection/tasks/main.yml", "Have kubeadm remember it")
+    tasks = tasks_of("failure_detection/tasks/main.yml", "Save it in kubeadm's configuration")
     tasks[0]["ansible.builtin.include_tasks"] = str(REPOSITORY / "roles/failure_detection/tasks/remember.yml")
     play = {
         "hosts": "control_plane:workers",
@@ -137,7 +137,7 @@ def test_one_that_stays_and_answers_is_told_of_a_node_that_leaves(run: Run) -> N
         ],
     }
     output = run([play], "--limit", "pi-3")
-    assert "so the cluster is not told" not in output
+    assert "so the node was not deleted from the cluster" not in output
     assert "told: pi-2" in output
 
 

@@ -167,9 +167,9 @@ def said(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[str]]:
 @pytest.mark.parametrize("name", CASES)
 def test_inputs_of_other_types_are_named(said: dict[str, list[str]], name: str) -> None:
     assert name in said, "the role ended with an error"
-    wanted = CASES[name][1] or []
-    assert len(said[name]) == len(wanted), said[name]
-    for problem, part in zip(said[name], wanted):
+    desired = CASES[name][1] or []
+    assert len(said[name]) == len(desired), said[name]
+    for problem, part in zip(said[name], desired):
         assert problem.startswith(f"{name}: ")
         assert part in problem
     assert not [secret for secret in SECRETS if secret in " ".join(said[name])]

@@ -1,7 +1,7 @@
 # Copyright: bramble.pi contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A role that is killed between writing a unit's files and starting it anew is finished by the next run."""
+"""A role that is killed between writing a unit's files and starting it again is finished by the next run."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ ROLES = {
         Role(
             "netboot_server",
             "main",
-            "Say where to boot from",
+            "Configure where to boot from",
             "",
             {
                 "netboot_server_dir": "/srv/netboot",

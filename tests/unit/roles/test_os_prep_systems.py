@@ -70,7 +70,7 @@ def refused(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
         check=False,
         cwd=REPOSITORY,
     )
-    assert "Refuse what cannot become a node" in done.stdout
+    assert "Fail on unsupported nodes" in done.stdout
     lines = [line for line in done.stdout.splitlines() if line.startswith("fatal: [")]
     return {line[len("fatal: [") :].partition("]")[0]: line for line in lines}
 

@@ -69,7 +69,7 @@ def page(folder: Path, results: dict[str, Any], receipts: dict[str, Any] | None 
         "gather_facts": False,
         "vars": {
             "ansible_python_interpreter": "{{ ansible_playbook_python }}",
-            # What comes from elsewhere is no template, in the role neither.
+            # What comes from elsewhere is not a template, in the role neither.
             "__report": f"{{{{ lookup('ansible.builtin.file', '{folder}/report.json') | from_json }}}}",
         },
         "tasks": [{"ansible.builtin.template": fill}],
@@ -88,7 +88,7 @@ def page(folder: Path, results: dict[str, Any], receipts: dict[str, Any] | None 
 
 
 def test_values_are_escaped_wherever_they_stand(tmp_path: Path) -> None:
-    finding = findings.finding("disk", "error", evidence=HOSTILE, wanted=HOSTILE, remedy=HOSTILE)._asdict()
+    finding = findings.finding("disk", "error", evidence=HOSTILE, expected=HOSTILE, remedy=HOSTILE)._asdict()
     bad = node(
         distribution={"name": HOSTILE},
         kernel=HOSTILE,
@@ -119,7 +119,7 @@ def test_values_are_escaped_wherever_they_stand(tmp_path: Path) -> None:
 
 def test_what_is_to_be_seen(tmp_path: Path) -> None:
     finding = findings.finding(
-        "swap", "error", evidence="swap is on", wanted="no swap", host="pi-1"
+        "swap", "error", evidence="swap is on", expected="no swap", host="pi-1"
     )._asdict()
     text = page(
         tmp_path,
@@ -139,7 +139,7 @@ def test_what_is_to_be_seen(tmp_path: Path) -> None:
     read = Page(text)
     for words in (
         "3 nodes 0 Ready 2 errors 0 warnings 0 notes",
-        "Error pi-1 swap swap is on Wanted no swap Do ansible-playbook -i my-rack bramble.pi.site",
+        "Error pi-1 swap swap is on Expected no swap Do ansible-playbook -i my-rack bramble.pi.site",
         "No route to host",
         "Raspberry Pi 4 Model B Rev 1.4 Debian GNU/Linux 13 (trixie) 6.12.47+rpt-rpi-v8 1.36.1-1.1",
         "containerd 1.7.24",

@@ -43,12 +43,12 @@ def test_option(script: dict[str, Any], arguments: list[str], value: str | None)
 
 
 @pytest.mark.parametrize(
-    ("wanted", "given"),
+    ("desired", "given"),
     [(-998, 0), (0, 0), (500, 500), (None, None)],
     ids=["below", "equal", "above", "unset"],
 )
-def test_oom_score_adj(script: dict[str, Any], wanted: int | None, given: int | None) -> None:
-    process = {} if wanted is None else {"oomScoreAdj": wanted}
+def test_oom_score_adj(script: dict[str, Any], desired: int | None, given: int | None) -> None:
+    process = {} if desired is None else {"oomScoreAdj": desired}
     script["clamp"](process=process, oom_score_adj=0, bounding_set=ALL, hard_limits={})
     assert process == ({} if given is None else {"oomScoreAdj": given})
 

@@ -65,4 +65,4 @@ def test_name_that_is_there_twice_is_refused(tmp_path: Path, monkeypatch: pytest
     dest.write_text("users:\n- {name: a}\n- {name: a}\n")
     done = run(monkeypatch, dest=str(dest))
     assert done["failed"]
-    assert "its users have the name a 2 times; expected is each name once" in done["msg"]
+    assert "its users have the name a 2 times; expected each name once" in done["msg"]

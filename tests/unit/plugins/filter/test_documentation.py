@@ -24,7 +24,7 @@ def filters() -> dict[str, Callable[..., Any]]:
     for path in sorted(FOLDER.glob("*.py")):
         module = importlib.import_module(f"ansible_collections.bramble.pi.plugins.filter.{path.stem}")
         for name, function in module.FilterModule().filters().items():
-            assert name not in found, f"{name} is there twice"
+            assert name not in found, f"{name} is a duplicate"
             found[name] = function
     return found
 

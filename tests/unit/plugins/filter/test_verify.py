@@ -126,7 +126,7 @@ SERVICE = {"kind": "Service", "metadata": {"name": "verify"}, "spec": {"clusterI
             [pod("pi-2"), pod("pi-2")],
             ["pi-2", "pi-3"],
             ["pi-2"],
-            "are on pi-2; expected are at least two of pi-2, pi-3",
+            "are on pi-2; expected at least two of pi-2, pi-3",
         ),
         # Those of each architecture are bound to nodes, and prove nothing of the others.
         ([pod("pi-2"), pod("pi-3", "verify-architecture")], ["pi-2", "pi-3"], ["pi-2"], "are on pi-2"),

@@ -20,15 +20,15 @@ ADA = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIGYPBWtAFNQ5YQbNGYPo8DRBZu1sBFHZ1bCDF
         ({"user": "nobody-such", "keys": [ADA]}, "no user 'nobody-such' on this node: set ssh_access_user"),
         (
             {"user": "root", "keys": [ADA, "hunter2"]},
-            "keys, entry 2, is not a public key; expected is a line of",
+            "keys, entry 2, is not a public key; expected a line of",
         ),
         (
             {"user": "root", "keys": [ADA.replace("3Gah ", " ")]},
-            "keys, entry 1, is not a whole public key; expected is a line of",
+            "keys, entry 1, is not a whole public key; expected a line of",
         ),
         (
             {"user": "root", "keys": [f"pi-1 {ADA}"]},
-            "keys, entry 1, has something before the key that is no option of sshd; expected is a line of",
+            "keys, entry 1, has something before the key that is no option of sshd; expected a line of",
         ),
     ],
 )

@@ -83,7 +83,7 @@ def test_a_link_to_nowhere_is_named(tmp_path: Path) -> None:
     (tmp_path / "config.txt").write_text("a=1\n")
     (tmp_path / "notes").symlink_to("none")
     result = run_module("boot_files", path=str(tmp_path), files=[{"path": "notes", "content": "x"}])
-    assert f"{tmp_path}/notes is a link to none, which does not exist; expected is a file" in result["msg"]
+    assert f"{tmp_path}/notes is a link to none, which does not exist; expected a file" in result["msg"]
     assert "dmesg" not in result["msg"]
 
 
@@ -169,7 +169,7 @@ def test_what_is_not_logged_is_not_shown(card: Card) -> None:
     ("options", "reason"),
     [
         ({"path": "/nonexistent"}, "/nonexistent does not exist"),
-        ({"path": "/dev/null"}, "/dev/null is no disk image but an empty file"),
+        ({"path": "/dev/null"}, "/dev/null is not a disk image but an empty file"),
         ({"offset": 512}, "no FAT file system at byte 512"),
         ({"files": [{"path": "a"}]}, "the file 'a' has neither 'content' nor 'src'"),
         ({"files": [{"path": "a", "content": "", "src": "/b"}]}, "the file 'a' has both 'content' and 'src'"),
@@ -189,7 +189,7 @@ def test_what_is_not_logged_is_not_shown(card: Card) -> None:
         ),
         ({"files": [{"path": "config.txt/a", "content": "x"}]}, "config.txt on "),
         ({"files": [{"path": "a:b", "content": ""}]}, "the file name 'a:b' has the part 'a:b'"),
-        ({"files": [{"path": "a", "content": "x" * 10_000_000}]}, "bytes free, wanted: 10"),
+        ({"files": [{"path": "a", "content": "x" * 10_000_000}]}, "bytes free; expected at least 10"),
         ({"config_txt": [{"setting": "a"}]}, "value is missing for a"),
         ({"config_txt": [{"setting": "a", "value": True}]}, "value is the boolean true for a; expected text"),
         (

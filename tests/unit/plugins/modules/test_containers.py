@@ -80,7 +80,7 @@ def test_says_which_images_a_node_needs(capsys: pytest.CaptureFixture[str], runt
 def test_an_error_is_a_message(capsys: pytest.CaptureFixture[str]) -> None:
     answer = result(container_images_info, capsys, runtime="containerd", images={"mine": ["busybox@x"]})
     assert answer["failed"]
-    assert "image 'busybox@x' is not understood" in answer["msg"]
+    assert "image 'busybox@x' is not valid" in answer["msg"]
     assert "exception" not in answer
 
 

@@ -423,7 +423,7 @@ def test_generated_line_is_edited_with_its_source(rooted: Rooted) -> None:
     assert not again["changed"]
     assert "warnings" not in again
 
-    # The next update of a kernel writes the line anew, with what is in the source.
+    # The next update of a kernel writes the line again, with what is in the source.
     rooted.write("/boot/firmware/cmdline.txt", line.rstrip("\n") + rooted.read(extra))
     result = rooted.run(present=["cgroup_enable=memory"])
     assert not result["changed"]

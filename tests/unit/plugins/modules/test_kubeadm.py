@@ -67,7 +67,7 @@ def test_join_in_check_mode_before_there_is_a_cluster(
 @pytest.mark.parametrize(
     ("parameters", "reason"),
     [
-        ({}, "ca_cert_hash is None; expected is sha256:"),
+        ({}, "ca_cert_hash is None; expected sha256:"),
         ({"ca_cert_hash": "12"}, "ca_cert_hash is '12'"),
         ({"ca_cert_hash": CA_HASH, "endpoint": "192.168.1.10"}, "endpoint is '192.168.1.10'"),
         (

@@ -80,7 +80,7 @@ def test_a_control_plane_that_crashes_is_not_done(node: FakeNode, capsys: pytest
     assert corrected["changed"], corrected
     assert not Path(state.ATTEMPT).exists()
     commands = node.log.read_text()
-    # The second run only finished; the corrected one began anew.
+    # The second run only finished; the corrected one began again.
     assert commands.count("reset --force") == 1
     # Newer kubelets count restarts by them.
     assert not log.exists()

@@ -192,9 +192,9 @@ def test_a_join_that_is_killed_is_finished_by_the_next_run(
     assert "ended by signal 9" in killed["msg"]
     finished = join_as_the_role(capsys, control_plane=control_plane)
     assert finished.get("changed"), finished
-    wanted = {step.split()[1] for step in script if step.startswith("file etc/kubernetes/")}
-    wanted -= {"etc/kubernetes/pki/ca.crt", "etc/kubernetes/bootstrap-kubelet.conf"}
-    assert node.files() - {state.ETCD_DATA} == {f"{node.root}/{path}" for path in wanted}
+    desired = {step.split()[1] for step in script if step.startswith("file etc/kubernetes/")}
+    desired -= {"etc/kubernetes/pki/ca.crt", "etc/kubernetes/bootstrap-kubelet.conf"}
+    assert node.files() - {state.ETCD_DATA} == {f"{node.root}/{path}" for path in desired}
     assert not Path(state.ATTEMPT).exists()
     if control_plane:
         assert (node.root / "marked").exists()

@@ -93,7 +93,7 @@ HOSTILE = [
     (folder_is_a_link_of_links, "is a link to"),
     (file_is_a_link, "is a link to"),
     (file_is_a_second_name, "has another name as well"),
-    (file_is_a_fifo, "is no regular file"),
+    (file_is_a_fifo, "is not a regular file"),
     (folder_is_a_fifo, "Not a directory"),
     (file_has_no_end, "has 1099511627776 bytes"),
 ]

@@ -120,7 +120,7 @@ def test_what_holds_it_is_named(
 ) -> None:
     result = cluster.delete(thing, code=code, errors=errors, timeout=3)
     assert result["failed"]
-    assert result["msg"].startswith("Not gone after 3 s: ")
+    assert result["msg"].startswith("Not deleted after 3 s: ")
     assert all(part in result["msg"] for part in parts)
     assert "all well" not in result["msg"]
 

@@ -96,7 +96,7 @@ def rig(made: Lab, tmp_path: Path) -> Iterator[Rig]:
 
 
 def new_home(rig: Rig) -> None:
-    """Have the user's home made anew."""
+    """Have the user's home made again."""
     shutil.rmtree(rig.root / "home/ada")
 
 

@@ -76,7 +76,7 @@ def test_a_disk_that_is_full_before_anything_is_changed(node: NamespaceNode) -> 
         "cat /etc/network/interfaces",
         f"find /etc/network /etc/systemd {TRIAL}* -name '*bramble*' -o -name 'network-trial*'",
     )[1:]
-    assert "expected is room for it" in node.result(trial)["msg"]
+    assert "expected room for it" in node.result(trial)["msg"]
     assert text == BEFORE + "source interfaces.d/*\n"
     assert left == ""
 
@@ -289,7 +289,7 @@ def change_netplan(scratch: Path, text: str) -> dict[str, Any]:
 
 
 def test_netplan_scalars_stay_the_text_that_they_were(tmp_path: Path) -> None:
-    """What netplan reads as text is no number, no boolean and no time to us."""
+    """What netplan reads as text is not a number, no boolean and no time to us."""
     others = """  wifis:
     wlan0:
       dhcp4: true

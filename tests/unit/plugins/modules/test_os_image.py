@@ -182,8 +182,8 @@ class Cache:
         for offset, length in image_map.data:
             rebuilt[offset : offset + length] = image[offset : offset + length]
         assert rebuilt == image
-        wanted = {f"{sha256(image)}.{end}" for end in ("img.zst", "json", "boot.img")} | {"index.json"}
-        assert self.names() == wanted
+        desired = {f"{sha256(image)}.{end}" for end in ("img.zst", "json", "boot.img")} | {"index.json"}
+        assert self.names() == desired
 
 
 @pytest.fixture
@@ -274,11 +274,10 @@ def test_checksums_beside_the_image(
     server.files["/SHA256SUMS"] = f"{wrong} *other.img.xz\n".encode()
     assert "flash_image_checksum" in cache.refuse(src=url)
     server.files["/pi.img.xz.sha256"] = f"{wrong}  other.img.xz\n".encode()
-    assert "has checksums for other.img.xz, and wanted is one for pi.img.xz" in cache.refuse(src=url)
+    assert "has checksums for other.img.xz; expected one for pi.img.xz" in cache.refuse(src=url)
     server.files["/pi.img.xz.sha256"] = f"{wrong}\n".encode()
-    assert (
-        f"has the sha256 {right}; expected is {wrong}: set 'checksum' (flash_image_checksum"
-        in cache.refuse(src=url)
+    assert f"has the sha256 {right}; expected {wrong}: set 'checksum' (flash_image_checksum" in cache.refuse(
+        src=url
     )
     assert server.gets("/pi.img.xz") == [None]
     del server.files["/pi.img.xz.sha256"]
@@ -298,7 +297,7 @@ def test_checksums_beside_the_image(
     server.statuses = {"/pi.img.xz.sha256": 503, "/SHA256SUMS": 503}
     result = cache.run(src=url)
     assert not result["changed"]
-    assert "503: Service Unavailable; expected is a server that is not busy" in warning(result)
+    assert "503: Service Unavailable; expected a server that is not busy" in warning(result)
     assert "The image that is in the cache from an earlier run is taken" in warning(result)
     assert "SHA256SUMS cannot be fetched: HTTP Error 503" in cache.refuse(
         src=f"{url}?x", checksum=f"{server.url}/SHA256SUMS"
@@ -306,12 +305,12 @@ def test_checksums_beside_the_image(
 
 
 NO_IMAGES: list[tuple[dict[str, str], str]] = [
-    ({"src": "http://[::1/pi.img"}, "is no URL: its host cannot be read"),
-    ({"src": "https://a..b/pi.img"}, "is no URL: its host is 'a..b'"),
-    ({"src": f"https://{'a' * 64}.org/pi.img"}, "which is no host name"),
-    ({"src": "HTTPS://example.org:x/pi.img"}, "is no URL: its port"),
-    ({"src": "http://example.org/%00.img", "checksum": "http://a..b/"}, "'http://a..b/' is no URL"),
-    ({"src": "http://example.org/a.img", "image_list": "http://[::1/"}, "'http://[::1/' is no URL"),
+    ({"src": "http://[::1/pi.img"}, "is not a URL: its host cannot be read"),
+    ({"src": "https://a..b/pi.img"}, "is not a URL: its host is 'a..b'"),
+    ({"src": f"https://{'a' * 64}.org/pi.img"}, "which is not a host name"),
+    ({"src": "HTTPS://example.org:x/pi.img"}, "is not a URL: its port"),
+    ({"src": "http://example.org/%00.img", "checksum": "http://a..b/"}, "'http://a..b/' is not a URL"),
+    ({"src": "http://example.org/a.img", "image_list": "http://[::1/"}, "'http://[::1/' is not a URL"),
 ]
 
 
@@ -380,12 +379,12 @@ def test_a_server_that_is_busy_or_confused(
 ) -> None:
     options: dict[str, Any] = {"src": f"{server.url}/pi.img.xz", "checksum": sha256(packed_image)}
     server.headers["Content-Length"] = "abc"
-    assert "sent with the Content-Length 'abc'; expected is a number" in cache.refuse(**options)
+    assert "sent with the Content-Length 'abc'; expected a number" in cache.refuse(**options)
     server.headers.clear()
     server.redirects["/latest"] = "http://a..b/pi.img.xz"
     message = cache.refuse(src=f"{server.url}/latest", checksum="none")
     assert "/latest is redirected from" in message
-    assert "to 'http://a..b/pi.img.xz', which is no URL" in message
+    assert "to 'http://a..b/pi.img.xz', which is not a URL" in message
     server.busy = [(503, "0"), (503, "0")]
     cache.assert_holds(cache.run(**options), image)
 
@@ -446,7 +445,7 @@ def test_a_file_that_changed(cache: Cache, tmp_path: Path, image: bytes) -> None
     path.write_bytes(changed)
     wrong = sha256(bytes(changed))
     os.utime(path, ns=(1, 1))
-    assert f"pi.img has the sha256 {wrong}, wanted {sha256(image)}" in cache.refuse(src=path)
+    assert f"pi.img has the sha256 {wrong}; expected {sha256(image)}" in cache.refuse(src=path)
     assert cache.run(src=path, checksum="none")["image"]["sha256"] == wrong
 
 
@@ -466,9 +465,9 @@ def test_image_list(cache: Cache, server: ImageServer, tmp_path: Path, image: by
         return path
 
     message = cache.refuse(src=url, image_list=listed(extract_size=5))
-    assert f"has unpacked the size {len(image)}, wanted 5" in message
+    assert f"has unpacked the size {len(image)}; expected 5" in message
     message = cache.refuse(src=url, image_list=listed(extract_sha256="0" * 64))
-    assert f"has unpacked the sha256 {sha256(image)}, wanted 0000" in message
+    assert f"has unpacked the sha256 {sha256(image)}; expected 0000" in message
     result = cache.run(src=url, image_list=listed())
     cache.assert_holds(result, image)
     assert result["image"]["init_format"] == "systemd"
@@ -506,7 +505,7 @@ def test_a_format_of_the_list_that_is_not_known(cache: Cache, tmp_path: Path, na
         alone = listed(f"2027-01-0{len(files)}", files)
         for _again in range(2):
             message = cache.end(cache.start(**alone))["msg"]
-            assert "no user-data; expected is" in message
+            assert "no user-data; expected" in message
             assert "flash_init_format to" in message
         assert files or f"is '{name}' in {alone['image_list']}" in message
         result = cache.run(**alone, init_format="systemd")
@@ -517,7 +516,7 @@ def test_extract_checksum(cache: Cache, tmp_path: Path, image: bytes, packed_ima
     path = tmp_path / "pi.img.xz"
     path.write_bytes(packed_image)
     message = cache.refuse(src=path, extract_checksum="0" * 64)
-    assert f"{path} has unpacked the sha256 {sha256(image)}, wanted 0000" in message
+    assert f"{path} has unpacked the sha256 {sha256(image)}; expected 0000" in message
     assert "'extract_checksum'" in message
     result = cache.run(src=path, extract_checksum=sha256(image))
     assert result["image"]["verified"]
@@ -540,23 +539,26 @@ def refusals(image: bytes, packed_image: bytes) -> dict[str, tuple[bytes, str]]:
     corrupt = packed_image[:half] + b"\0" * 9 + packed_image[half + 9 :]
     without_fat = image[:BOOT] + bytes(BOOT_SIZE) + image[BOOT + BOOT_SIZE :]
     return {
-        "truncated": (packed_image[:half], "is truncated or corrupt: xz -dc -T0 ended with 1, wanted 0"),
-        "corrupt": (corrupt, "is truncated or corrupt: xz -dc -T0 ended with 1, wanted 0"),
+        "truncated": (packed_image[:half], "is truncated or corrupt: xz -dc -T0 ended with 1; expected 0"),
+        "corrupt": (corrupt, "is truncated or corrupt: xz -dc -T0 ended with 1; expected 0"),
         "garbage": (packed_image + b"x", "is truncated or corrupt: xz"),
-        "several": (zipped(a=image, b=b"x"), "is a zip with 2 files (a, b); wanted one, the image"),
-        "bzip2": (packed("bzip2", "-1c", content=image), "is a bzip2 archive; wanted a raw image, or one"),
-        "no-table": (image[BOOT : BOOT + BOOT_SIZE], "is no disk image but a FAT file system without a part"),
-        "zeros": (packed("gzip", "-1", content=bytes(MIB)), "is no disk image but nothing but zeros"),
-        "html": (b"<!doctype html><p>Please log in", "is no disk image but a web page (HTML)"),
-        "empty": (b"", "is no disk image but an empty file"),
-        "twice": (packed("xz", "-0", content=packed_image), "is no disk image but an xz archive"),
+        "several": (zipped(a=image, b=b"x"), "is a zip with 2 files (a, b); expected one, the image"),
+        "bzip2": (packed("bzip2", "-1c", content=image), "is a bzip2 archive; expected a raw image, or one"),
+        "no-table": (
+            image[BOOT : BOOT + BOOT_SIZE],
+            "is not a disk image but a FAT file system without a part",
+        ),
+        "zeros": (packed("gzip", "-1", content=bytes(MIB)), "is not a disk image but nothing but zeros"),
+        "html": (b"<!doctype html><p>Please log in", "is not a disk image but a web page (HTML)"),
+        "empty": (b"", "is not a disk image but an empty file"),
+        "twice": (packed("xz", "-0", content=packed_image), "is not a disk image but an xz archive"),
         "beyond": (
             image[: 12 * MIB],
             f"partition 2 ends at byte {len(image)}, and the image at byte {12 * MIB}",
         ),
         "no-fat": (
             without_fat,
-            "is no image for a Raspberry Pi: none of its partitions (1 (0c), 2 (83)) has a",
+            "is not an image for a Raspberry Pi: none of its partitions (1 (0c), 2 (83)) has a",
         ),
     }
 
@@ -584,13 +586,13 @@ def test_refuses_by_name(
     [
         (
             {"src": "/no/such.img"},
-            "src is '/no/such.img', and there is no such file; expected is the path of an",
+            "src is '/no/such.img', and there is no such file; expected the path of an",
         ),
         ({"src": "/"}, "there is no such file"),
         ({"src": "ftp://example.org/pi.img"}, "or a URL that begins with http:// or https://. Correct 'src'"),
         ({"src": "/etc/passwd", "checksum": "abc/def"}, "checksum is 'abc/def', and there is no such file"),
-        ({"src": "/etc/passwd", "checksum": "md5:abc"}, "wanted a SHA-256 checksum"),
-        ({"src": "/etc/passwd", "extract_checksum": "abc"}, "extract_checksum is 'abc', wanted a SHA-256"),
+        ({"src": "/etc/passwd", "checksum": "md5:abc"}, "expected a SHA-256 checksum"),
+        ({"src": "/etc/passwd", "extract_checksum": "abc"}, "extract_checksum is 'abc'; expected a SHA-256"),
         ({"src": "http://127.0.0.1:9/pi.img"}, "http://127.0.0.1:9/pi.img.sha256 cannot be fetched: "),
     ],
 )

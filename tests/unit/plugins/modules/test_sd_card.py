@@ -243,11 +243,11 @@ def test_names_all_that_is_wrong_before_touching_any_card(lab: Lab) -> None:
     lines = result["msg"].splitlines()
     assert lines[0] == "No card was touched."
     for pattern in (
-        rf"pi-1 and pi-2 both have {good.device}, expected is a device for each",
+        rf"pi-1 and pi-2 both have {good.device}, expected a device for each",
         rf"pi-3: {small.device} .*is too small: the image needs {IMAGE_SIZE}",
         r"pi-4 \(/dev/no-such-card\): .*",
-        r"pi-5 .*is for node 'pi-6', wanted 'pi-5'",
-        r"pi-1 .*no\.json is no JSON .*; run the playbook flash, which makes it anew",
+        r"pi-5 .*is for node 'pi-6'; expected 'pi-5'",
+        r"pi-1 .*no\.json is not JSON .*; run the playbook flash, which makes it again",
         rf"pi-1 has two cards, {good.device} and {small.device}",
         r"pi-7 .*none\.json cannot be read \(No such file.*; run the playbook flash",
     ):
@@ -371,21 +371,21 @@ def test_refuses_images_and_seeds_that_do_not_fit(lab: Lab) -> None:
     text.write_text("no image\n" * 1000)
     for path, message in (
         (truncated, "truncated.img.zst is truncated or corrupt"),
-        (text, "text.img is no disk image but a text file"),
+        (text, "text.img is not a disk image but a text file"),
         (lab.folder / "none.img", "none.img cannot be read"),
     ):
         result = lab.flash(image=str(path), cards=[lab.order("pi-1", card)])
         assert message in result["msg"]
     full = lab.order("pi-1", card, files={"user-data": "x" * 9 * MEBIBYTE})
     result = lab.flash(cards=[full])
-    assert re.search(r"pi-1 .*bytes free, wanted", result["msg"])
+    assert re.search(r"pi-1 .*bytes free; expected", result["msg"])
     assert digest(card) == before
     # The same where only the seed is new: the card stays as it is.
     lab.flash(cards=[lab.order("pi-1", card)])
     before = digest(card)
     full = lab.order("pi-1", card, id_="new", files={"user-data": "x" * 9 * MEBIBYTE})
     result = lab.flash(cards=[full])
-    assert re.search(r"No card was touched.*\npi-1 .*bytes free, wanted", result["msg"])
+    assert re.search(r"No card was touched.*\npi-1 .*bytes free; expected", result["msg"])
     assert digest(card) == before
 
 

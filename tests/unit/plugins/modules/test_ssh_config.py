@@ -91,7 +91,7 @@ def test_two_nodes_of_one_name_are_refused(tmp_path: Path) -> None:
     (tmp_path / "config").write_text("Host *\n  User nobody\n")
     result = run(tmp_path, hosts=[*HOSTS, {"names": ["pi-3", "pi-2"], "address": "10.0.0.3"}])
     assert result["failed"]
-    assert "with the entries ssh has hostname '10.0.0.2' for pi-2; expected is '10.0.0.3'" in result["msg"]
+    assert "with the entries ssh has hostname '10.0.0.2' for pi-2; expected '10.0.0.3'" in result["msg"]
     assert [path.name for path in tmp_path.iterdir()] == ["config"]
 
 
@@ -102,6 +102,6 @@ def test_all_is_as_before_if_ssh_finds_another_rack_s_nodes_after_all(tmp_path: 
     (tmp_path / "bramble-rack.conf").write_text("# old\n")
     result = run(tmp_path)
     assert result["failed"]
-    assert "with the entries ssh has hostname '10.0.99.2' for pi-2; expected is '10.0.0.2'" in result["msg"]
+    assert "with the entries ssh has hostname '10.0.99.2' for pi-2; expected '10.0.0.2'" in result["msg"]
     assert (tmp_path / "config").read_text() == before
     assert (tmp_path / "bramble-rack.conf").read_text() == "# old\n"

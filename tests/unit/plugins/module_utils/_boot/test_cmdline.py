@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 from ansible_collections.bramble.pi.plugins.module_utils._boot.cmdline import (
     CmdlineError,
-    Wanted,
+    Desired,
     check_result,
+    desired,
     edit,
     edit_line,
     lost_edits,
@@ -18,9 +19,8 @@ from ansible_collections.bramble.pi.plugins.module_utils._boot.cmdline import (
     prepended_length,
     read_line,
     reboot_required,
-    source_wanted,
+    source_desired,
     split,
-    wanted,
 )
 from hypothesis import given
 from hypothesis import strategies as st
@@ -40,8 +40,8 @@ KUBERNETES = ["cgroup_enable=cpuset", "cgroup_enable=memory", "cgroup_memory=1",
 
 def want(
     present: list[str] | None = None, absent: list[str] | None = None, settings: dict[str, Any] | None = None
-) -> Wanted:
-    return wanted(present=present or [], absent=absent or [], settings=settings or {})
+) -> Desired:
+    return desired(present=present or [], absent=absent or [], settings=settings or {})
 
 
 # Reading
@@ -148,7 +148,7 @@ def test_contradictions_are_refused(
     present: list[str], absent: list[str], settings: dict[str, Any], reason: str
 ) -> None:
     with pytest.raises(CmdlineError, match=reason):
-        wanted(present=present, absent=absent, settings=settings)
+        desired(present=present, absent=absent, settings=settings)
 
 
 def test_values_with_blanks_are_quoted() -> None:
@@ -209,8 +209,8 @@ def test_values_with_blanks_are_quoted() -> None:
         ("root=a x=1", want(settings={"x": 2}, absent=["x=1"]), "root=a x=2"),
     ],
 )  # fmt: skip
-def test_line_is_edited(before: str, asked: Wanted, after: str) -> None:
-    assert edit_line(line=before, wanted=asked) == after
+def test_line_is_edited(before: str, asked: Desired, after: str) -> None:
+    assert edit_line(line=before, desired=asked) == after
 
 
 TOKENS = st.sampled_from(
@@ -246,7 +246,7 @@ FIRMWARE = st.sampled_from(
 
 
 @st.composite
-def requests(draw: st.DrawFn) -> Wanted:
+def requests(draw: st.DrawFn) -> Desired:
     present = draw(st.lists(TOKENS, max_size=5))
     absent = draw(st.lists(TOKENS, max_size=5))
     settings = draw(
@@ -265,9 +265,9 @@ def started(firmware: str, tokens: list[str]) -> str:
 
 
 @given(st.lists(TOKENS), requests())
-def test_edit_is_idempotent_and_stable(tokens: list[str], asked: Wanted) -> None:
-    after = edit(tokens=tokens, wanted=asked)
-    assert edit(tokens=after, wanted=asked) == after
+def test_edit_is_idempotent_and_stable(tokens: list[str], asked: Desired) -> None:
+    after = edit(tokens=tokens, desired=asked)
+    assert edit(tokens=after, desired=asked) == after
     assert split(line=" ".join(after)) == after
     for token in asked.tokens():
         assert after.count(token) == 1
@@ -289,26 +289,26 @@ def test_edit_is_idempotent_and_stable(tokens: list[str], asked: Wanted) -> None
 
 
 @given(st.lists(TOKENS), requests(), FIRMWARE)
-def test_a_system_that_was_rebooted_needs_no_reboot(tokens: list[str], asked: Wanted, firmware: str) -> None:
-    after = edit(tokens=tokens, wanted=asked)
-    assert not reboot_required(tokens=after, running=started(firmware, after), wanted=asked)
+def test_a_system_that_was_rebooted_needs_no_reboot(tokens: list[str], asked: Desired, firmware: str) -> None:
+    after = edit(tokens=tokens, desired=asked)
+    assert not reboot_required(tokens=after, running=started(firmware, after), desired=asked)
 
 
 @given(st.lists(TOKENS), requests())
-def test_a_token_that_the_kernel_lacks_needs_a_reboot(tokens: list[str], asked: Wanted) -> None:
-    after = edit(tokens=tokens, wanted=asked)
+def test_a_token_that_the_kernel_lacks_needs_a_reboot(tokens: list[str], asked: Desired) -> None:
+    after = edit(tokens=tokens, desired=asked)
     missing = set(asked.tokens()) - set(tokens)
     running = started("vc_mem.mem_size=0x40000000  ", tokens)
     if missing:
-        assert reboot_required(tokens=after, running=running, wanted=asked)
+        assert reboot_required(tokens=after, running=running, desired=asked)
 
 
 @given(st.lists(st.sampled_from(["root=a", "b", "c", "d=1"]), unique=True, min_size=1), st.data())
 def test_a_token_taken_off_needs_a_reboot(tokens: list[str], data: st.DataObject) -> None:
     asked = want(absent=[data.draw(st.sampled_from(tokens))])
-    after = edit(tokens=tokens, wanted=asked)
+    after = edit(tokens=tokens, desired=asked)
     running = started("coherent_pool=1M vc_mem.mem_size=0x40000000  ", tokens)
-    assert reboot_required(tokens=after, running=running, wanted=asked)
+    assert reboot_required(tokens=after, running=running, desired=asked)
 
 
 # What Debian's raspi-firmware generates
@@ -321,8 +321,8 @@ def test_source_gets_only_what_is_not_generated_anyway() -> None:
     asked = want(
         ["rootwait", "console=tty0", "console=ttyS0", *KUBERNETES], ["rw"], {"root": "LABEL=RASPIROOT"}
     )
-    own = source_wanted(wanted=asked, tokens=split(line=line))
-    assert edit_line(line="", wanted=own) == "console=ttyS0 " + " ".join(KUBERNETES)
+    own = source_desired(desired=asked, tokens=split(line=line))
+    assert edit_line(line="", desired=own) == "console=ttyS0 " + " ".join(KUBERNETES)
     assert own.absent == ("rw",)
 
 
@@ -372,12 +372,12 @@ def test_real_systems_as_they_were_started(system: str) -> None:
     added = [
         token for token in split(line=running) if token not in tokens and not token.startswith("console=")
     ]
-    assert not reboot_required(tokens=tokens, running=running, wanted=want(absent=added))
-    assert not reboot_required(tokens=tokens, running=running, wanted=want(present=tokens))
+    assert not reboot_required(tokens=tokens, running=running, desired=want(absent=added))
+    assert not reboot_required(tokens=tokens, running=running, desired=want(present=tokens))
     assert prepended_length(line=line, running=running) == running.find(tokens[0].partition("serial")[0])
     # Two tokens that no system has.
-    assert reboot_required(tokens=[*tokens, "a=1"], running=running, wanted=want(["a=1"]))
-    assert reboot_required(tokens=[*tokens, "a=1"], running=running, wanted=want(settings={"a": 1}))
+    assert reboot_required(tokens=[*tokens, "a=1"], running=running, desired=want(["a=1"]))
+    assert reboot_required(tokens=[*tokens, "a=1"], running=running, desired=want(settings={"a": 1}))
 
 
 @pytest.mark.parametrize("system", PAIRS)
@@ -387,7 +387,7 @@ def test_real_systems_after_any_token_is_taken_off(system: str) -> None:
     # Debian's own kernel is started without anything before the line, which leaves no sign of where it began.
     for token in tokens[1:] if system.startswith("debian") else tokens:
         left = [other for other in tokens if other != token]
-        assert reboot_required(tokens=left, running=running, wanted=want(absent=[token])), token
+        assert reboot_required(tokens=left, running=running, desired=want(absent=[token])), token
 
 
 MEMORY = "cgroup_enable=memory"
@@ -413,7 +413,7 @@ PI = "x vc_mem.mem_size=0x1  "
         (f"{PI}console=ttyAMA0 root=a y", "console=ttyAMA0 root=a", want(absent=["console=serial0"]), False),
         # A change of something that was not asked for is not this run's business.
         (f"{PI}root=a quiet", "root=a", want(["root=a"]), False),
-        # Wanted and given by the firmware already.
+        # Desired and given by the firmware already.
         (f"coherent_pool=1M {PI}root=a", "root=a coherent_pool=1M", want(["coherent_pool=1M"]), False),
         # Without a Pi's firmware: what was the file's is told by what is left of it.
         ("x root=a quiet", "root=a", want(absent=["quiet"]), True),
@@ -429,9 +429,9 @@ PI = "x vc_mem.mem_size=0x1  "
     ],
 )
 def test_reboot_is_required_for_what_the_kernel_lacks(
-    running: str, tokens: str, asked: Wanted, expected: bool
+    running: str, tokens: str, asked: Desired, expected: bool
 ) -> None:
-    assert reboot_required(tokens=split(line=tokens), running=running, wanted=asked) is expected
+    assert reboot_required(tokens=split(line=tokens), running=running, desired=asked) is expected
 
 
 def test_nothing_in_common_counts_for_nothing() -> None:

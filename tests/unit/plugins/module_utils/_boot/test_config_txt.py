@@ -128,23 +128,23 @@ def scopes(text: str, board: str) -> dict[tuple[str, str], str]:
 
 
 @pytest.mark.parametrize("name", FILES)
-def test_nothing_wanted_changes_nothing(name: str) -> None:
+def test_nothing_desired_changes_nothing(name: str) -> None:
     assert edit(FILES[name]) == FILES[name]
     assert edit(FILES[name], "-nothing_of_that_name") == FILES[name]
 
 
 @pytest.mark.parametrize("board", ["pi3", "pi4", "cm4", "pi5", "cm5"])
 @pytest.mark.parametrize("name", [name for name in FILES if "has moved to" not in FILES[name]])
-def test_every_board_reads_what_is_wanted(name: str, board: str) -> None:
+def test_every_board_reads_what_is_desired(name: str, board: str) -> None:
     before = FILES[name]
-    wanted = [
+    desired = [
         "dtoverlay=disable-wifi",
         "dtparam=audio=off",
         "gpu_mem=16",
         "pi4: arm_boost=0",
         "cm4: otg_mode=0",
     ]
-    after = edit(before, *wanted)
+    after = edit(before, *desired)
     old, old_overlays, old_parameters = firmware(before, board)
     new, overlays, parameters = firmware(after, board)
     expected = {**old, "gpu_mem": "16"}
@@ -159,7 +159,7 @@ def test_every_board_reads_what_is_wanted(name: str, board: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("before", "wanted", "expected"),
+    ("before", "desired", "expected"),
     [
         # Edited where it stands; the commented-out one is a comment.
         (TRIXIE, "dtparam=audio=off", ["- dtparam=audio=on", "+ dtparam=audio=off"]),
@@ -191,12 +191,12 @@ def test_every_board_reads_what_is_wanted(name: str, board: str) -> None:
         (TRIXIE, "pi5: kernel=kernel8.img", ["+ ", "+ [pi5]", "+ kernel=kernel8.img", "+ ", "+ [all]"]),
     ],
 )
-def test_edits_of_real_files(before: str, wanted: str, expected: list[str]) -> None:
-    assert changes(before, edit(before, wanted)) == expected
+def test_edits_of_real_files(before: str, desired: str, expected: list[str]) -> None:
+    assert changes(before, edit(before, desired)) == expected
 
 
 @pytest.mark.parametrize(
-    ("before", "wanted", "after"),
+    ("before", "desired", "after"),
     [
         ("", ["a=1"], "a=1\n"),
         ("", ["pi4: a=1"], "[pi4]\na=1\n\n[all]\n"),
@@ -227,7 +227,7 @@ def test_edits_of_real_files(before: str, wanted: str, expected: list[str]) -> N
         ("#a=1\n", ["a=1"], "#a=1\na=1\n"),
         ("hdmi_group=1\nhdmi_group:1=2\n", ["hdmi_group:1=3"], "hdmi_group=1\nhdmi_group:1=3\n"),
         ("initramfs  a.img   followkernel\n", ["-initramfs"], ""),
-        # What ends a line, and what is no text.
+        # What ends a line, and what is not text.
         ("a=1\r\nb=1\r\n", ["c=1", "a=2"], "a=2\r\nb=1\r\nc=1\r\n"),
         ("a=1\r\nb=1", ["c=1"], "a=1\r\nb=1\r\nc=1\r\n"),
         ("a=1\nb=1", ["c=1"], "a=1\nb=1\nc=1\n"),
@@ -250,13 +250,13 @@ def test_edits_of_real_files(before: str, wanted: str, expected: list[str]) -> N
         ("gpio=12=op,dh\n", ["gpio=12=op,dh", "gpio=18,20=pu"], "gpio=12=op,dh\ngpio=18,20=pu\n"),
     ],
 )  # fmt: skip
-def test_edits(before: str, wanted: list[str], after: str) -> None:
-    assert edit(before, *wanted) == after
+def test_edits(before: str, desired: list[str], after: str) -> None:
+    assert edit(before, *desired) == after
 
 
 def test_an_empty_overlay_ends_the_scope_of_the_last_one() -> None:
-    wanted = [Setting("all", "dtoverlay", "")]
-    assert edit_config_txt(text="dtoverlay=a\n", settings=wanted) == "dtoverlay=a\ndtoverlay=\n"
+    desired = [Setting("all", "dtoverlay", "")]
+    assert edit_config_txt(text="dtoverlay=a\n", settings=desired) == "dtoverlay=a\ndtoverlay=\n"
 
 
 def test_none_means_absent() -> None:
@@ -266,8 +266,8 @@ def test_none_means_absent() -> None:
 def test_duplicates_of_a_generated_file_may_stay() -> None:
     text = "a=1\na=2\n"
     for value, after in (("2", text), ("3", "a=1\na=3\n")):
-        wanted = settings(f"a={value}")
-        assert edit_config_txt(text=text, settings=wanted, keep_duplicates=True) == after
+        desired = settings(f"a={value}")
+        assert edit_config_txt(text=text, settings=desired, keep_duplicates=True) == after
 
 
 OVERLAYS_FIRST = """# a board's file: overlays first, nothing of audio
@@ -283,7 +283,7 @@ dtoverlay=dwc2
 
 
 @pytest.mark.parametrize(
-    ("before", "wanted", "after"),
+    ("before", "desired", "after"),
     [
         # Before the first overlay, with the comment that it has.
         (OVERLAYS_FIRST, ["dtparam=audio=off"], f"dtparam=audio=off\n{OVERLAYS_FIRST}"),
@@ -319,9 +319,9 @@ dtoverlay=dwc2
         ),
     ],
 )
-def test_parameters_of_the_board_are_no_overlay_s(before: str, wanted: list[str], after: str) -> None:
-    assert edit(before, *wanted) == after
-    assert edit(after, *wanted) == after
+def test_parameters_of_the_board_are_no_overlay_s(before: str, desired: list[str], after: str) -> None:
+    assert edit(before, *desired) == after
+    assert edit(after, *desired) == after
 
 
 # Refusals
@@ -350,7 +350,7 @@ def test_parameters_of_the_board_are_no_overlay_s(before: str, wanted: list[str]
         ({"stat": "absent"}, "entry 1 has the key 'stat'; expected only section, setting, value, state"),
         ({"sections": "pi4"}, "entry 1 has the key 'sections'"),
         ({1: "pi4"}, "entry 1 has the key '1'"),
-        ({"value": "1\nb=2"}, "wanted is one line of text"),
+        ({"value": "1\nb=2"}, "expected one line of text"),
         ({"state": "there"}, "state is 'there'"),
         ({"value": "x" * 97}, "has 99 characters, and the firmware ignores what is beyond 98"),
         ({"value": "é" * 49}, "has 100 characters"),
@@ -393,13 +393,13 @@ def test_the_firmware_s_filters_are_known(section: str) -> None:
     ],
 )
 def test_contradictions(one: str, other: str) -> None:
-    for wanted in ([one, other], [other, one]):
+    for desired in ([one, other], [other, one]):
         with pytest.raises(ConfigTxtError, match=r"give \w+ once"):
-            settings(*wanted)
+            settings(*desired)
 
 
 @pytest.mark.parametrize(
-    "wanted",
+    "desired",
     [
         ["a=1", "a=1"],
         ["a=1", "pi4: a=2"],
@@ -409,8 +409,8 @@ def test_contradictions(one: str, other: str) -> None:
         ["dtparam=a=1", "dtparam=a=1,b=2"],
     ],
 )
-def test_no_contradictions(wanted: list[str]) -> None:
-    assert len(settings(*wanted)) == len(wanted)
+def test_no_contradictions(desired: list[str]) -> None:
+    assert len(settings(*desired)) == len(desired)
 
 
 def test_the_pointer_of_bookworm_is_refused() -> None:
@@ -442,10 +442,10 @@ def test_what_an_included_file_sets_otherwise_is_named() -> None:
     text = FILES["cmdline/ubuntu-20.04/boot/firmware/config.txt"]
     folder = FIXTURES / "cmdline/ubuntu-20.04/boot/firmware"
     files = {"syscfg.txt": (folder / "syscfg.txt").read_text(), "usercfg.txt": ""}
-    wanted = "enable_uart=0"
-    (warning,) = warn(edit(text, wanted), files, wanted)
+    desired = "enable_uart=0"
+    (warning,) = warn(edit(text, desired), files, desired)
     assert "syscfg.txt, which config.txt includes, has 'enable_uart=1'" in warning
-    assert "wanted is 'enable_uart=0' present" in warning
+    assert "expected 'enable_uart=0' present" in warning
     assert warning.endswith("Change it in syscfg.txt.")
     assert not warn(text, files, "enable_uart=1")
     assert len(warn(text, files, "-enable_uart")) == 1
@@ -453,7 +453,7 @@ def test_what_an_included_file_sets_otherwise_is_named() -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "wanted", "count"),
+    ("text", "desired", "count"),
     [
         ("a=1\ninclude x\n", "a=1", 1),
         ("include x\na=1\n", "a=1", 0),
@@ -464,9 +464,9 @@ def test_what_an_included_file_sets_otherwise_is_named() -> None:
         ("a=1\ninclude missing\n", "a=1", 0),
     ],
 )
-def test_only_what_comes_after_and_is_read_counts(text: str, wanted: str, count: int) -> None:
+def test_only_what_comes_after_and_is_read_counts(text: str, desired: str, count: int) -> None:
     files = {"x": "a=2\n", "y": "include x\n", "loop": "include loop\n"}
-    assert len(warn(text, files, wanted)) == count
+    assert len(warn(text, files, desired)) == count
 
 
 def test_the_hook_tells_whether_the_file_is_generated() -> None:
@@ -477,8 +477,8 @@ def test_the_hook_tells_whether_the_file_is_generated() -> None:
 
 
 def test_what_is_generated_anyway_is_not_repeated_in_the_source() -> None:
-    wanted = settings("arm_64bit=1", "enable_uart=0", "gpu_mem=16", "-upstream_kernel")
-    own = source_settings(text=DEBIAN, source="gpu_mem=16\n", settings=wanted)
+    desired = settings("arm_64bit=1", "enable_uart=0", "gpu_mem=16", "-upstream_kernel")
+    own = source_settings(text=DEBIAN, source="gpu_mem=16\n", settings=desired)
     assert [setting.setting for setting in own] == ["enable_uart", "gpu_mem", "upstream_kernel"]
 
 
@@ -495,7 +495,7 @@ TEXTS = st.lists(st.sampled_from(LINES), max_size=14).map(
     lambda lines: "".join(f"{line}\n" for line in lines)
 )
 SECTIONS = st.sampled_from(["all", "pi4", "cm4", "pi5", "cm5", "pi3", "EDID=VSC-TD2220", "pi4 gpio4=1"])
-WANTED = st.builds(
+DESIRED = st.builds(
     lambda section, setting: f"{section}: {setting}",
     SECTIONS,
     st.sampled_from(
@@ -508,33 +508,33 @@ def name_of(line: str) -> str:
     return line.rpartition(": ")[2].lstrip("-").partition("=")[0]
 
 
-@given(text=TEXTS, wanted=WANTED)
-def test_other_lines_stay_as_they_are_and_in_order(text: str, wanted: str) -> None:
+@given(text=TEXTS, desired=DESIRED)
+def test_other_lines_stay_as_they_are_and_in_order(text: str, desired: str) -> None:
     def others(text: str) -> list[str]:
         # An empty overlay only ends the one before.
         lines = [
             line for line in text.splitlines() if line.strip() and line[0] != "[" and line != "dtoverlay="
         ]
-        return [line for line in lines if line.strip().partition("=")[0] != name_of(wanted)]
+        return [line for line in lines if line.strip().partition("=")[0] != name_of(desired)]
 
-    after = edit(text, wanted)
+    after = edit(text, desired)
     assert others(after) == others(text)
     # Headers that were there stay, in their order.
     rest = iter(after.splitlines())
     assert all(line in rest for line in text.splitlines() if line.startswith("["))
 
 
-@given(text=TEXTS, wanted=WANTED)
-def test_line_ends_are_kept(text: str, wanted: str) -> None:
+@given(text=TEXTS, desired=DESIRED)
+def test_line_ends_are_kept(text: str, desired: str) -> None:
     windows = text.replace("\n", "\r\n")
-    expected = edit(text, wanted)
-    assert edit(windows, wanted) == (expected.replace("\n", "\r\n") if text else expected)
+    expected = edit(text, desired)
+    assert edit(windows, desired) == (expected.replace("\n", "\r\n") if text else expected)
 
 
-@given(text=TEXTS, wanted=WANTED)
-def test_a_board_reads_what_is_wanted_of_it_and_all_else_as_before(text: str, wanted: str) -> None:
-    (setting,) = settings(wanted)
-    after = edit(text, wanted)
+@given(text=TEXTS, desired=DESIRED)
+def test_a_board_reads_what_is_desired_of_it_and_all_else_as_before(text: str, desired: str) -> None:
+    (setting,) = settings(desired)
+    after = edit(text, desired)
     name, value = setting.setting, setting.value or ""
     for board, filters in BOARDS.items():
         old, old_overlays, old_parameters = firmware(text, board)
@@ -560,10 +560,10 @@ def test_a_board_reads_what_is_wanted_of_it_and_all_else_as_before(text: str, wa
             assert new[name] == value
 
 
-@given(text=TEXTS, wanted=WANTED)
-def test_parameters_stay_with_their_overlay_and_new_ones_are_the_board_s(text: str, wanted: str) -> None:
-    (setting,) = settings(wanted)
-    after = edit(text, wanted)
+@given(text=TEXTS, desired=DESIRED)
+def test_parameters_stay_with_their_overlay_and_new_ones_are_the_board_s(text: str, desired: str) -> None:
+    (setting,) = settings(desired)
+    after = edit(text, desired)
     parameter, _equals, state = (setting.value or "").partition("=")
     for board in BOARDS:
         before, now = scopes(text, board), scopes(after, board)
@@ -579,10 +579,10 @@ def test_parameters_stay_with_their_overlay_and_new_ones_are_the_board_s(text: s
             assert now["", parameter] == state
 
 
-@given(text=TEXTS, wanted=st.lists(WANTED, max_size=4))
-def test_several_settings_come_to_rest(text: str, wanted: list[str]) -> None:
+@given(text=TEXTS, desired=st.lists(DESIRED, max_size=4))
+def test_several_settings_come_to_rest(text: str, desired: list[str]) -> None:
     try:
-        parsed = settings(*wanted)
+        parsed = settings(*desired)
     except ConfigTxtError:
         return
     once = edit_config_txt(text=text, settings=parsed)

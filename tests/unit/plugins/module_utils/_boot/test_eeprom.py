@@ -52,7 +52,7 @@ def test_boards(model: str, kind: str) -> None:
 
 @pytest.mark.parametrize("model", ["", "Raspberry Pi Zero 2 W Rev 1.0", "linux,dummy-virt"])
 def test_boards_that_do_not_boot_over_the_network(model: str) -> None:
-    with pytest.raises(EepromError, match="wanted is one that boots over the network"):
+    with pytest.raises(EepromError, match="expected one that boots over the network"):
         boot_rom(model=model)
 
 

@@ -176,9 +176,9 @@ def test_check_apply_check_apply(system: str, kind: str, made: dict[str, Card], 
 
     tokens, old_tokens = after[cmdline_path].decode().split(), files[cmdline_path].decode().split()
     assert [tokens.count(token) for token in ("cgroup_enable=memory", "panic=10", "quiet")] == [1, 1, 0]
-    wanted = {"cgroup_enable=memory", "panic=10", "quiet"}
-    assert [token for token in tokens if token not in wanted] == [
-        token for token in old_tokens if token not in wanted and not token.startswith("panic=")
+    desired = {"cgroup_enable=memory", "panic=10", "quiet"}
+    assert [token for token in tokens if token not in desired] == [
+        token for token in old_tokens if token not in desired and not token.startswith("panic=")
     ]
     assert b"enable_uart=0" in after["config.txt"]
     assert set(after["config.txt"].splitlines()) >= set(files["config.txt"].splitlines()) - {b"enable_uart=1"}
@@ -261,7 +261,7 @@ def test_a_mounted_device_or_image_is_refused(image: Card, tmp_path: Path) -> No
 def test_a_write_protected_device_is_refused(device: str, image: Card) -> None:
     command("blockdev", "--setro", device)
     try:
-        with pytest.raises(BootPartitionError, match="is read-only; wanted: a device that can be"):
+        with pytest.raises(BootPartitionError, match="is read-only; expected a device that can be"):
             open_boot(path=device, run=run, writable=True).__enter__()
         with open_boot(path=device, run=run, writable=False) as boot:
             assert boot.names() == ()
@@ -274,7 +274,7 @@ def test_what_is_no_card_is_refused(tmp_path: Path) -> None:
     with pytest.raises(BootPartitionError, match="none does not exist"):
         open_boot(path=str(tmp_path / "none"), run=run, writable=True).__enter__()
     (tmp_path / "text").write_text("hello\n")
-    with pytest.raises(BootPartitionError, match=r"no disk image .* Set 'path'"):
+    with pytest.raises(BootPartitionError, match=r"not a disk image .* Set 'path'"):
         open_boot(path=str(tmp_path / "text"), run=run, writable=True).__enter__()
 
 
@@ -340,7 +340,7 @@ def test_another_command_line(tmp_path: Path) -> None:
             "a kernel on aarch64 keeps 2047",
         ),
         ({"config.txt": b""}, {"cmdline": {"path": "x.txt", "present": ["a"]}}, "there is no x.txt"),
-        ({"a/b": b""}, {"absent": ["a"]}, "a/ on .* is a folder; wanted: a file"),
+        ({"a/b": b""}, {"absent": ["a"]}, "a/ on .* is a folder; expected a file"),
     ],
 )
 def test_what_cannot_be_is_refused_before_anything_is_written(
@@ -398,11 +398,11 @@ def test_receipts(tmp_path: Path, content: bytes | None, receipt: dict[str, Any]
 @pytest.mark.parametrize(
     ("changed", "reason"),
     [
-        ({"id": 1}, "'id' of the seed document is int; wanted: text"),
+        ({"id": 1}, "'id' of the seed document is int; expected text"),
         ({"node": None}, "'node' of the seed document is NoneType"),
-        ({"more": 1}, "has more; wanted: only id, node, files"),
+        ({"more": 1}, "has more; expected only id, node, files"),
         ({"files": ["a"]}, "'files' of the seed document is list"),
-        ({"files": {"a": None}}, "the file 'a' of the seed document is NoneType; wanted: text"),
+        ({"files": {"a": None}}, "the file 'a' of the seed document is NoneType; expected text"),
         ({"files": {"a": "", "A": ""}}, "'A' and 'a' are one file"),
         ({"files": {"a": ""}, "absent": ["a"]}, "'a' and 'a' are one file"),
         ({"absent": "a"}, "'absent' of the seed document is str"),

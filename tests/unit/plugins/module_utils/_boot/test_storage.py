@@ -69,7 +69,7 @@ def test_reading(card: Card, tmp_path: Path) -> None:
             assert boot.read(name.upper()) == data
         assert boot.read("no-such-file") is None
         assert boot.read("no-such-folder/file") is None
-        with pytest.raises(BootPartitionError, match=r"current/ on .* is a folder; wanted: a file"):
+        with pytest.raises(BootPartitionError, match=r"current/ on .* is a folder; expected a file"):
             boot.read("current")
 
 
@@ -149,18 +149,18 @@ def fill(card: Card, leave: int) -> None:
     assert boot.free == leave
 
 
-#: Clusters that are wanted beforehand for the files below: three for their contents, and one each for the
+#: Clusters that are needed beforehand for the files below: three for their contents, and one each for the
 #: folder of new files, its two folders and the growth of the folder current.
-WANTED = 7
+NEEDED = 7
 
 
-@pytest.mark.parametrize("clusters", range(WANTED + 2))
+@pytest.mark.parametrize("clusters", range(NEEDED + 2))
 def test_a_partition_without_room_is_left_alone(small: Card, clusters: int) -> None:
     fill(small, clusters * CLUSTER)
     before, image = small.files(), small.path.read_bytes()
     wish = {"user-data": b"u" * CLUSTER + b"u", "current/new": b"n", "empty": b""}
-    if clusters < WANTED:
-        seen = f"has {clusters * CLUSTER} bytes free, wanted: {WANTED * CLUSTER}, .* Remove files"
+    if clusters < NEEDED:
+        seen = f"has {clusters * CLUSTER} bytes free; expected at least {NEEDED * CLUSTER}, .* Remove files"
         with pytest.raises(BootPartitionError, match=seen):
             fat(small).change(write=wish)
         assert small.path.read_bytes() == image
@@ -192,7 +192,7 @@ def test_a_root_folder_without_room_is_left_alone(small: Card) -> None:
     for name in names:
         boot.change(write={name: b""})
     image = small.path.read_bytes()
-    with pytest.raises(BootPartitionError, match=r"room for \d+ more entries, wanted: 207\."):
+    with pytest.raises(BootPartitionError, match=r"room for \d+ more entries; expected at least 207\."):
         boot.change(write={f"{name}2": b"" for name in names[:12]} | {"README": b"new"})
     assert small.path.read_bytes() == image
     boot.change(write={"20" + names[0]: b"", "README": b"new"})
@@ -302,7 +302,7 @@ def test_a_damaged_file_system_is_named(small: Card) -> None:
 
 def test_without_mtools_the_package_is_named(small: Card, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "/nonexistent")
-    with pytest.raises(BootPartitionError, match=r"no command 'mcopy'; wanted: the package mtools"):
+    with pytest.raises(BootPartitionError, match=r"no command 'mcopy'; expected the package mtools"):
         fat(small)
 
 
@@ -315,7 +315,7 @@ def test_a_read_only_folder_is_named(tmp_path: Path) -> None:
         with pytest.raises(BootPartitionError, match=f"mount -o remount,rw {folder}"):
             boot.change(write={"ssh": b""}, dry_run=True)
         os.system(f"mount -o remount,rw {folder}")
-        with pytest.raises(BootPartitionError, match="1048576 bytes free, wanted: "):
+        with pytest.raises(BootPartitionError, match="1048576 bytes free; expected at least "):
             boot.change(write={"user-data": bytes(2 << 20)})
         assert not list(folder.iterdir())
         boot.change(write={"ssh": b""})
@@ -345,7 +345,7 @@ def test_a_file_in_a_folder_keeps_owner_and_mode(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "reason"),
     [
-        ("", "has the part ''; wanted: 1 to 255 letters"),
+        ("", "has the part ''; expected 1 to 255 letters"),
         ("/user-data", "has the part ''"),
         ("a//b", "has the part ''"),
         ("../x", r"has the part '\.\.'"),
@@ -405,7 +405,7 @@ def test_names_that_contradict_each_other(files: list[str], absent: list[str], r
 
 def test_a_file_is_no_folder(small: Card) -> None:
     with pytest.raises(
-        BootPartitionError, match=r"user-data on .* is a file; wanted: a folder, for user-data/x"
+        BootPartitionError, match=r"user-data on .* is a file; expected a folder, for user-data/x"
     ):
         fat(small).change(write={"user-data/x": b""})
     assert small.files() == FILES

@@ -1,7 +1,7 @@
 # Copyright: bramble.pi contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""dpkg's states are understood, and an installation is tried again only after what can mend it."""
+"""dpkg's states are understood, and an installation is tried again only after what can fix it."""
 
 from __future__ import annotations
 

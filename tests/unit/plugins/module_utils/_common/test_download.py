@@ -139,7 +139,7 @@ def test_begins_anew_if_the_version_is_damaged(server: ImageServer, path: Path) 
 
 
 def test_a_wrong_file_leaves_nothing(server: ImageServer, path: Path) -> None:
-    with pytest.raises(DownloadError, match=f"has the sha256 {SHA256}; expected is 0+: set the checksum"):
+    with pytest.raises(DownloadError, match=f"has the sha256 {SHA256}; expected 0+: set the checksum"):
         fetch(server, path, "0" * 64)
     assert list(path.parent.iterdir()) == []
 
@@ -199,18 +199,18 @@ def test_names_what_cannot_be_fetched(server: ImageServer, path: Path) -> None:
     [
         ("http://[::1/a.img", "its host cannot be read"),
         ("http://[zz::1]/a.img", "its host"),
-        ("http://a..b/a.img", "its host is 'a..b', which is no host name: each part"),
-        ("http://.example.org/a.img", "which is no host name: each part between dots"),
-        (f"http://{'a' * 64}.example.org/a.img", "which is no host name: each part between dots"),
-        (f"http://{'a.' * 130}org/a.img", "which is no host name"),
-        ("http://ex ample.org/a.img", "which is no host name"),
-        ("http://exam%70le.org/a.img", "which is no host name"),
+        ("http://a..b/a.img", "its host is 'a..b', which is not a host name: each part"),
+        ("http://.example.org/a.img", "which is not a host name: each part between dots"),
+        (f"http://{'a' * 64}.example.org/a.img", "which is not a host name: each part between dots"),
+        (f"http://{'a.' * 130}org/a.img", "which is not a host name"),
+        ("http://ex ample.org/a.img", "which is not a host name"),
+        ("http://exam%70le.org/a.img", "which is not a host name"),
         ("http://a\u2100.org/a.img", "its host cannot be read"),
         ("http:///a.img", "it names no host"),
         ("http://", "it names no host"),
-        ("http://example.org:x/a.img", "its port is no number from 1 to 65535"),
-        ("http://example.org:65536/a.img", "its port is no number from 1 to 65535"),
-        ("http://example.org:0/a.img", "its port is no number from 1 to 65535"),
+        ("http://example.org:x/a.img", "its port is not a number from 1 to 65535"),
+        ("http://example.org:65536/a.img", "its port is not a number from 1 to 65535"),
+        ("http://example.org:0/a.img", "its port is not a number from 1 to 65535"),
         ("http://example.org/a.img\n", "a line break, another control character"),
         ("http://exam\tple.org/a.img", "a line break, another control character"),
         ("http://example.org/a.img ", "a blank at an end"),
@@ -218,7 +218,7 @@ def test_names_what_cannot_be_fetched(server: ImageServer, path: Path) -> None:
 )
 def test_refuses_what_is_no_url(path: Path, source: str, why: str) -> None:
     for fetching in FETCHES.values():
-        with pytest.raises(DownloadError, match=r"is no URL: .*; expected is one") as error:
+        with pytest.raises(DownloadError, match=r"is not a URL: .*; expected one") as error:
             fetching(source, path)
         assert why in str(error.value)
         assert error.value.status is None
@@ -243,7 +243,7 @@ def test_a_redirect_to_what_is_no_url(server: ImageServer, path: Path, target: s
     server.redirects["/latest"] = target.encode().decode("latin-1")
     # The first two are refused by Python itself.
     with pytest.raises(
-        DownloadError, match=r"/latest (cannot be fetched: |is redirected from .* is no URL: )"
+        DownloadError, match=r"/latest (cannot be fetched: |is redirected from .* is not a URL: )"
     ):
         FETCHES[fetching](f"{server.url}/latest", path)
     assert list(path.parent.iterdir()) == []
@@ -260,10 +260,10 @@ def test_a_broken_url_keeps_its_password(path: Path) -> None:
 ADVICE = {
     401: r"before the host in 'src', or write them into ~/\.netrc",
     403: "look in a browser whether it needs a login, or set 'src' to another address",
-    404: "expected is a file there: set 'src' to the address of the download itself",
+    404: "expected a file there: set 'src' to the address of the download itself",
     407: "write user and password into http_proxy and https_proxy",
-    410: "expected is a file there: set 'src' to the address",
-    418: "expected is the file: set 'src' to the address",
+    410: "expected a file there: set 'src' to the address",
+    418: "expected the file: set 'src' to the address",
     429: "run it again later, or set 'src' to another server",
     503: "run it again later, or set 'src' to another server",
 }
@@ -282,13 +282,13 @@ def test_says_what_to_do_about_a_server_that_is_none(
     secure: ImageServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with pytest.raises(
-        DownloadError, match=r"expected is a server that answers: check the network .* set 'src'"
+        DownloadError, match=r"expected a server that answers: check the network .* set 'src'"
     ):
         fetch_text(url="http://127.0.0.1:9/x", variable="'src'")
-    with pytest.raises(DownloadError, match=r"expected is a host that DNS knows: correct 'src'"):
+    with pytest.raises(DownloadError, match=r"expected a host that DNS knows: correct 'src'"):
         fetch_text(url="http://no-such-host.invalid/x", variable="'src'")
     monkeypatch.delenv("SSL_CERT_FILE")
-    with pytest.raises(DownloadError, match=r"expected is a certificate that this .* set 'src'"):
+    with pytest.raises(DownloadError, match=r"expected a certificate that this .* set 'src'"):
         fetch_text(url=f"{secure.url}/x", variable="'src'")
 
 
@@ -297,7 +297,7 @@ def test_a_web_page_is_no_file(server: ImageServer, path: Path, page: bytes) -> 
     server.files["/a.img.xz"] = page
     with pytest.raises(
         DownloadError,
-        match=rf"is a web page \(HTML\); expected is a file with the sha256 {SHA256}: set the addr",
+        match=rf"is a web page \(HTML\); expected a file with the sha256 {SHA256}: set the addr",
     ):
         fetch(server, path)
     assert list(path.parent.iterdir()) == []
@@ -323,7 +323,7 @@ def test_urls_as_people_write_them(server: ImageServer, path: Path, fetching: st
 
 def test_uppercase_https_does_not_lead_to_http(server: ImageServer, secure: ImageServer, path: Path) -> None:
     secure.redirects["/latest"] = f"{server.url.upper()}/a.img.xz"
-    with pytest.raises(DownloadError, match="expected is https all the way"):
+    with pytest.raises(DownloadError, match="expected https all the way"):
         fetch_text(url=f"{secure.url.replace('https', 'HTTPS')}/latest")
     assert server.requests == [], "nobody was asked over http"
 
@@ -332,7 +332,7 @@ def test_uppercase_https_does_not_lead_to_http(server: ImageServer, secure: Imag
 def test_a_length_that_is_no_number(server: ImageServer, path: Path, length: str) -> None:
     server.headers["Content-Length"] = length
     if length:
-        with pytest.raises(DownloadError, match=r"is sent with the Content-Length .*; expected is a number"):
+        with pytest.raises(DownloadError, match=r"is sent with the Content-Length .*; expected a number"):
             fetch(server, path)
     else:
         assert fetch(server, path) == SHA256
@@ -397,7 +397,7 @@ def test_small_files_and_where_urls_lead(server: ImageServer, monkeypatch: pytes
     assert fetch_text(url=f"{server.url}/latest") == "abc\n"
     assert final_url(url=f"{server.url}/latest") == f"{server.url}/sums"
     monkeypatch.setattr(common_download, "_MAX_TEXT", 100)
-    with pytest.raises(DownloadError, match="than 100 bytes; expected is a small text file: set the address"):
+    with pytest.raises(DownloadError, match="than 100 bytes; expected a small text file: set the address"):
         fetch_text(url=f"{server.url}/a.img.xz")
 
 

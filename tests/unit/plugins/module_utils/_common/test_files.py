@@ -140,6 +140,4 @@ def test_a_module_names_the_file_and_what_to_do(no_room: Path) -> None:
 
 def test_errors_of_temporary_files_say_where_they_are() -> None:
     said = os_error_text(OSError(errno.ENOSPC, "No space left on device"))
-    assert said.startswith(
-        "a temporary file in /tmp, /var/tmp or $TMPDIR: No space left on device; expected is"
-    )
+    assert said.startswith("a temporary file in /tmp, /var/tmp or $TMPDIR: No space left on device; expected")

@@ -97,7 +97,7 @@ def test_what_is_no_secret_is_shown(text: str) -> None:
         ),
         ("token abcdef.0123456789abcdef has expired", "token ******** has expired"),
         ("root=/dev/sda2 rd.iscsi.password=S3CRET ro", "root=/dev/sda2 rd.iscsi.password=******** ro"),
-        ("flannel.0123456789abcdefg is no token", "flannel.0123456789abcdefg is no token"),
+        ("flannel.0123456789abcdefg is not a token", "flannel.0123456789abcdefg is not a token"),
     ],
 )
 def test_messages(text: str, shown: str) -> None:

@@ -111,7 +111,7 @@ def test_images_of_a_docker_archive() -> None:
 @pytest.mark.parametrize(
     ("files", "message"),
     [
-        ({}, "neither manifest.json nor index.json is in it; wanted is what docker image save"),
+        ({}, "neither manifest.json nor index.json is in it; expected what docker image save"),
         ({"manifest.json": b"{"}, "manifest.json is not JSON"),
         ({"index.json": b"{"}, "index.json is not JSON"),
     ],

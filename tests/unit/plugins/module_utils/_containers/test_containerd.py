@@ -160,11 +160,11 @@ def test_keeps_the_rest_of_a_complete_configuration() -> None:
     ("text", "message"),
     [
         ("[plugins.cri]\n", None),
-        ("[plugins.cri]\nsandbox_image = 'x'\n", "is of config version 1; expected is version 2 or later"),
+        ("[plugins.cri]\nsandbox_image = 'x'\n", "is of config version 1; expected version 2 or later"),
         ("version = \n", "is not valid TOML: line 1, column 11"),
         (
             "version = 2\nplugins = 'none'\n",
-            'cannot be changed: plugins is "none", and a table is wanted there',
+            'cannot be changed: plugins is "none", and a table is expected there',
         ),
     ],
 )

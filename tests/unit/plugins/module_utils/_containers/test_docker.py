@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 INFOS = Path(__file__).parents[3] / "fixtures" / "docker_info"
-WANTED: dict[str, Any] = {
+DESIRED: dict[str, Any] = {
     "exec-opts": ["native.cgroupdriver=systemd"],
     "log-driver": "json-file",
     "log-opts": {"max-size": "100m"},
@@ -24,17 +24,17 @@ WANTED: dict[str, Any] = {
 }
 
 
-def merge(present: dict[str, Any], wanted: dict[str, Any] | None = None) -> dict[str, Any]:
+def merge(present: dict[str, Any], desired: dict[str, Any] | None = None) -> dict[str, Any]:
     merged: dict[str, Any] = json.loads(
-        docker.merge_daemon_json(text=json.dumps(present), wanted=wanted or WANTED)
+        docker.merge_daemon_json(text=json.dumps(present), desired=desired or DESIRED)
     )
     return merged
 
 
 @pytest.mark.parametrize("text", [None, "", "\n", "{}"])
 def test_writes_settings_where_there_are_none(text: str | None) -> None:
-    merged = docker.merge_daemon_json(text=text, wanted=WANTED)
-    assert json.loads(merged) == WANTED
+    merged = docker.merge_daemon_json(text=text, desired=DESIRED)
+    assert json.loads(merged) == DESIRED
     assert merged.endswith("}\n")
 
 
@@ -54,8 +54,8 @@ def test_keeps_what_a_user_has() -> None:
 
 
 def test_later_option_takes_the_place_of_an_earlier_one() -> None:
-    wanted = {"exec-opts": ["native.cgroupdriver=systemd", "native.cgroupdriver=cgroupfs"]}
-    assert merge({}, wanted) == {"exec-opts": ["native.cgroupdriver=cgroupfs"]}
+    desired = {"exec-opts": ["native.cgroupdriver=systemd", "native.cgroupdriver=cgroupfs"]}
+    assert merge({}, desired) == {"exec-opts": ["native.cgroupdriver=cgroupfs"]}
 
 
 def test_other_lists_are_replaced() -> None:
@@ -64,7 +64,7 @@ def test_other_lists_are_replaced() -> None:
 
 def test_leaves_text_alone_that_has_the_settings() -> None:
     text = '{ "x": 1,\n  "log-driver": "json-file" }'
-    assert docker.merge_daemon_json(text=text, wanted={"log-driver": "json-file"}) == text
+    assert docker.merge_daemon_json(text=text, desired={"log-driver": "json-file"}) == text
 
 
 @pytest.mark.parametrize(
@@ -75,12 +75,12 @@ def test_leaves_text_alone_that_has_the_settings() -> None:
             r"is not valid JSON: .*: line \d column \d",
         ),
         ('{"a": 1', "is not valid JSON: Expecting ',' delimiter: line 1 column 8"),
-        ("[]", r"holds \[\]; expected is a JSON object"),
+        ("[]", r"holds \[\]; expected a JSON object"),
     ],
 )
 def test_refuses_what_is_no_configuration(text: str, message: str) -> None:
     with pytest.raises(RuntimeConfigError, match=message):
-        docker.merge_daemon_json(text=text, wanted=WANTED)
+        docker.merge_daemon_json(text=text, desired=DESIRED)
 
 
 json_values = st.recursive(
@@ -91,11 +91,11 @@ settings = st.dictionaries(st.sampled_from(["log-opts", "dns", "debug", "x"]), j
 
 
 @given(settings, settings)
-def test_merging_again_changes_nothing(present: dict[str, Any], wanted: dict[str, Any]) -> None:
-    once = docker.merge_daemon_json(text=json.dumps(present), wanted=wanted)
-    assert docker.merge_daemon_json(text=once, wanted=wanted) == once
-    assert {key: value for key, value in json.loads(once).items() if key not in wanted} == {
-        key: value for key, value in present.items() if key not in wanted
+def test_merging_again_changes_nothing(present: dict[str, Any], desired: dict[str, Any]) -> None:
+    once = docker.merge_daemon_json(text=json.dumps(present), desired=desired)
+    assert docker.merge_daemon_json(text=once, desired=desired) == once
+    assert {key: value for key, value in json.loads(once).items() if key not in desired} == {
+        key: value for key, value in present.items() if key not in desired
     }
 
 
@@ -115,20 +115,20 @@ INFO: dict[str, Any] = {
 
 
 @pytest.mark.parametrize(
-    ("changes", "wanted", "accepted", "shortcomings"),
+    ("changes", "desired", "accepted", "shortcomings"),
     [
-        pytest.param({"Warnings": None}, WANTED, [], [], id="good"),
-        pytest.param({}, WANTED, ["No swap limit", "No kernel memory TCP limit"], [], id="accepted"),
+        pytest.param({"Warnings": None}, DESIRED, [], [], id="good"),
+        pytest.param({}, DESIRED, ["No swap limit", "No kernel memory TCP limit"], [], id="accepted"),
         pytest.param(
             {},
-            WANTED,
+            DESIRED,
             ["No swap limit support"],
             ["it warns 'WARNING: No kernel memory TCP limit support', expected no warning about limits"],
             id="limit",
         ),
         pytest.param(
             {"Warnings": None, "CgroupDriver": "cgroupfs", "Driver": "vfs", "LoggingDriver": "journald"},
-            WANTED,
+            DESIRED,
             [],
             [
                 "cgroup driver is cgroupfs, expected systemd",
@@ -137,14 +137,14 @@ INFO: dict[str, Any] = {
             ],
             id="drivers",
         ),
-        pytest.param({"Warnings": None, "Driver": "vfs"}, {}, [], [], id="nothing-wanted"),
+        pytest.param({"Warnings": None, "Driver": "vfs"}, {}, [], [], id="nothing-desired"),
     ],
 )
 def test_checks_docker_info(
-    changes: dict[str, Any], wanted: dict[str, Any], accepted: list[str], shortcomings: list[str]
+    changes: dict[str, Any], desired: dict[str, Any], accepted: list[str], shortcomings: list[str]
 ) -> None:
     info = docker.read_docker_info(text=json.dumps({**INFO, **changes}))
-    assert docker.docker_shortcomings(info=info, wanted=wanted, accepted=accepted) == shortcomings
+    assert docker.docker_shortcomings(info=info, desired=desired, accepted=accepted) == shortcomings
 
 
 @pytest.mark.parametrize("name", ["20.10.24-debian-12", "26.1.5-debian-13"])
@@ -152,7 +152,7 @@ def test_checks_real_docker_info(name: str) -> None:
     info = docker.read_docker_info(text=(INFOS / f"{name}.json").read_text())
     assert info.server_version.startswith(name.partition("-")[0])
     assert (info.cgroup_driver, info.cgroup_version, info.warnings) == ("systemd", "1", [])
-    assert docker.docker_shortcomings(info=info, wanted=WANTED, accepted=[]) == []
+    assert docker.docker_shortcomings(info=info, desired=DESIRED, accepted=[]) == []
 
 
 def test_tells_why_docker_says_nothing() -> None:

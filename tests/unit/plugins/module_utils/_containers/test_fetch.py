@@ -291,6 +291,6 @@ def test_names_archives_that_are_none(tmp_path: Path) -> None:
     write_archive(tmp_path / "one.tar", (HELLO, "arm64"))
     with pytest.raises(
         DownloadError,
-        match=r"one\.tar has the sha256 .*; expected is 0+: set sha256 in image",
+        match=r"one\.tar has the sha256 .*; expected 0+: set sha256 in image",
     ):
         fetch(Source(tmp_path, RACK, {"src": str(tmp_path / "one.tar"), "sha256": "0" * 64}))

@@ -35,7 +35,7 @@ def test_spells_references_out(reference: str, spelled_out: str) -> None:
 @pytest.mark.parametrize("reference", ["", "Hello World", "busybox@sha256:00", "a:b:c", "busybox:", "/x"])
 def test_refuses_what_is_no_reference(reference: str) -> None:
     with pytest.raises(
-        containers_images.ContainerImagesError, match="is not understood: it has to be a name with a tag"
+        containers_images.ContainerImagesError, match="is not valid; expected a name with a tag"
     ):
         containers_images.normalize(reference)
 

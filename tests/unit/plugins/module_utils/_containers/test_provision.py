@@ -409,7 +409,7 @@ DRIVERS = {"exec-opts": ["native.cgroupdriver=systemd"]}
 
 
 @pytest.mark.parametrize(
-    ("present", "wanted", "expected"),
+    ("present", "desired", "expected"),
     [
         pytest.param(
             {"log-driver": "syslog", "log-opts": {"syslog-address": "udp://10.0.0.9:514"}},
@@ -456,11 +456,11 @@ DRIVERS = {"exec-opts": ["native.cgroupdriver=systemd"]}
     ],
 )
 def test_a_driver_takes_its_options_with_it(
-    ensure: Ensure, tmp_path: Path, present: dict[str, Any], wanted: dict[str, Any], expected: dict[str, Any]
+    ensure: Ensure, tmp_path: Path, present: dict[str, Any], desired: dict[str, Any], expected: dict[str, Any]
 ) -> None:
     node = configured(tmp_path)
     node.daemon_json.write_text(json.dumps({**DRIVERS, **present}))
-    node.docker_info = {"LoggingDriver": wanted.get("log-driver"), "Driver": wanted.get("storage-driver")}
-    ensure(node, daemon_json={**DRIVERS, **wanted})
+    node.docker_info = {"LoggingDriver": desired.get("log-driver"), "Driver": desired.get("storage-driver")}
+    ensure(node, daemon_json={**DRIVERS, **desired})
     assert json.loads(node.daemon_json.read_text()) == {**DRIVERS, **expected}
-    assert not ensure(node, daemon_json={**DRIVERS, **wanted})["diff"]
+    assert not ensure(node, daemon_json={**DRIVERS, **desired})["diff"]

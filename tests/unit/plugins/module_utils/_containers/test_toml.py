@@ -68,7 +68,7 @@ def test_dates_are_kept_as_text() -> None:
         ("a = [1, 2", "line 1, column 10: expected ]"),
         ("a = 1 b = 2", "line 1, column 6: expected the end of the line"),
         ("[a\nb = 1", "line 1, column 3: expected ]"),
-        ("a = True", "line 1, column 5: True is no value"),
+        ("a = True", "line 1, column 5: True is not a value"),
         ("a =", "line 1, column 4: expected a value"),
         ("= 1", "line 1, column 1: expected a key"),
         ('a = "\\q"', "line 1, column 5: a string with an unknown escape"),
@@ -109,7 +109,7 @@ def test_quotes_keys_with_dots() -> None:
 
 
 def test_refuses_to_turn_a_value_into_a_table() -> None:
-    with pytest.raises(TomlError, match=r"a\.b is 1, and a table is wanted there to set a\.b\.c"):
+    with pytest.raises(TomlError, match=r"a\.b is 1, and a table is expected there to set a\.b\.c"):
         set_value(text="[a]\nb = 1", path=("a", "b", "c"), value=2)
 
 
@@ -146,5 +146,5 @@ def test_edits_of_real_configurations_change_one_value(sample: Path, data: st.Da
     text = sample.read_text()
     before = spell_out(tomllib.loads(text))
     path = data.draw(st.sampled_from([*sorted(before), ("plugins", "new.one", "a", "b")]))
-    changed = set_value(text=text, path=path, value="wanted")
-    assert spell_out(tomllib.loads(changed)) == {**before, path: "wanted"}
+    changed = set_value(text=text, path=path, value="desired")
+    assert spell_out(tomllib.loads(changed)) == {**before, path: "desired"}

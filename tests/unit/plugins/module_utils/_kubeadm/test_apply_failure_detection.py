@@ -103,5 +103,5 @@ def test_a_configuration_that_does_not_work_is_put_back(path: Path) -> None:
 
 def test_a_node_without_a_cluster(path: Path) -> None:
     path.unlink()
-    with pytest.raises(failure_detection.FailureDetectionError, match="is not there; expected is a node"):
+    with pytest.raises(failure_detection.FailureDetectionError, match="is not there; expected a node"):
         apply(Kubelet())

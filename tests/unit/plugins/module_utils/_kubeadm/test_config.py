@@ -186,21 +186,21 @@ AS_LIST = [
 
 @pytest.mark.parametrize("given_form", [AS_MAPPING, AS_LIST])
 @pytest.mark.parametrize(
-    ("version", "wanted"),
+    ("version", "desired"),
     [
         ("v1beta4", AS_LIST),
         ("v1beta3", {"node-monitor-period": "2s", "v": "2", "profiling": "false"}),
         ("v1beta2", {"node-monitor-period": "2s", "v": "2", "profiling": "false"}),
     ],
 )
-def test_extra_arguments_take_the_form_of_the_version(version: str, given_form: Any, wanted: Any) -> None:
+def test_extra_arguments_take_the_form_of_the_version(version: str, given_form: Any, desired: Any) -> None:
     documents = _init(
         version=version,
         cluster_configuration={"controllerManager": {"extraArgs": given_form}},
         init_configuration={"nodeRegistration": {"kubeletExtraArgs": given_form}},
     )
-    assert documents["ClusterConfiguration"]["controllerManager"]["extraArgs"] == wanted
-    assert documents["InitConfiguration"]["nodeRegistration"]["kubeletExtraArgs"] == wanted
+    assert documents["ClusterConfiguration"]["controllerManager"]["extraArgs"] == desired
+    assert documents["InitConfiguration"]["nodeRegistration"]["kubeletExtraArgs"] == desired
     assert documents["InitConfiguration"]["nodeRegistration"]["name"] == "pi-1"
 
 
@@ -216,7 +216,7 @@ def test_extra_arguments_of_local_etcd() -> None:
     [
         ("v1beta3", [{"name": "v", "value": 1}, {"name": "v", "value": 2}], "repeats v, which"),
         ("v1beta4", [{"name": "v"}], "has no 'value'"),
-        ("v1beta4", "v=2", "wanted is a mapping"),
+        ("v1beta4", "v=2", "expected a mapping"),
     ],
 )
 def test_extra_arguments_that_cannot_be(version: str, arguments: Any, reason: str) -> None:

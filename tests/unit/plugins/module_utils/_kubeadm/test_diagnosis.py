@@ -66,7 +66,7 @@ def test_preflight_errors() -> None:
     assert preflight_errors(output=JWS) == []
 
 
-def test_preflight_errors_are_the_cause_and_come_with_their_mend() -> None:
+def test_preflight_errors_are_the_cause_and_come_with_their_remedy() -> None:
     message = explanation(command="kubeadm init", output=PREFLIGHT_1_17, journal=JOURNAL_CGROUP_DRIVER)
     lines = message.splitlines()
     assert lines[0] == "kubeadm init failed in its preflight checks:"

@@ -237,9 +237,9 @@ def printed(command: JoinCommand, *, wrap: str, flag: str) -> str:
     st.sampled_from(["--control-plane", "--experimental-control-plane"]),
     st.sampled_from(["", "  ", "\t"]),
 )
-def test_what_is_printed_is_read(wanted: list[JoinCommand], wrap: str, flag: str, indent: str) -> None:
-    text = "\nThen you can join:\n\n".join(indent + printed(entry, wrap=wrap, flag=flag) for entry in wanted)
-    assert parse_join_commands(text=text) == wanted
+def test_what_is_printed_is_read(desired: list[JoinCommand], wrap: str, flag: str, indent: str) -> None:
+    text = "\nThen you can join:\n\n".join(indent + printed(entry, wrap=wrap, flag=flag) for entry in desired)
+    assert parse_join_commands(text=text) == desired
 
 
 def test_certificate_key() -> None:

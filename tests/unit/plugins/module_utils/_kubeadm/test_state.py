@@ -8,8 +8,8 @@ from ansible_collections.bramble.pi.plugins.module_utils._kubeadm import state a
 from ansible_collections.bramble.pi.plugins.module_utils._kubeadm.state import (
     Attempt,
     Step,
-    judge_init,
-    judge_join,
+    decide_init,
+    decide_join,
     kubelet_client_certificate,
     kubelet_cri_socket,
     kubernetes_state,
@@ -117,9 +117,9 @@ INITS = {
     "killed before the manifest of etcd": ((BEFORE_ETCD, INIT, SILENT, []), Step.UNDO, "partial"),
     "only kubelet.conf, of an init": ((WORKER, INIT, SILENT, []), Step.UNDO, "partial"),
     "the attempt was cut off": ((AFTER_ADMIN, UNKNOWN, SILENT, []), Step.UNDO, "partial"),
-    "half done by hand": ((AFTER_ADMIN, None, SILENT, []), Step.REFUSE, "partial"),
+    "incomplete by hand": ((AFTER_ADMIN, None, SILENT, []), Step.REFUSE, "partial"),
     "a worker": ((WORKER, None, SILENT, []), Step.REFUSE, "worker"),
-    "a half-done worker": ((WORKER, JOIN, SILENT, []), Step.REFUSE, "partial"),
+    "a incomplete worker": ((WORKER, JOIN, SILENT, []), Step.REFUSE, "partial"),
     "partial, but in use": ((AFTER_ADMIN, INIT, SILENT, ["node pi-2"]), Step.REFUSE, "partial"),
     "healthy": ((COMPLETE, None, UP, []), Step.NOTHING, "healthy"),
     "healthy, but silent": ((COMPLETE, None, SILENT, []), Step.REFUSE, "unreachable"),
@@ -148,11 +148,11 @@ INITS = {
 
 
 @pytest.mark.parametrize(("situation", "step", "state"), INITS.values(), ids=INITS)
-def test_judge_init(
+def test_decide_init(
     situation: tuple[set[str], Attempt | None, tuple[bool, bool], list[str]], step: Step, state: str
 ) -> None:
     files, attempt, (api_answers, uploaded), in_use = situation
-    verdict = judge_init(
+    verdict = decide_init(
         node="pi-1",
         files=files,
         external_etcd=False,
@@ -173,7 +173,7 @@ ATTEMPTS = st.sampled_from([None, INIT, FAILED, OTHER, CRASHED, UNKNOWN, JOIN])
 def test_init_never_destroys_what_is_not_ours_or_in_use(
     files: frozenset[str], attempt: Attempt | None, api: tuple[bool, bool], used: bool
 ) -> None:
-    verdict = judge_init(
+    verdict = decide_init(
         node="pi-1",
         files=files,
         external_etcd=False,
@@ -211,21 +211,21 @@ JOINS = {
     "no client certificate": ((WORKER, JOIN, False, A, False), Step.UNDO, "partial"),
     "killed in the bootstrap": ((BOOTSTRAP, JOIN, False, A, False), Step.UNDO, "partial"),
     "killed in the bootstrap of a former cluster": ((BOOTSTRAP, JOIN, False, B, False), Step.UNDO, "partial"),
-    "half done by hand": ((BOOTSTRAP, None, False, A, False), Step.UNDO, "partial"),
-    "half done by hand, no CA": ((BOOTSTRAP, None, False, None, False), Step.UNDO, "partial"),
-    "half done by hand, another cluster": ((BOOTSTRAP, None, False, B, False), Step.REFUSE, "other_cluster"),
-    "a control plane half done by hand": ((AFTER_ADMIN, None, False, A, False), Step.REFUSE, "partial"),
+    "incomplete by hand": ((BOOTSTRAP, None, False, A, False), Step.UNDO, "partial"),
+    "incomplete by hand, no CA": ((BOOTSTRAP, None, False, None, False), Step.UNDO, "partial"),
+    "incomplete by hand, another cluster": ((BOOTSTRAP, None, False, B, False), Step.REFUSE, "other_cluster"),
+    "a control plane incomplete by hand": ((AFTER_ADMIN, None, False, A, False), Step.REFUSE, "partial"),
     "data of etcd": (({kubeadm_state.ETCD_DATA}, None, False, None, False), Step.REFUSE, "partial"),
-    "an init is half done": ((AFTER_ADMIN, INIT, False, A, False), Step.REFUSE, "partial"),
+    "an init is incomplete": ((AFTER_ADMIN, INIT, False, A, False), Step.REFUSE, "partial"),
 }
 
 
 @pytest.mark.parametrize(("situation", "step", "state"), JOINS.values(), ids=JOINS)
-def test_judge_join(
+def test_decide_join(
     situation: tuple[set[str], Attempt | None, bool, str | None, bool], step: Step, state: str
 ) -> None:
     files, attempt, complete, own, control_plane = situation
-    verdict = judge_join(
+    verdict = decide_join(
         node="pi-2",
         files=files,
         external_etcd=False,
@@ -246,7 +246,7 @@ def test_judge_join(
 def test_join_undoes_by_hand_only_what_holds_no_data(
     files: frozenset[str], attempt: Attempt | None, complete: bool, own: str | None, control_plane: bool
 ) -> None:
-    verdict = judge_join(
+    verdict = decide_join(
         node="pi-2",
         files=files,
         external_etcd=False,

@@ -84,7 +84,7 @@ DEMO = failure_detection.PRESETS["demo"]
 def told(manifest: str, detection: failure_detection.Detection | None) -> str:
     program = "kube-apiserver" if "name: kube-apiserver" in manifest else "kube-controller-manager"
     return failure_detection.with_flags(
-        manifest=manifest, program=program, wanted=failure_detection.flags(detection)[program]
+        manifest=manifest, program=program, desired=failure_detection.flags(detection)[program]
     )
 
 
@@ -240,7 +240,7 @@ def test_files_that_are_not_as_kubeadm_writes_them() -> None:
         with pytest.raises(failure_detection.FailureDetectionError, match="1m30s"):
             failure_detection.seconds(text)
     with pytest.raises(failure_detection.FailureDetectionError, match="- kube-apiserver"):
-        failure_detection.with_flags(manifest=CONTROLLER_MANAGER, program="kube-apiserver", wanted={})
+        failure_detection.with_flags(manifest=CONTROLLER_MANAGER, program="kube-apiserver", desired={})
     with pytest.raises(failure_detection.FailureDetectionError, match="kind: KubeletConfiguration"):
         failure_detection.with_kubelet_settings(text='{"kind": "KubeletConfiguration"}', detection=None)
 
@@ -250,7 +250,7 @@ def test_files_that_are_not_as_kubeadm_writes_them() -> None:
     [
         ("fast", ("'fast'", "default, demo")),
         (16, ("16", "default, demo")),
-        ({**OWN, "pod_eviction_timeout": 5}, ("has pod_eviction_timeout", "wanted are all of")),
+        ({**OWN, "pod_eviction_timeout": 5}, ("has pod_eviction_timeout", "expected all of")),
         ({1: 1, "a": 1}, ("has 1, a and lacks",)),
         ({"eviction": 5}, ("lacks node_monitor_grace_period",)),
         ({**OWN, "eviction": "5s"}, ("eviction '5s'", "without a unit")),

@@ -62,7 +62,7 @@ def test_ca_of_the_administrators_kubeconfig() -> None:
     "text", ["", kubeconfig(cluster(OURS), cluster(THEIRS)), kubeconfig(cluster("no certificate"))]
 )
 def test_not_the_kubeconfig_of_one_cluster(text: str) -> None:
-    with pytest.raises(kubernetes_kubeconfig.KubeconfigError, match="wanted exactly one"):
+    with pytest.raises(kubernetes_kubeconfig.KubeconfigError, match="expected exactly one"):
         kubernetes_kubeconfig.admin_ca_hash(text)
 
 
@@ -73,7 +73,7 @@ def test_server_is_put_in_and_nothing_else() -> None:
 
 
 def test_server_of_several_clusters_is_not_guessed() -> None:
-    with pytest.raises(kubernetes_kubeconfig.KubeconfigError, match="2 servers, wanted exactly one"):
+    with pytest.raises(kubernetes_kubeconfig.KubeconfigError, match="2 servers; expected exactly one"):
         kubernetes_kubeconfig.with_server(text=kubeconfig(cluster(OURS), cluster(THEIRS)), server="https://x")
 
 

@@ -141,10 +141,10 @@ def test_decides_for_a_version(
         (
             "1.37",
             "1.36.1-1.1",
-            r"kubelet 1\.36\.1-1\.1 is installed, wanted 1\.37: another minor is",
+            r"kubelet 1\.36\.1-1\.1 is installed; expected 1\.37: another minor is",
         ),
-        ("1.35.9", "1.36.1-1.1", r"kubelet 1\.36\.1-1\.1 is installed, wanted 1\.35\.9: another minor"),
-        ("1.36", "1.36.0~rc.1-1.1", r"kubelet 1\.36\.0~rc\.1-1\.1 is installed, wanted 1\.36"),
+        ("1.35.9", "1.36.1-1.1", r"kubelet 1\.36\.1-1\.1 is installed; expected 1\.35\.9: another minor"),
+        ("1.36", "1.36.0~rc.1-1.1", r"kubelet 1\.36\.0~rc\.1-1\.1 is installed; expected 1\.36"),
         ("1.36.0", "1.36.1-1.1", r'older 1\.36\.0: set kube_packages_version to "1\.36\.1" or "1\.36", or'),
     ],
 )

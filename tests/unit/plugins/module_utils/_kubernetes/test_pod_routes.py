@@ -34,7 +34,7 @@ def test_table_of_kubectl() -> None:
 
 @pytest.mark.parametrize("line", ["pi-1", "pi-1 10.244.0.0/24 192.168.1.11 fd00::11"])
 def test_table_of_something_else(line: str) -> None:
-    with pytest.raises(pod_routes.PodNetworkError, match="wanted: name, pod CIDR and address"):
+    with pytest.raises(pod_routes.PodNetworkError, match="expected name, pod CIDR and address"):
         pod_routes.parse_table(line)
 
 
@@ -60,12 +60,12 @@ def test_routes_go_to_all_others() -> None:
         (
             "pi-1",
             [pod_routes.Node("pi-1", "fd00::/64", "192.168.1.11")],
-            "'fd00::/64', wanted an IPv4 network",
+            "'fd00::/64'; expected an IPv4 network",
         ),
         (
             "pi-1",
             [pod_routes.Node("pi-1", "10.244.0.0/24", "pi-1.local")],
-            "'pi-1.local', wanted an IPv4 address",
+            "'pi-1.local'; expected an IPv4 address",
         ),
         (
             "pi-1",

@@ -25,10 +25,10 @@ USER = system.User("ada", "$6$salt$hash", ("ssh-ed25519 AAAA you",))
 
 
 def line_for(line: str, boot: system.NfsBoot = BY_KERNEL) -> list[str]:
-    having, kept = system.cmdline_wanted(
+    having, kept = system.cmdline_desired(
         line=line, server="10.0.0.1", path="/srv/nfs/pi-2", boot=boot, present=["cgroup_enable=memory"]
     )
-    return split(line=edit_line(line=kept, wanted=having))
+    return split(line=edit_line(line=kept, desired=having))
 
 
 @pytest.mark.parametrize("path", CMDLINES, ids=lambda path: path.relative_to(FIXTURES / "cmdline").parts[0])

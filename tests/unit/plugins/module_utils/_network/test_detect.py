@@ -133,7 +133,7 @@ def test_choose() -> None:
         ),
         (
             [IFUPDOWN, DHCPCD],
-            r"by ifupdown \(ifup has .*\); dhcpcd \(dhcpcd runs\); expected is one: .*node_network_manager",
+            r"by ifupdown \(ifup has .*\); dhcpcd \(dhcpcd runs\); expected one: .*node_network_manager",
         ),
     ],
 )

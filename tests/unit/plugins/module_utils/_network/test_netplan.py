@@ -127,13 +127,13 @@ def test_netplan_knows_the_interface_by_the_name_that_it_is_given() -> None:
     [
         (
             {"all": {"match": {"name": "*0"}}},
-            "definition 'all' in /etc/netplan/50-a.yaml is for eth0 and wlan0; wanted is one for eth0 alone",
+            "definition 'all' in /etc/netplan/50-a.yaml is for eth0 and wlan0; expected one for eth0 alone",
         ),
-        ({"all": {"match": {}}}, "definition 'all' .* is for eth0 and eth1 and wlan0; wanted is one"),
-        ({"all": {"match": None}}, "definition 'all' .* is for eth0 and eth1 and wlan0; wanted is one"),
+        ({"all": {"match": {}}}, "definition 'all' .* is for eth0 and eth1 and wlan0; expected one"),
+        ({"all": {"match": None}}, "definition 'all' .* is for eth0 and eth1 and wlan0; expected one"),
         # All but one: nothing that is not of the machine is among them.
-        ({"all": {"match": {"driver": "!lan78xx"}}}, "definition 'all' .* is for eth0 and wlan0; wanted"),
-        ({"all": {"match": {"path": "pci-0"}}}, "matches by path; expected are name, macaddress, driver: gi"),
+        ({"all": {"match": {"driver": "!lan78xx"}}}, "definition 'all' .* is for eth0 and wlan0; expected"),
+        ({"all": {"match": {"path": "pci-0"}}}, "matches by path; expected name, macaddress, driver: gi"),
         ({"eth0": {}, "lan": {"match": {"name": "eth0"}}}, "two definitions of eth0, 'eth0' and 'lan'"),
     ],
 )

@@ -32,9 +32,9 @@ def settings(**changed: Any) -> network_settings.Settings:
     [{}, {"gateway": ""}, {"resolvers": [], "search": []}, {"address": "10.0.0.1/8", "gateway": "10.1.2.3"}],
 )
 def test_settings(changed: dict[str, Any]) -> None:
-    wanted = settings(**changed)
-    assert str(wanted.address) == changed.get("address", GOOD["address"])
-    assert str(wanted.gateway or "") == changed.get("gateway", GOOD["gateway"])
+    expected = settings(**changed)
+    assert str(expected.address) == changed.get("address", GOOD["address"])
+    assert str(expected.gateway or "") == changed.get("gateway", GOOD["gateway"])
 
 
 @pytest.mark.parametrize(
@@ -43,19 +43,19 @@ def test_settings(changed: dict[str, Any]) -> None:
         ({"interface": "eth1"}, "'eth1'.*one of eth0, wlan0: set node_network_interface"),
         ({"interface": "eth0; reboot", "existing": ["eth0; reboot"]}, "set node_network_interface"),
         ({"address": "192.168.1.11"}, "no prefix from /8 to /30.*set node_network_address"),
-        ({"address": "192.168.1.11/33"}, "'192.168.1.11/33'; wanted is an address with its prefix"),
+        ({"address": "192.168.1.11/33"}, "'192.168.1.11/33'; expected an address with its prefix"),
         ({"address": "192.168.1.11/31"}, "no prefix from /8 to /30"),
         ({"address": "192.168.1.0/24"}, "own or its broadcast.*one of 192.168.1.1 to 192.168.1.254"),
         ({"address": "192.168.1.255/24"}, "own or its broadcast"),
         ({"address": "224.0.0.5/24", "gateway": ""}, "cannot be the address of a node"),
-        ({"address": "fd00::1/64"}, "'fd00::1/64'; wanted is an address"),
+        ({"address": "fd00::1/64"}, "'fd00::1/64'; expected an address"),
         (
             {"gateway": "192.168.2.1"},
-            "'192.168.2.1'; wanted is another machine of 192.168.1.0/24.*set node_network_g",
+            "'192.168.2.1'; expected another machine of 192.168.1.0/24.*set node_network_g",
         ),
-        ({"gateway": "192.168.1.11"}, "wanted is another machine"),
-        ({"gateway": "192.168.1.255"}, "wanted is another machine"),
-        ({"gateway": "router"}, "'router'; wanted is another machine"),
+        ({"gateway": "192.168.1.11"}, "expected another machine"),
+        ({"gateway": "192.168.1.255"}, "expected another machine"),
+        ({"gateway": "router"}, "'router'; expected another machine"),
         ({"resolvers": ["dns.example.org"]}, "'dns.example.org'.*set node_network_resolvers"),
         ({"resolvers": ["1.1.1.1\noptions"]}, "set node_network_resolvers"),
         ({"search": ["rack example"]}, "'rack example'.*set node_network_search"),
@@ -71,11 +71,11 @@ def test_settings_refuses(changed: dict[str, Any], why: str) -> None:
 def test_an_address_that_is_taken_is_one_of_its_network(number: int, prefix: int) -> None:
     text = f"{ipaddress.IPv4Address(number)}/{prefix}"
     try:
-        wanted = settings(address=text, gateway="")
+        expected = settings(address=text, gateway="")
     except network_settings.NetworkError:
         return
-    network = wanted.address.network
-    assert network.network_address < wanted.address.ip < network.broadcast_address
+    network = expected.address.network
+    assert network.network_address < expected.address.ip < network.broadcast_address
 
 
 def test_state() -> None:
@@ -98,17 +98,17 @@ def test_state() -> None:
         (
             "192.168.1.1",
             network_settings.State((), ()),
-            ["eth0 has no address, wanted is 192.168.1.11/24", "gateway"],
+            ["eth0 has no address; expected 192.168.1.11/24", "gateway"],
         ),
         (
             "192.168.1.1",
             network_settings.State(("192.168.1.11/25",), ("192.168.1.1",)),
-            ["eth0 has 192.168.1.11/25, wanted"],
+            ["eth0 has 192.168.1.11/25; expected"],
         ),
         (
             "",
             network_settings.State(("192.168.1.11/24",), ("192.168.1.1",)),
-            ["is 192.168.1.1, wanted is none"],
+            ["is 192.168.1.1; expected none"],
         ),
     ],
 )
@@ -128,7 +128,7 @@ def test_shortcomings(gateway: str, state: network_settings.State, expected: lis
         (
             ("192.168.1.137/24",),
             "worker",
-            "has 192.168.1.137/24, wanted is 192.168.1.11/24.*join it again with site",
+            "has 192.168.1.137/24; expected 192.168.1.11/24.*join it again with site",
         ),
         (("192.168.1.137/24",), "control_plane", "nothing was changed.*rebuild the control plane"),
         (("192.168.1.137/24",), "partial", "reset.yml"),

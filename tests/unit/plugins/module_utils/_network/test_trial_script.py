@@ -154,7 +154,7 @@ def test_cut_off_while_it_was_taken_back(trial: Trial) -> None:
     trial.old.replace(trial.files[0])
     assert trial.start("revert").wait(20) == 0
     assert trial.contents() == OLD
-    assert trial.record()[1] == "the trial was cut short"
+    assert trial.record()[1] == "the trial was interrupted"
 
 
 def test_what_cannot_be_put_back_is_kept_for_the_next_boot(trial: Trial, tmp_path: Path) -> None:

@@ -49,9 +49,9 @@ def test_an_open_network_has_no_key(first_boot: bool) -> None:
 @pytest.mark.parametrize(
     ("change", "why"),
     [
-        ({"ssid": ""}, "has 0 bytes; expected are 1 to 32: set nat_headnode_wifi_ssid"),
+        ({"ssid": ""}, "has 0 bytes; expected 1 to 32: set nat_headnode_wifi_ssid"),
         ({"ssid": "ä" * 17}, "has 34 bytes"),
-        ({"psk": "short"}, "key has 5 characters; expected are 8 to 63 .* set nat_headnode_wifi_psk"),
+        ({"psk": "short"}, "key has 5 characters; expected 8 to 63 .* set nat_headnode_wifi_psk"),
         ({"psk": "g" * 64}, "key has 64 characters"),
         ({"psk": " short "}, "key has 7 characters, with blanks or line breaks at its ends; expected"),
         (
@@ -59,7 +59,7 @@ def test_an_open_network_has_no_key(first_boot: bool) -> None:
             "key has 9 characters, not all ASCII, with blanks or line breaks",
         ),
         ({"psk": "pässword"}, "key has 8 characters, not all ASCII"),
-        ({"country": ""}, "country is ''; expected are two capital letters.*set nat_headnode_wifi_country"),
+        ({"country": ""}, "country is ''; expected two capital letters.*set nat_headnode_wifi_country"),
         ({"country": "de"}, "country is 'de'"),
         ({"ssid": "", "country": ""}, "has 0 bytes; .*; the Wi-Fi's country is ''"),
     ],

@@ -148,7 +148,7 @@ def test_everything_on_a_fresh_node(node: Node) -> None:
     assert (again.changes.sentences, again.pending, again.changes.diffs, node.commands) == ([], [], [], [])
 
 
-def test_running_value_is_mended_although_the_file_is_right(node: Node) -> None:
+def test_running_value_is_repaired_although_the_file_is_right(node: Node) -> None:
     everything(node.settings())
     node.write("/proc/sys/net/ipv4/ip_forward", "0\n")
     assert everything(node.settings()).changes.sentences == ["set net.ipv4.ip_forward from 0 to 1"]
@@ -169,7 +169,7 @@ def test_contradicting_hosts_are_named(node: Node) -> None:
     node.write("/etc/hosts", "127.0.0.1 localhost\n10.0.0.2 pi-2\n")
     node.settings().set_hosts("pi-1", RACK)
     assert len(node.warnings) == 1
-    assert "10.0.0.2 pi-2 (wanted is 192.168.1.12)" in node.warnings[0]
+    assert "10.0.0.2 pi-2 (expected 192.168.1.12)" in node.warnings[0]
 
 
 @pytest.mark.parametrize(

@@ -77,10 +77,10 @@ def certificate(path: str, **since_now: int) -> list[dict[str, str]]:
 
 
 def found(
-    node: dict[str, Any], journals: dict[str, str] | None = None, **wanted: Any
+    node: dict[str, Any], journals: dict[str, str] | None = None, **expected: Any
 ) -> list[findings.Finding]:
     return check_node(
-        node=node, wanted=findings.Wanted(**{"host": "pi-2", "now": NOW, **wanted}), journals=journals
+        node=node, expected=findings.Expected(**{"host": "pi-2", "now": NOW, **expected}), journals=journals
     )
 
 
@@ -118,7 +118,7 @@ CLUSTER_UNITS = {
     "disabled": {"kubelet": {"LoadState": "loaded", "ActiveState": "active", "UnitFileState": "disabled"}},
 }
 
-# What is changed, what is wanted, and what is found: check, severity, part of the evidence and of the remedy.
+# What is changed, what is expected, and what is found: check, severity, part of the evidence and of the remedy.
 FOUND = [
     (
         changed(cgroup={"version": 2, "controllers": ["cpu", "io", "pids"]}),
@@ -309,7 +309,7 @@ FOUND = [
         changed(kubernetes={"state": "partial"}),
         {},
         ("not_in_cluster", "info"),
-        "cut short",
+        "interrupted",
         "bramble.pi.site --limit pi-2",
     ),
     (
@@ -392,7 +392,7 @@ FOUND += [
         {},
         ("cmdline", "warning"),
         "cmdline.txt has 2 lines",
-        "put the one line right by hand",
+        "correct the line by hand",
     ),
     (
         changed(
@@ -433,19 +433,19 @@ FOUND += [
 ]
 
 
-@pytest.mark.parametrize(("node", "wanted", "kind", "evidence", "remedy"), FOUND)
+@pytest.mark.parametrize(("node", "expected", "kind", "evidence", "remedy"), FOUND)
 def test_found(
-    node: dict[str, Any], wanted: dict[str, Any], kind: tuple[str, str], evidence: str, remedy: str
+    node: dict[str, Any], expected: dict[str, Any], kind: tuple[str, str], evidence: str, remedy: str
 ) -> None:
-    (finding,) = found(node, **wanted)
+    (finding,) = found(node, **expected)
     assert (finding.check, finding.severity) == kind
     assert evidence in finding.evidence
     assert remedy in finding.remedy
-    assert finding.wanted
+    assert finding.expected
     assert "{" not in finding.remedy
 
 
-# Just on the right side of each limit, or not wanted.
+# Just on the right side of each limit, or not expected.
 NOT_FOUND = [
     (changed(swap={"active": ["/var/swap"]}), {"swap": "keep"}),
     (changed(clock={"synchronized": False, "utc": "2026-10-01T12:00:00Z"}), {"time_sync": False}),
@@ -482,9 +482,9 @@ NOT_FOUND = [
 ]
 
 
-@pytest.mark.parametrize(("node", "wanted"), NOT_FOUND)
-def test_not_found(node: dict[str, Any], wanted: dict[str, Any]) -> None:
-    assert found(node, **wanted) == []
+@pytest.mark.parametrize(("node", "expected"), NOT_FOUND)
+def test_not_found(node: dict[str, Any], expected: dict[str, Any]) -> None:
+    assert found(node, **expected) == []
 
 
 def test_a_kubelet_without_a_cluster_is_not_missed() -> None:
@@ -562,28 +562,28 @@ def test_the_worst_comes_first() -> None:
 
 
 def test_every_kind_is_found_in_each_of_its_severities() -> None:
-    seen = {kind for _node, _wanted, kind, _evidence, _remedy in FOUND}
+    seen = {kind for _node, _expected, kind, _evidence, _remedy in FOUND}
     # The runtime's warning is the kubelet's.
     seen.add(("runtime", "warning"))
-    wanted = {
+    expected = {
         (check, severity)
         for check, kind in findings.KINDS.items()
         for severity in kind.severities
         if check not in OF_THE_RACK
     }
-    assert seen == wanted
+    assert seen == expected
 
 
 def test_a_finding_cannot_be_worse_than_its_kind() -> None:
     with pytest.raises(ValueError, match="never error"):
-        findings.finding("page_size", findings.ERROR, evidence="", wanted="")
+        findings.finding("page_size", findings.ERROR, evidence="", expected="")
 
 
 def documented(kind: findings.Kind, check: str) -> str:
-    mend = kind.mend
+    remedy = kind.remedy
     for name in ("files", "host", "node", "path"):
-        mend = mend.replace(f"{{{name}}}", name.upper())
-    cells = (f"`{check}`", ", ".join(kind.severities), kind.when, mend.replace("|", "\\|"))
+        remedy = remedy.replace(f"{{{name}}}", name.upper())
+    cells = (f"`{check}`", ", ".join(kind.severities), kind.when, remedy.replace("|", "\\|"))
     return f"| {' | '.join(cells)} |"
 
 

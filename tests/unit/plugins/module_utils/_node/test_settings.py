@@ -59,11 +59,11 @@ def test_refused_hostnames(name: str) -> None:
     [
         (
             {"address": "pi-2.local", "names": ["pi-2"]},
-            "'pi-2.local' for pi-2; wanted is an IPv4 or IPv6 address",
+            "'pi-2.local' for pi-2; expected an IPv4 or IPv6 address",
         ),
-        ({"address": "192.168.1.256", "names": ["pi-2"]}, "wanted is an IPv4 or IPv6 address"),
+        ({"address": "192.168.1.256", "names": ["pi-2"]}, "expected an IPv4 or IPv6 address"),
         ({"address": "192.168.1.12", "names": ["pi 2"]}, "'pi 2' for 192.168.1.12"),
-        ({"address": "192.168.1.12", "names": ["pi-2\n127.0.0.1"]}, "wanted is a host name"),
+        ({"address": "192.168.1.12", "names": ["pi-2\n127.0.0.1"]}, "expected a host name"),
         ({"address": "192.168.1.12", "names": []}, "no names for 192.168.1.12"),
     ],
 )
@@ -74,18 +74,18 @@ def test_refused_hosts(entry: dict[str, Any], message: str) -> None:
 
 @pytest.mark.parametrize("name", ["overlay; reboot", "", "a b", "../x"])
 def test_refused_modules(name: str) -> None:
-    with pytest.raises(node_settings.SettingsError, match="wanted is the name of a kernel module"):
+    with pytest.raises(node_settings.SettingsError, match="expected the name of a kernel module"):
         node_settings.check_modules(["overlay", name])
 
 
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"forwarding": 1}, "wanted is one such as net.ipv4.ip_forward"),
-        ({"net.ipv4.ip forward": 1}, "wanted is one such as"),
+        ({"forwarding": 1}, "expected one such as net.ipv4.ip_forward"),
+        ({"net.ipv4.ip forward": 1}, "expected one such as"),
         ({"net.ipv4.ip_forward": True}, "value True for net.ipv4.ip_forward"),
-        ({"net.ipv4.ip_forward": "1\nx"}, "wanted is a number or one line"),
-        ({"net.ipv4.ip_forward": ""}, "wanted is a number or one line"),
+        ({"net.ipv4.ip_forward": "1\nx"}, "expected a number or one line"),
+        ({"net.ipv4.ip_forward": ""}, "expected a number or one line"),
     ],
 )
 def test_refused_sysctl(settings: dict[str, Any], message: str) -> None:
@@ -156,15 +156,15 @@ def test_block_is_replaced_where_it_is() -> None:
     ],
 )
 def test_broken_marks_are_refused(text: str) -> None:
-    with pytest.raises(node_settings.SettingsError, match="wanted is one pair"):
+    with pytest.raises(node_settings.SettingsError, match="expected one pair"):
         node_settings.hosts_text(text=text, entries=RACK)
 
 
 @pytest.mark.parametrize(
     ("line", "conflicts"),
     [
-        ("192.168.1.99 pi-1 old", ["192.168.1.99 pi-1 (wanted is 192.168.1.11)"]),
-        ("127.0.0.1 localhost pi-1", ["127.0.0.1 pi-1 (wanted is 192.168.1.11)"]),
+        ("192.168.1.99 pi-1 old", ["192.168.1.99 pi-1 (expected 192.168.1.11)"]),
+        ("127.0.0.1 localhost pi-1", ["127.0.0.1 pi-1 (expected 192.168.1.11)"]),
         ("127.0.1.1 pi-1", []),
         ("192.168.1.11 pi-1", []),
         ("fd00::11 pi-1", []),
@@ -266,11 +266,11 @@ def test_sysctl_text_is_read_back() -> None:
 
 
 @pytest.mark.parametrize(
-    ("running", "wanted", "same"),
+    ("running", "desired", "same"),
     [("1\n", 1, True), ("0\n", 1, False), ("4096\t131072\t6291456\n", "4096 131072 6291456", True)],
 )
-def test_is_same_sysctl(running: str, wanted: Any, same: bool) -> None:
-    assert node_settings.is_same_sysctl(running=running, wanted=wanted) == same
+def test_is_same_sysctl(running: str, desired: Any, same: bool) -> None:
+    assert node_settings.is_same_sysctl(running=running, desired=desired) == same
 
 
 def test_fstab_of_raspberry_pi_os_has_no_swap() -> None:

@@ -70,14 +70,14 @@ def test_json_may_have_more_keys() -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("", "no map of an image, wanted JSON with size, sha256 and data"),
+        ("", "no map of an image; expected JSON with size, sha256 and data"),
         ("[]", "no map of an image"),
         ('{"size": 10, "sha256": "ab"}', "no map of an image.*'data'"),
         ('{"size": 10, "sha256": "ab", "data": [[1]]}', "no map of an image"),
         ('{"size": 10, "sha256": "ab", "data": [["x", 1]]}', "no map of an image"),
         (
             '{"size": 10, "sha256": "ab", "data": [[5, 6]]}',
-            "data at 5, 6 bytes long; wanted .* within 10 bytes",
+            "data at 5, 6 bytes long; expected .* within 10 bytes",
         ),
         ('{"size": 10, "sha256": "ab", "data": [[5, 2], [0, 2]]}', "data at 0, 2 bytes long"),
         ('{"size": 10, "sha256": "ab", "data": [[5, 0]]}', "data at 5, 0 bytes long"),

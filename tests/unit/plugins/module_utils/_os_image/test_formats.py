@@ -127,10 +127,10 @@ def test_names_the_image(tmp_path: Path) -> None:
         "wrong.gz": (packed_by("zstd", "-1"), "wrong.gz"),
         "other.zip": (zipped(names=("folder/2021.img",)), "2021.img"),
     }
-    for name, (content, wanted) in cases.items():
+    for name, (content, desired) in cases.items():
         path = tmp_path / name
         path.write_bytes(content)
-        assert read(path)[1] == wanted
+        assert read(path)[1] == desired
     link = tmp_path / "link.img.zst"
     link.symlink_to("pi.img.zst")
     assert read(link)[:2] == (IMAGE, "link.img")
@@ -171,15 +171,15 @@ def test_refuses_other_zips(path: Path) -> None:
     cases = [
         (
             zipped(names=("pi.img", "README")),
-            r"is a zip with 2 files \(pi\.img, README\); wanted one, the image",
+            r"is a zip with 2 files \(pi\.img, README\); expected one, the image",
         ),
         (zipped(names=names), r"is a zip with 6 files \(a.txt, b.txt, c.txt, d.txt, e.txt, \.\.\.\)"),
         (zipped(names=()), r"is a zip with 0 files \(\)"),
         (zipped(names=("folder/",)), r"is a zip with 0 files"),
-        (bytes(secret), "is a zip with a password; wanted one without"),
+        (bytes(secret), "is a zip with a password; expected one without"),
         (
             zipped().replace(b"\x08\x00", b"\x09\x00"),
-            r"is a zip with the compression method 9 \(Deflate64\), which is not supported; expected is 8 .*"
+            r"is a zip with the compression method 9 \(Deflate64\), which is not supported; expected 8 .*"
             "unpack it, such as with unzip or 7z, and give the path of the image",
         ),
         (zipped().replace(b"\x08\x00", b"\x63\x00"), "is a zip with the compression method 99, which is"),
@@ -250,7 +250,7 @@ def test_zip_that_holds_less_than_it_says(path: Path) -> None:
 def test_names_what_is_packed_otherwise(path: Path, command: list[str], name: str) -> None:
     path.write_bytes(packed_by(*command))
     with pytest.raises(
-        ImageFormatError, match=f"is a {name} archive; wanted a raw image, or one packed as .zip"
+        ImageFormatError, match=f"is a {name} archive; expected a raw image, or one packed as .zip"
     ):
         read(path)
 

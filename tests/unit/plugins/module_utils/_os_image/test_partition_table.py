@@ -1,7 +1,7 @@
 # Copyright: bramble.pi contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Partition tables as sfdisk writes them, damaged ones, and what is no disk image at all."""
+"""Partition tables as sfdisk writes them, damaged ones, and what is not a disk image at all."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ def test_boot_partition_is_the_first_with_fat(make: Callable[..., bytes]) -> Non
     logical = read(make(LOGICAL))
     with pytest.raises(
         DiskImageError,
-        match=r"no image for a Raspberry Pi: none of its .*1 \(83\), 2 \(05\), 3 \(83\), 4 \(82\), 5 ",
+        match=r"not an image for a Raspberry Pi: none of its .*1 \(83\), 2 \(05\), 3 \(83\), 4 \(82\), 5 ",
     ):
         find_boot_partition(table=logical)
     first, second = (item.offset for item in logical.partitions if item.type in ("0c", "0b"))
@@ -133,21 +133,21 @@ def test_partitions_have_to_be_within_the_image(make: Callable[..., bytes]) -> N
 def test_damaged_gpt(make: Callable[..., bytes]) -> None:
     image = make(GPT)
 
-    def damaged(offset: int, content: bytes, *, mend_crc: bool = False) -> bytes:
+    def damaged(offset: int, content: bytes, *, fix_crc: bool = False) -> bytes:
         changed = bytearray(image)
         changed[offset : offset + len(content)] = content
-        if mend_crc:
+        if fix_crc:
             changed[528:532] = bytes(4)
             changed[528:532] = struct.pack("<I", zlib.crc32(changed[512:604]))
         return bytes(changed)
 
     cases = [
-        (damaged(512 + 24, b"\x02"), r"the CRC of its GPT's header is [0-9a-f]{8}, wanted [0-9a-f]{8}"),
-        (damaged(1024 + 56, b"x"), r"the CRC of its GPT's entries is [0-9a-f]{8}, wanted"),
+        (damaged(512 + 24, b"\x02"), r"the CRC of its GPT's header is [0-9a-f]{8}; expected [0-9a-f]{8}"),
+        (damaged(1024 + 56, b"x"), r"the CRC of its GPT's entries is [0-9a-f]{8}; expected"),
         (damaged(512, b"NOT PART"), "its MBR announces a GPT, and there is none"),
-        (damaged(512 + 12, b"\xff\xff"), "GPT's header has 65535 bytes, wanted 92 to 512"),
-        (damaged(512 + 80, b"\xff\xff\xff", mend_crc=True), "has 16777215 entries of 128 bytes, wanted at"),
-        (damaged(512 + 84, b"\x10", mend_crc=True), "has 128 entries of 16 bytes, wanted at most"),
+        (damaged(512 + 12, b"\xff\xff"), "GPT's header has 65535 bytes; expected 92 to 512"),
+        (damaged(512 + 80, b"\xff\xff\xff", fix_crc=True), "has 16777215 entries of 128 bytes; expected at"),
+        (damaged(512 + 84, b"\x10", fix_crc=True), "has 128 entries of 16 bytes; expected at most"),
         (image[:1500], "the CRC of its GPT's entries"),
     ]
     for content, message in cases:
@@ -159,13 +159,13 @@ def test_damaged_gpt(make: Callable[..., bytes]) -> None:
     backwards[512 + 88 : 512 + 92] = struct.pack("<I", zlib.crc32(backwards[1024 : 1024 + 128 * 128]))
     image = bytes(backwards)
     with pytest.raises(DiskImageError, match="its partition 1 ends at sector 8000, before it begins at 9000"):
-        read(damaged(0, b"", mend_crc=True))
+        read(damaged(0, b"", fix_crc=True))
 
 
 def test_gpt_for_other_sectors(make: Callable[..., bytes]) -> None:
     image = bytearray(make(GPT))
     image[512:520], image[4096:4104] = bytes(8), b"EFI PART"
-    with pytest.raises(DiskImageError, match="disks with sectors of 4096 bytes; wanted 512"):
+    with pytest.raises(DiskImageError, match="disks with sectors of 4096 bytes; expected 512"):
         read(bytes(image))
 
 
@@ -224,7 +224,7 @@ def test_names_what_is_no_disk_image(make: Callable[..., bytes], tmp_path: Path,
             with pytest.raises(DiskImageError) as error:
                 refuse()
             assert str(error.value) == (
-                f"no disk image but {name}; wanted the image of a whole disk, "
+                f"not a disk image but {name}; expected the image of a whole disk, "
                 f"with a partition table (MBR or GPT)"
             )
     check_head(head=pi[:HEAD_SIZE])

@@ -51,12 +51,12 @@ def test_checksum(text: str, kind: str, value: str) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        (A[:-1], "checksum is .*, wanted a SHA-256 checksum: 64 hexadecimal digits"),
-        (A + "0", "wanted a SHA-256 checksum: 64"),
-        ("d41d8cd98f00b204e9800998ecf8427e", "wanted a SHA-256 checksum: 64"),
-        ("sha256:xyz", "wanted a SHA-256 checksum: 64"),
-        ("md5:d41d8cd98f00b204e9800998ecf8427e", "wanted a SHA-256 checksum .*flash_image_checksum"),
-        (f"SHA512:{A}{B}", "wanted a SHA-256 checksum .*flash_image_checksum"),
+        (A[:-1], "checksum is .*; expected a SHA-256 checksum: 64 hexadecimal digits"),
+        (A + "0", "expected a SHA-256 checksum: 64"),
+        ("d41d8cd98f00b204e9800998ecf8427e", "expected a SHA-256 checksum: 64"),
+        ("sha256:xyz", "expected a SHA-256 checksum: 64"),
+        ("md5:d41d8cd98f00b204e9800998ecf8427e", "expected a SHA-256 checksum .*flash_image_checksum"),
+        (f"SHA512:{A}{B}", "expected a SHA-256 checksum .*flash_image_checksum"),
     ],
 )
 def test_refuses_what_is_no_sha256(text: str, message: str) -> None:
@@ -66,7 +66,7 @@ def test_refuses_what_is_no_sha256(text: str, message: str) -> None:
 
 def test_literal() -> None:
     assert literal_sha256(text=f"sha256:{A.upper()}", option="extract_checksum") == A
-    with pytest.raises(ImageSourceError, match="extract_checksum is 'x', wanted a SHA-256"):
+    with pytest.raises(ImageSourceError, match="extract_checksum is 'x'; expected a SHA-256"):
         literal_sha256(text="x", option="extract_checksum")
 
 
@@ -111,14 +111,17 @@ def test_finds_the_line(text: str, name: str) -> None:
         (
             f"{A}  lite/pi.img.xz\n{B}  full/pi.img.xz\n",
             r"sums has 2 different checksums for pi\.img\.xz \(lite/pi\.img\.xz: 01234567\.\.\., "
-            r"full/pi\.img\.xz: fedcba98\.\.\.\); expected is one: set 'checksum'",
+            r"full/pi\.img\.xz: fedcba98\.\.\.\); expected one: set 'checksum'",
         ),
         (f"{A}  pi.img.xz\n{B}  pi.img.xz\n", "sums has 2 different checksums for pi"),
         (
             f"{A}  pi.img\n",
-            r"sums has checksums for pi\.img, and wanted is one for pi\.img\.xz: set 'checksum'",
+            r"sums has checksums for pi\.img; expected one for pi\.img\.xz: set 'checksum'",
         ),
-        ("".join(f"{A}  {number}\n" for number in range(9)), "has checksums for 0, 1, 2, 3, 4, ..., and"),
+        (
+            "".join(f"{A}  {number}\n" for number in range(9)),
+            "has checksums for 0, 1, 2, 3, 4, ...; expected",
+        ),
     ],
 )
 def test_refuses_files_without_the_line(text: str, message: str) -> None:
@@ -192,12 +195,12 @@ def test_finds_the_image_in_the_list() -> None:
 @pytest.mark.parametrize(
     ("text", "url", "message"),
     [
-        ("", URL, "list is no image list, wanted JSON with os_list"),
-        ("[]", URL, "list is no image list"),
-        ('{"imager": {}}', URL, "list is no image list.*'os_list'"),
+        ("", URL, "list is not an image list; expected JSON with os_list"),
+        ("[]", URL, "list is not an image list"),
+        ('{"imager": {}}', URL, "list is not an image list.*'os_list'"),
         ('{"os_list": 5}', URL, "list has 0 images, and none with the URL"),
         (image_list(), URL + "x", "list has 2 images, and none with the URL .*xzx: correct 'src' or leave"),
-        (image_list(extract_sha256="abc"), URL, "extract_sha256 in list is 'abc', wanted a SHA-256"),
+        (image_list(extract_sha256="abc"), URL, "extract_sha256 in list is 'abc'; expected a SHA-256"),
     ],
 )
 def test_refuses_other_lists(text: str, url: str, message: str) -> None:

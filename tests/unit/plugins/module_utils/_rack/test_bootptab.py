@@ -52,7 +52,7 @@ def test_a_line(line: str, entry: bootptab.Entry) -> None:
 @pytest.mark.parametrize(
     ("line", "why"),
     [
-        ("pi 1 b8:27:eb:5b:0d:0f", "line 2: has 3 fields .*wanted are name, hardware type, MAC, address"),
+        ("pi 1 b8:27:eb:5b:0d:0f", "line 2: has 3 fields .*expected name, hardware type, MAC, address"),
         ("pi 1 b8:27:eb:5b:0d:0f 10.0.0.2 boot x", "line 2: has 6 fields"),
         ("pi_1 1 b8:27:eb:5b:0d:0f 10.0.0.2", "line 2: the name is 'pi_1'"),
         ("10.0.0.3 1 b8:27:eb:5b:0d:0f 10.0.0.2", "line 2: the name is '10.0.0.3', an address or a number"),
@@ -65,7 +65,7 @@ def test_a_line(line: str, entry: bootptab.Entry) -> None:
         ("pi 1 b8:27:eb:5b:0d:0f 255.255.255.255", "line 2: the address is '255.255.255.255', which no host"),
         (
             "pi ethernet b8:27:eb:5b:0d:0f 10.0.0.2",
-            r"line 2: the hardware type is 'ethernet'; wanted is 1 \(",
+            r"line 2: the hardware type is 'ethernet'; expected 1 \(",
         ),
         ("pi 1 b8:27:eb:5b:0d 10.0.0.2", "line 2: the MAC is 'b8:27:eb:5b:0d'"),
         ("pi 1 ff:ff:ff:ff:ff:ff 10.0.0.2", "line 2: the MAC is 'ff"),

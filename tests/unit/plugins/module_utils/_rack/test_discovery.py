@@ -10,8 +10,8 @@ from ansible_collections.bramble.pi.plugins.module_utils._rack import discovery
 @pytest.mark.parametrize(
     ("network", "why"),
     [
-        ("10.0.0.1/24", "expected is one such as"),
-        ("10.0.0.0/16", "has 65536 addresses; expected are 1024 at the most"),
+        ("10.0.0.1/24", "expected one such as"),
+        ("10.0.0.0/16", "has 65536 addresses; expected 1024 at the most"),
     ],
 )
 def test_networks_that_are_not_searched(network: str, why: str) -> None:

@@ -72,8 +72,8 @@ def tftp(name: bytes, *, opcode: int = 1, port: int = 69) -> bytes:
     ],
 )
 def test_a_request_for_what_to_boot_is_read(frame: bytes, serial: str | None) -> None:
-    wanted = scan.Sighting(MAC, "TFTP request", "10.0.0.7", "", serial) if serial else None
-    assert scan.tftp_request(frame=frame) == wanted
+    desired = scan.Sighting(MAC, "TFTP request", "10.0.0.7", "", serial) if serial else None
+    assert scan.tftp_request(frame=frame) == desired
     # One is not taken for the other.
     assert scan.dhcp_request(frame=frame) is None
 

@@ -87,10 +87,10 @@ def test_chrony() -> None:
         (
             {},
             {"lo": [], "wlan0": []},
-            "interface is 'eth0', .*wanted is one of wlan0: set rack_services_inter",
+            "interface is 'eth0', .*expected one of wlan0: set rack_services_inter",
         ),
         ({}, {"eth0": []}, "address is 10.0.0.1, and eth0 has none"),
-        ({}, {"eth0": ["10.0.0.7/24"]}, "eth0 has 10.0.0.7/24; wanted is the address that the rack knows"),
+        ({}, {"eth0": ["10.0.0.7/24"]}, "eth0 has 10.0.0.7/24; expected the address that the rack knows"),
         ({"network": "10.0.1.0/24"}, {"eth0": ["10.0.0.1/24"]}, "which is not in network 10.0.1.0/24"),
     ],
 )

@@ -72,7 +72,7 @@ LINUX: dict[str, dict[str, list[str]]] = {
         "sdb": ["has no card in it"],
         "sdc": ["has no card in it"],
         "sdd": ["has no card in it"],
-        "zram0": ["is no removable disk", "swaps to /dev/zram0"],
+        "zram0": ["is not a removable disk", "swaps to /dev/zram0"],
         "nvme0n1": [
             "(/dev/nvme0n1p1 is /boot/efi)",
             "(/dev/nvme0n1p2 is /boot)",
@@ -87,17 +87,17 @@ LINUX: dict[str, dict[str, list[str]]] = {
         "sda": ["(/dev/mapper/vg0-root is /)"],
         "sdb": ["(/dev/mapper/vg0-root is /)"],
         # A socket for hot plugging makes a disk call itself removable.
-        "sdc": ["is no removable disk"],
+        "sdc": ["is not a removable disk"],
         "sdd": ["is larger than the largest card that is expected, 257.0 GB"],
         "sde": ["/dev/sde1 is a part of something else (LVM2_member)"],
         "sdf": ["is write-protected"],
-        "sr0": ["is no disk: its type is rom"],
+        "sr0": ["is not a disk: its type is rom"],
     },
     "usb-system": {
         "sda": ["(/dev/sda1 is /boot/efi)", "(/dev/mapper/luks-root is /)"],
         "sdb": ["(crypto_LUKS)", "swaps to /dev/sdb2"],
         "mmcblk0": [],
-        "nvme0n1": ["is no removable disk", "(BitLocker)"],
+        "nvme0n1": ["is not a removable disk", "(BitLocker)"],
     },
     "emmc": {
         "mmcblk1": [],
@@ -261,12 +261,12 @@ def test_what_is_made_of_a_device_is_named(kind: str, command: str) -> None:
 
 @pytest.mark.parametrize("text", ["", "lsblk: unknown column", "[]", '{"blockdevices": 1}'])
 def test_other_output_is_refused(text: str) -> None:
-    with pytest.raises(BlockDeviceError, match="wanted is JSON"):
+    with pytest.raises(BlockDeviceError, match="expected JSON"):
         parse_lsblk(text=text)
 
 
 def test_diskutil_that_fails_is_refused() -> None:
-    with pytest.raises(BlockDeviceError, match="wanted is a property list"):
+    with pytest.raises(BlockDeviceError, match="expected a property list"):
         whole_disks(listing="Could not find disk")
 
 
@@ -313,7 +313,7 @@ def image(tmp_path: Path) -> Path:
     return path
 
 
-def judge(path: str, minimum_size: int = 0, maximum_size: int = MAXIMUM_SIZE) -> list[Refusal]:
+def refusals_for(path: str, minimum_size: int = 0, maximum_size: int = MAXIMUM_SIZE) -> list[Refusal]:
     return refusals(
         device=find_device(run=run, path=path),
         minimum_size=minimum_size,
@@ -326,7 +326,7 @@ def test_a_loop_device_is_a_card_if_it_is_allowed(image: Path, tmp_path: Path) -
     with loop(image) as path:
         device = find_device(run=run, path=path)
         assert (device.path, device.type, device.size) == (path, "loop", 64 * MIB)
-        assert not judge(path)
+        assert not refusals_for(path)
         assert is_card(device=device, allow_loop=True)
         (refusal,) = refusals(device=device)
         assert refusal.variable == "flash_allow_loop"
@@ -338,9 +338,9 @@ def test_a_loop_device_is_a_card_if_it_is_allowed(image: Path, tmp_path: Path) -
 
 def test_sizes_of_a_loop_device(image: Path) -> None:
     with loop(image) as path:
-        assert not judge(path, minimum_size=64 * MIB, maximum_size=64 * MIB)
-        assert "is too small" in judge(path, minimum_size=64 * MIB + 512)[0].reason
-        assert "is larger" in judge(path, maximum_size=64 * MIB - 512)[0].reason
+        assert not refusals_for(path, minimum_size=64 * MIB, maximum_size=64 * MIB)
+        assert "is too small" in refusals_for(path, minimum_size=64 * MIB + 512)[0].reason
+        assert "is larger" in refusals_for(path, maximum_size=64 * MIB - 512)[0].reason
 
 
 def test_a_mounted_device(image: Path, tmp_path: Path) -> None:
@@ -350,7 +350,7 @@ def test_a_mounted_device(image: Path, tmp_path: Path) -> None:
     with loop(image) as path, ExitStack() as stack:
         sh("mount", path, folder)
         stack.callback(sh, "umount", folder)
-        (refusal,) = judge(path)
+        (refusal,) = refusals_for(path)
         assert refusal.variable is None
         assert f"{path} is mounted on {folder}" in refusal.reason
         assert f"'umount {path}'" in refusal.remedy
@@ -366,26 +366,26 @@ def test_a_device_that_is_mounted_for_another_program_only(image: Path, tmp_path
         with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as other:
             assert other.stdout
             assert other.stdout.readline() == "mounted\n"
-            (refusal,) = judge(path)
+            (refusal,) = refusals_for(path)
             assert "has it for itself" in refusal.reason
             other.communicate("\n")
-        assert not judge(path)
+        assert not refusals_for(path)
 
 
 def test_swap_in_use(image: Path) -> None:
     with loop(image) as path, ExitStack() as stack:
         sh("mkswap", "-q", path)
-        assert not judge(path), "an area for swap that is not used"
+        assert not refusals_for(path), "an area for swap that is not used"
         sh("swapon", path)
         stack.callback(sh, "swapoff", path)
-        (refusal,) = judge(path)
+        (refusal,) = refusals_for(path)
         assert f"swaps to {path}" in refusal.reason
         assert f"'swapoff {path}'" in refusal.remedy
 
 
 def test_a_write_protected_device(image: Path) -> None:
     with loop(image, "--read-only") as path:
-        (refusal,) = judge(path)
+        (refusal,) = refusals_for(path)
         assert "is write-protected" in refusal.reason
 
 
@@ -401,7 +401,7 @@ def test_a_part_of_something_else(image: Path, content: tuple[int, bytes], fstyp
         file.seek(offset)
         file.write(magic)
     with loop(image) as path:
-        (refusal,) = judge(path)
+        (refusal,) = refusals_for(path)
         assert f"({fstype})" in refusal.reason
         assert f"'wipefs --all {path}'" in refusal.remedy
 
@@ -410,11 +410,11 @@ def test_a_device_that_a_program_has_for_itself(image: Path) -> None:
     with loop(image) as path:
         descriptor = os.open(path, os.O_RDWR | os.O_EXCL)
         try:
-            (refusal,) = judge(path)
+            (refusal,) = refusals_for(path)
         finally:
             os.close(descriptor)
         assert "has it for itself" in refusal.reason
-        assert not judge(path)
+        assert not refusals_for(path)
 
 
 def test_a_partition_of_a_device(image: Path) -> None:
@@ -428,10 +428,10 @@ def test_a_partition_of_a_device(image: Path) -> None:
             major, minor = Path(f"/sys/class/block/{part.name}/dev").read_text().split(":")
             os.mknod(part, 0o60600, os.makedev(int(major), int(minor)))
             stack.callback(part.unlink)
-        (refusal,) = judge(str(part))
+        (refusal,) = refusals_for(str(part))
         assert "is a partition" in refusal.reason
         assert refusal.remedy.endswith(f"set flash_device to {path}.")
-        assert not judge(path)
+        assert not refusals_for(path)
 
 
 def test_a_card_in_the_same_slot_is_another_one(image: Path) -> None:
@@ -444,7 +444,7 @@ def test_a_card_in_the_same_slot_is_another_one(image: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("size", "minimum", "printed", "wanted"),
+    ("size", "minimum", "printed", "desired"),
     [
         (25_160_000, 25_180_000, "25.2 MB", "25.3 MB"),
         (25_120_000, 25_180_000, "25.1 MB", "25.2 MB"),
@@ -455,11 +455,11 @@ def test_a_card_in_the_same_slot_is_another_one(image: Path) -> None:
         (899, 900, "899 bytes", "1.0 kB"),
     ],
 )
-def test_a_card_that_is_enough_looks_larger(size: int, minimum: int, printed: str, wanted: str) -> None:
+def test_a_card_that_is_enough_looks_larger(size: int, minimum: int, printed: str, desired: str) -> None:
     card = machine("laptop")["sda"]._replace(size=size, children=())
     (refusal,) = refusals(device=card, minimum_size=minimum)
     assert printed in refusal.reason
-    assert refusal.remedy == f"Take a card of {wanted} or more."
+    assert refusal.remedy == f"Take a card of {desired} or more."
 
 
 @pytest.mark.parametrize("name", LINUX)
@@ -484,7 +484,7 @@ def test_what_is_no_device(image: Path, tmp_path: Path) -> None:
         find_device(run=run, path="/dev/no-such-device")
     with pytest.raises(BlockDeviceError, match=r"is a regular file.*losetup --find --show"):
         find_device(run=run, path=str(image))
-    with pytest.raises(BlockDeviceError, match="is no block device"):
+    with pytest.raises(BlockDeviceError, match="is not a block device"):
         find_device(run=run, path=str(tmp_path))
     with loop(image) as path:
         pass

@@ -51,7 +51,7 @@ RECEIPT = {"schema": 1, "node": "pi-1", "image": {"sha256": "cd"}, "seed": "pi-1
         ({**RECEIPT, "schema": 2}, False, "written"),
     ],
 )
-def test_judges_by_the_receipt(receipt: dict[str, Any] | None, force: bool, state: str) -> None:
+def test_decides_by_the_receipt(receipt: dict[str, Any] | None, force: bool, state: str) -> None:
     assert plan.next_state(receipt=receipt, sha256="cd", seed=SEED, force=force) == state
 
 
@@ -59,7 +59,7 @@ def test_reads_the_seed_of_the_node(tmp_path: Path) -> None:
     path = tmp_path / "seed.json"
     path.write_text(json.dumps({"id": "a", "node": "pi-1", "files": {"user-data": "x"}}))
     assert plan.read_seed(path=str(path), node="pi-1").files == {"user-data": b"x"}
-    with pytest.raises(plan.CardPlanError, match="is for node 'pi-1', wanted 'pi-2'; correct 'seed'"):
+    with pytest.raises(plan.CardPlanError, match="is for node 'pi-1'; expected 'pi-2'; correct 'seed'"):
         plan.read_seed(path=str(path), node="pi-2")
     path.write_text('{"id": "a", "node": "pi-1", "secret": 1}')
     with pytest.raises(plan.CardPlanError, match=r"seed\.json: .*secret"):
@@ -115,7 +115,7 @@ def test_seeds_change_little_and_do_not_mix(prepared: plan.Prepared, tmp_path: P
 
 def test_a_seed_that_does_not_fit_spoils_nothing(prepared: plan.Prepared, tmp_path: Path) -> None:
     with contextlib.closing(seeder(prepared, tmp_path)) as boots:
-        with pytest.raises(BootPartitionError, match="bytes free, wanted"):
+        with pytest.raises(BootPartitionError, match="bytes free; expected"):
             boots.seed(SEED._replace(files={"user-data": bytes(10 * MEBIBYTE)}))
         card = overlaid(prepared, boots.seed(SEED), tmp_path / "card.img")
     assert boot_file(card, "user-data") == b"#cloud-config\n"
@@ -219,7 +219,7 @@ def test_the_receipt_counts_when_the_room_is_checked(prepared: plan.Prepared, tm
         return job._look(order)[0]
 
     most = next(size for size in range(boot.free, 0, -2048) if fits(boot, size))
-    with pytest.raises(BootPartitionError, match="bytes free, wanted"):
+    with pytest.raises(BootPartitionError, match="bytes free; expected"):
         look(most)
     assert look(most - MEBIBYTE) == "seeded"
 

@@ -44,13 +44,13 @@ def test_runs_and_zeros_are_all_there_is(content: dict[int, int]) -> None:
 
 @given(bytes_set, bytes_set)
 def test_any_other_byte_is_seen(content: dict[int, int], other: dict[int, int]) -> None:
-    wanted, seen = buffer_with(content), buffer_with(other)
-    chunk = chunk_of(wanted)
-    assert chunk.is_in(wanted)
-    assert chunk.is_in(seen) == (bytes(seen) == bytes(wanted))
+    desired, seen = buffer_with(content), buffer_with(other)
+    chunk = chunk_of(desired)
+    assert chunk.is_in(desired)
+    assert chunk.is_in(seen) == (bytes(seen) == bytes(desired))
     if content != other:
         first = min(offset for offset, value in content.items() ^ other.items())
-        assert stream.first_difference(wanted, seen) == first
+        assert stream.first_difference(desired, seen) == first
 
 
 @given(bytes_set)

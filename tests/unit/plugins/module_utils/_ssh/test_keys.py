@@ -117,7 +117,7 @@ def test_a_key_cut_at_any_length_is_refused(line: str, tmp_path: Path) -> None:
     assert passed == []
 
 
-def test_other_blobs_are_judged_as_ssh_does(tmp_path: Path) -> None:
+def test_other_blobs_are_checked_as_ssh_does(tmp_path: Path) -> None:
     ed25519, number = b"ssh-ed25519", b"\1\0\1"
     blobs = {
         blob_of(ed25519, bytes(range(32))): True,
@@ -174,7 +174,7 @@ MERGED = [
     # Another comment is no reason for a change, nor are restrictions that somebody has added.
     (f"ssh-ed25519 {ADA} ada\n", [ADA_LINE], False, f"ssh-ed25519 {ADA} ada\n"),
     (f"{RESTRICTED}\n", [BOB_LINE], False, f"{RESTRICTED}\n"),
-    # Restrictions that are wanted are put there.
+    # Restrictions that are expected put there.
     (f"{BOB_LINE}\n", [RESTRICTED], False, f"{RESTRICTED}\n"),
     (f"no-pty {BOB_LINE}\n", [RESTRICTED], False, f"{RESTRICTED}\n"),
     # Alone.
@@ -204,10 +204,10 @@ def test_merged_always(lines: list[str], keys: list[str], exclusive: bool) -> No
     after = merged(text=text, keys=keys, exclusive=exclusive)
     assert merged(text=after, keys=keys, exclusive=exclusive) == after
     present = [key.blob for line in after.split("\n") if (key := parse_key(line))]
-    wanted = {key.blob for line in keys if (key := parse_key(line))}
-    assert wanted <= set(present)
+    desired = {key.blob for line in keys if (key := parse_key(line))}
+    assert desired <= set(present)
     if exclusive:
-        assert set(present) == wanted
+        assert set(present) == desired
     else:
-        kept = [line for line in lines if (key := parse_key(line)) is None or key.blob not in wanted]
+        kept = [line for line in lines if (key := parse_key(line)) is None or key.blob not in desired]
         assert [line for line in kept if line not in after.split("\n")] == []

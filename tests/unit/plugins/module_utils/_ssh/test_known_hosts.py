@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 from ansible_collections.bramble.pi.plugins.module_utils._ssh.known_hosts import (
     Verdict,
+    compare,
     find_command,
     found_keys,
-    judge,
     known_name,
 )
 
@@ -40,7 +40,7 @@ def test_names() -> None:
 )
 def test_verdicts(known: list[str], verdict: Verdict) -> None:
     found = "".join(f"# Host pi found: line {number}\n{line}\n" for number, line in enumerate(known, 1))
-    assert judge(found=found, keys=[ONE, TWO]) == verdict
+    assert compare(found=found, keys=[ONE, TWO]) == verdict
 
 
 def test_what_ssh_keygen_finds_is_read(tmp_path: Path) -> None:

@@ -171,5 +171,5 @@ def test_an_sshd_that_does_not_read_it_is_left_as_it_was(node: Node) -> None:
 @pytest.mark.parametrize("check_mode", [True, False])
 def test_a_configuration_that_sshd_does_not_take_is_told(node: Node, check_mode: bool) -> None:
     node.refuses = "/etc/ssh/sshd_config line 3: Bad configuration option: Prot\n"
-    with pytest.raises(PasswordLoginError, match="line 3: Bad configuration option: Prot; expected is"):
+    with pytest.raises(PasswordLoginError, match="line 3: Bad configuration option: Prot; expected"):
         login(node, check_mode=check_mode).look()

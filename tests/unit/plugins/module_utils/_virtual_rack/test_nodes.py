@@ -133,7 +133,7 @@ def test_check_mode_says_the_same_and_changes_nothing(podman: Podman, parameters
     assert not Path(parameters["known_hosts"]).exists()
 
 
-def test_what_is_missing_or_stopped_is_mended(podman: Podman, parameters: dict[str, Any]) -> None:
+def test_what_is_missing_or_stopped_is_repaired(podman: Podman, parameters: dict[str, Any]) -> None:
     nodes.present(podman, parameters, check_mode=False)
     podman.containers["demo-pi-1"]["State"] = "exited"
     del podman.containers["demo-repo"]

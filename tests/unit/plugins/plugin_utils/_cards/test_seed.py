@@ -1,7 +1,7 @@
 # Copyright: bramble.pi contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Seeds are built as data, judged, and applied to the boot partitions of real systems."""
+"""Seeds are built as data, checked, and applied to the boot partitions of real systems."""
 
 from __future__ import annotations
 
@@ -228,7 +228,7 @@ def test_merging_loses_no_key_and_no_item(ours: dict[str, Any], theirs: dict[str
 
 FILES = [
     ("#cloud-config\nhostname: mine\n", None),
-    ("hostname: mine\n", "begins with 'hostname: mine'; wanted is '#cloud-config' as its first line"),
+    ("hostname: mine\n", "begins with 'hostname: mine'; expected '#cloud-config' as its first line"),
     ("\n#cloud-config\n", "begins with ''"),
     ("#cloud-config\nusers: [\n", "is not YAML at line 3, column 1"),
     ("#cloud-config\n- a\n", "holds no mapping"),
@@ -273,7 +273,7 @@ def test_cloud_init_s_own_schema_is_asked_about_the_user_s_data() -> None:
 def test_what_does_not_go_with_the_image() -> None:
     for node, init_format, text in [
         (replace(PLAIN, user_data={"packages": ["htop"]}), "systemd", "are for images with cloud-init"),
-        (PLAIN, "ignition", "wanted is one of cloudinit, cloudinit-rpi, cloudinit-legacy, systemd"),
+        (PLAIN, "ignition", "expected one of cloudinit, cloudinit-rpi, cloudinit-legacy, systemd"),
         (replace(PLAIN, files={"User-Data": "x"}), "cloudinit", "flash_files has 'User-Data'"),
         (replace(PLAIN, files={"CMDLINE.TXT": "x"}), "cloudinit", "flash_files has 'CMDLINE.TXT'"),
         (replace(PLAIN, files={"firstrun.sh": "x"}), "systemd", "flash_files has 'firstrun.sh'"),
@@ -330,11 +330,11 @@ PROBLEMS: list[tuple[dict[str, Any], str | None]] = [
     ({"authorized_keys": (f'from="10.0.0.0/8" {KEY}',)}, None),
     ({"password_hash": "raspberry"}, "is not the hash of a password"),
     ({"password_hash": "$y$j9T$F5Jx5fExrKuPp53xLKQ..1$X3DX6M94c7o.9agCG9G317fhZg9SqC.5i5rd.RhAtQ7"}, None),
-    ({"timezone": "Berlin"}, "flash_timezone is 'Berlin', which is no time zone"),
+    ({"timezone": "Berlin"}, "flash_timezone is 'Berlin', which is not a time zone"),
     ({"timezone": "Europe/Berlin"}, None),
     ({"interface": "eth 0"}, "flash_interface is 'eth 0'"),
     ({"interface": "wlan0"}, "flash_wifi_ssid is not set"),
-    ({"address": "10.0.0.5"}, "flash_address is '10.0.0.5': wanted is an address with the length"),
+    ({"address": "10.0.0.5"}, "flash_address is '10.0.0.5'; expected an address with the length"),
     ({"address": "10.0.0.0/24"}, "which no node can have in 10.0.0.0/24"),
     ({"address": "10.0.0.5/24", "gateway": "10.0.1.1"}, "which is not in 10.0.0.0/24"),
     ({"address": "10.0.0.5/24", "gateway": "10.0.0.5"}, "which is the node's own address"),
@@ -345,11 +345,11 @@ PROBLEMS: list[tuple[dict[str, Any], str | None]] = [
     ({"wifi_psk": "12345678"}, "flash_wifi_psk is set, and flash_wifi_ssid is not"),
     (
         {"wifi_ssid": "n" * 33, "wifi_psk": "12345678", "wifi_country": "DE"},
-        "33 bytes; expected are 1 to 32: set flash_wifi_ssid",
+        "33 bytes; expected 1 to 32: set flash_wifi_ssid",
     ),
     (
         {"wifi_ssid": "net", "wifi_psk": "1234567", "wifi_country": "DE"},
-        "key has 7 characters; expected are 8 to 63",
+        "key has 7 characters; expected 8 to 63",
     ),
     ({"wifi_ssid": "net", "wifi_psk": "g" * 64, "wifi_country": "DE"}, "key has 64 characters"),
     ({"wifi_ssid": "net", "wifi_psk": "a" * 64, "wifi_country": "DE"}, None),

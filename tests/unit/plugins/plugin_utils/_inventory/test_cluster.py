@@ -19,7 +19,7 @@ HASH = "sha256:7d83"
 
 
 def host(state: str | None = None, ca_cert_hash: str | None = HASH) -> dict[str, Any]:
-    """Return the variables of a host; without a state no facts were read, with a * kubeadm was cut short."""
+    """Return the variables of a host; without a state no facts were read, with a * kubeadm was interrupted."""
     if state is None:
         return {"ansible_facts": {}}
     kubernetes = {
@@ -41,7 +41,7 @@ def host(state: str | None = None, ca_cert_hash: str | None = HASH) -> dict[str,
         # Outside of --limit.
         ([None, "control_plane"], "pi-1"),
         (["control_plane", "control_plane"], "pi-0"),
-        # Its join was cut short, so it may not be in the cluster.
+        # Its join was interrupted, so it may not be in the cluster.
         (["absent", "control_plane*", "control_plane"], "pi-2"),
         (["control_plane*", "absent"], "pi-0"),
         (["absent", "control_plane*"], "pi-1"),
@@ -72,7 +72,7 @@ def test_a_join_that_was_cut_short_counts_as_one_to_come() -> None:
     [
         (host("control_plane"), HASH),
         (host("control_plane", None), ""),
-        # It may have become another's since: `kubeadm init` begins such a one anew.
+        # It may have become another's since: `kubeadm init` begins such a one again.
         (host("partial"), ""),
         (host("absent", None), ""),
         (host(), ""),

@@ -40,8 +40,6 @@ def test_what_is_missing_comes_with_its_remedy(
     edited: dict[str, Any], tokens: list[str], remedy: str
 ) -> None:
     problem = control_groups_problem({"version": 2, "controllers": ["cpuset", "cpu"]}, edited, tokens)
-    assert problem.startswith(
-        "the cgroup controllers are cpuset cpu (cgroup v2); expected are cpuset and memory"
-    )
+    assert problem.startswith("the cgroup controllers are cpuset cpu (cgroup v2); expected cpuset and memory")
     assert remedy in problem
     assert "os_prep_kernel_cmdline_path" in problem

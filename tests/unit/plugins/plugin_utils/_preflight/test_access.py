@@ -19,7 +19,7 @@ from tests.unit.preflight_rack import check_row
         ({"remote_access_proxy": True}, "remote_access_proxy_networks is []"),
         (
             {"remote_access_proxy": True, "remote_access_proxy_networks": ["192.168.1"]},
-            "remote_access_proxy_networks: '192.168.1' is no IPv4 network",
+            "remote_access_proxy_networks: '192.168.1' is not an IPv4 network",
         ),
         (
             {
@@ -53,7 +53,7 @@ def test_variables_of_all_hosts(variables: dict[str, Any], text: str | None) -> 
         ),
         ({"ssh_access_jump": "pi-3"}, None),
         ({"ssh_access_jump": ""}, None),
-        ({"ssh_access_jump": "pi-9"}, "pi-2: ssh_access_jump is 'pi-9', which is no host: set it to the"),
+        ({"ssh_access_jump": "pi-9"}, "pi-2: ssh_access_jump is 'pi-9', which is not a host: set it to the"),
         ({"ssh_access_jump": "pi-2"}, "pi-2: ssh_access_jump is 'pi-2', which leads back to it"),
     ],
 )

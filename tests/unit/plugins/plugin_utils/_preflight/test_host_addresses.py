@@ -10,7 +10,7 @@ from ansible_collections.bramble.pi.plugins.plugin_utils._preflight.rack import 
 
 from tests.unit.preflight_rack import BEHIND_NAT, check_row, found
 
-NO_ADDRESS = "which is not an IPv4 address: it has to be like '192.168.1.101'"
+NO_ADDRESS = "which is not an IPv4 address; expected one like '192.168.1.101'"
 OWN = {"os_prep_address": "192.168.1.102"}
 
 
@@ -37,7 +37,7 @@ OWN = {"os_prep_address": "192.168.1.102"}
         ({"ansible_host": "0.0.0.0"}, "which cannot be the address of a node in a network"),
         (
             {"ansible_host": "localhost"},
-            "which is each machine's own name: it has to be one that the others have",
+            "which is each machine's own name; expected one that the others have",
         ),
         ({"ansible_host": 3232235878}, "pi-2: ansible_host is 3232235878; expected a string in quotes"),
         (

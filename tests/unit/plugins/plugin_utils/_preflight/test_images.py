@@ -15,7 +15,7 @@ from tests.unit.preflight_rack import found, problem
     [
         (
             {"image_cache_images": ["busybox", "me/app@sha256:00"]},
-            "all nodes: image 'me/app@sha256:00' is not understood: it has to be a name with a tag, such as "
+            "all nodes: image 'me/app@sha256:00' is not valid; expected a name with a tag, such as "
             "registry.k8s.io/pause:3.10, and without a digest. Set it in image_cache_images",
         ),
         (

@@ -49,9 +49,9 @@ def test_boards_without_cards(
 @pytest.mark.parametrize(
     ("variable", "value", "words"),
     [
-        ("netboot_tree_dir", "/srv/my boards", "pi-1: dir is '/srv/my boards'; expected is the whole path"),
-        ("netboot_server_dir", "srv/netboot", "pi-1: dir is 'srv/netboot'; expected is the whole path"),
-        ("netboot_server_interface", "eth0 eth1", "pi-1: interface is 'eth0 eth1'; expected is the name"),
+        ("netboot_tree_dir", "/srv/my boards", "pi-1: dir is '/srv/my boards'; expected the whole path"),
+        ("netboot_server_dir", "srv/netboot", "pi-1: dir is 'srv/netboot'; expected the whole path"),
+        ("netboot_server_interface", "eth0 eth1", "pi-1: interface is 'eth0 eth1'; expected the name"),
     ],
 )
 def test_what_the_server_s_unit_cannot_name(variable: str, value: str, words: str) -> None:

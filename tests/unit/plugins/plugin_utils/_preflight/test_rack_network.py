@@ -79,15 +79,15 @@ FIXED = {"control_plane": ["pi-1"], "workers": ["pi-2", "pi-3"], "node_network":
         ),
         (
             {"node_network_address": "192.168.1.102/24", "node_network_gateway": "192.168.1.255"},
-            "pi-2: the gateway is '192.168.1.255'; wanted is another machine of 192.168.1.0/24",
+            "pi-2: the gateway is '192.168.1.255'; expected another machine of 192.168.1.0/24",
         ),
         (
             {"node_network_address": "192.168.1.102/24", "node_network_resolvers": ["192.168.1.1", "router"]},
-            "pi-2: the resolver is 'router'; wanted is an IPv4 address like 192.168.1.1",
+            "pi-2: the resolver is 'router'; expected an IPv4 address like 192.168.1.1",
         ),
         (
             {"node_network_address": "192.168.1.102/24", "node_network_search": ["lan", "-x"]},
-            "pi-2: the search domain is '-x'; wanted is a domain like rack.example.org",
+            "pi-2: the search domain is '-x'; expected a domain like rack.example.org",
         ),
     ],
 )
@@ -116,7 +116,7 @@ def test_fixed_addresses(variables: dict[str, Any], text: str | None) -> None:
         (
             {"rack_services_dhcp_range": "192.168.1.100-192.168.1.199"},
             {},
-            "takes in addresses that are fixed: p",
+            "takes in static addresses: p",
         ),
         (
             {"rack_services_dhcp_range": "192.168.2.100-192.168.2.199"},
@@ -144,7 +144,7 @@ def test_fixed_addresses(variables: dict[str, Any], text: str | None) -> None:
             "tv: has the address 192.168.1.0, which no host can have",
         ),
         ({"rack_services_dhcp_range": "192.168.1.199-192.168.1.150"}, {}, "the smaller one first"),
-        ({"rack_services_dhcp_range": "192.168.1.199"}, {}, "wanted are two addresses"),
+        ({"rack_services_dhcp_range": "192.168.1.199"}, {}, "expected two addresses"),
         (
             {"rack_services_bootptab": "/bootptab"},
             {},
@@ -191,7 +191,7 @@ def test_services(everywhere: dict[str, Any], hosts: dict[str, dict[str, Any]], 
 
 def test_services_want_a_network() -> None:
     text = problem(groups=BEHIND_NAT)
-    assert "gives the rack its addresses, and preflight_node_network is not told" in text
+    assert "gives the rack its addresses, and preflight_node_network is not set" in text
 
 
 def test_no_services_where_their_group_is_empty() -> None:

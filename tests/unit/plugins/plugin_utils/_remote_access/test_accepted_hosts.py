@@ -65,5 +65,5 @@ def test_expression_accepts_the_network_and_nothing_else(
 
 @pytest.mark.parametrize("network", ["192.168.1", "^192.168.1", "10.0.0.1/24", "fd00::/64", ""])
 def test_what_is_no_network(network: str) -> None:
-    with pytest.raises(accepted_hosts.AcceptedHostsError, match="is no IPv4 network such as"):
+    with pytest.raises(accepted_hosts.AcceptedHostsError, match="is not an IPv4 network such as"):
         accepted_hosts.accepted_hosts([network])

@@ -68,7 +68,7 @@ def asked(configuration: str, *names: str) -> Request:
     ("configuration", "names"),
     [
         (OLD, ["pi-1", "192.168.1.50"]),
-        # What somebody put in by hand stays, and nothing stands there twice.
+        # What somebody put in by hand stays, and there is no duplicate.
         (NEW, ["by.hand.example", "pi-1", "192.168.1.50"]),
         (BARE, ["pi-1", "192.168.1.50"]),
     ],
@@ -92,10 +92,10 @@ def test_names_are_added_and_all_else_stays(configuration: str, names: list[str]
 
 @pytest.mark.parametrize("text", ["", "[]", "{}", '{"data": null}', config_map("- a\n"), config_map("a: [")])
 def test_a_cluster_that_kubeadm_did_not_make_is_refused(text: str) -> None:
-    with pytest.raises(AnsibleFilterError, match="has no ClusterConfiguration; expected is a cluster"):
+    with pytest.raises(AnsibleFilterError, match="has no ClusterConfiguration; expected a cluster"):
         apiserver_certificate(text, names=[], manifest=MANIFEST, folder="/run/work", cri_socket="")
 
 
 def test_a_manifest_without_an_address_is_refused() -> None:
-    with pytest.raises(CertificateError, match="no --advertise-address; expected is"):
+    with pytest.raises(CertificateError, match="no --advertise-address; expected"):
         request(config_map=config_map(NEW), manifest="", names=[], folder="/run/work", cri_socket="")

@@ -200,8 +200,8 @@ def test_names_of_others_are_refused(names: kubeconfig.Names, words: str) -> Non
     ("text", "words"),
     [
         ("a: [", "it is not YAML"),
-        ("[]", "it is no kubeconfig"),
-        ("kind: Pod", "it is no kubeconfig"),
+        ("[]", "it is not a kubeconfig"),
+        ("kind: Pod", "it is not a kubeconfig"),
         ("clusters: {}\nusers: 5", "its users are no list"),
         ("users: [{name: a, user: b}]", "its users are no list of entries"),
         ("users: [{name: a}, {name: b}, {name: a}]", "its users have the name a 2 times"),
@@ -215,10 +215,10 @@ def test_files_that_are_no_kubeconfig(text: str, words: str) -> None:
 
 def test_request_for_the_cluster() -> None:
     _key, csr = kubeconfig.request(common_name="remote:ada")
-    wanted = kubeconfig.signing_request(name="bramble-1", csr=csr)
-    assert base64.b64decode(wanted["spec"]["request"]).decode() == csr
-    assert wanted["spec"]["signerName"] == "kubernetes.io/kube-apiserver-client"
-    assert yaml.safe_load(yaml.safe_dump(wanted)) == wanted
+    desired = kubeconfig.signing_request(name="bramble-1", csr=csr)
+    assert base64.b64decode(desired["spec"]["request"]).decode() == csr
+    assert desired["spec"]["signerName"] == "kubernetes.io/kube-apiserver-client"
+    assert yaml.safe_load(yaml.safe_dump(desired)) == desired
 
 
 def test_names_of_a_certificate() -> None:
@@ -226,5 +226,5 @@ def test_names_of_a_certificate() -> None:
     certificate = OURS.server(x509.DNSName("kubernetes"), address, x509.DNSName("pi-1"))
     assert kubeconfig.certificate_names(certificate) == ["kubernetes", "pi-1", "192.168.1.50"]
     assert kubeconfig.certificate_names(OURS.ca) == []
-    with pytest.raises(kubeconfig.RemoteKubeconfigError, match="no certificate"):
+    with pytest.raises(kubeconfig.RemoteKubeconfigError, match="not a certificate"):
         kubeconfig.certificate_names("")

@@ -62,7 +62,7 @@ TEXTS = {
     "as kubectl begins one": KUBECTL,
     "flow": FLOW,
     "JSON": json.dumps(yaml.load(COMMENTS, Loader=yaml.BaseLoader), indent=2) + "\n",
-    "keys that are there twice": TWICE,
+    "duplicate keys": TWICE,
     "documents' marks": "---\n" + COMMENTS + "...\n",
     "indented": "\n".join("  " + line for line in COMMENTS.splitlines()) + "\n",
     "no newline at its end": COMMENTS.rstrip("\n").removesuffix("\n# the end"),

@@ -18,7 +18,7 @@ SWAP = {
     "check": "swap",
     "severity": "error",
     "evidence": "swap is on: /var/swap",
-    "wanted": "no swap",
+    "expected": "no swap",
     "remedy": "ansible-playbook -i INVENTORY bramble.pi.site --limit pi-2",
 }
 HOT = {**SWAP, "check": "temperature", "severity": "warning", "evidence": "81 degrees", "remedy": "a fan"}
@@ -120,15 +120,15 @@ def test_errors_come_first_then_by_node() -> None:
         "3 nodes examined: 1 error, 2 warnings",
         "",
         "ERROR    pi-2  swap         swap is on: /var/swap",
-        "                            wanted: no swap",
+        "                            expected: no swap",
         "                            do: ansible-playbook -i my-rack bramble.pi.site --limit pi-2",
         "",
         "WARNING  pi-1  temperature  81 degrees",
-        "                            wanted: no swap",
+        "                            expected: no swap",
         "                            do: a fan",
         "",
         "WARNING  pi-2  temperature  81 degrees",
-        "                            wanted: no swap",
+        "                            expected: no swap",
         "                            do: a fan",
     ]
 
