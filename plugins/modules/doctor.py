@@ -12,7 +12,8 @@ short_description: Show what is wrong with a node, and how to fix it
 version_added: '0.1.0'
 description:
   - Looks at what makes clusters of Raspberry Pis fail - power, heat, card, memory, clock, kernel, container
-    runtime, kubelet, certificates - and names each fault with what was seen, what is expected and how to fix it.
+    runtime, kubelet, certificates - and names each fault with what was seen, what is expected and how to fix
+    it.
   - Works before and after a node is part of a cluster; of a cluster it asks how it sees the node.
   - Changes nothing. With O(fsync) it writes to a file without a name, which is gone when the module ends,
     however it ends; not in check mode.

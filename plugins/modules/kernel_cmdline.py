@@ -13,7 +13,8 @@ version_added: '0.1.0'
 description:
   - Puts whole tokens on the one line of C(cmdline.txt), takes them off, or sets the value of a key.
   - Finds the file that the node boots with by what lies on its boot partition, and says which and why.
-  - Says whether the running kernel was started without something that it should have, so that a reboot is needed.
+  - Says whether the running kernel was started without something that it should have, so that a reboot is
+    needed.
   - All other tokens stay as they are and where they are, also repeated keys and quoted values with blanks.
   - C(cgroup_disable=memory) is taken off the line when V(cgroup_enable=memory) is desired; the same for other
     controllers.
@@ -151,8 +152,9 @@ backup_file:
   sample: /boot/firmware/cmdline.txt.bramble-original
 reboot_required:
   description:
-    - Whether the running kernel was started without something that it should have, or with something that is not.
-    - What the firmware puts before the line counts as desired if it is, and never as unwanted.
+    - Whether the running kernel was started without something that it should have, or with something that it
+      should not.
+    - What the firmware puts before the line counts as desired if it is, and never as undesired.
   returned: success
   type: bool
   sample: true

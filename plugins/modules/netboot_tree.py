@@ -8,7 +8,7 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: netboot_tree
-short_description: Unpack the file systems of an OS image into the trees that a node boots from over the network
+short_description: Unpack an OS image into the trees that a node boots from over the network
 version_added: '0.1.0'
 description:
   - Unpacks the boot partition of an image into the folder that the TFTP server has for the node's serial

@@ -187,8 +187,8 @@ ansible_facts:
               type: str
               sample: worker
             unfinished:
-              description: Whether a run of kubeadm was interrupted here, or the kubelet of a node that has all
-                other files lacks its certificate. M(bramble.pi.kubeadm_join) then has something left to do.
+              description: Whether a run of kubeadm was interrupted here, or the kubelet of a node that has
+                all other files lacks its certificate. M(bramble.pi.kubeadm_join) then has something to do.
               returned: success
               type: bool
               sample: false

@@ -15,8 +15,8 @@ description:
     is quick to write to cards.
   - Images are raw or packed as zip, gzip, xz or zstd, recognised by what is in the file, not by its name.
   - An interrupted download goes on where it stopped, if the server can do that and still has the same file.
-  - What is truncated, corrupt, another file than expected, or no image of a whole disk with a boot partition is
-    refused by name, and nothing of it stays in the cache.
+  - What is truncated, corrupt, another file than expected, or no image of a whole disk with a boot partition
+    is refused by name, and nothing of it stays in the cache.
 notes:
   - Runs on the controller, as a rule, with C(delegate_to=localhost).
   - "Commands that are needed: C(zstd), C(mcopy) (package mtools), and C(xz) or C(gzip) for images packed so."
@@ -151,8 +151,8 @@ image:
       description:
         - V(given) if the checksum was given as such or in a file on this machine, V(https) if it was fetched
           from a server that proved its name.
-        - V(http) if it was fetched from one that did not, so that someone who changed the image on the way can
-          have changed the checksum too; a warning says so. V(none) if there was no checksum.
+        - V(http) if it was fetched from one that did not, so that someone who changed the image on the way
+          can have changed the checksum too; a warning says so. V(none) if there was no checksum.
       type: str
       sample: https
     boot_image:

@@ -11,8 +11,8 @@ module: sd_card_info
 short_description: List the SD cards that an image may be written to
 version_added: '0.1.0'
 description:
-  - Lists the disks of the machine that it runs on, usually the controller, and decides for each whether it is a
-    card that may be overwritten.
+  - Lists the disks of the machine that it runs on, usually the controller, and decides for each whether it is
+    a card that may be overwritten.
   - A candidate is a whole disk that is removable or on USB or MMC, holds nothing that is mounted, no swap in
     use and no part of an LVM, RAID or encrypted volume, is not write-protected, and is neither too small nor
     too large. For all others it says what speaks against them and how to fix it.

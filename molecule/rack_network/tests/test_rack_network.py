@@ -1,4 +1,4 @@
-"""A rack behind its head: addresses, names, time and the default gateway, and what is seen of it from outside.
+"""A rack behind its head: addresses, names, time and the default gateway, and what is seen outside.
 
 The nodes have no other network than the rack's own; what is done on them goes through podman.
 """

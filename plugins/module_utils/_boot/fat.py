@@ -84,8 +84,8 @@ class FatBoot:
     def __init__(self, *, path: str, offset: int, run: MtoolsRunner) -> None:
         if not shutil.which("mcopy"):
             raise BootPartitionError(
-                "there is no command 'mcopy'; expected the package mtools, by which files of a boot partition "
-                "are changed without mounting it. Install mtools where this runs."
+                "there is no command 'mcopy'; expected the package mtools, by which files of a boot "
+                "partition are changed without mounting it. Install mtools where this runs."
             )
         self.where = path
         #: Whether a change has come so far that files may be others than before, should it fail.
@@ -203,7 +203,8 @@ class FatBoot:
             if needed_entries > free_entries:
                 raise BootPartitionError(
                     f"the root folder of the boot partition of {self.where} has room for {free_entries} more "
-                    f"entries; expected at least {needed_entries}. Remove files from it or write fewer ('files')."
+                    f"entries; expected at least {needed_entries}. Remove "
+                    "files from it or write fewer ('files')."
                 )
         sizes = [len(data) for _folder, files in plan.groups for data in files.values()]
         sizes += [count * _SLOT for count in entries.values()]
@@ -211,8 +212,8 @@ class FatBoot:
         free = self._free_clusters(geometry) * geometry.cluster
         if needed > free:
             raise BootPartitionError(
-                f"the boot partition of {self.where} has {free} bytes free; expected at least {needed}, as new files "
-                f"are written before old ones go. Remove files from it or write fewer ('files')."
+                f"the boot partition of {self.where} has {free} bytes free; expected at least {needed}, as "
+                "new files are written before old ones go. Remove files from it or write fewer ('files')."
             )
 
     def _flush(self) -> None:

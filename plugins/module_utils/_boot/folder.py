@@ -86,8 +86,8 @@ class FolderBoot:
         needed = (sum(-(-size // room.f_frsize) for size in sizes) + folders) * room.f_frsize
         if sizes and needed > self.free:
             raise BootPartitionError(
-                f"{self.where} has {self.free} bytes free; expected at least {needed}, as new files are written before "
-                f"old ones go. Remove files from it or write fewer ('files')."
+                f"{self.where} has {self.free} bytes free; expected at least {needed}, as new files are "
+                "written before old ones go. Remove files from it or write fewer ('files')."
             )
 
     def _settle(self, staged: str, path: str) -> None:

@@ -68,8 +68,8 @@ def request_url(url: str) -> str:
     except ValueError as error:
         # What is taken for a port may be a part of a password.
         raise UrlError(
-            "its port is not a number from 1 to 65535 (in a password, '/', '?' and '#' are written as %2F, %3F "
-            "and %23)"
+            "its port is not a number from 1 to 65535 (in a password, '/', '?' and '#' are written as %2F, "
+            "%3F and %23)"
         ) from error
     login, at, _host = parts.netloc.rpartition("@")
     netloc = quote(login, safe=_PRINTABLE.replace("@", ""), errors="surrogateescape") + at + _host_name(host)

@@ -132,7 +132,7 @@ def read_docker_info(*, text: str) -> DockerInfo:
 def docker_shortcomings(
     *, info: DockerInfo, desired: Mapping[str, Any], accepted: Sequence[str]
 ) -> list[str]:
-    """Compare what docker says of itself with the desired settings, and name the limits that it cannot set."""
+    """Compare what docker says of itself to the desired settings, and name limits that it cannot set."""
     options = dict(str(option).partition("=")[::2] for option in desired.get("exec-opts", []))
     compared = [
         ("cgroup driver", info.cgroup_driver, options.get(_CGROUP_DRIVER)),

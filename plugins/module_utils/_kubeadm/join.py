@@ -99,9 +99,9 @@ def _verdict(*, node: Node, parameters: Mapping[str, Any]) -> state.Verdict:
 def _undo(*, node: Node, parameters: Mapping[str, Any]) -> None:
     if state.ETCD_DATA in node_files.present() and not node.ask_api()[0]:
         raise KubeadmError(
-            "kubeadm join was interrupted after this node had become a member of etcd, and the API server does"
-            " not answer, so the member cannot be taken out of etcd without losing its majority. Bring the"
-            " other control planes up first"
+            "kubeadm join was interrupted after this node had become a member of etcd, and the API server"
+            " does not answer, so the member cannot be taken out of etcd without losing its majority. Bring"
+            " the other control planes up first"
         )
     undo(node=node, attempt=node_files.read_attempt(), cri_socket=parameters["cri_socket"])
 

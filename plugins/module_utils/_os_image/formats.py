@@ -1,7 +1,7 @@
 # Copyright: bramble.pi contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Images as they are published: raw, or packed as zip, gzip, xz or zstd, recognised by what is in the file."""
+"""Images as they are published: raw, or packed as zip, gzip, xz or zstd, recognised by their content."""
 
 from __future__ import annotations
 

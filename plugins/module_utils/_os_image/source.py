@@ -195,8 +195,8 @@ def find_in_list(*, text: str, url: str, origin: str) -> Expected:
         items = list(_entries(document["os_list"]))
     except (ValueError, TypeError, KeyError) as error:
         raise ImageSourceError(
-            f"{origin} is not an image list; expected JSON with os_list as in os_list_imagingutility_v4.json: "
-            f"{error}. Correct 'image_list'"
+            f"{origin} is not an image list; expected JSON with os_list as in os_list_imagingutility_v4.json"
+            f": {error}. Correct 'image_list'"
         ) from error
     for item in items:
         if item.get("url") == url:

@@ -94,8 +94,8 @@ def check(services: Services, *, addresses: Mapping[str, Sequence[str]]) -> None
     own = addresses[services.interface]
     if services.address not in [address.partition("/")[0] for address in own]:
         raise RackServicesError(
-            f"address is {services.address}, and {services.interface} has {', '.join(own) or 'none'}; expected "
-            "the address that the rack knows this node by: set it on the interface "
+            f"address is {services.address}, and {services.interface} has {', '.join(own) or 'none'}; "
+            "expected the address that the rack knows this node by: set it on the interface "
             "(node_network_address), or name the right one in os_prep_address or rack_services_address"
         )
     if ipaddress.IPv4Address(services.address) not in ipaddress.IPv4Network(services.network):

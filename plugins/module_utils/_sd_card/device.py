@@ -107,7 +107,8 @@ class CardDevice:
             seen = os.lseek(self._descriptor, 0, os.SEEK_END)
             if seen != size:
                 raise CardError(
-                    f"has {seen} bytes now; expected the {size} that it had: another card was put in; run again"
+                    f"has {seen} bytes now; expected the {size} that it had: another card was put in; run "
+                    "again"
                 )
             if sequence:
                 number = bytearray(8)

@@ -149,7 +149,8 @@ class Stream:
             if boot and offset + boot == image.boot_size and digest.hexdigest() != image.boot_sha256:
                 raise CardError(
                     f"the boot partition kept beside {image.path} is not the image's: it has the sha256 "
-                    f"{image.boot_sha256}; expected {digest.hexdigest()}. Remove it, and fetch the image again"
+                    f"{image.boot_sha256}; expected {digest.hexdigest()}. Remove it, and fetch the image "
+                    "again"
                 )
             digest.update(buffer[boot:count])
             # The first megabyte is written last, out of the overlay.
@@ -161,8 +162,8 @@ class Stream:
             length = CHUNK
         if (offset, digest.hexdigest()) != (image.size, image.sha256):
             raise CardError(
-                f"{image.path} has {offset} bytes with the sha256 {digest.hexdigest()}; expected {image.size} "
-                f"with {image.sha256}: it was changed meanwhile, or is damaged. Fetch it again"
+                f"{image.path} has {offset} bytes with the sha256 {digest.hexdigest()}; expected "
+                f"{image.size} with {image.sha256}: it was changed meanwhile, or is damaged. Fetch it again"
             )
 
     def _add(self, buffer: memoryview, offset: int, length: int) -> None:

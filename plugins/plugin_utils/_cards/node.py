@@ -150,7 +150,10 @@ def _node_problems(node: CardNode) -> Iterator[str]:
     yield from _network_problems(node)
     yield from _wifi_problems(node)
     if node.timezone and node.timezone not in zoneinfo.available_timezones():
-        yield f"flash_timezone is {node.timezone!r}, which is not a time zone: set one such as 'Europe/Berlin'"
+        yield (
+            f"flash_timezone is {node.timezone!r}, which is not a time zone; expected one such as "
+            "'Europe/Berlin': set flash_timezone"
+        )
     if node.user_data and node.user_data_file:
         yield "flash_user_data and flash_user_data_file are both set: the file is taken whole; set one only"
     elif node.user_data_file:

@@ -100,8 +100,8 @@ def node_problems(
     if len(owners) > 1:
         problems.append(
             f"the machine-id {facts['machine_id']} is the same on {' and '.join(owners)}; expected one of"
-            " its own for each node, as addresses and nodes are distinguished by it. On all of them but one run:"
-            " sudo rm -f /etc/machine-id /var/lib/dbus/machine-id && sudo systemd-machine-id-setup"
+            " its own for each node, as addresses and nodes are distinguished by it. On all of them but one"
+            " run: sudo rm -f /etc/machine-id /var/lib/dbus/machine-id && sudo systemd-machine-id-setup"
             " && sudo reboot"
         )
     if _in_cluster(facts) and facts["hostname"] != hostname:

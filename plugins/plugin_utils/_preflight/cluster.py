@@ -42,7 +42,8 @@ def check_control_planes(rack: Rack) -> Iterator[Finding]:
         )
     if count > 1 and count % 2 == 0:
         yield Finding(
-            f"there are {count} control planes: an even number tolerates no more failures than {count - 1} do",
+            f"there are {count} control planes, an even number, which tolerates no more failures than "
+            f"{count - 1}",
             warning=True,
         )
     if endpoint:

@@ -118,7 +118,7 @@ CLUSTER_UNITS = {
     "disabled": {"kubelet": {"LoadState": "loaded", "ActiveState": "active", "UnitFileState": "disabled"}},
 }
 
-# What is changed, what is expected, and what is found: check, severity, part of the evidence and of the remedy.
+# What is changed, what is expected, and what is found: check, severity, parts of evidence and remedy.
 FOUND = [
     (
         changed(cgroup={"version": 2, "controllers": ["cpu", "io", "pids"]}),

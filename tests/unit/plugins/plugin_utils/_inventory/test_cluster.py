@@ -19,7 +19,7 @@ HASH = "sha256:7d83"
 
 
 def host(state: str | None = None, ca_cert_hash: str | None = HASH) -> dict[str, Any]:
-    """Return the variables of a host; without a state no facts were read, with a * kubeadm was interrupted."""
+    """Return a host's variables; without a state no facts were read; with a * kubeadm was interrupted."""
     if state is None:
         return {"ansible_facts": {}}
     kubernetes = {

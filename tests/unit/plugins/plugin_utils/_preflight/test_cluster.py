@@ -38,7 +38,7 @@ from tests.unit.preflight_rack import check_row, found
         ({"kube_packages_version": "1.20.2"}, "pkgs.k8s.io has none before 1.24"),
         (
             {"docker_kubernetes_runtime": "dockershim"},
-            "docker_kubernetes_runtime: runtime dockershim does not work with Kubernetes 1.36: use one of auto",
+            "docker_kubernetes_runtime: runtime dockershim does not work with Kubernetes 1.36: use one of",
         ),
         (
             {"control_plane_endpoint": "https://k8s.lan:6443"},
