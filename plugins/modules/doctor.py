@@ -76,7 +76,7 @@ EXAMPLES = r"""
   bramble.pi.doctor:
   register: doctor
 
-- name: Refuse to go on with a weak power supply
+- name: Fail on a weak power supply
   ansible.builtin.assert:
     that: doctor.findings | selectattr('check', 'equalto', 'undervoltage') | length == 0
 

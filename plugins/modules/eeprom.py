@@ -49,18 +49,18 @@ options:
 """
 
 EXAMPLES = r"""
-- name: Have boards boot from their card, or else over the network
+- name: Boot boards from their card, or else over the network
   bramble.pi.eeprom:
   become: true
 
-- name: Have boards boot over the network first
+- name: Boot boards over the network first
   bramble.pi.eeprom:
     settings:
       BOOT_ORDER: "0xf12"
       TFTP_PREFIX: "0"
   become: true
 
-- name: Have a Pi 3B boot over the network, for good
+- name: Enable network boot on a Pi 3B, permanently
   bramble.pi.eeprom:
     otp: true
   become: true

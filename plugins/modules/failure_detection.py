@@ -51,7 +51,7 @@ options:
 """
 
 EXAMPLES = r"""
-- name: Have the kubelet report more often
+- name: Configure the kubelet to report more often
   bramble.pi.failure_detection:
     component: kubelet
     detection: demo

@@ -59,7 +59,7 @@ EXAMPLES = r"""
     objects: [namespace/playground]
     managed_by: playground
 
-- name: Refuse a namespace that somebody else has made
+- name: Fail on a namespace of another owner
   bramble.pi.kubectl_delete:
     objects: [namespace/playground]
     managed_by: playground

@@ -97,7 +97,7 @@ options:
 """
 
 EXAMPLES = r"""
-- name: Have a rack of two nodes
+- name: Create a rack of two nodes
   bramble.pi.virtual_rack_nodes:
     name: demo
     subnet: 10.89.60.0/24
