@@ -302,6 +302,6 @@ def find_boot_partition(*, table: PartitionTable) -> Partition:
             return partition
     seen = ", ".join(f"{partition.number} ({partition.type})" for partition in table.partitions)
     raise DiskImageError(
-        f"not an image for a Raspberry Pi: none of its partitions ({seen or 'there are none'}) has a FAT file "
-        f"system, which is where a Pi boots from"
+        f"not an image for a Raspberry Pi: none of its partitions ({seen or 'there are none'}) has a FAT "
+        f"file system, which is where a Pi boots from"
     )
