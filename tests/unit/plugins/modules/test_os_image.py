@@ -765,7 +765,7 @@ def test_no_room(small: Cache, server: ImageServer, tmp_path: Path) -> None:
     large = make_image(tmp_path, {"user-data": "#cloud-config\n"}, data=15 * MIB, size=32 * MIB)
     server.files["/large.img.gz"] = content = packed("gzip", "-1", content=large)
     message = small.refuse(src=f"{server.url}/large.img.gz", checksum="none")
-    assert f"an image for the cache wants {len(content) * 5 // 2} bytes. {small.images} has " in message
+    assert f"an image for the cache needs {len(content) * 5 // 2} bytes. {small.images} has " in message
     assert "flash_cache_dir" in message
     path = tmp_path / "large.img"
     path.write_bytes(large)
