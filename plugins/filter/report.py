@@ -94,6 +94,14 @@ def preflight_problems(
     return problems
 
 
+def removed_variables(
+    hostvars: Mapping[str, Mapping[str, Any]], groups: Mapping[str, Sequence[str]]
+) -> list[str]:
+    """List the variables that no role reads any more."""
+    names = {host: [name for name in hostvars[host] if isinstance(name, str)] for host in hostvars}
+    return check.removed_variables(nodes=rack_hosts.members(groups), hosts=names)
+
+
 def inventory_problems(
     paths: Sequence[str], groups: Mapping[str, Sequence[str]], needed: Sequence[str] = ()
 ) -> list[str]:
@@ -111,4 +119,5 @@ class FilterModule:
             "doctor_report": doctor_report,
             "inventory_problems": inventory_problems,
             "preflight_problems": preflight_problems,
+            "removed_variables": removed_variables,
         }

@@ -115,10 +115,7 @@ def main() -> None:
     module.get_bin_path("ssh-keygen", required=True)
     changes = Changes(check_mode=module.check_mode)
     # The file is its user's, who has to do without root.
-    denied = (
-        "expected a file of your own: give it to yourself with chown, or set ssh_access_known_hosts_file "
-        "(flash_known_hosts_file of cards and of nodes that boot over the network)"
-    )
+    denied = "expected a file of your own: give it to yourself with chown, or set ssh_access_known_hosts_file"
     with module_errors(module, denied=denied, result=changes.result):
         entered = known_hosts.enter(
             module.run_command,

@@ -58,7 +58,7 @@ class Node:
             "node_network_gateway": GATEWAY,
             "flash_image": str(image),
             "flash_authorized_keys": [self.key.with_suffix(".pub").read_text().strip()],
-            "flash_known_hosts_file": str(self.known_hosts),
+            "ssh_access_known_hosts_file": str(self.known_hosts),
             "flash_cache_dir": str(cache),
             "flash_receipts_dir": str(folder / "receipts"),
             "flash_assume_yes": True,

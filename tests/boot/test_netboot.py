@@ -87,7 +87,7 @@ class Rack:
                         f"-o StrictHostKeyChecking=yes -o UserKnownHostsFile={known_hosts}"
                         " -o GlobalKnownHostsFile=/dev/null"
                     ),
-                    "flash_known_hosts_file": str(known_hosts),
+                    "ssh_access_known_hosts_file": str(known_hosts),
                     "flash_authorized_keys": [self.key.with_suffix(".pub").read_text().strip()],
                     "flash_image": f"{VOLUME}/image/{build.image().name}",
                     "netboot_tree_container_size": 2,

@@ -29,7 +29,10 @@ ROOT = Path(__file__).resolve().parents[2]
 PLAYBOOK = str(Path(sys.executable).with_name("ansible-playbook"))
 ENVIRONMENT = {**os.environ, "ANSIBLE_FORCE_COLOR": "0", "ANSIBLE_NOCOLOR": "1", "LC_ALL": "C.UTF-8"}
 CARD_SIZE = 60 << 20
-SECRETS = {"flash_wifi_psk": "correct horse battery", "flash_password_hash": "$6$salt$4zYb1xq0t7y9cM1m0J8Qp0"}
+SECRETS = {
+    "nat_headnode_wifi_psk": "correct horse battery",
+    "flash_password_hash": "$6$salt$4zYb1xq0t7y9cM1m0J8Qp0",
+}
 
 
 class Rack:
@@ -43,11 +46,11 @@ class Rack:
             "ansible_user": "pi",
             "flash_image": str(images["raspios-trixie"]),
             "flash_authorized_keys": [self.key.with_suffix(".pub").read_text().strip()],
-            "flash_wifi_ssid": "home",
-            "flash_wifi_country": "DE",
+            "nat_headnode_wifi_ssid": "home",
+            "nat_headnode_wifi_country": "DE",
             "flash_cache_dir": str(images["raspios-trixie"].parent / "cache"),
             "flash_receipts_dir": str(folder / "receipts"),
-            "flash_known_hosts_file": str(folder / "ssh" / "known_hosts"),
+            "ssh_access_known_hosts_file": str(folder / "ssh" / "known_hosts"),
             "flash_allow_loop": True,
             **SECRETS,
         }
@@ -237,14 +240,14 @@ def test_all_that_is_wrong_is_told_at_once_and_nothing_is_touched(
     before = one.digest()
     for host in rack.hosts.values():
         host["flash_device"] = one.device
-    rack.variables["flash_wifi_psk"] = "short"
+    rack.variables["nat_headnode_wifi_psk"] = "short"
     rack.hosts["pi-1"].update(node_network_gateway="10.1.0.1")
     rack.hosts["pi-2"].update(flash_image="", flash_password_hash="raspberry")
     done = rack.flash("-e", "flash_assume_yes=true")
     assert done.returncode != 0
     for text in (
         f"pi-1, pi-2: flash_device is '{one.device}' for each",
-        "pi-1: flash_gateway is '10.1.0.1', which is not in 10.0.0.0/24",
+        "pi-1: node_network_gateway is '10.1.0.1', which is not in 10.0.0.0/24",
         "pi-1, pi-2: the Wi-Fi's key has 5 characters",
         "pi-2: flash_image is not set",
         "pi-2: flash_password_hash is not the hash of a password",

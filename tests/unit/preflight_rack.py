@@ -11,6 +11,8 @@ from ansible_collections.bramble.pi.plugins.plugin_utils._preflight.check import
 from ansible_collections.bramble.pi.plugins.plugin_utils._preflight.inventory import role_options
 
 SPECS = role_options()
+#: A later default is no other rack.
+SPECS["kube_packages"]["kube_packages_version"] = {"type": "raw", "default": "1.36"}
 #: No option of ours that is a secret has choices.
 SPECS["control_plane"]["control_plane_token"] = {"type": "str", "no_log": True, "choices": ["not-the-secret"]}
 NODES: dict[str, dict[str, Any]] = {

@@ -12,9 +12,14 @@ from typing import Any
 
 import pytest
 import yaml
+from ansible_collections.bramble.pi.plugins.plugin_utils._preflight.names import REMOVED
 
 ROOT = Path(__file__).resolve().parents[2]
-ROLES = sorted(path.name for path in (ROOT / "roles").iterdir() if path.is_dir())
+#: The role without tasks, whose defaults several read; each is described in the role whose prefix it has.
+SHARED = "cluster_defaults"
+ROLES = sorted(path.name for path in (ROOT / "roles").iterdir() if path.is_dir() and path.name != SHARED)
+#: What stands in its defaults alone, and in no specification, so that a new version is a new line.
+ALONE = {"kube_packages_version"}
 
 
 def load(role: str, path: str) -> Any:
@@ -37,6 +42,22 @@ def defaults(role: str) -> dict[str, Any]:
     return load(role, "defaults/main.yml") or {}
 
 
+def shared() -> dict[str, Any]:
+    return defaults(SHARED)
+
+
+def code(role: str) -> str:
+    """Return what Ansible reads of a role when it runs, without comments."""
+    folders = ("defaults", "handlers", "tasks", "templates", "vars")
+    return "\n".join(
+        line
+        for path in sorted((ROOT / "roles" / role).rglob("*"))
+        if path.is_file() and path.parent.name in folders
+        for line in path.read_text(encoding="utf-8").splitlines()
+        if not line.lstrip().startswith("#")
+    )
+
+
 def test_there_are_roles() -> None:
     fixed = {"os_prep", "docker", "kube_packages", "nat_headnode", "control_plane", "workers"}
     assert fixed <= set(ROLES)
@@ -45,14 +66,49 @@ def test_there_are_roles() -> None:
 @pytest.mark.parametrize("role", ROLES)
 def test_defaults_and_specification_have_the_same_defaults(role: str) -> None:
     specified = {name: option["default"] for name, option in options(role).items() if "default" in option}
-    assert defaults(role) == specified
+    own = {name: value for name, value in shared().items() if name in options(role) and name not in ALONE}
+    assert {**defaults(role), **own} == specified
+
+
+def test_shared_defaults_are_described_once_and_read_by_several_roles() -> None:
+    described = [name for role in ROLES for name in options(role)]
+    assert [name for name in shared() if described.count(name) != 1] == []
+    text = {role: code(role) for role in ROLES}
+    readers = {name: [role for role in ROLES if re.search(rf"\b{name}\b", text[role])] for name in shared()}
+    assert {name: roles for name, roles in readers.items() if len(roles) < 2} == {}
+    # A default of another role is only seen by those that depend on it.
+    depend = [role for role in ROLES if any(role in roles for roles in readers.values())]
+    on = [{"role": f"bramble.pi.{SHARED}"}]
+    assert {role: load(role, "meta/main.yml")["dependencies"] for role in ROLES} == {
+        role: on if role in depend else [] for role in ROLES
+    }
+    assert load(SHARED, "meta/main.yml")["dependencies"] == []
+
+
+def test_no_role_has_a_second_default_for_what_is_shared() -> None:
+    again = re.compile(rf"\b({'|'.join(shared())}) *\| *(?:ansible\.builtin\.)?d(?:efault)?\(")
+    assert {role: found[0] for role in ROLES if (found := again.search(code(role)))} == {}
+
+
+def test_the_default_version_of_kubernetes_stands_in_one_line() -> None:
+    version = shared()["kube_packages_version"]
+    quoted = re.compile(rf"""["']{re.escape(version)}["']""")
+    lines = [
+        f"{path.relative_to(ROOT)}: {line}"
+        for folder in ("roles", "playbooks", "plugins/plugin_utils", "plugins/action")
+        for path in sorted((ROOT / folder).rglob("*"))
+        if path.suffix in (".yml", ".j2", ".py")
+        for line in path.read_text(encoding="utf-8").splitlines()
+        if quoted.search(line)
+    ]
+    assert lines == [f'roles/{SHARED}/defaults/main.yml: kube_packages_version: "{version}"']
 
 
 @pytest.mark.parametrize("role", ROLES)
 def test_inputs_without_default_are_named_commented_out_in_defaults(role: str) -> None:
     text = (ROOT / "roles" / role / "defaults/main.yml").read_text(encoding="utf-8")
     for name, option in options(role).items():
-        if "default" not in option:
+        if "default" not in option or name in shared():
             assert re.search(rf"^# *{name}:", text, re.MULTILINE), name
         else:
             assert not option.get("required"), f"{name} is required and has a default"
@@ -78,7 +134,7 @@ def test_everything_is_described(role: str) -> None:
     assert (ROOT / "roles" / role / "README.md").is_file()
 
 
-@pytest.mark.parametrize("role", ROLES)
+@pytest.mark.parametrize("role", [*ROLES, SHARED])
 def test_metadata(role: str) -> None:
     galaxy_info = load(role, "meta/main.yml")["galaxy_info"]
     assert galaxy_info["license"] == "GPL-3.0-or-later"
@@ -93,7 +149,7 @@ def test_preflight_looks_at_inputs_that_there_are() -> None:
     roles = "|".join(ROLES)
     used = set(re.findall(rf"\b(?:{roles})_[a-z_]+\b", source))
     # A role's own name is that of a group.
-    assert used - known - set(ROLES) == set()
+    assert used - known - set(ROLES) - set(REMOVED) == set()
 
 
 @pytest.mark.parametrize("role", ROLES)

@@ -43,7 +43,7 @@ class Wifi(NamedTuple):
 def problems(wifi: Wifi, *, variables: str) -> list[str]:
     """Say what no Wi-Fi network can have; the key never comes into a message.
 
-    ``variables`` is what the names of the variables begin with, such as ``flash_wifi``.
+    ``variables`` is what the names of the variables begin with, such as ``nat_headnode_wifi``.
     """
     found = []
     if not 1 <= len(wifi.ssid.encode()) <= 32:

@@ -57,7 +57,7 @@ _KEPT = re.compile(r"(.+)/images/([0-9a-f]{64})\.img\.zst")
 
 _MAKE_SEED = "run the playbook flash, which makes it again"
 #: What the role makes a seed of, as far as a user can make a mistake there.
-_SET_SEED = "set flash_files, flash_config_txt and flash_cmdline_present"
+_SET_SEED = "set flash_files, flash_config_txt and os_prep_kernel_cmdline"
 
 
 class CardPlanError(BrambleError):

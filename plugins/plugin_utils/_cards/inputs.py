@@ -15,23 +15,23 @@ from ansible_collections.bramble.pi.plugins.module_utils._common.values import (
     texts_problems,
 )
 
-#: The texts and the lists of texts, each with the variable that is its default, if there is one.
+#: The texts and the lists of texts, each with the variable that it is set by.
 _TEXTS = {
     "hostname": "os_prep_hostname",
-    "user": "ansible_user",
-    "password_hash": "",
-    "timezone": "",
+    "user": "flash_user",
+    "password_hash": "flash_password_hash",
+    "timezone": "flash_timezone",
     "interface": "node_network_interface",
     "address": "node_network_address",
     "gateway": "node_network_gateway",
     "wifi_ssid": "nat_headnode_wifi_ssid",
     "wifi_psk": "nat_headnode_wifi_psk",
     "wifi_country": "nat_headnode_wifi_country",
-    "user_data_file": "",
-    "device": "",
+    "user_data_file": "flash_user_data_file",
+    "device": "flash_device",
 }
 _LISTS = {
-    "authorized_keys": "",
+    "authorized_keys": "flash_authorized_keys",
     "resolvers": "node_network_resolvers",
     "search": "node_network_search",
     "cmdline_present": "os_prep_kernel_cmdline",
@@ -65,27 +65,25 @@ _TRUTH = {
 }
 
 
-def _set(variable: str, default: str) -> str:
-    return f"set {variable}" + (f", or {default} where it comes from" if default else "")
-
-
 def input_problems(values: Mapping[str, Any]) -> list[str]:
     """Name what is of another type than expected, each with its variable; the rest can then be read."""
     return list(_problems(values))
 
 
 def _problems(values: Mapping[str, Any]) -> Iterator[str]:
-    for key, default in _TEXTS.items():
+    for key, variable in _TEXTS.items():
         problem = text_problem(values.get(key, ""), secret=key in _SECRETS)
         if problem:
-            yield f"flash_{key} {problem}: {_set(f'flash_{key}', default)}"
+            # The user is that of Ansible's connections, unless it is set.
+            origin = ", or ansible_user where it comes from" if key == "user" else ""
+            yield f"{variable} {problem}: set {variable}{origin}"
     for key, variable in _IMAGE.items():
         problem = text_problem(values["image"].get(key, ""), secret=key in _SECRETS)
         if problem:
             yield f"{variable} {problem}: set {variable}"
-    for key, default in _LISTS.items():
+    for key, variable in _LISTS.items():
         for problem in texts_problems(values.get(key, []), secret=key in _SECRETS):
-            yield f"flash_{key} {problem}: {_set(f'flash_{key}', default)}"
+            yield f"{variable} {problem}: set {variable}"
     if not isinstance(values.get("config_txt", []), (list, tuple)):
         yield (
             f"flash_config_txt is {described(values['config_txt'])}; expected a list of mappings, as in "
@@ -93,8 +91,8 @@ def _problems(values: Mapping[str, Any]) -> Iterator[str]:
         )
     if _truth(values.get("wifi_hidden", False)) is None:
         yield (
-            f"flash_wifi_hidden is {described(values['wifi_hidden'])}; expected true or false: "
-            f"{_set('flash_wifi_hidden', 'nat_headnode_wifi_hidden')}"
+            f"nat_headnode_wifi_hidden is {described(values['wifi_hidden'])}; expected true or false: "
+            "set nat_headnode_wifi_hidden"
         )
     yield from _mapping_problems(values)
 

@@ -127,13 +127,13 @@ def problems(nodes: Sequence[CardNode]) -> list[str]:
 
 
 def _shared(nodes: Sequence[CardNode]) -> Iterator[str]:
-    for variable in ("device", "hostname"):
+    for key, variable in (("device", "flash_device"), ("hostname", "os_prep_hostname")):
         owners: dict[str, list[str]] = {}
         for node in nodes:
-            owners.setdefault(getattr(node, variable), []).append(node.name)
+            owners.setdefault(getattr(node, key), []).append(node.name)
         for value, names in owners.items():
             if value and len(names) > 1:
-                yield f"{', '.join(names)}: flash_{variable} is {value!r} for each; give each its own"
+                yield f"{', '.join(names)}: {variable} is {value!r} for each; give each its own"
 
 
 def _node_problems(node: CardNode) -> Iterator[str]:
@@ -143,7 +143,7 @@ def _node_problems(node: CardNode) -> Iterator[str]:
         )
     if HOST_NAME.fullmatch(node.hostname) is None or len(node.hostname) > HOST_NAME_LENGTH:
         yield (
-            f"flash_hostname is {node.hostname!r}; expected a-z, 0-9 and hyphens (RFC 1123), "
+            f"os_prep_hostname is {node.hostname!r}; expected a-z, 0-9 and hyphens (RFC 1123), "
             f"{HOST_NAME_LENGTH} characters at most; rename the host, or set os_prep_hostname"
         )
     yield from _user_problems(node)
@@ -165,7 +165,7 @@ def _node_problems(node: CardNode) -> Iterator[str]:
     try:
         desired(present=node.cmdline_present, absent=(), settings={})
     except CmdlineError as error:
-        yield f"flash_cmdline_present: {error}"
+        yield f"os_prep_kernel_cmdline: {error}"
     try:
         check_names(files=node.files)
     except BootPartitionError as error:
@@ -206,39 +206,57 @@ def _user_problems(node: CardNode) -> Iterator[str]:
 
 def _network_problems(node: CardNode) -> Iterator[str]:
     if _INTERFACE.fullmatch(node.interface) is None:
-        yield f"flash_interface is {node.interface!r}; expected the name of an interface, such as 'eth0'"
+        yield (
+            f"node_network_interface is {node.interface!r}; expected the name of an interface, such as "
+            "'eth0': set node_network_interface"
+        )
     if node.interface_is_wifi and not node.wifi_ssid:
-        yield f"flash_interface is {node.interface!r}, and flash_wifi_ssid is not set: set it"
+        yield (
+            f"node_network_interface is {node.interface!r}, and nat_headnode_wifi_ssid is not set; expected "
+            "the name of its Wi-Fi network: set nat_headnode_wifi_ssid"
+        )
     interface = None
     if node.address:
         try:
             interface = parse_interface(node.address)
         except ValueError:
             yield (
-                f"flash_address is {node.address!r}; expected an address with the length of its network's "
-                "prefix, such as '192.168.1.101/24'; set node_network_address, or leave it empty for DHCP"
+                f"node_network_address is {node.address!r}; expected an address with the length of its "
+                "network's prefix, such as '192.168.1.101/24': set node_network_address, or leave it empty "
+                "for DHCP"
             )
     if interface is not None and interface.ip in (interface.network, interface.broadcast):
-        yield f"flash_address is {node.address!r}, which no node can have in {interface.cidr}: set another"
+        yield (
+            f"node_network_address is {node.address!r}, which no node can have in {interface.cidr}; expected "
+            "an address between its first and its last: set node_network_address"
+        )
     if node.gateway:
         problem = _address_problem(node.gateway)
         if problem is None and not node.address:
-            problem = "and there is no flash_address: with DHCP the gateway comes from the DHCP server"
+            problem = "and there is no node_network_address: with DHCP the gateway comes from the DHCP server"
         elif problem is None and interface is not None:
             address = parse_address(node.gateway)
             if address not in interface:
-                problem = f"which is not in {interface.cidr}, the network of flash_address"
+                problem = f"which is not in {interface.cidr}, the network of node_network_address"
             elif address == interface.ip:
                 problem = "which is the node's own address"
         if problem:
-            yield f"flash_gateway is {node.gateway!r}, {problem}; set node_network_gateway"
+            yield (
+                f"node_network_gateway is {node.gateway!r}, {problem}; expected the router's address in the "
+                "network of node_network_address: set node_network_gateway"
+            )
     for resolver in node.resolvers:
         problem = _address_problem(resolver)
         if problem:
-            yield f"flash_resolvers has {resolver!r}, {problem}; set node_network_resolvers"
+            yield (
+                f"node_network_resolvers has {resolver!r}, {problem}; expected addresses: set "
+                "node_network_resolvers"
+            )
     for domain in node.search:
         if HOST_NAME.fullmatch(domain) is None:
-            yield f"flash_search has {domain!r}, which is not a domain such as 'lan'; set node_network_search"
+            yield (
+                f"node_network_search has {domain!r}; expected domains such as 'lan': set node_network_search"
+            )
 
 
 def _address_problem(text: str) -> str | None:
@@ -252,10 +270,16 @@ def _address_problem(text: str) -> str | None:
 def _wifi_problems(node: CardNode) -> Iterator[str]:
     if not node.wifi_ssid:
         if node.wifi_psk:
-            yield "flash_wifi_psk is set, and flash_wifi_ssid is not: set both, or neither"
+            yield "nat_headnode_wifi_psk is set, and nat_headnode_wifi_ssid is not: set both, or neither"
         return
     if not node.wifi_ssid.isprintable():
-        yield f"flash_wifi_ssid is {node.wifi_ssid!r}: expected printable characters; set it again"
+        yield (
+            f"nat_headnode_wifi_ssid is {node.wifi_ssid!r}; expected printable characters: set "
+            "nat_headnode_wifi_ssid"
+        )
     if not node.wifi_psk:
-        yield "flash_wifi_psk is not set: expected the passphrase or the key of flash_wifi_ssid; set it"
-    yield from wifi_problems(node.wifi, variables="flash_wifi")
+        yield (
+            "nat_headnode_wifi_psk is not set; expected the passphrase or the key of nat_headnode_wifi_ssid: "
+            "set nat_headnode_wifi_psk"
+        )
+    yield from wifi_problems(node.wifi, variables="nat_headnode_wifi")

@@ -57,7 +57,7 @@ def seed(*, node: CardNode, init_format: str, host_key: HostKey) -> dict[str, An
         if name.lower() in own:
             raise SeedError(
                 f"flash_files has {name!r}, which the role writes itself: take it out, and say "
-                "what it should hold by flash_user_data, flash_config_txt or flash_cmdline_present"
+                "what it should hold by flash_user_data, flash_config_txt or os_prep_kernel_cmdline"
             )
         folders = name.lower().split("/")[:-1]
         taken = {"/".join(folders[: count + 1]) for count in range(len(folders))} & {*own, _CONFIG}

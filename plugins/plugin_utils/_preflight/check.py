@@ -74,25 +74,31 @@ def validate(
             *(found for _value, found in arguments.values()),
             findings,
             *(check(rack) for check in CHECKS),
+            names.check_removed(rack.hosts),
             names.check_variables(rack, own or ()),
         ),
-        rack,
+        rack.nodes,
     )
 
 
-def _texts(findings: Iterable[Finding], rack: Rack) -> tuple[list[str], list[str]]:
+def removed_variables(*, nodes: Sequence[str], hosts: Mapping[str, Iterable[str]]) -> list[str]:
+    """Name the variables that are set and that no role reads any more; ``hosts`` has the names of each."""
+    return _texts(names.check_removed(hosts), nodes)[0]
+
+
+def _texts(findings: Iterable[Finding], nodes: Sequence[str]) -> tuple[list[str], list[str]]:
     seen: dict[Finding, list[str]] = {}
     for finding in findings:
         hosts = seen.setdefault(finding._replace(host=None), [])
         if finding.host is not None:
             hosts.append(finding.host)
-    problems = [_text(finding, hosts, rack) for finding, hosts in seen.items() if not finding.warning]
-    warnings = [_text(finding, hosts, rack) for finding, hosts in seen.items() if finding.warning]
+    problems = [_text(finding, hosts, nodes) for finding, hosts in seen.items() if not finding.warning]
+    warnings = [_text(finding, hosts, nodes) for finding, hosts in seen.items() if finding.warning]
     return problems, warnings
 
 
-def _text(finding: Finding, hosts: Sequence[str], rack: Rack) -> str:
+def _text(finding: Finding, hosts: Sequence[str], nodes: Sequence[str]) -> str:
     if not hosts:
         return finding.message
-    where = "all nodes" if len(hosts) > 1 and set(hosts) >= set(rack.nodes) else ", ".join(hosts)
+    where = "all nodes" if len(hosts) > 1 and set(hosts) >= set(nodes) else ", ".join(hosts)
     return f"{where}: {finding.message}"

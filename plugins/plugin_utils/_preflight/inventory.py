@@ -19,15 +19,27 @@ from jinja2.exceptions import UndefinedError
 #: What is defined in a task or a play.
 LATER = ("hostvars", "item", "omit", "play_hosts", "role_name", "role_names", "role_path", "vars")
 ROLES = Path(__file__).resolve().parents[3] / "roles"
+#: What a head joins the outside by, and what any card may be written with.
+WIFI = (
+    "nat_headnode_wifi_ssid",
+    "nat_headnode_wifi_psk",
+    "nat_headnode_wifi_country",
+    "nat_headnode_wifi_hidden",
+)
+#: What several roles read: some of its values stand there alone.
+SHARED_DEFAULTS = ROLES / "cluster_defaults/defaults/main.yml"
 
 
 def role_options() -> dict[str, dict[str, dict[str, Any]]]:
-    """Read the options of all roles, by role."""
+    """Read the options of all roles, by role, each with its default."""
+    shared = yaml.safe_load(SHARED_DEFAULTS.read_text(encoding="utf-8"))
     specs = {}
     for path in sorted(ROLES.glob("*/meta/argument_specs.yml")):
         entry_points = yaml.safe_load(path.read_text(encoding="utf-8"))["argument_specs"].values()
         specs[path.parts[-3]] = {
-            name: option for entry in entry_points for name, option in entry.get("options", {}).items()
+            name: {"default": shared[name], **option} if name in shared else option
+            for entry in entry_points
+            for name, option in entry.get("options", {}).items()
         }
     return specs
 
@@ -62,20 +74,22 @@ def read_variables(
 ) -> dict[str, Any]:
     """Read the variables of a host, with the values of those that are checked.
 
-    Others are not evaluated: they may ask a vault, or a person. A name that is not a string, such as 5, is
-    none of ours; Ansible has a warning for it. What is used for cards alone may have a secret in it that only
-    runs of the playbook flash are given.
+    Others are not evaluated: they may ask a vault, or a person. A name that is not a string, such as 5, is none
+    of ours; Ansible has a warning for it. What is used for cards alone may have a secret in it that only runs
+    of the playbook flash are given; that is the Wi-Fi network as well where no running head joins it.
     """
+    undefined = {}
     variables: dict[str, Any] = dict.fromkeys((name for name in hostvars if isinstance(name, str)), UNKNOWN)
     for name in checked:
         if name in hostvars:
             try:
                 variables[name] = evaluated(hostvars[name])
             except UndefinedError as error:
-                undefined = _undefined(error, checked)
-                if undefined and name not in of_cards:
-                    variables[name] = undefined
-    return variables
+                found = _undefined(error, checked)
+                if found:
+                    undefined[name] = found
+    later = {*of_cards} if variables.get("nat_headnode_uplink") == "wifi" else {*of_cards, *WIFI}
+    return {**variables, **{name: found for name, found in undefined.items() if name not in later}}
 
 
 def named_files(hosts: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:

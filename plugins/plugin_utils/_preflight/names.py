@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from ansible_collections.bramble.pi.plugins.plugin_utils._inventory.hosts import HOST_NAME, HOST_NAME_LENGTH
 from ansible_collections.bramble.pi.plugins.plugin_utils._preflight.rack import (
@@ -22,6 +22,26 @@ from ansible_collections.bramble.pi.plugins.plugin_utils._preflight.rack import 
 #: without one.
 MISSPELT_WITH_PREFIX = 0.75
 MISSPELT = 0.9
+
+#: Two names for one thing: those that no role reads any more, each with the one that stays.
+REMOVED = {
+    "pod_network_cidr": "control_plane_pod_cidr",
+    "rack_services_network": "preflight_node_network",
+    "netboot_server_network": "preflight_node_network",
+    "netboot_server_dir": "netboot_tree_dir",
+    "flash_known_hosts_file": "ssh_access_known_hosts_file",
+    "flash_hostname": "os_prep_hostname",
+    "flash_cmdline_present": "os_prep_kernel_cmdline",
+    "flash_interface": "node_network_interface",
+    "flash_address": "node_network_address",
+    "flash_gateway": "node_network_gateway",
+    "flash_resolvers": "node_network_resolvers",
+    "flash_search": "node_network_search",
+    "flash_wifi_ssid": "nat_headnode_wifi_ssid",
+    "flash_wifi_psk": "nat_headnode_wifi_psk",
+    "flash_wifi_country": "nat_headnode_wifi_country",
+    "flash_wifi_hidden": "nat_headnode_wifi_hidden",
+}
 
 
 def _nearest(name: str, known: Sequence[str], cutoff: float) -> str | None:
@@ -98,12 +118,24 @@ def check_host_names(rack: Rack) -> Iterator[Finding]:
             )
 
 
+def check_removed(hosts: Mapping[str, Iterable[str]]) -> Iterator[Finding]:
+    """Name the variables that no role reads any more, whatever their values are, with those that are read."""
+    for host, names in hosts.items():
+        for name in names:
+            if name in REMOVED:
+                yield Finding(
+                    f"{name} is set, which no role reads any more; expected {REMOVED[name]}, which means the "
+                    f"same: set {REMOVED[name]} where {name} is set now",
+                    host,
+                )
+
+
 def check_variables(rack: Rack, known_variables: Sequence[str]) -> Iterator[Finding]:
     """Check that the variables are known by their names."""
     known = {*rack.options, *known_variables}
     for host, variables in rack.hosts.items():
         for name in variables:
-            if name in known or name.startswith(("_", "ansible_")):
+            if name in known or name in REMOVED or name.startswith(("_", "ansible_")):
                 continue
             prefixed = name.startswith(tuple(f"{role}_" for role in rack.specs))
             like = _nearest(name, list(rack.options), MISSPELT_WITH_PREFIX if prefixed else MISSPELT)

@@ -27,7 +27,7 @@ def check_netboot(rack: Rack) -> Iterator[Finding]:
             f"{', '.join(servers) or 'no host'}; expected one host, which serves them"
         )
     for host in servers:
-        folder = rack.value(host, "netboot_server_dir") or rack.value(host, "netboot_tree_dir") or "/"
+        folder = rack.value(host, "netboot_tree_dir") or "/"
         interface = rack.value(host, "netboot_server_interface") or "eth0"
         try:
             tftp_unit.check(folder=folder, interface=interface)

@@ -175,17 +175,9 @@ def check_services(rack: Rack) -> Iterator[Finding]:
         ]
         hosts, problems = leases.merge(inventory=inventory, bootptab=entries)
         yield from (Finding(problem) for problem in problems)
-        network = rack.network
-        text = rack.value(server, "rack_services_network")
-        if text:
-            try:
-                network = parse_network(text)
-            except ValueError as error:
-                yield Finding(f"rack_services_network is {text!r}, which {error}; set it {ALL}", server)
-                continue
-        if network is not None:
-            yield from _check_leases(rack, server, network, hosts)
-        elif rack.node_network == "" and not rack.is_unknown(server, "rack_services_network"):
+        if rack.network is not None:
+            yield from _check_leases(rack, server, rack.network, hosts)
+        elif rack.node_network == "":
             yield Finding(
                 f"gives the rack its addresses, and preflight_node_network is not set: set it {ALL} to "
                 "the rack's own network, such as 10.0.0.0/24"

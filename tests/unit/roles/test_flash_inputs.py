@@ -22,49 +22,80 @@ SECRETS = ("12345678", "342391", "8675309", "hunter22")
 #: A host's variables as they stand in an inventory, and what is said of them; None where all is well.
 CASES: dict[str, tuple[str, list[str] | None]] = {
     "fine": (
-        "flash_wifi_ssid: '2024'\nflash_wifi_psk: '01234567'\nflash_wifi_country: 'NO'\n"
-        "flash_wifi_hidden: true\nflash_cmdline_present: [quiet, 'no']\nflash_files: {notes.txt: '5'}\n"
+        "nat_headnode_wifi_ssid: '2024'\nnat_headnode_wifi_psk: '01234567'\nnat_headnode_wifi_country: 'NO'\n"
+        "nat_headnode_wifi_hidden: true\nos_prep_kernel_cmdline: [quiet, 'no']\n"
+        "flash_files: {notes.txt: '5'}\n"
         "flash_config_txt: [{setting: gpu_mem, value: 16}, {setting: start_x, state: absent}]\n"
         "flash_user_data: {packages: [htop], runcmd: [[ls, -l]], growpart: {mode: false}, ntp: {enabled: 1}}",
         None,
     ),
-    "command-line": ("flash_wifi_hidden: 'false'", None),
+    "command-line": ("nat_headnode_wifi_hidden: 'false'", None),
     "psk-digits": (
-        "nat_headnode_wifi_psk: 12345678\nflash_wifi_ssid: hjemme\nflash_wifi_country: DE",
+        "nat_headnode_wifi_psk: 12345678\nnat_headnode_wifi_ssid: hjemme\nnat_headnode_wifi_country: DE",
+        ["nat_headnode_wifi_psk is a number; expected text: put it in quotes: set nat_headnode_wifi_psk"],
+    ),
+    "psk-octal": (
+        "nat_headnode_wifi_psk: 01234567",
+        ["nat_headnode_wifi_psk is a number; expected text: put it in"],
+    ),
+    "ssid-digits": (
+        "nat_headnode_wifi_ssid: 2024",
+        ["nat_headnode_wifi_ssid is the number 2024; expected text"],
+    ),
+    "country-no": (
+        "nat_headnode_wifi_country: NO",
+        ["nat_headnode_wifi_country is the boolean false; expected text"],
+    ),
+    "hidden": (
+        "nat_headnode_wifi_hidden: maybe",
+        ["nat_headnode_wifi_hidden is the text 'maybe'; expected true or false"],
+    ),
+    "hidden-null": (
+        "nat_headnode_wifi_hidden:",
+        ["nat_headnode_wifi_hidden is null; expected true or false"],
+    ),
+    "user-digits": (
+        "flash_user: 1000",
         [
-            "flash_wifi_psk is a number; expected text: put it in quotes: set flash_wifi_psk, or "
-            "nat_headnode_wifi_psk where it comes from"
+            "flash_user is the number 1000; expected text: put it in quotes: set flash_user, or "
+            "ansible_user where it comes from"
         ],
     ),
-    "psk-octal": ("flash_wifi_psk: 01234567", ["flash_wifi_psk is a number; expected text: put it in"]),
-    "ssid-digits": ("flash_wifi_ssid: 2024", ["flash_wifi_ssid is the number 2024; expected text"]),
-    "country-no": ("flash_wifi_country: NO", ["flash_wifi_country is the boolean false; expected text"]),
-    "hidden": ("flash_wifi_hidden: maybe", ["flash_wifi_hidden is the text 'maybe'; expected true or false"]),
-    "hidden-null": ("flash_wifi_hidden:", ["flash_wifi_hidden is null; expected true or false"]),
-    "user-digits": ("flash_user: 1000", ["flash_user is the number 1000"]),
     "timezone": ("flash_timezone: no", ["flash_timezone is the boolean false"]),
     "timezone-null": ("flash_timezone:", ["flash_timezone is null; expected text: set flash_timezone"]),
-    "hostname-date": ("flash_hostname: 2026-01-02", ["flash_hostname is the date 2026-01-02; expected text"]),
-    "gateway": ("node_network_gateway: 192.168", ["flash_gateway is the number 192.168"]),
-    "address-list": ("flash_address: [10.0.0.5/24]", ["flash_address is a list; expected text: set flash_"]),
+    "hostname-date": (
+        "os_prep_hostname: 2026-01-02",
+        ["os_prep_hostname is the date 2026-01-02; expected text"],
+    ),
+    "gateway": ("node_network_gateway: 192.168", ["node_network_gateway is the number 192.168"]),
+    "address-list": (
+        "node_network_address: [10.0.0.5/24]",
+        ["node_network_address is a list; expected text: set node_"],
+    ),
     "device-mapping": (
         "flash_device: {a: b}",
         ["flash_device is a mapping; expected text: set flash_device"],
     ),
-    "resolver-digits": ("flash_resolvers: [1.1]", ["flash_resolvers has the number 1.1 as entry 1"]),
-    "resolvers-null": ("flash_resolvers:", ["flash_resolvers is null; expected a list of texts"]),
-    "search-no": ("flash_search: [lan, no]", ["flash_search has the boolean false as entry 2"]),
+    "resolver-digits": (
+        "node_network_resolvers: [1.1]",
+        ["node_network_resolvers has the number 1.1 as entry 1"],
+    ),
+    "resolvers-null": (
+        "node_network_resolvers:",
+        ["node_network_resolvers is null; expected a list of texts"],
+    ),
+    "search-no": ("node_network_search: [lan, no]", ["node_network_search has the boolean false as entry 2"]),
     "search-text": (
         "node_network_search: lan",
         [
-            "flash_search is the text 'lan'; expected a list of texts, such as ['…'], or [] for none: "
-            "set flash_search, or node_network_search where it comes from"
+            "node_network_search is the text 'lan'; expected a list of texts, such as ['…'], or [] for none: "
+            "set node_network_search"
         ],
     ),
-    "cmdline-text": ("flash_cmdline_present: cgroup_enable=memory", ["flash_cmdline_present is the text"]),
+    "cmdline-text": ("os_prep_kernel_cmdline: cgroup_enable=memory", ["os_prep_kernel_cmdline is the text"]),
     "cmdline-bool": (
-        "flash_cmdline_present: [quiet, no]",
-        ["flash_cmdline_present has the boolean false as"],
+        "os_prep_kernel_cmdline: [quiet, no]",
+        ["os_prep_kernel_cmdline has the boolean false as"],
     ),
     "key-text": (f"flash_authorized_keys: {KEY}", ["flash_authorized_keys is text; expected a list"]),
     "key-null": ("flash_authorized_keys: [null]", ["flash_authorized_keys has null as entry 1"]),
@@ -108,8 +139,8 @@ CASES: dict[str, tuple[str, list[str] | None]] = {
     ),
     "config-float": ("flash_config_txt: [{setting: a, value: 1.30}]", ["value is the number 1.3 for a"]),
     "two": (
-        "flash_timezone: no\nflash_search: lan",
-        ["flash_timezone is the boolean false", "flash_search is the text 'lan'"],
+        "flash_timezone: no\nnode_network_search: lan",
+        ["flash_timezone is the boolean false", "node_network_search is the text 'lan'"],
     ),
 }
 

@@ -89,7 +89,7 @@ ROLES = {
             "Configure where to boot from",
             "",
             {
-                "netboot_server_dir": "/srv/netboot",
+                "netboot_tree_dir": "/srv/netboot",
                 "netboot_server_interface": "eth0",
                 "netboot_server_address": "10.0.0.1",
                 "netboot_server_dhcp": "leases",
@@ -118,7 +118,14 @@ def playbook(role: Role, folder: Path) -> Path:
     play = {
         "hosts": "localhost",
         "gather_facts": False,
-        "vars_files": [str(source / name / "main.yml") for name in ("defaults", "vars")],
+        "vars_files": [
+            str(folder / "main.yml")
+            for folder in (
+                REPOSITORY / "roles/cluster_defaults/defaults",
+                source / "defaults",
+                source / "vars",
+            )
+        ],
         "tasks": part,
         # Where there are any.
         "handlers": [

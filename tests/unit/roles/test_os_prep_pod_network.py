@@ -58,7 +58,8 @@ def said(tmp_path_factory: pytest.TempPathFactory) -> str:
         }
         for host, (changed, variables, *_told) in NODES.items()
     }
-    (folder / "hosts.yml").write_text(json.dumps({"all": {"hosts": hosts}}))
+    defaults = yaml.safe_load((REPOSITORY / "roles/cluster_defaults/defaults/main.yml").read_text())
+    (folder / "hosts.yml").write_text(json.dumps({"all": {"vars": defaults, "hosts": hosts}}))
     tasks = yaml.safe_load((REPOSITORY / "roles/os_prep/tasks/main.yml").read_text())
     first = next(number for number, task in enumerate(tasks) if "kernel_cmdline" in str(task))
     seen = {"ansible.builtin.set_fact": {"bramble": "{{ seen }}", "cacheable": True}}

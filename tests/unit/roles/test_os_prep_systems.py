@@ -57,7 +57,10 @@ def refused(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
             **changed,
         }
         hosts[host] = {"ansible_connection": "local", "os_prep_hostname": host, "seen": seen, **variables}
-    (folder / "hosts.yml").write_text(json.dumps({"all": {"hosts": hosts}}))
+    defaults = yaml.safe_load((REPOSITORY / "roles/cluster_defaults/defaults/main.yml").read_text())
+    # A later default is no other node.
+    common = {**defaults, "kube_packages_version": "1.36"}
+    (folder / "hosts.yml").write_text(json.dumps({"all": {"vars": common, "hosts": hosts}}))
     tasks = yaml.safe_load((REPOSITORY / "roles/os_prep/tasks/main.yml").read_text())
     first = next(number for number, task in enumerate(tasks) if "kernel_cmdline" in str(task))
     seen = {"ansible.builtin.set_fact": {"bramble": "{{ seen }}", "cacheable": True}}

@@ -60,6 +60,7 @@ def rules(ways: Ways, networks: list[str]) -> str:
     environment.tests["search"] = lambda text, pattern: re.search(pattern, text) is not None
     variables: dict[str, Any] = {
         "ansible_managed": "test",
+        "nat_headnode_outer_interface": "wlan0",
         "__remote_access_ways": ways,
         "remote_access_networks": networks,
         "remote_access_port": 6443,

@@ -18,6 +18,7 @@ from ansible.errors import AnsibleFilterError
 from ansible_collections.bramble.pi.plugins.filter.addresses import nth_address
 from ansible_collections.bramble.pi.plugins.filter.kubernetes import cri_socket, kubernetes_runtime
 from ansible_collections.bramble.pi.plugins.plugin_utils._preflight.inventory import role_options
+from ansible_collections.bramble.pi.plugins.plugin_utils._preflight.names import REMOVED
 
 ROOT = Path(__file__).resolve().parents[4]
 FIXTURES = ROOT / "tests/unit/fixtures/preflight"
@@ -38,10 +39,12 @@ def test_nth_address() -> None:
         nth_address("rack", 1)
 
 
-def preflight(inventory: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+def preflight(
+    inventory: Path, *arguments: str, playbook: str = "preflight", **environment: str
+) -> subprocess.CompletedProcess[str]:
     """Run the playbook as a user does; nothing listens at the hosts' addresses, and nothing has to."""
     return subprocess.run(
-        ["ansible-playbook", "-i", str(inventory), "playbooks/preflight.yml", *arguments],
+        ["ansible-playbook", "-i", str(inventory), f"playbooks/{playbook}.yml", *arguments],
         cwd=ROOT,
         env={
             **os.environ,
@@ -90,7 +93,7 @@ def test_values_that_only_facts_can_tell_are_left_for_later(tmp_path: Path) -> N
                 # A default of a role.
                 "control_plane_service_cidr": "{{ control_plane_pod_cidr }}",
                 # What is for cards alone may need a vault that only the playbook flash is given.
-                "flash_wifi_psk": "{{ vault_wifi_psk }}",
+                "nat_headnode_wifi_psk": "{{ vault_wifi_psk }}",
                 "rack_services_mac": "{{ omit }}",
                 # Evaluating this one would fail: what is not checked is left alone.
                 "my_secret": "{{ lookup('ansible.builtin.file', '/does/not/exist') }}",
@@ -156,14 +159,14 @@ def test_options_of_any_type_end_in_findings(tmp_path: Path) -> None:
 
 #: Values that YAML made something else of than was written, and what preflight says of them.
 CONVERTED = {
-    "flash_wifi_psk: 01234567": "flash_wifi_psk is a secret that is not shown here; expected a string in q",
-    "flash_wifi_ssid: 2024": "flash_wifi_ssid is 2024; expected a string in quotes: set flash_wifi_ssid in",
-    "flash_wifi_country: NO": "flash_wifi_country is false; expected a string in quotes",
+    "nat_headnode_wifi_psk: 01234567": "nat_headnode_wifi_psk is a secret that is not shown here; expected",
+    "nat_headnode_wifi_ssid: 2024": "nat_headnode_wifi_ssid is 2024; expected a string in quotes: set nat_h",
+    "nat_headnode_wifi_country: NO": "nat_headnode_wifi_country is false; expected a string in quotes",
     "flash_user: 1000": "flash_user is 1000; expected a string in quotes",
     "flash_timezone: no": "flash_timezone is false; expected a string in quotes",
-    "flash_resolvers: [1.1]": "entry 1 of flash_resolvers is 1.1; expected a string in quotes",
-    "flash_cmdline_present: [quiet, no]": "entry 2 of flash_cmdline_present is false; expected a string in",
-    "flash_search: lan": "flash_search is 'lan'; expected a list of strings: set flash_search in group_var",
+    "node_network_resolvers: [1.1]": "entry 1 of node_network_resolvers is 1.1; expected a string in quotes",
+    "os_prep_kernel_cmdline: [quiet, no]": "entry 2 of os_prep_kernel_cmdline is false; expected a string in",
+    "node_network_search: lan": "node_network_search is 'lan'; expected a list of strings: set node_n",
     "flash_authorized_keys: ssh-ed25519 AAAA": "flash_authorized_keys is 'ssh-ed25519 AAAA'; expected a li",
     "flash_password_hash: 12345": "flash_password_hash is a secret that is not shown here; expected a stri",
     "node_network_gateway: 192.168": "node_network_gateway is 192.168; expected a string in quotes",
@@ -191,6 +194,28 @@ def test_values_that_yaml_has_made_something_else_are_refused(tmp_path: Path) ->
     assert [text for text in CONVERTED.values() if f"\n- all nodes: {text}" not in run.stdout] == []
     assert f"{len(CONVERTED)} problem(s)" in run.stdout
     assert "01234567" not in run.stdout
+
+
+def test_the_wifi_that_a_running_head_joins_is_more_than_a_card_s(tmp_path: Path) -> None:
+    variables = {"nat_headnode_uplink": "wifi", "nat_headnode_wifi_psk": "{{ vault_wifi_psk }}"}
+    nodes = {"control_plane": {"hosts": {"pi-1": HOST_1 | variables}}, "workers": {"hosts": {"pi-2": HOST_2}}}
+    (tmp_path / "hosts.yml").write_text(yaml.safe_dump({"all": {"children": nodes}}), encoding="utf-8")
+    run = preflight(tmp_path)
+    assert run.returncode == 2, run.stdout
+    assert "\n- pi-1: nat_headnode_wifi_psk has the variable vault_wifi_psk in it" in run.stdout
+
+
+@pytest.mark.parametrize("playbook", ["preflight", "check_inventory"])
+def test_removed_variables_end_every_playbook(tmp_path: Path, playbook: str) -> None:
+    """The second is what playbooks begin with that do without preflight: flash would ignore an address."""
+    variables = dict.fromkeys(REMOVED, "{{ vault_that_is_not_there }}")
+    nodes = {"control_plane": {"hosts": {"pi-1": HOST_1 | variables}}, "workers": {"hosts": {"pi-2": HOST_2}}}
+    (tmp_path / "hosts.yml").write_text(yaml.safe_dump({"all": {"children": nodes}}), encoding="utf-8")
+    run = preflight(tmp_path, playbook=playbook)
+    assert run.returncode == 2, run.stdout
+    for name, stays in REMOVED.items():
+        assert f"\n- pi-1: {name} is set, which no role reads any more; expected {stays}" in run.stdout
+    assert f"{len(REMOVED)} problem(s)" in run.stdout
 
 
 def test_a_missing_library_is_one_clear_line(tmp_path: Path) -> None:

@@ -310,7 +310,7 @@ def test_userconf_without_password() -> None:
 PROBLEMS: list[tuple[dict[str, Any], str | None]] = [
     ({}, None),
     ({"image": ""}, "flash_image is not set"),
-    ({"hostname": "Pi_1"}, "flash_hostname is 'Pi_1'"),
+    ({"hostname": "Pi_1"}, "os_prep_hostname is 'Pi_1'"),
     ({"user": ""}, "flash_user is not set, nor is ansible_user"),
     ({"user": "root"}, "flash_user is 'root'"),
     ({"user": "Pi"}, "flash_user is 'Pi'"),
@@ -332,20 +332,20 @@ PROBLEMS: list[tuple[dict[str, Any], str | None]] = [
     ({"password_hash": "$y$j9T$F5Jx5fExrKuPp53xLKQ..1$X3DX6M94c7o.9agCG9G317fhZg9SqC.5i5rd.RhAtQ7"}, None),
     ({"timezone": "Berlin"}, "flash_timezone is 'Berlin', which is not a time zone"),
     ({"timezone": "Europe/Berlin"}, None),
-    ({"interface": "eth 0"}, "flash_interface is 'eth 0'"),
-    ({"interface": "wlan0"}, "flash_wifi_ssid is not set"),
-    ({"address": "10.0.0.5"}, "flash_address is '10.0.0.5'; expected an address with the length"),
+    ({"interface": "eth 0"}, "node_network_interface is 'eth 0'"),
+    ({"interface": "wlan0"}, "nat_headnode_wifi_ssid is not set"),
+    ({"address": "10.0.0.5"}, "node_network_address is '10.0.0.5'; expected an address with the length"),
     ({"address": "10.0.0.0/24"}, "which no node can have in 10.0.0.0/24"),
     ({"address": "10.0.0.5/24", "gateway": "10.0.1.1"}, "which is not in 10.0.0.0/24"),
     ({"address": "10.0.0.5/24", "gateway": "10.0.0.5"}, "which is the node's own address"),
-    ({"gateway": "10.0.0.1"}, "and there is no flash_address"),
-    ({"gateway": "router"}, "flash_gateway is 'router', which is not an IPv4 address"),
-    ({"resolvers": ("8.8.8",)}, "flash_resolvers has '8.8.8'"),
-    ({"search": ("l an",)}, "flash_search has 'l an'"),
-    ({"wifi_psk": "12345678"}, "flash_wifi_psk is set, and flash_wifi_ssid is not"),
+    ({"gateway": "10.0.0.1"}, "and there is no node_network_address"),
+    ({"gateway": "router"}, "node_network_gateway is 'router', which is not an IPv4 address"),
+    ({"resolvers": ("8.8.8",)}, "node_network_resolvers has '8.8.8'"),
+    ({"search": ("l an",)}, "node_network_search has 'l an'"),
+    ({"wifi_psk": "12345678"}, "nat_headnode_wifi_psk is set, and nat_headnode_wifi_ssid is not"),
     (
         {"wifi_ssid": "n" * 33, "wifi_psk": "12345678", "wifi_country": "DE"},
-        "33 bytes; expected 1 to 32: set flash_wifi_ssid",
+        "33 bytes; expected 1 to 32: set nat_headnode_wifi_ssid",
     ),
     (
         {"wifi_ssid": "net", "wifi_psk": "1234567", "wifi_country": "DE"},
@@ -355,11 +355,11 @@ PROBLEMS: list[tuple[dict[str, Any], str | None]] = [
     ({"wifi_ssid": "net", "wifi_psk": "a" * 64, "wifi_country": "DE"}, None),
     (
         {"wifi_ssid": "net", "wifi_psk": "12345678", "wifi_country": "de"},
-        "radio stays off: set flash_wifi_country",
+        "radio stays off: set nat_headnode_wifi_country",
     ),
     ({"user_data": {"a": 1}, "user_data_file": "x"}, "are both set"),
     ({"user_data_file": "/no/such/file"}, "which cannot be read: No such file or directory"),
-    ({"cmdline_present": ("a b",)}, "flash_cmdline_present: 'present' has 'a b'"),
+    ({"cmdline_present": ("a b",)}, "os_prep_kernel_cmdline: 'present' has 'a b'"),
     ({"files": {"../x": ""}}, "flash_files: the file name '../x' has"),
     ({"files": {"COM1.txt": ""}}, "flash_files: the file name 'COM1.txt' has the part 'COM1.txt', which FAT"),
     ({"files": {"f\u00fcr.txt": ""}}, "flash_files: the file name 'f\u00fcr.txt' has"),
@@ -386,7 +386,7 @@ def test_nodes_have_cards_and_names_of_their_own() -> None:
     nodes = [replace(PLAIN, name=name, device="/dev/sdb") for name in ("pi-1", "pi-2")]
     assert problems(nodes) == [
         "pi-1, pi-2: flash_device is '/dev/sdb' for each; give each its own",
-        "pi-1, pi-2: flash_hostname is 'pi-1' for each; give each its own",
+        "pi-1, pi-2: os_prep_hostname is 'pi-1' for each; give each its own",
     ]
 
 

@@ -3,12 +3,18 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 from __future__ import annotations
 
+import re
+import subprocess
+from pathlib import Path
 from typing import Any
 
 import pytest
+from ansible_collections.bramble.pi.plugins.plugin_utils._preflight.names import REMOVED
 from ansible_collections.bramble.pi.plugins.plugin_utils._preflight.rack import UNKNOWN
 
-from tests.unit.preflight_rack import check_row, found
+from tests.unit.preflight_rack import SPECS, check_row, found
+
+ROOT = Path(__file__).resolve().parents[5]
 
 
 @pytest.mark.parametrize(
@@ -45,6 +51,32 @@ def test_variables_of_all_hosts(variables: dict[str, Any], text: str | None) -> 
 )
 def test_variables_of_one_host(variables: dict[str, Any], text: str | None) -> None:
     check_row(variables, text, host="pi-2")
+
+
+@pytest.mark.parametrize("name", REMOVED)
+def test_removed_variables_are_named_with_those_that_stay(name: str) -> None:
+    stays = REMOVED[name]
+    assert stays in {option for options in SPECS.values() for option in options}
+    problems, warnings = found({name: UNKNOWN}, hosts={"pi-4": {name: UNKNOWN}}, known_variables=[name])
+    said = (
+        f"all nodes: {name} is set, which no role reads any more; expected {stays}, which means the same: set"
+    )
+    assert [line for line in problems if line.startswith(said)] == problems
+    # The other host is in no group.
+    assert [line for line in warnings if name in line] == []
+
+
+def test_removed_variables_stand_nowhere_else() -> None:
+    files = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=True)
+    pattern = re.compile(rf"\b({'|'.join(REMOVED)})\b")
+    here = ("plugins/plugin_utils/_preflight/names.py", "plugins/filter/removed_variables.yml", "changelogs/")
+    found_in = {
+        path: match[0]
+        for path in files.stdout.split("\0")[:-1]
+        if not path.startswith(here) and (ROOT / path).is_file()
+        if (match := pattern.search((ROOT / path).read_text(encoding="utf-8", errors="replace")))
+    }
+    assert found_in == {}
 
 
 GROUPS = [

@@ -202,18 +202,15 @@ def test_no_services_where_their_group_is_empty() -> None:
     ("network", "text"),
     [
         ("192.168.1.0/24", None),
-        ("192.168.1.0", "rack_services_network is '192.168.1.0', which is not an IPv4 network"),
+        ("192.168.1.0", "preflight_node_network is '192.168.1.0', which is not an IPv4 network"),
         (
-            "192.168.2.0/24",
+            "192.168.1.0/25",
             "is '192.168.1.150-192.168.1.199', with an address that no host can have in the rack's",
         ),
     ],
 )
-def test_a_network_of_the_services_own(network: str, text: str | None) -> None:
-    variables = {
-        "rack_services_network": network,
-        "rack_services_dhcp_range": "192.168.1.150-192.168.1.199",
-    }
-    problems, _warnings = found(variables, groups=BEHIND_NAT)
+def test_leases_are_in_the_racks_network(network: str, text: str | None) -> None:
+    variables = {"rack_services_dhcp_range": "192.168.1.150-192.168.1.199"}
+    problems, _warnings = found(variables, groups=BEHIND_NAT, node_network=network)
     assert len(problems) == (text is not None)
     assert text is None or text in problems[0]
