@@ -5,16 +5,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from ansible_collections.bramble.pi.plugins.module_utils._netboot import tftp_unit
 from ansible_collections.bramble.pi.plugins.module_utils._netboot.system import SERIAL
 from ansible_collections.bramble.pi.plugins.plugin_utils._inventory.addresses import parse_address
-from ansible_collections.bramble.pi.plugins.plugin_utils._preflight.rack import FIXED_GROUP, Finding, Rack
+from ansible_collections.bramble.pi.plugins.plugin_utils._preflight.rack import (
+    ALL,
+    FIXED_GROUP,
+    Finding,
+    Rack,
+)
 
 #: Hosts that boot from the one host of the other group.
 NETBOOT_GROUP = "netboot"
 NETBOOT_SERVER_GROUP = "netboot_server"
+
+
+def _check_folder(rack: Rack, nodes: Sequence[str], servers: Sequence[str]) -> Iterator[Finding]:
+    """Check that what is made for the nodes is what their server serves."""
+    served = {rack.value(host, "netboot_tree_dir") for host in servers} - {None}
+    for host in nodes:
+        folder = rack.value(host, "netboot_tree_dir")
+        if folder is not None and served and folder not in served:
+            yield Finding(
+                f"netboot_tree_dir is {folder!r}, and {', '.join(map(repr, sorted(served)))} on the host of "
+                f"the group {NETBOOT_SERVER_GROUP}; expected one folder for all: set netboot_tree_dir {ALL}",
+                host,
+            )
 
 
 def check_netboot(rack: Rack) -> Iterator[Finding]:
@@ -33,6 +51,7 @@ def check_netboot(rack: Rack) -> Iterator[Finding]:
             tftp_unit.check(folder=folder, interface=interface)
         except tftp_unit.TftpError as error:
             yield Finding(str(error), host)
+    yield from _check_folder(rack, nodes, servers)
     seen: dict[str, str] = {}
     for host in nodes:
         serial = rack.value(host, "netboot_tree_serial")

@@ -23,6 +23,7 @@ BOARD = {"netboot_tree_serial": "6a1b9c04", "rack_services_mac": "b8:27:eb:00:00
         # Seven of eight digits, as YAML reads 01234567 as an octal number.
         ({"netboot_tree_serial": 342391}, {}, ("netboot_tree_serial is 342391", "in quotes")),
         ({"netboot_tree_serial": ["6a1b9c04"]}, {}, ("is ['6a1b9c04']; expected a string: set netboot_",)),
+        ({"netboot_tree_dir": "/srv/a"}, {}, ("pi-2: netboot_tree_dir is '/srv/a', and '/srv/netboot' on",)),
         ({"rack_services_mac": ""}, {}, ("no rack_services_mac",)),
         ({"ansible_host": "pi-2.lan"}, {}, ("'pi-2.lan'", "ansible_host")),
         ({}, {"node_network": ["pi-2"]}, ("netboot and node_network",)),
