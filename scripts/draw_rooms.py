@@ -41,9 +41,11 @@ FLOORS: list[dict[str, str]] = [
     },
     {"module_utils/_netboot": "trees that nodes boot from"},
     # From here on it runs on the controller only.
-    {"plugin_utils/_common": "how filters end on an error"},
     {
+        "plugin_utils/_common": "how filters end on an error",
         "plugin_utils/_inventory": "hosts, addresses, leases, ssh",
+    },
+    {
         "plugin_utils/_kubernetes": "manifests, ConfigMaps",
         "plugin_utils/_remote_access": "who comes in from outside",
         "plugin_utils/_report": "the rack on one page",

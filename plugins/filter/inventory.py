@@ -13,6 +13,7 @@ from ansible_collections.bramble.pi.plugins.plugin_utils._common.filters import 
 from ansible_collections.bramble.pi.plugins.plugin_utils._inventory import (
     control_groups,
     hosts,
+    identity,
     leases,
     netboot,
     ssh,
@@ -76,6 +77,11 @@ def node_problems(
     )
 
 
+def rack_host(hostvars: HostVars, host: str) -> dict[str, Any]:
+    """Say who a host is, and where it is reached."""
+    return identity.summary(host, hostvars[host])
+
+
 def rack_hosts(hostvars: HostVars, groups: Groups) -> list[dict[str, Any]]:
     """List the hosts of the rack."""
     return hosts.rack_hosts(hostvars=hostvars, groups=groups)
@@ -109,6 +115,7 @@ class FilterModule:
             "netboot_clients": netboot_clients,
             "node_names": node_names,
             "node_problems": node_problems,
+            "rack_host": rack_host,
             "rack_hosts": rack_hosts,
             "rack_leases": rack_leases,
             "ssh_hosts": ssh_hosts,

@@ -13,6 +13,7 @@ from typing import Any, Callable
 from ansible.utils.display import Display
 from ansible_collections.bramble.pi.plugins.module_utils._boot.receipt import parse_receipt
 from ansible_collections.bramble.pi.plugins.plugin_utils._inventory import hosts as rack_hosts
+from ansible_collections.bramble.pi.plugins.plugin_utils._inventory import identity
 from ansible_collections.bramble.pi.plugins.plugin_utils._preflight import check, inventory, sources, values
 from ansible_collections.bramble.pi.plugins.plugin_utils._report import report as rack_report
 
@@ -51,7 +52,7 @@ def doctor_report(
     report = rack_report.check(
         results={host: hostvars[host].get(results, {}) for host in ordered},
         roles={host: _role(host, groups) for host in ordered},
-        addresses={host: rack_hosts.outer_address(host, hostvars[host]) for host in ordered},
+        addresses={host: identity.outer_address(host, hostvars[host]) for host in ordered},
         receipts=_receipts(folder=receipts, hosts=ordered) if receipts else {},
         inventory=inventory,
     )

@@ -20,7 +20,7 @@ from ansible_collections.bramble.pi.plugins.plugin_utils._cards import inputs
 from ansible_collections.bramble.pi.plugins.plugin_utils._cards import node as cards_node
 from ansible_collections.bramble.pi.plugins.plugin_utils._cards import seed as cards_seed
 from ansible_collections.bramble.pi.plugins.plugin_utils._cards.node import CardNode, HostKey, plain
-from ansible_collections.bramble.pi.plugins.plugin_utils._inventory import ssh
+from ansible_collections.bramble.pi.plugins.plugin_utils._inventory import identity, ssh
 
 #: The variable of a host that the role flash leaves its inputs in, for all roles that read them.
 INPUTS = "flash_node"
@@ -65,7 +65,15 @@ def _inputs(hostvars: Mapping[str, Any], name: str) -> dict[str, Any]:
 
 def input_problems(*, hostvars: Mapping[str, Any], names: Sequence[str]) -> list[str]:
     """Name the inputs of other types than expected, without which nothing else can be read."""
-    return cards_node.together({name: inputs.input_problems(_inputs(hostvars, name)) for name in names})
+    return cards_node.together(
+        {
+            name: [
+                *inputs.input_problems(_inputs(hostvars, name)),
+                *identity.hostname_problems(hostvars[name]),
+            ]
+            for name in names
+        }
+    )
 
 
 def read_nodes(*, hostvars: Mapping[str, Any], names: Sequence[str]) -> dict[str, RackNode]:

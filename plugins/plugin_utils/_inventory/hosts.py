@@ -1,7 +1,7 @@
 # Copyright: bramble.pi contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Names and addresses of the hosts of a rack, and what keeps a host from becoming a node."""
+"""The hosts of a rack, and what keeps a host from becoming a node."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from ansible_collections.bramble.pi.plugins.module_utils._kubernetes.compatibili
 )
 from ansible_collections.bramble.pi.plugins.module_utils._node.check_pod_network import check_pod_network
 from ansible_collections.bramble.pi.plugins.module_utils._node.findings import IN_CLUSTER
+from ansible_collections.bramble.pi.plugins.plugin_utils._inventory import identity
 
 RACK_GROUPS = ("nat_headnode", "control_plane", "workers")
 _LABEL = r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?"
@@ -32,31 +33,17 @@ def members(groups: Mapping[str, Sequence[str]]) -> list[str]:
     return list(dict.fromkeys(host for group in RACK_GROUPS for host in groups.get(group, ())))
 
 
-def hostname(host: str, variables: Mapping[str, Any]) -> str:
-    """Return the name that a host has or will have."""
-    return str(variables.get("os_prep_hostname") or host)
-
-
-def outer_address(host: str, variables: Mapping[str, Any]) -> str:
-    """Return where Ansible reaches a host: an address, or a name that stands for it."""
-    return str(variables.get("ansible_host") or host)
-
-
-def address(host: str, variables: Mapping[str, Any]) -> str:
-    """Return where the other hosts of the rack reach a host: an address, or a name that stands for it."""
-    return str(variables.get("os_prep_address") or outer_address(host, variables))
-
-
 def rack_hosts(
     *, hostvars: Mapping[str, Mapping[str, Any]], groups: Mapping[str, Sequence[str]]
 ) -> list[dict[str, Any]]:
     """Return address and names of each host of the rack, from the inventory alone."""
     return [
         {
-            "address": address(host, hostvars[host]),
-            "names": list(dict.fromkeys([hostname(host, hostvars[host]), host])),
+            "address": identity.address(host, variables),
+            "names": list(dict.fromkeys([identity.hostname(host, variables), host])),
         }
         for host in members(groups)
+        for variables in [hostvars[host]]
     ]
 
 
@@ -65,7 +52,7 @@ def node_names(
 ) -> dict[str, str]:
     """Return the name in the cluster of each of its hosts, in lower case as kubeadm has it."""
     nodes = dict.fromkeys([*groups.get("control_plane", ()), *groups.get("workers", ())])
-    return {host: hostname(host, hostvars[host]).lower() for host in nodes}
+    return {host: identity.hostname(host, hostvars[host]).lower() for host in nodes}
 
 
 def node_problems(

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from ansible_collections.bramble.pi.plugins.module_utils._common.errors import BrambleError
 from ansible_collections.bramble.pi.plugins.module_utils._rack.bootptab import Entry, normal_mac
-from ansible_collections.bramble.pi.plugins.plugin_utils._inventory import hosts
+from ansible_collections.bramble.pi.plugins.plugin_utils._inventory import hosts, identity
 from ansible_collections.bramble.pi.plugins.plugin_utils._inventory.addresses import (
     AddressError,
     parse_address,
@@ -44,14 +44,16 @@ def inventory_hosts(
     *, hostvars: Mapping[str, Mapping[str, Any]], groups: Mapping[str, Sequence[str]]
 ) -> list[Host]:
     """Return the hosts of the rack's groups, and all others that have a MAC."""
-    with_mac = [host for host in hostvars if hostvars[host].get("rack_services_mac")]
+    members = hosts.members(groups)
     return [
         Host(
-            name=hosts.hostname(host, hostvars[host]),
-            address=hosts.address(host, hostvars[host]),
-            mac=str(hostvars[host].get("rack_services_mac") or ""),
+            name=identity.hostname(host, variables),
+            address=identity.address(host, variables),
+            mac=identity.mac(variables),
         )
-        for host in dict.fromkeys([*hosts.members(groups), *with_mac])
+        for host in dict.fromkeys([*members, *hostvars])
+        for variables in [hostvars[host]]
+        if host in members or identity.mac(variables)
     ]
 
 

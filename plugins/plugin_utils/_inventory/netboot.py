@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from ansible_collections.bramble.pi.plugins.plugin_utils._inventory import identity
+
 _GROUP = "netboot"
 
 
@@ -18,14 +20,14 @@ def netboot_clients(
     nodes = []
     for host in groups.get(_GROUP, ()):
         variables = hostvars[host]
-        name = str(variables.get("os_prep_hostname", host))
+        name = identity.hostname(host, variables)
         nodes.append(
             {
                 "name": name,
                 # As the role rack_services tags the host in dnsmasq.
                 "tag": name.partition(".")[0],
-                "address": str(variables.get("os_prep_address", variables.get("ansible_host", host))),
-                "mac": str(variables.get("rack_services_mac", "")),
+                "address": identity.address(host, variables),
+                "mac": identity.mac(variables),
                 "serial": str(variables["netboot_tree_serial"]),
             }
         )

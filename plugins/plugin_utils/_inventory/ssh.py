@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 from ansible_collections.bramble.pi.plugins.module_utils._ssh import known_hosts
 from ansible_collections.bramble.pi.plugins.module_utils._ssh.config import parse_settings
-from ansible_collections.bramble.pi.plugins.plugin_utils._inventory import hosts
+from ansible_collections.bramble.pi.plugins.plugin_utils._inventory import hosts, identity
 
 #: The first value of an option counts for ssh, so these stand first: a connection of its own.
 FRESH = ("-o", "ControlMaster=no", "-o", "ControlPath=none")
@@ -130,8 +130,8 @@ def offered(connection: Any) -> list[str] | None:
 
 def known_as(variables: Mapping[str, Any], host: str, hostname: str) -> list[str]:
     """List the names under which ssh looks for the keys of a host: its address, and its name."""
-    port = int(variables.get("ansible_port", known_hosts.SSH_PORT))
-    names = dict.fromkeys([hosts.outer_address(host, variables), hostname])
+    port = identity.ssh_port(variables)
+    names = dict.fromkeys([identity.outer_address(host, variables), hostname])
     return [known_hosts.known_name(host=name, port=port) for name in names]
 
 
@@ -152,17 +152,17 @@ def rack_hosts(
     found = []
     for host in hosts.members(groups):
         variables = hostvars[host]
-        if variables.get("ansible_connection") == "local":
+        if identity.is_local(variables):
             continue
-        hostname = hosts.hostname(host, variables)
+        hostname = identity.hostname(host, variables)
         others = [head for head in heads if head != host]
         found.append(
             {
                 "entry": {
                     "names": list(dict.fromkeys([host, hostname])),
-                    "address": hosts.outer_address(host, variables),
-                    "user": str(variables.get("ansible_user", "")),
-                    "port": int(variables.get("ansible_port", known_hosts.SSH_PORT)),
+                    "address": identity.outer_address(host, variables),
+                    "user": identity.user(variables),
+                    "port": identity.ssh_port(variables),
                     "jump": str(variables.get("ssh_access_jump", others[0] if others else "")),
                 },
                 "known": {

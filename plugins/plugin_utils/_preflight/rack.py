@@ -13,7 +13,7 @@ from ansible_collections.bramble.pi.plugins.module_utils._kubernetes.compatibili
     Version,
     parse_version,
 )
-from ansible_collections.bramble.pi.plugins.plugin_utils._inventory import hosts as inventory_hosts
+from ansible_collections.bramble.pi.plugins.plugin_utils._inventory import identity
 from ansible_collections.bramble.pi.plugins.plugin_utils._inventory.addresses import parse_network
 
 if TYPE_CHECKING:
@@ -101,16 +101,17 @@ class Rack:
             (value for host in self.control_plane if (value := self.value(host, name)) is not None), None
         )
 
-    def _told(self, host: str) -> dict[str, Any]:
+    def told(self, host: str) -> dict[str, Any]:
+        """Give the host's variables as far as they are known."""
         return {name: value for name, value in self.hosts[host].items() if value is not UNKNOWN}
 
     def address(self, host: str) -> str:
         """Give the node's address in the rack, or a name that stands for it."""
-        return inventory_hosts.address(host, self._told(host))
+        return identity.address(host, self.told(host))
 
     def hostname(self, host: str) -> str:
         """Give the name that the node will have."""
-        return inventory_hosts.hostname(host, self._told(host))
+        return identity.hostname(host, self.told(host))
 
     def version(self, host: str) -> Version | None:
         """Give the node's Kubernetes version, if it is one."""

@@ -164,15 +164,9 @@ def check_services(rack: Rack) -> Iterator[Finding]:
                     entries = parse_bootptab(text=rack.files[path])
                 except BootptabError as error:
                     yield Finding(f"rack_services_bootptab {path}: {error}", server)
-        inventory = [
-            leases.Host(
-                name=rack.hostname(host),
-                address=rack.address(host),
-                mac=rack.value(host, "rack_services_mac") or "",
-            )
-            for host in rack.hosts
-            if host in [*rack.nodes, *rack.heads] or rack.value(host, "rack_services_mac")
-        ]
+        inventory = leases.inventory_hosts(
+            hostvars={host: rack.told(host) for host in rack.hosts}, groups=rack.groups
+        )
         hosts, problems = leases.merge(inventory=inventory, bootptab=entries)
         yield from (Finding(problem) for problem in problems)
         if rack.network is not None:

@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
+from ansible_collections.bramble.pi.plugins.plugin_utils._inventory import identity
+
 
 class Ways(NamedTuple):
     """What a host does for those outside."""
@@ -47,11 +49,10 @@ def ways(
     control_planes = groups["control_plane"]
     first = next((host for host in control_planes if host in play_hosts), control_planes[0])
     door = [*groups.get("nat_headnode", ()), first][0]
-    variables = hostvars[first]
     return Ways(
         first=first,
         door=door,
-        inside=str(variables.get("os_prep_address", variables.get("ansible_host", first))),
+        inside=identity.address(first, hostvars[first]),
         # A door that is itself a control plane listens there, and has nobody to forward to.
         forwards=host == door and host not in control_planes,
         proxies=host == first and proxy,

@@ -109,22 +109,6 @@ def test_missing_machine_ids_are_not_the_same() -> None:
 
 
 @pytest.mark.parametrize(
-    ("variables", "hostname", "outer", "address"),
-    [
-        ({}, "pi-1", "pi-1", "pi-1"),
-        ({"ansible_host": "192.0.2.1"}, "pi-1", "192.0.2.1", "192.0.2.1"),
-        ({"ansible_host": "192.0.2.1", "os_prep_address": "10.0.0.1"}, "pi-1", "192.0.2.1", "10.0.0.1"),
-        ({"os_prep_hostname": "one", "os_prep_address": "10.0.0.1"}, "one", "pi-1", "10.0.0.1"),
-        ({"os_prep_hostname": None, "ansible_host": "", "os_prep_address": ""}, "pi-1", "pi-1", "pi-1"),
-    ],
-)
-def test_name_and_addresses(variables: dict[str, Any], hostname: str, outer: str, address: str) -> None:
-    assert hosts.hostname("pi-1", variables) == hostname
-    assert hosts.outer_address("pi-1", variables) == outer
-    assert hosts.address("pi-1", variables) == address
-
-
-@pytest.mark.parametrize(
     ("variables", "kubernetes"),
     [
         ({"docker_kubernetes_runtime": "cri_dockerd"}, "1.36"),

@@ -1,0 +1,84 @@
+# Copyright: bramble.pi contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Who a host of the inventory is and where it is reached: the only place that reads these variables.
+
+A variable that is empty or null counts as left out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from ansible_collections.bramble.pi.plugins.module_utils._rack.bootptab import normal_mac
+from ansible_collections.bramble.pi.plugins.module_utils._ssh.known_hosts import SSH_PORT
+
+#: The name of a host, by the role that prepares it and by those that make its card or its netboot tree.
+_NAMES = ("os_prep_hostname", "flash_hostname")
+
+
+def _text(variables: Mapping[str, Any], name: str) -> str:
+    return str(variables.get(name) or "")
+
+
+def hostname(host: str, variables: Mapping[str, Any]) -> str:
+    """Return the name that a host has or will have, be it from a card, a netboot tree or the role os_prep."""
+    return str(_name(host, variables))
+
+
+def _name(host: str, variables: Mapping[str, Any]) -> Any:
+    """Return the name as the inventory has it, be it no text, which the role flash has a word on."""
+    return next((variables[name] for name in _NAMES if variables.get(name)), host)
+
+
+def hostname_problems(variables: Mapping[str, Any]) -> list[str]:
+    """Say that a host is given two names."""
+    name, of_card = (_text(variables, variable) for variable in _NAMES)
+    if not name or not of_card or name == of_card:
+        return []
+    return [
+        f"flash_hostname is {of_card!r}, and os_prep_hostname is {name!r}; expected one name, for the card "
+        "and for the node: set os_prep_hostname alone, in host_vars or for the host in hosts.yml"
+    ]
+
+
+def outer_address(host: str, variables: Mapping[str, Any]) -> str:
+    """Return where Ansible reaches a host: an address, or a name that stands for it."""
+    return _text(variables, "ansible_host") or host
+
+
+def address(host: str, variables: Mapping[str, Any]) -> str:
+    """Return where the other hosts of the rack reach a host: an address, or a name that stands for it."""
+    return _text(variables, "os_prep_address") or outer_address(host, variables)
+
+
+def mac(variables: Mapping[str, Any]) -> str:
+    """Return the MAC by which a host is given its address; what is none stays as it is."""
+    text = _text(variables, "rack_services_mac")
+    return normal_mac(text) or text
+
+
+def ssh_port(variables: Mapping[str, Any]) -> int:
+    """Return the port that a host's sshd listens at."""
+    return int(variables.get("ansible_port") or SSH_PORT)
+
+
+def user(variables: Mapping[str, Any]) -> str:
+    """Return the user to log in as by ssh; empty if it is not told."""
+    return _text(variables, "ansible_user")
+
+
+def is_local(variables: Mapping[str, Any]) -> bool:
+    """Tell whether a host is this machine itself."""
+    return _text(variables, "ansible_connection") == "local"
+
+
+def summary(host: str, variables: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what roles ask for of a host."""
+    return {
+        "name": _name(host, variables),
+        "address": address(host, variables),
+        "outer_address": outer_address(host, variables),
+        "ssh_port": ssh_port(variables),
+    }

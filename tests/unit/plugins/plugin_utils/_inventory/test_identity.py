@@ -1,0 +1,95 @@
+# Copyright: bramble.pi contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""One host in every form of an inventory: all that read it say the same of it."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import pytest
+from ansible_collections.bramble.pi.plugins.filter.inventory import (
+    netboot_clients,
+    node_names,
+    rack_host,
+    rack_hosts,
+    rack_leases,
+    ssh_hosts,
+)
+from ansible_collections.bramble.pi.plugins.filter.remote_access import remote_access_ways
+
+from tests.unit.preflight_rack import problem
+
+GROUPS = {"control_plane": ["pi-1"], "netboot": ["pi-1"]}
+MAC = "dc:a6:32:01:36:c2"
+
+
+class Host(NamedTuple):
+    """What is to be said of pi-1."""
+
+    name: str = "pi-1"
+    address: str = "10.0.0.1"
+    outer_address: str = "10.0.0.1"
+    port: int = 22
+    mac: str = MAC
+
+
+#: The variables of pi-1; it has a MAC and an address, unless it is said otherwise.
+CASES: list[tuple[dict[str, Any], Host]] = [
+    ({}, Host()),
+    ({"ansible_host": "192.0.2.1"}, Host(address="192.0.2.1", outer_address="192.0.2.1")),
+    ({"ansible_host": "192.0.2.1", "os_prep_address": "10.0.0.1"}, Host(outer_address="192.0.2.1")),
+    ({"os_prep_address": ""}, Host()),
+    ({"os_prep_address": None}, Host()),
+    ({"ansible_host": "", "os_prep_address": "10.0.0.1"}, Host(outer_address="pi-1")),
+    ({"os_prep_hostname": "one"}, Host(name="one")),
+    ({"os_prep_hostname": ""}, Host()),
+    ({"os_prep_hostname": None}, Host()),
+    ({"flash_hostname": "one"}, Host(name="one")),
+    ({"flash_hostname": "", "os_prep_hostname": "one"}, Host(name="one")),
+    ({"ansible_port": "2222"}, Host(port=2222)),
+    ({"ansible_port": None}, Host()),
+    ({"rack_services_mac": "DC-A6-32-01-36-C2"}, Host()),
+]
+
+
+@pytest.mark.parametrize(("variables", "host"), CASES)
+def test_all_say_the_same_of_a_host(variables: dict[str, Any], host: Host) -> None:
+    hostvars = {
+        "pi-1": {
+            "ansible_host": "10.0.0.1",
+            "rack_services_mac": MAC,
+            "netboot_tree_serial": "0a0a0a01",
+            **variables,
+        }
+    }
+    expected = (host.name, host.address)
+    assert rack_host(hostvars, "pi-1") == {
+        "name": host.name,
+        "address": host.address,
+        "outer_address": host.outer_address,
+        "ssh_port": host.port,
+    }
+    (entry,) = rack_hosts(hostvars, GROUPS)
+    assert (entry["names"][0], entry["address"]) == expected
+    assert node_names(hostvars, GROUPS) == {"pi-1": host.name}
+    (lease,) = rack_leases(hostvars, GROUPS)
+    assert (lease["name"], lease["address"], lease["mac"]) == (*expected, host.mac)
+    served = netboot_clients(hostvars, GROUPS, "/srv")
+    (client,) = served["nodes"]
+    assert (client["name"], client["address"], client["mac"]) == (*expected, host.mac)
+    assert served["exports"][0] == {"path": f"/srv/nfs/{host.name}", "address": host.address}
+    (ssh,) = ssh_hosts(hostvars, GROUPS)
+    assert ssh["entry"]["names"] == list(dict.fromkeys(["pi-1", host.name]))
+    assert (ssh["entry"]["address"], ssh["entry"]["port"]) == (host.outer_address, host.port)
+    assert remote_access_ways(hostvars, GROUPS, "pi-1")["inside"] == host.address
+
+
+def test_a_host_with_two_names_is_refused() -> None:
+    said = problem(hosts={"pi-2": {"os_prep_hostname": "two", "flash_hostname": "zwei"}})
+    assert said.startswith("pi-2: flash_hostname is 'zwei', and os_prep_hostname is 'two'; expected one name")
+    assert "set os_prep_hostname alone" in said
+
+
+def test_the_name_of_a_card_is_the_node_s_to_preflight_as_well() -> None:
+    assert "has the host name 'pi-1', as pi-1 has" in problem(hosts={"pi-2": {"flash_hostname": "pi-1"}})

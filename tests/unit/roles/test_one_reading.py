@@ -1,0 +1,124 @@
+# Copyright: bramble.pi contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What the roles make of a host of the inventory: each says the same of its name and its addresses."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).parents[3]
+GROUPS = {
+    "control_plane": ["one", "card", "empty", "plain"],
+    "nat_headnode": ["one"],
+    "netboot_server": ["one"],
+    "netboot": ["card"],
+}
+HOSTS: dict[str, dict[str, Any]] = {
+    "one": {"ansible_host": "192.0.2.1", "os_prep_address": "10.0.0.1", "os_prep_hostname": "First"},
+    "card": {"ansible_host": "10.0.0.2", "flash_hostname": "of-the-card", "netboot_tree_serial": "0a0a0a02"},
+    "empty": {"ansible_host": ""},
+    "plain": {},
+}
+#: Of each host its name, where the rack reaches it and where Ansible does.
+EXPECTED = {
+    "one": ("First", "10.0.0.1", "192.0.2.1"),
+    "card": ("of-the-card", "10.0.0.2", "10.0.0.2"),
+    "empty": ("empty", "empty", "empty"),
+    "plain": ("plain", "plain", "plain"),
+}
+#: By role the variables that are read in its place.
+READ = {
+    "control_plane": ["__control_plane_node_name", "__control_plane_address", "__control_plane_sans"],
+    "flash": ["flash_hostname"],
+    "image_cache": ["image_cache_address"],
+    "live_view": ["live_view_address", "live_view_hosts"],
+    "netboot_server": ["netboot_server_address", "__netboot_server_clients"],
+    "netboot_tree": ["netboot_tree_server_address"],
+    "os_prep": ["os_prep_hostname", "os_prep_address", "__os_prep_hosts"],
+    "rack_services": ["rack_services_address", "rack_services_router", "rack_services_time_server"],
+    "remote_access": ["remote_access_address", "remote_access_proxy_address"],
+}
+
+
+@pytest.fixture(scope="module")
+def read(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any]]:
+    """Have a play read what each role has for each host, where the role would."""
+    folder = tmp_path_factory.mktemp("reading")
+    groups: dict[str, Any] = {
+        group: {"hosts": {host: {} for host in hosts}} for group, hosts in GROUPS.items()
+    }
+    inventory = {
+        "all": {
+            "vars": {"ansible_connection": "local", "ansible_python_interpreter": sys.executable},
+            "hosts": HOSTS,
+            "children": groups,
+        }
+    }
+    (folder / "hosts.yml").write_text(json.dumps(inventory))
+    for role, names in READ.items():
+        path = folder / "roles" / role
+        (path / "tasks").mkdir(parents=True)
+        for part in ("defaults", "vars"):
+            if (ROOT / "roles" / role / part).is_dir():
+                (path / part).symlink_to(ROOT / "roles" / role / part)
+        values = "{{ {" + ", ".join(f"'{name}': {name}" for name in names) + "} | to_json }}"
+        task = {
+            "ansible.builtin.copy": {
+                "content": values,
+                "dest": f"{folder}/{role}-{{{{ inventory_hostname }}}}",
+            }
+        }
+        (path / "tasks/main.yml").write_text(json.dumps([task]))
+    play = {"hosts": "all", "gather_facts": False, "roles": list(READ)}
+    (folder / "play.yml").write_text(json.dumps([play]))
+    done = subprocess.run(
+        [Path(sys.executable).with_name("ansible-playbook"), "-i", folder / "hosts.yml", folder / "play.yml"],
+        env={**os.environ, "ANSIBLE_COLLECTIONS_PATH": str(ROOT / ".collections")},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    print(done.stdout[-3000:], done.stderr[-3000:])
+    return {
+        host: {
+            name: value
+            for role in READ
+            for name, value in json.loads((folder / f"{role}-{host}").read_text()).items()
+        }
+        for host in HOSTS
+    }
+
+
+@pytest.mark.parametrize("host", HOSTS)
+def test_every_role_says_the_same(read: dict[str, dict[str, Any]], host: str) -> None:
+    name, address, outer_address = EXPECTED[host]
+    found = read[host]
+    assert (found["os_prep_hostname"], found["flash_hostname"]) == (name, name)
+    assert found["__control_plane_node_name"] == name.lower()
+    addresses = {name: value for name, value in found.items() if name.endswith("_address")}
+    of_the_head = {
+        name: addresses.pop(name) for name in ("remote_access_address", "netboot_tree_server_address")
+    }
+    assert set(of_the_head.values()) == {"192.0.2.1", "10.0.0.1"}
+    assert addresses.pop("__control_plane_address") == outer_address
+    assert addresses == dict.fromkeys(addresses, address)
+    assert found["__control_plane_sans"] == list(dict.fromkeys([host, outer_address]))
+    assert found["live_view_hosts"] == [address, name.lower()]
+    assert (found["rack_services_router"], found["rack_services_time_server"]) == ("10.0.0.1", "10.0.0.1")
+    own, *others = found["__os_prep_hosts"]
+    assert own == {"address": address, "names": list(dict.fromkeys([name, host]))}
+    assert [entry["address"] for entry in others] == [EXPECTED[other][1] for other in HOSTS if other != host]
+
+
+def test_a_tree_is_served_where_it_is_made(read: dict[str, dict[str, Any]]) -> None:
+    exports = read["one"]["__netboot_server_clients"]["exports"]
+    # As the role netboot_tree has it: the module's node is flash_hostname.
+    assert exports[0]["path"].endswith(f"/nfs/{read['card']['flash_hostname']}")
