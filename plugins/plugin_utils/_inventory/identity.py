@@ -8,6 +8,7 @@ A variable that is empty or null counts as left out.
 
 from __future__ import annotations
 
+import ipaddress
 from collections.abc import Mapping
 from typing import Any
 
@@ -50,7 +51,27 @@ def outer_address(host: str, variables: Mapping[str, Any]) -> str:
 
 def address(host: str, variables: Mapping[str, Any]) -> str:
     """Return where the other hosts of the rack reach a host: an address, or a name that stands for it."""
-    return _text(variables, "os_prep_address") or outer_address(host, variables)
+    return inner_address(variables) or outer_address(host, variables)
+
+
+def inner_address(variables: Mapping[str, Any]) -> str:
+    """Return the address in the rack that is told apart from Ansible's; empty if none is.
+
+    Where node_network_address is not an address with a prefix, preflight and the role say so.
+    """
+    static = _text(variables, "node_network_address")
+    try:
+        found = str(ipaddress.IPv4Interface(static).ip) if "/" in static else ""
+    except ValueError:
+        found = ""
+    return _text(variables, "os_prep_address") or found
+
+
+def address_variable(variables: Mapping[str, Any]) -> str:
+    """Name the variable, or variables, in which a host's address can be corrected."""
+    if _text(variables, "os_prep_address"):
+        return "os_prep_address"
+    return "node_network_address" if inner_address(variables) else "ansible_host or os_prep_address"
 
 
 def mac(variables: Mapping[str, Any]) -> str:

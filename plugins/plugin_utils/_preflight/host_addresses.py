@@ -62,18 +62,24 @@ def _check_ways_in(rack: Rack, wrong: Container[str]) -> Iterator[Finding]:
             )
 
 
+def _is_static(rack: Rack, host: str) -> bool:
+    """Tell whether it is the address of node_network_address, which check_static_addresses looks at."""
+    return rack.address_variable(host) == "node_network_address"
+
+
 def _check_in_the_rack(rack: Rack, wrong: Container[str]) -> Iterator[Finding]:
     seen: dict[str, str] = {}
     for host in dict.fromkeys([*rack.nodes, *rack.heads]):
         text = rack.address(host)
-        if host in wrong or rack.is_unknown(host, "os_prep_address"):
-            continue
-        own = rack.value(host, "os_prep_address")
-        if not own and rack.is_unknown(host, "ansible_host"):
+        own = rack.inner_address(host)
+        ways = ("os_prep_address",) if own else ("os_prep_address", "node_network_address", "ansible_host")
+        if host in wrong or any(rack.is_unknown(host, name) for name in ways):
             continue
         try:
             address = parse_address(text)
         except ValueError as error:
+            if _is_static(rack, host):
+                continue
             yield Finding(
                 f"the node's address is {text!r}, which {error}, as the others have it in /etc/hosts: set "
                 f"os_prep_address {WHERE}, or ansible_host",
@@ -85,7 +91,7 @@ def _check_in_the_rack(rack: Rack, wrong: Container[str]) -> Iterator[Finding]:
         other = seen.setdefault(str(address), host)
         if other != host:
             yield Finding(
-                f"has the address {address}, as {other} has: set ansible_host or os_prep_address", host
+                f"has the address {address}, as {other} has: set {rack.address_variable(host)} {WHERE}", host
             )
         yield from _check_networks(rack, host, address)
 
@@ -101,7 +107,9 @@ def _check_networks(rack: Rack, host: str, address: netaddr.IPAddress) -> Iterat
                 f"{name} {network} takes in the node's address {address}: set another network {ALL}", host
             )
     nodes = rack.network
-    if nodes is not None and (address not in nodes or address in (nodes.network, nodes.broadcast)):
+    if nodes is None or _is_static(rack, host):
+        return
+    if address not in nodes or address in (nodes.network, nodes.broadcast):
         yield Finding(
             f"has the address {address}, which no node can have in preflight_node_network {nodes}: set "
             f"ansible_host or os_prep_address, or preflight_node_network {ALL}",

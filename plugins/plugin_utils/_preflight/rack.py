@@ -109,6 +109,14 @@ class Rack:
         """Give the node's address in the rack, or a name that stands for it."""
         return identity.address(host, self.told(host))
 
+    def inner_address(self, host: str) -> str:
+        """Give the node's address in the rack, if one is told beside Ansible's."""
+        return identity.inner_address(self.told(host))
+
+    def address_variable(self, host: str) -> str:
+        """Name where the node's address in the rack is set."""
+        return identity.address_variable(self.told(host))
+
     def hostname(self, host: str) -> str:
         """Give the name that the node will have."""
         return identity.hostname(host, self.told(host))

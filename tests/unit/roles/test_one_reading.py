@@ -16,7 +16,7 @@ import pytest
 
 ROOT = Path(__file__).parents[3]
 GROUPS = {
-    "control_plane": ["one", "card", "empty", "plain"],
+    "control_plane": ["one", "card", "empty", "static", "plain"],
     "nat_headnode": ["one"],
     "netboot_server": ["one"],
     "netboot": ["card"],
@@ -25,6 +25,7 @@ HOSTS: dict[str, dict[str, Any]] = {
     "one": {"ansible_host": "192.0.2.1", "os_prep_address": "10.0.0.1", "os_prep_hostname": "First"},
     "card": {"ansible_host": "10.0.0.2", "flash_hostname": "of-the-card", "netboot_tree_serial": "0a0a0a02"},
     "empty": {"ansible_host": ""},
+    "static": {"ansible_host": "static.lan", "node_network_address": "10.0.0.5/24"},
     "plain": {},
 }
 #: Of each host its name, where the rack reaches it and where Ansible does.
@@ -32,6 +33,7 @@ EXPECTED = {
     "one": ("First", "10.0.0.1", "192.0.2.1"),
     "card": ("of-the-card", "10.0.0.2", "10.0.0.2"),
     "empty": ("empty", "empty", "empty"),
+    "static": ("static", "10.0.0.5", "static.lan"),
     "plain": ("plain", "plain", "plain"),
 }
 #: By role the variables that are read in its place.

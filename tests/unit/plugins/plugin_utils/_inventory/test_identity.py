@@ -18,7 +18,7 @@ from ansible_collections.bramble.pi.plugins.filter.inventory import (
 )
 from ansible_collections.bramble.pi.plugins.filter.remote_access import remote_access_ways
 
-from tests.unit.preflight_rack import problem
+from tests.unit.preflight_rack import found, problem
 
 GROUPS = {"control_plane": ["pi-1"], "netboot": ["pi-1"]}
 MAC = "dc:a6:32:01:36:c2"
@@ -40,6 +40,15 @@ CASES: list[tuple[dict[str, Any], Host]] = [
     ({"ansible_host": "192.0.2.1"}, Host(address="192.0.2.1", outer_address="192.0.2.1")),
     ({"ansible_host": "192.0.2.1", "os_prep_address": "10.0.0.1"}, Host(outer_address="192.0.2.1")),
     ({"os_prep_address": ""}, Host()),
+    # Where a static address is told, the others reach the host there, also before it has moved.
+    ({"ansible_host": "pi-1.lan", "node_network_address": "10.0.0.1/24"}, Host(outer_address="pi-1.lan")),
+    ({"ansible_host": "192.0.2.1", "node_network_address": "10.0.0.1/24"}, Host(outer_address="192.0.2.1")),
+    ({"node_network_address": "10.0.0.9/24", "os_prep_address": "10.0.0.1"}, Host()),
+    # No address with a prefix is told of by preflight, and is not used.
+    *(
+        ({"node_network_address": text}, Host())
+        for text in ("", None, "10.0.0.9", "10.0.0.9/33", "10.0.0.x/24", "x/24")
+    ),
     ({"os_prep_address": None}, Host()),
     ({"ansible_host": "", "os_prep_address": "10.0.0.1"}, Host(outer_address="pi-1")),
     ({"os_prep_hostname": "one"}, Host(name="one")),
@@ -89,6 +98,40 @@ def test_a_host_with_two_names_is_refused() -> None:
     said = problem(hosts={"pi-2": {"os_prep_hostname": "two", "flash_hostname": "zwei"}})
     assert said.startswith("pi-2: flash_hostname is 'zwei', and os_prep_hostname is 'two'; expected one name")
     assert "set os_prep_hostname alone" in said
+
+
+@pytest.mark.parametrize(
+    ("variables", "part"),
+    [
+        # Two nodes would get one address, whatever they have now.
+        (
+            {"pi-2": {"node_network_address": "192.168.1.9/24"}, "pi-3": {"os_prep_address": "192.168.1.9"}},
+            "pi-3: has the address 192.168.1.9, as pi-2 has: set os_prep_address in host_vars",
+        ),
+        (
+            {"pi-3": {"node_network_address": "192.168.1.102/24"}},
+            "pi-3: has the address 192.168.1.102, as pi-2 has: set node_network_address in host_vars",
+        ),
+        (
+            {"pi-3": {"ansible_host": "192.168.1.102"}},
+            "pi-3: has the address 192.168.1.102, as pi-2 has: set ansible_host or os_prep_address in host",
+        ),
+        (
+            {"pi-3": {"node_network_address": "10.96.0.5/24"}},
+            "pi-3: control_plane_service_cidr 10.96.0.0/12 takes in the node's address 10.96.0.5",
+        ),
+        # Said once.
+        ({"pi-3": {"node_network_address": "127.0.0.1/8"}}, "pi-3: node_network_address is '127.0.0.1/8'"),
+        ({"pi-3": {"node_network_address": "10.0.0.3"}}, "pi-3: node_network_address is '10.0.0.3'"),
+    ],
+)
+def test_preflight_looks_at_the_same_address(variables: dict[str, Any], part: str) -> None:
+    assert part in problem(hosts=variables)
+
+
+def test_a_node_that_ansible_knows_by_name_may_have_its_address_from_node_network() -> None:
+    hosts = {"pi-3": {"ansible_host": "pi-3.lan", "node_network_address": "192.168.1.9/24"}}
+    assert found(hosts=hosts, node_network="192.168.1.0/24") == ([], [])
 
 
 def test_the_name_of_a_card_is_the_node_s_to_preflight_as_well() -> None:
