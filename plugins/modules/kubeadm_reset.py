@@ -26,8 +26,9 @@ attributes:
     support: full
 options:
   cri_socket:
-    description: Socket of the container runtime, such as V(unix:///run/containerd/containerd.sock).
-      By default the one that the kubelet uses.
+    description: Socket of the container runtime, such as V(unix:///run/containerd/containerd.sock), for a
+      node whose kubelet was not told of one yet; else the kubelet's own counts. By default kubeadm looks for
+      one.
     type: str
   clean_up:
     description: Whether to remove what C(kubeadm reset) leaves behind.

@@ -16,29 +16,38 @@ import pytest
 
 ROOT = Path(__file__).parents[3]
 GROUPS = {
+    "workers": ["joined"],
     "control_plane": ["one", "card", "empty", "static", "plain"],
     "nat_headnode": ["one"],
     "netboot_server": ["one"],
     "netboot": ["card"],
 }
+CRIO = "unix:///var/run/crio/crio.sock"
 HOSTS: dict[str, dict[str, Any]] = {
     "one": {"ansible_host": "192.0.2.1", "os_prep_address": "10.0.0.1", "os_prep_hostname": "First"},
     "card": {"ansible_host": "10.0.0.2", "flash_hostname": "of-the-card", "netboot_tree_serial": "0a0a0a02"},
-    "empty": {"ansible_host": ""},
+    "empty": {"ansible_host": "", "docker_kubernetes_runtime": "cri_dockerd"},
     "static": {"ansible_host": "static.lan", "node_network_address": "10.0.0.5/24"},
-    "plain": {},
+    "plain": {"control_plane_cri_socket": CRIO},
+    "joined": {"control_plane_cri_socket": "unix:///run/not-mine.sock", "workers_cri_socket": CRIO},
 }
 #: Of each host its name, where the rack reaches it and where Ansible does.
 EXPECTED = {
     "one": ("First", "10.0.0.1", "192.0.2.1"),
     "card": ("of-the-card", "10.0.0.2", "10.0.0.2"),
     "empty": ("empty", "empty", "empty"),
+    "joined": ("joined", "joined", "joined"),
     "static": ("static", "10.0.0.5", "static.lan"),
     "plain": ("plain", "plain", "plain"),
 }
 #: By role the variables that are read in its place.
 READ = {
-    "control_plane": ["__control_plane_node_name", "__control_plane_address", "__control_plane_sans"],
+    "control_plane": [
+        "control_plane_cri_socket",
+        "__control_plane_node_name",
+        "__control_plane_address",
+        "__control_plane_sans",
+    ],
     "flash": ["flash_hostname"],
     "image_cache": ["image_cache_address"],
     "live_view": ["live_view_address", "live_view_hosts"],
@@ -46,7 +55,13 @@ READ = {
     "netboot_tree": ["netboot_tree_server_address"],
     "os_prep": ["os_prep_hostname", "os_prep_address", "__os_prep_hosts"],
     "rack_services": ["rack_services_address", "rack_services_router", "rack_services_time_server"],
-    "remote_access": ["remote_access_address", "remote_access_proxy_address"],
+    "remote_access": [
+        "remote_access_address",
+        "remote_access_proxy_address",
+        "__remote_access_cri_socket",
+    ],
+    "reset": ["__reset_cri_socket"],
+    "workers": ["workers_cri_socket"],
 }
 
 
@@ -71,16 +86,25 @@ def read(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any]]:
         for part in ("defaults", "vars"):
             if (ROOT / "roles" / role / part).is_dir():
                 (path / part).symlink_to(ROOT / "roles" / role / part)
-        values = "{{ {" + ", ".join(f"'{name}': {name}" for name in names) + "} | to_json }}"
-        task = {
-            "ansible.builtin.copy": {
-                "content": values,
-                "dest": f"{folder}/{role}-{{{{ inventory_hostname }}}}",
-            }
-        }
+        values = "{{ {" + ", ".join(f"'{name}': {name}" for name in names) + "} }}"
+        task = {"ansible.builtin.set_fact": {f"read_{role}": values}}
         (path / "tasks/main.yml").write_text(json.dumps([task]))
-    play = {"hosts": "all", "gather_facts": False, "roles": list(READ)}
-    (folder / "play.yml").write_text(json.dumps([play]))
+    # A play for each, as the roles of one see the defaults of each other.
+    plays: list[dict[str, Any]] = [{"hosts": "all", "gather_facts": False, "roles": [role]} for role in READ]
+    everything = " | combine(".join(f"read_{role}" for role in READ) + ")" * (len(READ) - 1)
+    collect = [
+        {"ansible.builtin.set_fact": {"found": f"{{{{ {everything} }}}}"}},
+        {
+            "ansible.builtin.copy": {
+                "content": "{{ dict(hosts | zip(hosts | map('extract', hostvars, 'found'))) | to_json }}",
+                "dest": f"{folder}/found.json",
+            },
+            "vars": {"hosts": list(HOSTS)},
+            "run_once": True,
+        },
+    ]
+    plays.append({"hosts": "all", "gather_facts": False, "tasks": collect})
+    (folder / "play.yml").write_text(json.dumps(plays))
     done = subprocess.run(
         [Path(sys.executable).with_name("ansible-playbook"), "-i", folder / "hosts.yml", folder / "play.yml"],
         env={**os.environ, "ANSIBLE_COLLECTIONS_PATH": str(ROOT / ".collections")},
@@ -89,14 +113,8 @@ def read(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any]]:
         check=False,
     )
     print(done.stdout[-3000:], done.stderr[-3000:])
-    return {
-        host: {
-            name: value
-            for role in READ
-            for name, value in json.loads((folder / f"{role}-{host}").read_text()).items()
-        }
-        for host in HOSTS
-    }
+    found: dict[str, dict[str, Any]] = json.loads((folder / "found.json").read_text())
+    return found
 
 
 @pytest.mark.parametrize("host", HOSTS)
@@ -124,3 +142,15 @@ def test_a_tree_is_served_where_it_is_made(read: dict[str, dict[str, Any]]) -> N
     exports = read["one"]["__netboot_server_clients"]["exports"]
     # As the role netboot_tree has it: the module's node is flash_hostname.
     assert exports[0]["path"].endswith(f"/nfs/{read['card']['flash_hostname']}")
+
+
+def test_a_socket_that_is_set_is_everybody_s(read: dict[str, dict[str, Any]]) -> None:
+    for host, socket, given in (
+        ("one", "unix:///run/containerd/containerd.sock", ""),
+        ("empty", "unix:///var/run/cri-dockerd.sock", ""),
+        ("plain", CRIO, CRIO),
+    ):
+        found = read[host]
+        assert found["control_plane_cri_socket"] == found["__remote_access_cri_socket"] == socket
+        assert found["__reset_cri_socket"] == given
+    assert read["joined"]["workers_cri_socket"] == read["joined"]["__reset_cri_socket"] == CRIO

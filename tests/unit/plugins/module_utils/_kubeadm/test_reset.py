@@ -68,6 +68,24 @@ def test_docker_removes_its_containers_itself() -> None:
     assert commands.run == [["kubeadm", "reset", "--force", "--cri-socket=/var/run/dockershim.sock"]]
 
 
+@pytest.mark.parametrize(
+    ("told", "given", "used"),
+    [
+        ("", None, []),
+        ("", "unix:///run/crio.sock", ["--cri-socket=unix:///run/crio.sock"]),
+        ("unix:///run/old.sock", None, ["--cri-socket=unix:///run/old.sock"]),
+        # The kubelet's containers are where it has started them.
+        ("unix:///run/old.sock", "unix:///run/crio.sock", ["--cri-socket=unix:///run/old.sock"]),
+    ],
+)
+def test_the_kubelet_s_own_socket_counts(told: str, given: str | None, used: list[str]) -> None:
+    if told:
+        Path(state.KUBELET_FLAGS).write_text(f'KUBELET_KUBEADM_ARGS="--container-runtime-endpoint={told}"\n')
+    commands = Commands()
+    kubeadm_reset(node=Node(run=commands), cri_socket=given)
+    assert commands.run == [["kubeadm", "reset", "--force", *used]]
+
+
 def test_what_the_user_put_there_survives_an_undo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pki = tmp_path / "pki"
     pki.mkdir()
