@@ -72,6 +72,71 @@ def test_modules_are_imported_by_their_subject_s_name(path: Path) -> None:
             assert found.alias.endswith(f"_{found.name}"), f"{path.name}:{found.line}"
 
 
+#: Who a host is and where it is reached: read in one place, so that all say the same of it.
+IDENTITY = (
+    "ansible_connection",
+    "ansible_host",
+    "ansible_port",
+    "flash_hostname",
+    "node_network_address",
+    "os_prep_address",
+    "os_prep_hostname",
+    "rack_services_mac",
+)
+IDENTITY_ROOM = "plugin_utils/_inventory/identity.py"
+#: Who else may read which of them, and why. A role may read its own inputs.
+READERS = {
+    # Checks the address with its prefix.
+    "plugin_utils/_preflight/rack_network.py": {"node_network_address"},
+    # Has the prefix as well.
+    "flash/defaults/main.yml": {"node_network_address"},
+    # Moves the host, and says where it is reached from then on.
+    "node_network/tasks/main.yml": {"ansible_host"},
+    # Makes the hosts.
+    "virtual_rack/vars/main.yml": {"ansible_host"},
+    "virtual_rack/templates/inventory.yml.j2": {"ansible_host"},
+}
+
+
+def identity_read(path: Path) -> set[str]:
+    """Name the variables of a host's identity that code takes by their names."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Subscript):
+            taken: list[ast.expr] = [node.slice]
+        elif isinstance(node, ast.Call) and getattr(node.func, "attr", "") in ("get", "value"):
+            taken = node.args
+        else:
+            continue
+        found |= {each.value for each in taken if isinstance(each, ast.Constant) and each.value in IDENTITY}
+    return found
+
+
+def identity_in_jinja(path: Path) -> set[str]:
+    """Name those that a role or a playbook reads; to set one is another thing."""
+    text = re.sub(r"^\s*#.*|^[\s-]*\w+:(?=\s)", "", path.read_text(encoding="utf-8"), flags=re.MULTILINE)
+    return set(re.findall(rf"\b({'|'.join(IDENTITY)})\b", text))
+
+
+@pytest.mark.parametrize("path", source_files(), ids=name_of)
+def test_who_a_host_is_is_read_in_one_place(path: Path) -> None:
+    if name_of(path) != IDENTITY_ROOM:
+        assert identity_read(path) <= READERS.get(name_of(path), set())
+
+
+def test_roles_and_playbooks_ask_who_a_host_is() -> None:
+    wrong = {}
+    for path in [*ROOT.glob("roles/*/*/*"), *ROOT.glob("playbooks/*.yml")]:
+        parts = path.relative_to(ROOT / path.relative_to(ROOT).parts[0])
+        if path.suffix not in (".yml", ".j2") or "meta" in parts.parts:
+            continue
+        allowed = READERS.get(str(parts), set())
+        found = {name for name in identity_in_jinja(path) if not name.startswith(f"{parts.parts[0]}_")}
+        if found - allowed:
+            wrong[str(parts)] = found - allowed
+    assert wrong == {}, "ask the filter bramble.pi.rack_host"
+
+
 @pytest.mark.parametrize("folder", ["module_utils", "plugin_utils"])
 def test_every_file_is_in_a_room(folder: str) -> None:
     assert [path.name for path in (PLUGINS / folder).glob("*.py")] == []

@@ -86,8 +86,8 @@ def ssh_port(variables: Mapping[str, Any]) -> int:
 
 
 def user(variables: Mapping[str, Any]) -> str:
-    """Return the user to log in as by ssh; empty if it is not told."""
-    return _text(variables, "ansible_user")
+    """Return the user to log in as by ssh, whose keys the role ssh_access adds; empty if it is not told."""
+    return _text(variables, "ssh_access_user") or _text(variables, "ansible_user")
 
 
 def is_local(variables: Mapping[str, Any]) -> bool:

@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     import netaddr
 
 WHERE = "in host_vars or for the host in hosts.yml"
-SSH_PORT = 22
 
 
 def check_host_addresses(rack: Rack) -> Iterator[Finding]:
@@ -34,7 +33,7 @@ def check_host_addresses(rack: Rack) -> Iterator[Finding]:
     for host in dict.fromkeys([*rack.nodes, *rack.heads, *rack.servers]):
         for name in ("ansible_host", "os_prep_address"):
             text = rack.value(host, name)
-            if not text or is_template(text) or rack.value(host, "ansible_connection") == "local":
+            if not text or is_template(text) or rack.is_local(host):
                 continue
             try:
                 check_host(text)
@@ -48,10 +47,11 @@ def check_host_addresses(rack: Rack) -> Iterator[Finding]:
 def _check_ways_in(rack: Rack, wrong: Container[str]) -> Iterator[Finding]:
     seen: dict[tuple[str, int], str] = {}
     for host in dict.fromkeys([*rack.nodes, *rack.heads]):
-        text = rack.value(host, "ansible_host")
-        if not text or host in wrong or rack.is_unknown(host, "ansible_port"):
+        text = rack.outer_address(host)
+        later = any(rack.is_unknown(host, name) for name in ("ansible_host", "ansible_port"))
+        if host in wrong or later or rack.is_local(host):
             continue
-        way = (text.lower().rstrip("."), rack.value(host, "ansible_port") or SSH_PORT)
+        way = (text.lower().rstrip("."), rack.ssh_port(host))
         other = seen.setdefault(way, host)
         # Where the nodes' own addresses are the same too, that is said of these.
         if other != host and rack.address(other) != rack.address(host):

@@ -75,9 +75,9 @@ def check_groups(rack: Rack) -> Iterator[Finding]:
     for host in rack.hosts:
         if (
             host in [*rack.nodes, *rack.heads, *rack.servers]
-            or rack.value(host, "rack_services_mac")
+            or rack.mac(host)
             or rack.is_unknown(host, "rack_services_mac")
-            or rack.value(host, "ansible_connection") == "local"
+            or rack.is_local(host)
         ):
             continue
         if host != "localhost":

@@ -78,7 +78,7 @@ def check_netboot(rack: Rack) -> Iterator[Finding]:
                 "it out of one",
                 host,
             )
-        if not rack.value(host, "rack_services_mac") and not rack.is_unknown(host, "rack_services_mac"):
+        if not rack.mac(host) and not rack.is_unknown(host, "rack_services_mac"):
             yield Finding(
                 "boots over the network, and has no rack_services_mac: set it, such as "
                 "'b8:27:eb:5b:0d:0f' (in "

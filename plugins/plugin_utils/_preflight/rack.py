@@ -109,6 +109,22 @@ class Rack:
         """Give the node's address in the rack, or a name that stands for it."""
         return identity.address(host, self.told(host))
 
+    def outer_address(self, host: str) -> str:
+        """Give where Ansible reaches the host."""
+        return identity.outer_address(host, self.told(host))
+
+    def ssh_port(self, host: str) -> int:
+        """Give the port of the host's sshd."""
+        return identity.ssh_port(self.told(host))
+
+    def mac(self, host: str) -> str:
+        """Give the host's MAC, empty if none is known."""
+        return identity.mac(self.told(host))
+
+    def is_local(self, host: str) -> bool:
+        """Tell whether the host is this machine itself."""
+        return identity.is_local(self.told(host))
+
     def inner_address(self, host: str) -> str:
         """Give the node's address in the rack, if one is told beside Ansible's."""
         return identity.inner_address(self.told(host))

@@ -52,10 +52,10 @@ def check_head(rack: Rack) -> Iterator[Finding]:
             )
         for name in ("control_plane_pod_cidr", "control_plane_service_cidr"):
             try:
-                if parse_address(rack.value(host, "ansible_host")) in parse_network(rack.cluster_value(name)):
+                if parse_address(rack.outer_address(host)) in parse_network(rack.cluster_value(name)):
                     yield Finding(
                         f"{name} {rack.cluster_value(name)} takes in the head's address "
-                        f"{rack.value(host, 'ansible_host')}: set another network {ALL}",
+                        f"{rack.outer_address(host)}: set another network {ALL}",
                         host,
                     )
             except ValueError:
@@ -65,7 +65,7 @@ def check_head(rack: Rack) -> Iterator[Finding]:
         if inside is None:
             continue
         try:
-            sides = {parse_address(rack.address(host)), parse_address(rack.value(host, "ansible_host"))}
+            sides = {parse_address(rack.address(host)), parse_address(rack.outer_address(host))}
         except ValueError:
             continue
         if len(sides) == 2 and all(side in inside for side in sides):

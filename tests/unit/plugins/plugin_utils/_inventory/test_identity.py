@@ -120,6 +120,14 @@ def test_a_host_with_two_names_is_refused() -> None:
             {"pi-3": {"node_network_address": "10.96.0.5/24"}},
             "pi-3: control_plane_service_cidr 10.96.0.0/12 takes in the node's address 10.96.0.5",
         ),
+        # A host without ansible_host is reached by its name.
+        (
+            {
+                "pi-1": {"ansible_host": "", "os_prep_address": "192.168.1.101"},
+                "pi-2": {"ansible_host": "pi-1", "os_prep_address": "192.168.1.102"},
+            },
+            "pi-2: ansible_host is 'pi-1', as that of pi-1; expected one for each",
+        ),
         # Said once.
         ({"pi-3": {"node_network_address": "127.0.0.1/8"}}, "pi-3: node_network_address is '127.0.0.1/8'"),
         ({"pi-3": {"node_network_address": "10.0.0.3"}}, "pi-3: node_network_address is '10.0.0.3'"),

@@ -120,7 +120,7 @@ HOSTVARS: dict[str, dict[str, Any]] = {
             "ssh_host_key_rsa_public": "AAAAr",
         },
     },
-    "near": {"ssh_access_jump": ""},
+    "near": {"ssh_access_jump": "", "ansible_user": "pi", "ssh_access_user": "ada"},
     "here": {"ansible_connection": "local"},
 }
 
@@ -147,4 +147,5 @@ def test_hosts() -> None:
         "known_as": ["10.0.0.2", "pi-2"],
         "keys": ["ecdsa-sha2-nistp256 AAAAe", "ssh-rsa AAAAr"],
     }
-    assert (near["entry"]["address"], near["entry"]["jump"]) == ("near", "")
+    # Whose keys the role adds, is who is logged in as.
+    assert near["entry"] == {"names": ["near"], "address": "near", "user": "ada", "port": 22, "jump": ""}
