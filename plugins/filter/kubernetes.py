@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any, Callable
 
-from ansible_collections.bramble.pi.plugins.module_utils._containers.runtime import RUNTIMES
+from ansible_collections.bramble.pi.plugins.module_utils._containers.runtime import RUNTIMES, runtime_at
 from ansible_collections.bramble.pi.plugins.module_utils._kubernetes import compatibility, pod_routes
 from ansible_collections.bramble.pi.plugins.module_utils._kubernetes import (
     failure_detection as kubernetes_failure_detection,
@@ -47,8 +47,16 @@ def flannel_manifest(manifest: str, cidr: str, sha256: str) -> str:
 
 
 @filter_errors()
-def kubernetes_runtime(version: object, runtime: str = "auto") -> str:
+def kubernetes_runtime(version: object, runtime: str = "auto", socket: str = "") -> str:
     """Choose or check the runtime."""
+    if socket:
+        found = runtime_at(socket)
+        if found is None:
+            raise compatibility.CompatibilityError(
+                f"the socket of the container runtime is {socket!r}; expected that of one of "
+                f"{', '.join(RUNTIMES)}: set control_plane_cri_socket or workers_cri_socket, or leave it out"
+            )
+        return found.name
     return compatibility.kubernetes_runtime(version=compatibility.parse_version(version), runtime=runtime)
 
 

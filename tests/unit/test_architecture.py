@@ -77,11 +77,13 @@ IDENTITY = (
     "ansible_connection",
     "ansible_host",
     "ansible_port",
+    "control_plane_cri_socket",
     "flash_hostname",
     "node_network_address",
     "os_prep_address",
     "os_prep_hostname",
     "rack_services_mac",
+    "workers_cri_socket",
 )
 IDENTITY_ROOM = "plugin_utils/_inventory/identity.py"
 #: Who else may read which of them, and why. A role may read its own inputs.

@@ -1,7 +1,7 @@
 # Copyright: bramble.pi contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Who a host of the inventory is and where it is reached: the only place that reads these variables.
+"""Who a host of the inventory is, and where it and its runtime are reached: nothing else reads this of them.
 
 A variable that is empty or null counts as left out.
 """
@@ -90,6 +90,12 @@ def user(variables: Mapping[str, Any]) -> str:
     return _text(variables, "ssh_access_user") or _text(variables, "ansible_user")
 
 
+def cri_socket(variables: Mapping[str, Any]) -> str:
+    """Return the socket of the container runtime that is set for a host; empty where its version decides."""
+    role = "control_plane" if "control_plane" in variables.get("group_names", ()) else "workers"
+    return _text(variables, f"{role}_cri_socket")
+
+
 def is_local(variables: Mapping[str, Any]) -> bool:
     """Tell whether a host is this machine itself."""
     return _text(variables, "ansible_connection") == "local"
@@ -102,4 +108,5 @@ def summary(host: str, variables: Mapping[str, Any]) -> dict[str, Any]:
         "address": address(host, variables),
         "outer_address": outer_address(host, variables),
         "ssh_port": ssh_port(variables),
+        "cri_socket": cri_socket(variables),
     }

@@ -22,14 +22,14 @@ GROUPS = {
     "netboot_server": ["one"],
     "netboot": ["card"],
 }
-CRIO = "unix:///var/run/crio/crio.sock"
+CRI_DOCKERD = "unix:///var/run/cri-dockerd.sock"
 HOSTS: dict[str, dict[str, Any]] = {
     "one": {"ansible_host": "192.0.2.1", "os_prep_address": "10.0.0.1", "os_prep_hostname": "First"},
     "card": {"ansible_host": "10.0.0.2", "flash_hostname": "of-the-card", "netboot_tree_serial": "0a0a0a02"},
     "empty": {"ansible_host": "", "docker_kubernetes_runtime": "cri_dockerd"},
     "static": {"ansible_host": "static.lan", "node_network_address": "10.0.0.5/24"},
-    "plain": {"control_plane_cri_socket": CRIO},
-    "joined": {"control_plane_cri_socket": "unix:///run/not-mine.sock", "workers_cri_socket": CRIO},
+    "plain": {"control_plane_cri_socket": CRI_DOCKERD},
+    "joined": {"control_plane_cri_socket": "unix:///run/not-mine.sock", "workers_cri_socket": CRI_DOCKERD},
 }
 #: Of each host its name, where the rack reaches it and where Ansible does.
 EXPECTED = {
@@ -49,7 +49,7 @@ READ = {
         "__control_plane_sans",
     ],
     "flash": ["flash_hostname"],
-    "image_cache": ["image_cache_address"],
+    "image_cache": ["image_cache_address", "__image_cache_runtime"],
     "live_view": ["live_view_address", "live_view_hosts"],
     "netboot_server": ["netboot_server_address", "__netboot_server_clients"],
     "netboot_tree": ["netboot_tree_server_address"],
@@ -148,9 +148,11 @@ def test_a_socket_that_is_set_is_everybody_s(read: dict[str, dict[str, Any]]) ->
     for host, socket, given in (
         ("one", "unix:///run/containerd/containerd.sock", ""),
         ("empty", "unix:///var/run/cri-dockerd.sock", ""),
-        ("plain", CRIO, CRIO),
+        ("plain", CRI_DOCKERD, CRI_DOCKERD),
     ):
         found = read[host]
         assert found["control_plane_cri_socket"] == found["__remote_access_cri_socket"] == socket
         assert found["__reset_cri_socket"] == given
-    assert read["joined"]["workers_cri_socket"] == read["joined"]["__reset_cri_socket"] == CRIO
+        assert found["__image_cache_runtime"] == ("cri_dockerd" if "dockerd" in socket else "containerd")
+    assert read["joined"]["workers_cri_socket"] == read["joined"]["__reset_cri_socket"] == CRI_DOCKERD
+    assert read["joined"]["__image_cache_runtime"] == "cri_dockerd"

@@ -33,6 +33,13 @@ def test_filters_over_the_table_of_versions() -> None:
             refuse(1.3)
 
 
+def test_the_runtime_at_a_socket_that_is_set() -> None:
+    assert kubernetes_runtime("1.36", "auto", "/run/cri-dockerd.sock") == "cri_dockerd"
+    assert kubernetes_runtime("1.36", "cri_dockerd", "unix:///run/containerd/containerd.sock") == "containerd"
+    with pytest.raises(AnsibleFilterError, match=r"crio.sock'; expected that of one of .*set contr"):
+        kubernetes_runtime("1.36", "auto", "unix:///run/crio.sock")
+
+
 def test_nth_address() -> None:
     assert nth_address("10.96.0.0/12", 10) == "10.96.0.10"
     with pytest.raises(AnsibleFilterError, match="is not a network"):

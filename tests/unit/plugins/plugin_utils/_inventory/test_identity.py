@@ -78,6 +78,7 @@ def test_all_say_the_same_of_a_host(variables: dict[str, Any], host: Host) -> No
         "address": host.address,
         "outer_address": host.outer_address,
         "ssh_port": host.port,
+        "cri_socket": "",
     }
     (entry,) = rack_hosts(hostvars, GROUPS)
     assert (entry["names"][0], entry["address"]) == expected
