@@ -18,6 +18,9 @@ from ansible_collections.bramble.pi.plugins.plugin_utils._inventory import (
     netboot,
     ssh,
 )
+from ansible_collections.bramble.pi.plugins.plugin_utils._inventory import (
+    rack_groups as inventory_rack_groups,
+)
 
 HostVars = Mapping[str, Mapping[str, Any]]
 Groups = Mapping[str, Sequence[str]]
@@ -77,6 +80,11 @@ def node_problems(
     )
 
 
+def rack_groups(groups: Groups) -> dict[str, list[str]]:
+    """Say which hosts are what in the rack."""
+    return inventory_rack_groups.read(groups)._asdict()
+
+
 def rack_host(hostvars: HostVars, host: str) -> dict[str, Any]:
     """Say who a host is, and where it is reached."""
     return identity.summary(host, hostvars[host])
@@ -115,6 +123,7 @@ class FilterModule:
             "netboot_clients": netboot_clients,
             "node_names": node_names,
             "node_problems": node_problems,
+            "rack_groups": rack_groups,
             "rack_host": rack_host,
             "rack_hosts": rack_hosts,
             "rack_leases": rack_leases,

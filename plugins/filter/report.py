@@ -12,8 +12,7 @@ from typing import Any, Callable
 
 from ansible.utils.display import Display
 from ansible_collections.bramble.pi.plugins.module_utils._boot.receipt import parse_receipt
-from ansible_collections.bramble.pi.plugins.plugin_utils._inventory import hosts as rack_hosts
-from ansible_collections.bramble.pi.plugins.plugin_utils._inventory import identity
+from ansible_collections.bramble.pi.plugins.plugin_utils._inventory import identity, rack_groups
 from ansible_collections.bramble.pi.plugins.plugin_utils._preflight import check, inventory, sources, values
 from ansible_collections.bramble.pi.plugins.plugin_utils._report import report as rack_report
 
@@ -32,9 +31,10 @@ def _receipts(*, folder: str, hosts: Sequence[str]) -> dict[str, dict[str, Any]]
 
 
 def _role(host: str, groups: Mapping[str, Sequence[str]]) -> str:
-    if host in groups.get("control_plane", ()):
+    found = rack_groups.read(groups)
+    if host in found.control_planes:
         return "control plane"
-    return "worker" if host in groups.get("workers", ()) else rack_report.HEAD
+    return "worker" if host in found.workers else rack_report.HEAD
 
 
 def doctor_report(
@@ -48,7 +48,7 @@ def doctor_report(
     inventory: str = "my-rack",
 ) -> dict[str, Any]:
     """Make the report."""
-    ordered = [host for host in dict.fromkeys([*rack_hosts.members(groups), *hosts]) if host in hosts]
+    ordered = [host for host in dict.fromkeys([*rack_groups.read(groups).members, *hosts]) if host in hosts]
     report = rack_report.check(
         results={host: hostvars[host].get(results, {}) for host in ordered},
         roles={host: _role(host, groups) for host in ordered},

@@ -18,19 +18,13 @@ from ansible_collections.bramble.pi.plugins.module_utils._kubernetes.compatibili
 )
 from ansible_collections.bramble.pi.plugins.module_utils._node.check_pod_network import check_pod_network
 from ansible_collections.bramble.pi.plugins.module_utils._node.findings import IN_CLUSTER
-from ansible_collections.bramble.pi.plugins.plugin_utils._inventory import identity
+from ansible_collections.bramble.pi.plugins.plugin_utils._inventory import identity, rack_groups
 
-RACK_GROUPS = ("nat_headnode", "control_plane", "workers")
 _LABEL = r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?"
 HOST_NAME = re.compile(rf"{_LABEL}(\.{_LABEL})*", re.ASCII)
 #: The kernel's limit (HOST_NAME_MAX).
 HOST_NAME_LENGTH = 64
 SUPPORTED_DISTRIBUTIONS = ("debian", "raspbian", "ubuntu")
-
-
-def members(groups: Mapping[str, Sequence[str]]) -> list[str]:
-    """Return the hosts of the rack, each once, the head first."""
-    return list(dict.fromkeys(host for group in RACK_GROUPS for host in groups.get(group, ())))
 
 
 def rack_hosts(
@@ -42,7 +36,7 @@ def rack_hosts(
             "address": identity.address(host, variables),
             "names": list(dict.fromkeys([identity.hostname(host, variables), host])),
         }
-        for host in members(groups)
+        for host in rack_groups.read(groups).members
         for variables in [hostvars[host]]
     ]
 
@@ -51,8 +45,7 @@ def node_names(
     *, hostvars: Mapping[str, Mapping[str, Any]], groups: Mapping[str, Sequence[str]]
 ) -> dict[str, str]:
     """Return the name in the cluster of each of its hosts, in lower case as kubeadm has it."""
-    nodes = dict.fromkeys([*groups.get("control_plane", ()), *groups.get("workers", ())])
-    return {host: identity.hostname(host, hostvars[host]).lower() for host in nodes}
+    return {host: identity.hostname(host, hostvars[host]).lower() for host in rack_groups.read(groups).nodes}
 
 
 def node_problems(

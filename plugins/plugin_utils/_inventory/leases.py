@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from ansible_collections.bramble.pi.plugins.module_utils._common.errors import BrambleError
 from ansible_collections.bramble.pi.plugins.module_utils._rack.bootptab import Entry, normal_mac
-from ansible_collections.bramble.pi.plugins.plugin_utils._inventory import hosts, identity
+from ansible_collections.bramble.pi.plugins.plugin_utils._inventory import identity, rack_groups
 from ansible_collections.bramble.pi.plugins.plugin_utils._inventory.addresses import (
     AddressError,
     parse_address,
@@ -44,7 +44,7 @@ def inventory_hosts(
     *, hostvars: Mapping[str, Mapping[str, Any]], groups: Mapping[str, Sequence[str]]
 ) -> list[Host]:
     """Return the hosts of the rack's groups, and all others that have a MAC."""
-    members = hosts.members(groups)
+    members = rack_groups.read(groups).members
     return [
         Host(
             name=identity.hostname(host, variables),

@@ -15,11 +15,10 @@ from typing import Any, NamedTuple
 
 from ansible_collections.bramble.pi.plugins.module_utils._ssh import known_hosts
 from ansible_collections.bramble.pi.plugins.module_utils._ssh.config import parse_settings
-from ansible_collections.bramble.pi.plugins.plugin_utils._inventory import hosts, identity
+from ansible_collections.bramble.pi.plugins.plugin_utils._inventory import identity, rack_groups
 
 #: The first value of an option counts for ssh, so these stand first: a connection of its own.
 FRESH = ("-o", "ControlMaster=no", "-o", "ControlPath=none")
-_HEAD_GROUP = "nat_headnode"
 _TIMEOUT = 60
 #: What ssh says of its own accord, beside the reason why it ends.
 _CHATTER = re.compile(r"debug\d:|OpenSSH_|Authenticated to |Transferred: |Bytes per second|Warning: ")
@@ -148,14 +147,12 @@ def rack_hosts(
     *, hostvars: Mapping[str, Mapping[str, Any]], groups: Mapping[str, Sequence[str]]
 ) -> list[dict[str, Any]]:
     """List the hosts of a rack as a user reaches them by ssh."""
-    heads = groups.get(_HEAD_GROUP, ())
     found = []
-    for host in hosts.members(groups):
+    for host in rack_groups.read(groups).members:
         variables = hostvars[host]
         if identity.is_local(variables):
             continue
         hostname = identity.hostname(host, variables)
-        others = [head for head in heads if head != host]
         found.append(
             {
                 "entry": {
@@ -163,7 +160,7 @@ def rack_hosts(
                     "address": identity.outer_address(host, variables),
                     "user": identity.user(variables),
                     "port": identity.ssh_port(variables),
-                    "jump": str(variables.get("ssh_access_jump", others[0] if others else "")),
+                    "jump": str(variables.get("ssh_access_jump", rack_groups.way_in(groups, host))),
                 },
                 "known": {
                     "name": host,

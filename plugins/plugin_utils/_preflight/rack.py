@@ -13,7 +13,7 @@ from ansible_collections.bramble.pi.plugins.module_utils._kubernetes.compatibili
     Version,
     parse_version,
 )
-from ansible_collections.bramble.pi.plugins.plugin_utils._inventory import identity
+from ansible_collections.bramble.pi.plugins.plugin_utils._inventory import identity, rack_groups
 from ansible_collections.bramble.pi.plugins.plugin_utils._inventory.addresses import parse_network
 
 if TYPE_CHECKING:
@@ -70,11 +70,9 @@ class Rack:
         self.hosts = hosts
         self.specs = specs
         self.options = {name: option for options in specs.values() for name, option in options.items()}
-        self.control_plane = list(groups.get("control_plane", ()))
-        self.workers = list(groups.get("workers", ()))
-        self.nodes = list(dict.fromkeys(self.control_plane + self.workers))
-        self.heads = list(groups.get(HEAD_GROUP, ()))
-        self.servers = list(groups.get(SERVICES_GROUP, self.heads))
+        self.control_plane, self.workers, self.nodes, self.heads, self.servers, _members = rack_groups.read(
+            groups
+        )
         #: Empty if it is not set; None if it cannot be known.
         self.node_network = node_network
         try:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from ansible_collections.bramble.pi.plugins.plugin_utils._inventory import identity
+from ansible_collections.bramble.pi.plugins.plugin_utils._inventory import identity, rack_groups
 
 
 class Ways(NamedTuple):
@@ -48,7 +48,7 @@ def ways(
     """
     control_planes = groups["control_plane"]
     first = next((host for host in control_planes if host in play_hosts), control_planes[0])
-    door = [*groups.get("nat_headnode", ()), first][0]
+    door = [*rack_groups.read(groups).heads, first][0]
     return Ways(
         first=first,
         door=door,
