@@ -71,7 +71,7 @@ def node_problems(
     facts = {name: hostvars[name].get("ansible_facts", {}).get("bramble") for name in {host, *play_hosts}}
     return hosts.node_problems(
         host=host,
-        hostname=hostname,
+        hostname=hostname or identity.hostname(host, hostvars[host]),
         facts=facts[host],
         machine_ids={name: facts[name]["machine_id"] for name in play_hosts if facts[name]},
         variables=hostvars[host],

@@ -26,7 +26,12 @@ CRI_DOCKERD = "unix:///var/run/cri-dockerd.sock"
 HOSTS: dict[str, dict[str, Any]] = {
     "one": {"ansible_host": "192.0.2.1", "os_prep_address": "10.0.0.1", "os_prep_hostname": "First"},
     "card": {"ansible_host": "10.0.0.2", "flash_hostname": "of-the-card", "netboot_tree_serial": "0a0a0a02"},
-    "empty": {"ansible_host": "", "docker_kubernetes_runtime": "cri_dockerd"},
+    "empty": {
+        "ansible_host": "",
+        "os_prep_hostname": "",
+        "os_prep_address": "",
+        "docker_kubernetes_runtime": "cri_dockerd",
+    },
     "static": {"ansible_host": "static.lan", "node_network_address": "10.0.0.5/24"},
     "plain": {"control_plane_cri_socket": CRI_DOCKERD},
     "joined": {"control_plane_cri_socket": "unix:///run/not-mine.sock", "workers_cri_socket": CRI_DOCKERD},
@@ -53,7 +58,7 @@ READ = {
     "live_view": ["live_view_address", "live_view_hosts"],
     "netboot_server": ["netboot_server_address", "__netboot_server_clients"],
     "netboot_tree": ["netboot_tree_server_address"],
-    "os_prep": ["os_prep_hostname", "os_prep_address", "__os_prep_hosts"],
+    "os_prep": ["__os_prep_name", "__os_prep_hosts"],
     "rack_services": ["rack_services_address", "rack_services_router", "rack_services_time_server"],
     "remote_access": [
         "remote_access_address",
@@ -121,7 +126,7 @@ def read(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any]]:
 def test_every_role_says_the_same(read: dict[str, dict[str, Any]], host: str) -> None:
     name, address, outer_address = EXPECTED[host]
     found = read[host]
-    assert (found["os_prep_hostname"], found["flash_hostname"]) == (name, name)
+    assert (found["__os_prep_name"], found["flash_hostname"]) == (name, name)
     assert found["__control_plane_node_name"] == name.lower()
     addresses = {name: value for name, value in found.items() if name.endswith("_address")}
     of_the_head = {

@@ -81,6 +81,11 @@ def test_node_problems(changed: dict[str, Any], parts: list[str]) -> None:
         assert part in problems[0]
 
 
+def test_a_name_that_is_left_out_is_the_inventory_s() -> None:
+    seen = facts(kubernetes={"state": "worker"}, hostname="pi-1")
+    assert node_problems({"pi-1": {"ansible_facts": {"bramble": seen}}}, "pi-1", "", []) == []
+
+
 def test_same_machine_id_is_named_on_both() -> None:
     hostvars: dict[str, dict[str, Any]] = {
         "pi-1": {"ansible_facts": {"bramble": facts(machine_id="aa", hostname="pi")}},
