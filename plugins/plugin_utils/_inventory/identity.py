@@ -59,12 +59,15 @@ def inner_address(variables: Mapping[str, Any]) -> str:
 
     Where node_network_address is not an address with a prefix, preflight and the role say so.
     """
-    static = _text(variables, "node_network_address")
+    # Not read where it does not count: it may be made of facts that this run does not have.
+    return _text(variables, "os_prep_address") or _static_address(_text(variables, "node_network_address"))
+
+
+def _static_address(text: str) -> str:
     try:
-        found = str(ipaddress.IPv4Interface(static).ip) if "/" in static else ""
+        return str(ipaddress.IPv4Interface(text).ip) if "/" in text else ""
     except ValueError:
-        found = ""
-    return _text(variables, "os_prep_address") or found
+        return ""
 
 
 def address_variable(variables: Mapping[str, Any]) -> str:
