@@ -100,7 +100,7 @@ def removed_variables(
 ) -> list[str]:
     """List the variables that no role reads any more."""
     names = {host: [name for name in hostvars[host] if isinstance(name, str)] for host in hostvars}
-    return check.removed_variables(nodes=rack_hosts.members(groups), hosts=names)
+    return check.removed_variables(nodes=rack_groups.read(groups).members, hosts=names)
 
 
 def inventory_problems(

@@ -12,6 +12,8 @@ from typing import NamedTuple
 class RackGroups(NamedTuple):
     """The hosts of a rack by what they are; each stands once in a list."""
 
+    #: All of the inventory, also those that are nothing of the rack.
+    hosts: list[str]
     control_planes: list[str]
     workers: list[str]
     #: Control planes and workers.
@@ -31,6 +33,7 @@ def read(groups: Mapping[str, Sequence[str]]) -> RackGroups:
     )
     nodes = list(dict.fromkeys(control_planes + workers))
     return RackGroups(
+        hosts=list(groups.get("all", ())),
         control_planes=control_planes,
         workers=workers,
         nodes=nodes,

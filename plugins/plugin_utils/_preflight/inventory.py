@@ -74,9 +74,9 @@ def read_variables(
 ) -> dict[str, Any]:
     """Read the variables of a host, with the values of those that are checked.
 
-    Others are not evaluated: they may ask a vault, or a person. A name that is not a string, such as 5, is none
-    of ours; Ansible has a warning for it. What is used for cards alone may have a secret in it that only runs
-    of the playbook flash are given; that is the Wi-Fi network as well where no running head joins it.
+    Others are not evaluated: they may ask a vault, or a person. A name that is not a string, such as 5, is
+    none of ours; Ansible has a warning for it. What is used for cards alone may have a secret in it that only
+    runs of the playbook flash are given; that is the Wi-Fi network as well where no running head joins it.
     """
     undefined = {}
     variables: dict[str, Any] = dict.fromkeys((name for name in hostvars if isinstance(name, str)), UNKNOWN)
