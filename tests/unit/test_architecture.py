@@ -78,7 +78,6 @@ IDENTITY = (
     "ansible_host",
     "ansible_port",
     "control_plane_cri_socket",
-    "flash_hostname",
     "node_network_address",
     "os_prep_address",
     "os_prep_hostname",
@@ -90,8 +89,8 @@ IDENTITY_ROOM = "plugin_utils/_inventory/identity.py"
 READERS = {
     # Checks the address with its prefix.
     "plugin_utils/_preflight/rack_network.py": {"node_network_address"},
-    # Has the prefix as well.
-    "flash/defaults/main.yml": {"node_network_address"},
+    # Writes the prefix as well on a card, and the name with which a play includes the role.
+    "flash/vars/main.yml": {"node_network_address", "os_prep_hostname"},
     # Moves the host, and says where it is reached from then on.
     "node_network/tasks/main.yml": {"ansible_host"},
     # Makes the hosts.

@@ -20,7 +20,7 @@ from ansible_collections.bramble.pi.plugins.plugin_utils._cards import inputs
 from ansible_collections.bramble.pi.plugins.plugin_utils._cards import node as cards_node
 from ansible_collections.bramble.pi.plugins.plugin_utils._cards import seed as cards_seed
 from ansible_collections.bramble.pi.plugins.plugin_utils._cards.node import CardNode, HostKey, plain
-from ansible_collections.bramble.pi.plugins.plugin_utils._inventory import identity, ssh
+from ansible_collections.bramble.pi.plugins.plugin_utils._inventory import ssh
 
 #: The variable of a host that the role flash leaves its inputs in, for all roles that read them.
 INPUTS = "flash_node"
@@ -69,7 +69,6 @@ def input_problems(*, hostvars: Mapping[str, Any], names: Sequence[str]) -> list
         {
             name: [
                 *inputs.input_problems(_inputs(hostvars, name)),
-                *identity.hostname_problems(hostvars[name]),
             ]
             for name in names
         }

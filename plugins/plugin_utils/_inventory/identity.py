@@ -15,9 +15,6 @@ from typing import Any
 from ansible_collections.bramble.pi.plugins.module_utils._rack.bootptab import normal_mac
 from ansible_collections.bramble.pi.plugins.module_utils._ssh.known_hosts import SSH_PORT
 
-#: The name of a host, by the role that prepares it and by those that make its card or its netboot tree.
-_NAMES = ("os_prep_hostname", "flash_hostname")
-
 
 def _text(variables: Mapping[str, Any], name: str) -> str:
     return str(variables.get(name) or "")
@@ -30,18 +27,7 @@ def hostname(host: str, variables: Mapping[str, Any]) -> str:
 
 def _name(host: str, variables: Mapping[str, Any]) -> Any:
     """Return the name as the inventory has it, be it no text, which the role flash has a word on."""
-    return next((variables[name] for name in _NAMES if variables.get(name)), host)
-
-
-def hostname_problems(variables: Mapping[str, Any]) -> list[str]:
-    """Say that a host is given two names."""
-    name, of_card = (_text(variables, variable) for variable in _NAMES)
-    if not name or not of_card or name == of_card:
-        return []
-    return [
-        f"flash_hostname is {of_card!r}, and os_prep_hostname is {name!r}; expected one name, for the card "
-        "and for the node: set os_prep_hostname alone, in host_vars or for the host in hosts.yml"
-    ]
+    return variables.get("os_prep_hostname") or host
 
 
 def outer_address(host: str, variables: Mapping[str, Any]) -> str:

@@ -9,7 +9,6 @@ import difflib
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-from ansible_collections.bramble.pi.plugins.plugin_utils._inventory import identity
 from ansible_collections.bramble.pi.plugins.plugin_utils._inventory.hosts import HOST_NAME, HOST_NAME_LENGTH
 from ansible_collections.bramble.pi.plugins.plugin_utils._preflight.rack import (
     ALL,
@@ -93,7 +92,6 @@ def check_host_names(rack: Rack) -> Iterator[Finding]:
     seen: dict[str, str] = {}
     for host in rack.nodes:
         name = rack.hostname(host)
-        yield from (Finding(problem, host) for problem in identity.hostname_problems(rack.told(host)))
         if (
             HOST_NAME.fullmatch(name) is None
             or len(name) > HOST_NAME_LENGTH

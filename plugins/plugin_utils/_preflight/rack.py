@@ -70,9 +70,9 @@ class Rack:
         self.hosts = hosts
         self.specs = specs
         self.options = {name: option for options in specs.values() for name, option in options.items()}
-        self.control_plane, self.workers, self.nodes, self.heads, self.servers, _members = rack_groups.read(
-            groups
-        )
+        found = rack_groups.read(groups)
+        self.control_plane, self.workers, self.nodes = found.control_planes, found.workers, found.nodes
+        self.heads, self.servers = found.heads, found.servers
         #: Empty if it is not set; None if it cannot be known.
         self.node_network = node_network
         try:

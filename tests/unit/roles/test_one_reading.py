@@ -25,7 +25,11 @@ GROUPS = {
 CRI_DOCKERD = "unix:///var/run/cri-dockerd.sock"
 HOSTS: dict[str, dict[str, Any]] = {
     "one": {"ansible_host": "192.0.2.1", "os_prep_address": "10.0.0.1", "os_prep_hostname": "First"},
-    "card": {"ansible_host": "10.0.0.2", "flash_hostname": "of-the-card", "netboot_tree_serial": "0a0a0a02"},
+    "card": {
+        "ansible_host": "10.0.0.2",
+        "os_prep_hostname": "of-the-card",
+        "netboot_tree_serial": "0a0a0a02",
+    },
     "empty": {
         "ansible_host": "",
         "os_prep_hostname": "",
@@ -53,7 +57,7 @@ READ = {
         "__control_plane_address",
         "__control_plane_sans",
     ],
-    "flash": ["flash_hostname"],
+    "flash": ["__flash_values"],
     "image_cache": ["image_cache_address", "__image_cache_runtime"],
     "live_view": ["live_view_address", "live_view_hosts"],
     "netboot_server": ["netboot_server_address", "__netboot_server_clients"],
@@ -88,6 +92,10 @@ def read(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any]]:
     for role, names in READ.items():
         path = folder / "roles" / role
         (path / "tasks").mkdir(parents=True)
+        # The defaults that it shares with others.
+        (path / "meta").mkdir()
+        if (ROOT / "roles" / role / "meta/main.yml").exists():
+            (path / "meta/main.yml").symlink_to(ROOT / "roles" / role / "meta/main.yml")
         for part in ("defaults", "vars"):
             if (ROOT / "roles" / role / part).is_dir():
                 (path / part).symlink_to(ROOT / "roles" / role / part)
@@ -126,7 +134,7 @@ def read(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any]]:
 def test_every_role_says_the_same(read: dict[str, dict[str, Any]], host: str) -> None:
     name, address, outer_address = EXPECTED[host]
     found = read[host]
-    assert (found["__os_prep_name"], found["flash_hostname"]) == (name, name)
+    assert (found["__os_prep_name"], found["__flash_values"]["hostname"]) == (name, name)
     assert found["__control_plane_node_name"] == name.lower()
     addresses = {name: value for name, value in found.items() if name.endswith("_address")}
     of_the_head = {
@@ -145,8 +153,8 @@ def test_every_role_says_the_same(read: dict[str, dict[str, Any]], host: str) ->
 
 def test_a_tree_is_served_where_it_is_made(read: dict[str, dict[str, Any]]) -> None:
     exports = read["one"]["__netboot_server_clients"]["exports"]
-    # As the role netboot_tree has it: the module's node is flash_hostname.
-    assert exports[0]["path"].endswith(f"/nfs/{read['card']['flash_hostname']}")
+    # As the role netboot_tree has it: the module's node is the host name of the card.
+    assert exports[0]["path"].endswith(f"/nfs/{read['card']['__flash_values']['hostname']}")
 
 
 def test_a_socket_that_is_set_is_everybody_s(read: dict[str, dict[str, Any]]) -> None:

@@ -54,8 +54,6 @@ CASES: list[tuple[dict[str, Any], Host]] = [
     ({"os_prep_hostname": "one"}, Host(name="one")),
     ({"os_prep_hostname": ""}, Host()),
     ({"os_prep_hostname": None}, Host()),
-    ({"flash_hostname": "one"}, Host(name="one")),
-    ({"flash_hostname": "", "os_prep_hostname": "one"}, Host(name="one")),
     ({"ansible_port": "2222"}, Host(port=2222)),
     ({"ansible_port": None}, Host()),
     ({"rack_services_mac": "DC-A6-32-01-36-C2"}, Host()),
@@ -93,12 +91,6 @@ def test_all_say_the_same_of_a_host(variables: dict[str, Any], host: Host) -> No
     assert ssh["entry"]["names"] == list(dict.fromkeys(["pi-1", host.name]))
     assert (ssh["entry"]["address"], ssh["entry"]["port"]) == (host.outer_address, host.port)
     assert remote_access_ways(hostvars, GROUPS, "pi-1")["inside"] == host.address
-
-
-def test_a_host_with_two_names_is_refused() -> None:
-    said = problem(hosts={"pi-2": {"os_prep_hostname": "two", "flash_hostname": "zwei"}})
-    assert said.startswith("pi-2: flash_hostname is 'zwei', and os_prep_hostname is 'two'; expected one name")
-    assert "set os_prep_hostname alone" in said
 
 
 @pytest.mark.parametrize(
@@ -144,4 +136,4 @@ def test_a_node_that_ansible_knows_by_name_may_have_its_address_from_node_networ
 
 
 def test_the_name_of_a_card_is_the_node_s_to_preflight_as_well() -> None:
-    assert "has the host name 'pi-1', as pi-1 has" in problem(hosts={"pi-2": {"flash_hostname": "pi-1"}})
+    assert "has the host name 'pi-1', as pi-1 has" in problem(hosts={"pi-2": {"os_prep_hostname": "pi-1"}})
