@@ -1,7 +1,7 @@
 # Copyright: bramble.pi contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Filters about Kubernetes: what goes with a version, its settings and its manifests."""
+"""Filters about Kubernetes: what goes with a version, what kubeadm remembers, and manifests."""
 
 from __future__ import annotations
 
@@ -9,9 +9,6 @@ from typing import Any, Callable
 
 from ansible_collections.bramble.pi.plugins.module_utils._containers.runtime import RUNTIMES, runtime_at
 from ansible_collections.bramble.pi.plugins.module_utils._kubernetes import compatibility, pod_routes
-from ansible_collections.bramble.pi.plugins.module_utils._kubernetes import (
-    failure_detection as kubernetes_failure_detection,
-)
 from ansible_collections.bramble.pi.plugins.plugin_utils._common.filters import filter_errors
 from ansible_collections.bramble.pi.plugins.plugin_utils._kubernetes import config_maps as kubeadm_config_maps
 from ansible_collections.bramble.pi.plugins.plugin_utils._kubernetes import manifests
@@ -22,16 +19,6 @@ def cri_socket(version: object, runtime: str = "auto") -> str:
     """Find the socket."""
     parsed = compatibility.parse_version(version)
     return RUNTIMES[compatibility.kubernetes_runtime(version=parsed, runtime=runtime)].socket
-
-
-@filter_errors()
-def failure_detection(value: Any) -> dict[str, Any]:
-    """Read the setting."""
-    detection = kubernetes_failure_detection.parse(value)
-    return {
-        "cluster_configuration": kubernetes_failure_detection.in_cluster_configuration({}, detection),
-        "kubelet_configuration": kubernetes_failure_detection.in_kubelet_configuration({}, detection),
-    }
 
 
 @filter_errors()
@@ -79,7 +66,6 @@ class FilterModule:
         """Name the filters; each is documented in a file of its name."""
         return {
             "cri_socket": cri_socket,
-            "failure_detection": failure_detection,
             "failure_detection_maps": failure_detection_maps,
             "flannel_manifest": flannel_manifest,
             "kubernetes_runtime": kubernetes_runtime,

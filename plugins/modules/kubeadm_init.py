@@ -12,7 +12,7 @@ short_description: Make a node the first control plane of a cluster
 version_added: 0.1.0
 description:
   - Runs C(kubeadm init) where there is no Kubernetes yet, with a configuration in the version of the API
-    that the installed kubeadm wants.
+    that the installed kubeadm asks for, or the newest known here for a newer one.
   - A control plane that answers is left alone, whatever the options say. One that does not answer makes
     the module wait, and then fail with the cause; it is never undone.
   - Before kubeadm runs, this is written down in C(/etc/kubernetes/.bramble-attempt.json), and taken away
@@ -76,10 +76,21 @@ options:
     type: list
     elements: str
     default: []
+  cert_sans:
+    description: Names and addresses of the API server in its certificate, beside those that kubeadm puts in.
+    type: list
+    elements: str
+    default: []
+  failure_detection:
+    description: How soon the cluster is to notice that a node is lost, as the option C(detection) of
+      M(bramble.pi.failure_detection) says it.
+    type: raw
+    default: default
   cluster_configuration:
     description:
       - Goes over the C(ClusterConfiguration) that the module builds.
-      - C(extraArgs) can be a mapping or a list of C(name) and C(value), whatever the API version.
+      - C(extraArgs) can be a mapping or a list of C(name) and C(value), whatever the API version. They are
+        merged by name with those of O(failure_detection), and C(certSANs) with O(cert_sans).
     type: dict
     default: {}
   init_configuration:
@@ -112,10 +123,7 @@ EXAMPLES = r"""
 - name: Notice failed nodes sooner
   bramble.pi.kubeadm_init:
     pod_cidr: 10.244.0.0/16
-    cluster_configuration:
-      controllerManager:
-        extraArgs:
-          node-monitor-grace-period: 16s
+    failure_detection: demo
 """
 
 RETURN = r"""
@@ -140,7 +148,7 @@ server:
   type: str
   sample: https://192.168.1.10:6443
 api_version:
-  description: Version of the configuration API that the installed kubeadm wants.
+  description: Version of the API that the configuration for the installed kubeadm was written in.
   returned: when kubeadm was run
   type: str
   sample: v1beta4
@@ -168,6 +176,8 @@ def main() -> None:
             "token_ttl": {"type": "str", "default": "30m", "no_log": False},
             "skip_phases": {"type": "list", "elements": "str", "default": []},
             "ignore_preflight_errors": {"type": "list", "elements": "str", "default": []},
+            "cert_sans": {"type": "list", "elements": "str", "default": []},
+            "failure_detection": {"type": "raw", "default": "default"},
             "cluster_configuration": {"type": "dict", "default": {}},
             "init_configuration": {"type": "dict", "default": {}},
             "kubelet_configuration": {"type": "dict", "default": {}},

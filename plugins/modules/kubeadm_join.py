@@ -118,7 +118,7 @@ server:
   type: str
   sample: https://192.168.1.10:6443
 api_version:
-  description: Version of the configuration API that the installed kubeadm wants.
+  description: Version of the API that the configuration for the installed kubeadm was written in.
   returned: when kubeadm was run
   type: str
   sample: v1beta4

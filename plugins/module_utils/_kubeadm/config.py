@@ -15,11 +15,15 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ansible_collections.bramble.pi.plugins.module_utils._common.errors import BrambleError
+from ansible_collections.bramble.pi.plugins.module_utils._kubernetes import (
+    compatibility,
+    extra_args,
+    failure_detection,
+)
 
-# https://kubernetes.io/docs/reference/config-api/kubeadm-config.v1beta4/ and its predecessors.
-API_VERSIONS = ("v1beta2", "v1beta3", "v1beta4")
 _GROUP = "kubeadm.k8s.io"
-_EXTRA_ARGS = ("extraArgs", "kubeletExtraArgs")
+#: Further names of the API server, which a user adds to and does not replace.
+_NAMES = "certSANs"
 
 Document = dict[str, Any]
 
@@ -29,16 +33,11 @@ class KubeadmConfigError(BrambleError):
 
 
 def api_version(*, init_defaults: str) -> str:
-    """Return the API version that the installed kubeadm writes (``kubeadm config print init-defaults``)."""
+    """Return the API version to write for the installed kubeadm (``kubeadm config print init-defaults``)."""
     match = re.search(rf"^apiVersion:\s*{re.escape(_GROUP)}/(\S+)\s*$", init_defaults, re.MULTILINE)
     if match is None:
         raise KubeadmConfigError("kubeadm config print init-defaults names no apiVersion kubeadm.k8s.io/...")
-    if match[1] not in API_VERSIONS:
-        raise KubeadmConfigError(
-            f"the installed kubeadm wants {_GROUP}/{match[1]}; known are {', '.join(API_VERSIONS)}."
-            " Choose another version with kube_packages_version"
-        )
-    return match[1]
+    return compatibility.known_api_version(match[1])
 
 
 def release(*, version_json: str) -> str:
@@ -52,69 +51,54 @@ def release(*, version_json: str) -> str:
     return str(version).partition("+")[0]
 
 
-def merged(*, base: Mapping[str, Any], over: Mapping[str, Any]) -> Document:
-    """Return base with the values of over: mappings are merged, anything else is replaced."""
+def merged(*, base: Mapping[str, Any], over: Mapping[str, Any], where: str = "") -> Document:
+    """Return base with the values of over.
+
+    Mappings are merged, extra arguments by their names, and further names of the API server are joined;
+    anything else is replaced. Null in place of a mapping says nothing: all its lines may be commented out.
+    """
     result = dict(base)
     for key, value in over.items():
-        below = result.get(key)
-        result[key] = (
-            merged(base=below, over=value)
-            if isinstance(below, Mapping) and isinstance(value, Mapping)
-            else value
-        )
+        below, place = result.get(key), f"{where}.{key}"
+        if key in extra_args.FIELDS:
+            arguments = (extra_args.read(found, where=place) for found in (below, value))
+            result[key] = extra_args.listed(extra_args.merged(*arguments))
+        elif isinstance(below, Mapping) and value is None:
+            continue
+        elif isinstance(below, Mapping) and isinstance(value, Mapping):
+            result[key] = merged(base=below, over=value, where=place)
+        elif key == _NAMES and isinstance(below, list) and isinstance(value, (list, tuple)):
+            result[key] = [*(name for name in below if name not in value), *value]
+        else:
+            result[key] = value
     return result
 
 
-def _flag_value(value: Any) -> str:
-    """Return a flag's value as kubeadm takes it: always text, booleans as Go writes them."""
-    return str(value).lower() if isinstance(value, bool) else str(value)
-
-
-def _extra_args(*, value: Any, version: str, field: str) -> Any:
-    """Return extra arguments in the version's form: from v1beta4 on a list of names and values."""
-    if isinstance(value, Mapping):
-        pairs = [(str(name), _flag_value(argument)) for name, argument in value.items()]
-    elif isinstance(value, Sequence) and all(isinstance(entry, Mapping) for entry in value):
-        try:
-            pairs = [(str(entry["name"]), _flag_value(entry["value"])) for entry in value]
-        except KeyError as error:
-            raise KubeadmConfigError(
-                f"an entry of {field} has no {error}; expected name and value"
-            ) from error
-    else:
-        raise KubeadmConfigError(f"{field} is {value!r}; expected a mapping of flag to value")
-    if version == "v1beta4":
-        return [{"name": name, "value": argument} for name, argument in pairs]
-    names = [name for name, _value in pairs]
-    repeated = sorted({name for name in names if names.count(name) > 1})
-    if repeated:
-        raise KubeadmConfigError(
-            f"{field} repeats {', '.join(repeated)}, which {_GROUP}/{version} cannot express"
-        )
-    return dict(pairs)
-
-
-def _in_form_of(*, value: Any, version: str) -> Any:
+def _in_form_of(value: Any, *, version: str, where: str) -> Any:
     """Return the value with all extra arguments in the version's form."""
     if isinstance(value, Mapping):
         return {
-            key: _extra_args(value=below, version=version, field=key)
-            if key in _EXTRA_ARGS and below is not None
-            else _in_form_of(value=below, version=version)
+            key: extra_args.written(
+                extra_args.read(below, where=f"{where}.{key}"), version=version, where=f"{where}.{key}"
+            )
+            if key in extra_args.FIELDS
+            else _in_form_of(below, version=version, where=f"{where}.{key}")
             for key, below in value.items()
         }
     if isinstance(value, (list, tuple)):
-        return [_in_form_of(value=entry, version=version) for entry in value]
+        return [_in_form_of(entry, version=version, where=where) for entry in value]
     return value
 
 
 def _document(*, kind: str, version: str, built: Mapping[str, Any], over: Mapping[str, Any]) -> Document:
-    # Both are brought into form before they are merged, so that extra arguments given as a mapping and as
-    # a list do not replace each other by accident.
-    content = merged(
-        base=_in_form_of(value=built, version=version), over=_in_form_of(value=over, version=version)
-    )
-    return {**content, "apiVersion": f"{_GROUP}/{version}", "kind": kind}
+    # What a user gives is the option of that name: InitConfiguration is init_configuration.
+    where = re.sub("(?<!^)(?=[A-Z])", "_", kind).lower()
+    content = merged(base=built, over=over, where=where)
+    return {
+        **_in_form_of(content, version=version, where=where),
+        "apiVersion": f"{_GROUP}/{version}",
+        "kind": kind,
+    }
 
 
 def _given(**values: Any) -> Document:
@@ -141,6 +125,8 @@ def init_documents(
     token_ttl: str,
     ignore_preflight_errors: Sequence[str],
     timeout: int,
+    cert_sans: Sequence[str],
+    detection: failure_detection.Detection | None,
     cluster_configuration: Mapping[str, Any],
     init_configuration: Mapping[str, Any],
     kubelet_configuration: Mapping[str, Any],
@@ -159,16 +145,23 @@ def init_documents(
         kubernetesVersion=kubernetes_version,
         controlPlaneEndpoint=control_plane_endpoint,
         networking=_given(podSubnet=pod_cidr, serviceSubnet=service_cidr),
+        **failure_detection.cluster_configuration(detection),
     )
+    server = {**cluster.get("apiServer", {}), **_given(certSANs=list(cert_sans))}
     if version == "v1beta4":
         init["timeouts"] = {"controlPlaneComponentHealthCheck": _duration(timeout)}
     else:
-        cluster["apiServer"] = {"timeoutForControlPlane": _duration(timeout)}
+        server["timeoutForControlPlane"] = _duration(timeout)
+    cluster.update(_given(apiServer=server))
+    kubelet = {
+        "cgroupDriver": cgroup_driver,
+        **failure_detection.in_kubelet_configuration({}, detection),
+    }
     documents = [
         _document(kind="InitConfiguration", version=version, built=init, over=init_configuration),
         _document(kind="ClusterConfiguration", version=version, built=cluster, over=cluster_configuration),
         {
-            **merged(base={"cgroupDriver": cgroup_driver}, over=kubelet_configuration),
+            **merged(base=kubelet, over=kubelet_configuration),
             "apiVersion": "kubelet.config.k8s.io/v1beta1",
             "kind": "KubeletConfiguration",
         },

@@ -25,6 +25,7 @@ from ansible_collections.bramble.pi.plugins.module_utils._kubeadm.node import (
     phases_argument,
 )
 from ansible_collections.bramble.pi.plugins.module_utils._kubeadm.reset import undo
+from ansible_collections.bramble.pi.plugins.module_utils._kubernetes import failure_detection
 
 # The phases up to the moment when the API server answers; those after it can be run again at any time.
 _PHASES_BEFORE_API = (
@@ -49,6 +50,7 @@ def _documents(*, node: Node, parameters: Mapping[str, Any]) -> tuple[str, list[
     documents = config.init_documents(
         version=version,
         kubernetes_version=f"v{desired.lstrip('v')}" if desired else node.release(),
+        detection=failure_detection.parse(parameters["failure_detection"]),
         **{
             name: parameters[name]
             for name in (
@@ -63,6 +65,7 @@ def _documents(*, node: Node, parameters: Mapping[str, Any]) -> tuple[str, list[
                 "token_ttl",
                 "ignore_preflight_errors",
                 "timeout",
+                "cert_sans",
                 "cluster_configuration",
                 "init_configuration",
                 "kubelet_configuration",
@@ -101,6 +104,7 @@ def check_parameters(*, parameters: Mapping[str, Any]) -> None:
             "token does not have the form of a bootstrap token, six and sixteen of a-z and 0-9 with a dot"
             " between; kubeadm token generate makes one"
         )
+    failure_detection.parse(parameters["failure_detection"])
 
 
 def _wait_for_components(*, attempt: state.Attempt | None, timeout: int) -> None:

@@ -150,7 +150,7 @@ class Node:
         return output
 
     def api_version(self) -> str:
-        """Return the version of the configuration API that the installed kubeadm wants."""
+        """Return the version of the API in which to write configuration for the installed kubeadm."""
         return config.api_version(
             init_defaults=self.explained(["kubeadm", "config", "print", "init-defaults"])
         )

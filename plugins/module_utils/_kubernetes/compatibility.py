@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -190,14 +191,38 @@ def kubernetes_runtime(*, version: Version, runtime: str = "auto") -> str:
     return runtime
 
 
-def kubeadm_api_versions(version: Version) -> list[str]:
-    """API versions of configuration that this version's kubeadm reads, oldest first."""
-    return [name for name, span in KUBEADM_API_VERSIONS.items() if _covers(span, version.short)]
-
-
 def kubeadm_api_version(version: Version) -> str:
     """Newest API version of configuration that this version's kubeadm reads."""
-    return kubeadm_api_versions(version)[-1]
+    return [name for name, span in KUBEADM_API_VERSIONS.items() if _covers(span, version.short)][-1]
+
+
+def _age(api_version: str) -> tuple[int, ...]:
+    """Return what orders API versions as Kubernetes does: v1beta4, v1, v2alpha1. No version is the newest."""
+    match = re.fullmatch(r"v(\d+)(?:(alpha|beta)(\d+))?", api_version, re.ASCII)
+    if match is None:
+        return (sys.maxsize,)
+    return (int(match[1]), ("alpha", "beta", None).index(match[2]), int(match[3] or 0))
+
+
+def known_api_version(api_version: str) -> str:
+    """Return the API version to write for a kubeadm that asks for this one.
+
+    For one that is newer than known here it is the newest known: kubeadm reads older ones for some releases.
+    """
+    oldest, *_between, newest = KUBEADM_API_VERSIONS
+    if api_version in KUBEADM_API_VERSIONS:
+        return api_version
+    if _age(api_version) > _age(newest):
+        return newest
+    raise CompatibilityError(
+        f"the API of the installed kubeadm is kubeadm.k8s.io/{api_version}; expected {oldest} or newer: set "
+        f"kube_packages_version to {_minor_text(OLDEST_MINOR)} or newer"
+    )
+
+
+def repeats_flags(api_version: str) -> bool:
+    """Whether extra arguments are a list, in which flags may be repeated; before that they were a mapping."""
+    return _age(api_version) >= _age("v1beta4")
 
 
 def cgroup_v1_refused(version: Version) -> bool:

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from ansible_collections.bramble.pi.plugins.module_utils._common.errors import BrambleError
+from ansible_collections.bramble.pi.plugins.module_utils._kubernetes import extra_args
 
 #: How often a kubelet tries to send its status before it gives up, nodeStatusUpdateRetry. A grace period in
 #: which that often does not fit takes nodes for lost that are only busy.
@@ -20,6 +21,7 @@ _RETRIES = 5
 #: The parts of the ClusterConfiguration, and the programs that get their extra arguments.
 _PROGRAMS = {"controllerManager": "kube-controller-manager", "apiServer": "kube-apiserver"}
 PROGRAMS = tuple(_PROGRAMS.values())
+_ARGUMENTS = extra_args.FIELDS[0]
 
 # With the first alone a kubelet has the second follow it, but not where the second is given as well.
 _KUBELET_SETTINGS = ("nodeStatusUpdateFrequency", "nodeStatusReportFrequency")
@@ -139,31 +141,27 @@ def kubelet_settings(detection: Detection | None) -> dict[str, str]:
 # What kubeadm is told, and what it remembers
 
 
-def _extra_args(*, found: Any, desired: Mapping[str, str | None], version: str) -> Any:
-    """Return extra arguments with the desired ones, in the form of the API's version."""
-    if version.endswith("v1beta4"):
-        kept = [entry for entry in found or [] if entry["name"] not in desired]
-        added = [{"name": name, "value": value} for name, value in desired.items() if value is not None]
-        return kept + added
-    result = {name: value for name, value in (found or {}).items() if name not in desired}
-    return {**result, **{name: value for name, value in desired.items() if value is not None}}
+def cluster_configuration(detection: Detection | None) -> dict[str, Any]:
+    """Return the parts of a new ClusterConfiguration; none for what Kubernetes does by itself."""
+    told = flags(detection)
+    return {part: {_ARGUMENTS: told[program]} for part, program in _PROGRAMS.items()} if detection else {}
 
 
 def in_cluster_configuration(document: Mapping[str, Any], detection: Detection | None) -> dict[str, Any]:
     """Return a ClusterConfiguration with the detection in it, and all else as it was."""
     result = dict(document)
-    desired = flags(detection)
+    told = flags(detection)
+    version = str(document.get("apiVersion", "")).rpartition("/")[2]
     for part, program in _PROGRAMS.items():
         section = dict(result.get(part) or {})
-        arguments = _extra_args(
-            found=section.get("extraArgs"),
-            desired=desired[program],
-            version=str(document.get("apiVersion", "")),
-        )
+        found = extra_args.read(section.get(_ARGUMENTS), where=f"{part}.{_ARGUMENTS}")
+        added = [(name, value) for name, value in told[program].items() if value is not None]
+        removed = [name for name, value in told[program].items() if value is None]
+        arguments = extra_args.merged(found, added, removed=removed)
         if arguments:
-            section["extraArgs"] = arguments
+            section[_ARGUMENTS] = extra_args.written(arguments, version=version, where=f"{part}.{_ARGUMENTS}")
         else:
-            section.pop("extraArgs", None)
+            section.pop(_ARGUMENTS, None)
         if section or part in result:
             result[part] = section
     return result

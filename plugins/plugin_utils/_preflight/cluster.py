@@ -8,9 +8,15 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from ansible_collections.bramble.pi.plugins.module_utils._kubernetes import failure_detection, os_support
+from ansible_collections.bramble.pi.plugins.module_utils._kubernetes import (
+    extra_args,
+    failure_detection,
+    os_support,
+)
 from ansible_collections.bramble.pi.plugins.module_utils._kubernetes.compatibility import (
     CompatibilityError,
+    Version,
+    kubeadm_api_version,
     kubernetes_runtime,
     parse_version,
     removed_flag,
@@ -23,7 +29,12 @@ from ansible_collections.bramble.pi.plugins.plugin_utils._inventory.addresses im
     parse_address,
 )
 from ansible_collections.bramble.pi.plugins.plugin_utils._inventory.hosts import HOST_NAME
-from ansible_collections.bramble.pi.plugins.plugin_utils._preflight.rack import ALL, Finding, Rack
+from ansible_collections.bramble.pi.plugins.plugin_utils._preflight.rack import (
+    ALL,
+    Finding,
+    Rack,
+    is_template,
+)
 
 #: The upstream repository begins with this minor.
 UPSTREAM = "pkgs.k8s.io"
@@ -155,17 +166,9 @@ _FLAGS = (
     ("control_plane_cluster_configuration", ("apiServer", "extraArgs"), "kube-apiserver"),
     ("control_plane_cluster_configuration", ("controllerManager", "extraArgs"), "kube-controller-manager"),
     ("control_plane_cluster_configuration", ("scheduler", "extraArgs"), "kube-scheduler"),
+    ("control_plane_cluster_configuration", ("etcd", "local", "extraArgs"), "etcd"),
     ("control_plane_init_configuration", ("nodeRegistration", "kubeletExtraArgs"), "kubelet"),
 )
-
-
-def _flag_names(value: Any) -> list[str]:
-    """Return the names of extra arguments: a mapping, or a list of name and value."""
-    if isinstance(value, Mapping):
-        return [str(name) for name in value]
-    if isinstance(value, list):
-        return [str(entry.get("name")) for entry in value if isinstance(entry, Mapping)]
-    return []
 
 
 def check_flags(rack: Rack) -> Iterator[Finding]:
@@ -176,7 +179,19 @@ def check_flags(rack: Rack) -> Iterator[Finding]:
             found = rack.value(host, variable)
             for key in way:
                 found = found.get(key) if isinstance(found, Mapping) else None
-            for name in _flag_names(found):
-                problem = version and removed_flag(program=program, flag=name.lstrip("-"), version=version)
-                if problem:
-                    yield Finding(f"{variable}: {'.'.join(way)} has {name}: {problem}", host)
+            if version and not is_template(found):
+                for problem in _flag_problems(found, way=".".join(way), program=program, version=version):
+                    yield Finding(f"{variable}: {problem}", host)
+
+
+def _flag_problems(found: Any, *, way: str, program: str, version: Version) -> Iterator[str]:
+    try:
+        arguments = extra_args.read(found, where=way)
+        extra_args.written(arguments, version=kubeadm_api_version(version), where=way)
+    except extra_args.ExtraArgsError as error:
+        yield str(error)
+        return
+    for name, _value in arguments:
+        problem = removed_flag(program=program, flag=name, version=version)
+        if problem:
+            yield f"{way} has {name}: {problem}"

@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 from ansible_collections.bramble.pi.plugins.module_utils._kubeadm.config import (
-    API_VERSIONS,
     KubeadmConfigError,
     api_version,
     digest,
@@ -19,6 +18,12 @@ from ansible_collections.bramble.pi.plugins.module_utils._kubeadm.config import 
     minimal_documents,
     release,
 )
+from ansible_collections.bramble.pi.plugins.module_utils._kubernetes import failure_detection
+from ansible_collections.bramble.pi.plugins.module_utils._kubernetes.compatibility import (
+    KUBEADM_API_VERSIONS,
+    CompatibilityError,
+)
+from ansible_collections.bramble.pi.plugins.module_utils._kubernetes.extra_args import ExtraArgsError
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -37,6 +42,8 @@ INIT: dict[str, Any] = {
     "token_ttl": "30m",
     "ignore_preflight_errors": ["NumCPU"],
     "timeout": 240,
+    "cert_sans": [],
+    "detection": None,
     "cluster_configuration": {},
     "init_configuration": {},
     "kubelet_configuration": {},
@@ -86,10 +93,8 @@ kind: ClusterConfiguration
 def test_api_version() -> None:
     assert api_version(init_defaults=INIT_DEFAULTS_1_20) == "v1beta2"
     assert api_version(init_defaults="W1121 docker\napiVersion: kubeadm.k8s.io/v1beta4\n") == "v1beta4"
-    with pytest.raises(
-        KubeadmConfigError, match=r"wants kubeadm\.k8s\.io/v1; known are v1beta2, v1beta3, v1beta4"
-    ):
-        api_version(init_defaults="apiVersion: kubeadm.k8s.io/v1\n")
+    with pytest.raises(CompatibilityError, match="v1beta1; expected v1beta2 or newer: set kube_packages"):
+        api_version(init_defaults="apiVersion: kubeadm.k8s.io/v1beta1\n")
     with pytest.raises(KubeadmConfigError, match="names no apiVersion"):
         api_version(init_defaults="")
 
@@ -204,6 +209,17 @@ def test_extra_arguments_take_the_form_of_the_version(version: str, given_form: 
     assert documents["InitConfiguration"]["nodeRegistration"]["name"] == "pi-1"
 
 
+def test_a_part_without_lines_says_nothing() -> None:
+    demo = failure_detection.PRESETS["demo"]
+    documents = _init(detection=demo, cluster_configuration={"apiServer": None, "controllerManager": {}})
+    assert documents == _init(detection=demo)
+    # A single value that is null is one that kubeadm is to choose.
+    assert (
+        _init(cluster_configuration={"kubernetesVersion": None})["ClusterConfiguration"]["kubernetesVersion"]
+        is None
+    )
+
+
 def test_extra_arguments_of_local_etcd() -> None:
     documents = _init(cluster_configuration={"etcd": {"local": {"extraArgs": {"heartbeat-interval": 500}}}})
     assert documents["ClusterConfiguration"]["etcd"]["local"]["extraArgs"] == [
@@ -214,13 +230,20 @@ def test_extra_arguments_of_local_etcd() -> None:
 @pytest.mark.parametrize(
     ("version", "arguments", "reason"),
     [
-        ("v1beta3", [{"name": "v", "value": 1}, {"name": "v", "value": 2}], "repeats v, which"),
-        ("v1beta4", [{"name": "v"}], "has no 'value'"),
-        ("v1beta4", "v=2", "expected a mapping"),
+        (
+            "v1beta3",
+            [{"name": "v", "value": 1}, {"name": "v", "value": 2}],
+            r"cluster_configuration\.apiServer\.extraArgs repeats v, which",
+        ),
+        (
+            "v1beta4",
+            "v=2",
+            r"^cluster_configuration\.apiServer\.extraArgs is the text 'v=2'; expected a mapping",
+        ),
     ],
 )
 def test_extra_arguments_that_cannot_be(version: str, arguments: Any, reason: str) -> None:
-    with pytest.raises(KubeadmConfigError, match=reason):
+    with pytest.raises(ExtraArgsError, match=reason):
         _init(version=version, cluster_configuration={"apiServer": {"extraArgs": arguments}})
 
 
@@ -245,7 +268,7 @@ def test_given_documents_go_over_what_is_built() -> None:
     }
 
 
-@pytest.mark.parametrize("version", API_VERSIONS)
+@pytest.mark.parametrize("version", KUBEADM_API_VERSIONS)
 def test_text_is_json_documents(version: str) -> None:
     documents = init_documents(**{**INIT, "version": version})
     text = dumped(documents=documents)

@@ -70,7 +70,7 @@ def test_every_minor_is_in_the_table(minor: tuple[int, int]) -> None:
     version = Version(*minor)
     assert compatibility.version_warning(version) is None
     assert compatibility.kubernetes_runtime(version=version) in compatibility.RUNTIMES
-    assert compatibility.kubeadm_api_version(version) == compatibility.kubeadm_api_versions(version)[-1]
+    assert compatibility.kubeadm_api_version(version) in compatibility.KUBEADM_API_VERSIONS
 
 
 def test_newer_than_known_is_a_warning() -> None:
@@ -81,20 +81,45 @@ def test_newer_than_known_is_a_warning() -> None:
 
 
 @pytest.mark.parametrize(
-    ("minor", "versions"),
+    ("minor", "version"),
     [
-        (15, ["v1beta2"]),
-        (21, ["v1beta2"]),
-        (22, ["v1beta2", "v1beta3"]),
-        (26, ["v1beta2", "v1beta3"]),
-        (27, ["v1beta3"]),
-        (30, ["v1beta3"]),
-        (31, ["v1beta3", "v1beta4"]),
-        (37, ["v1beta3", "v1beta4"]),
+        (15, "v1beta2"),
+        (21, "v1beta2"),
+        (22, "v1beta3"),
+        (30, "v1beta3"),
+        (31, "v1beta4"),
+        (37, "v1beta4"),
     ],
 )
-def test_kubeadm_api_versions(minor: int, versions: list[str]) -> None:
-    assert compatibility.kubeadm_api_versions(Version(1, minor)) == versions
+def test_kubeadm_api_version(minor: int, version: str) -> None:
+    assert compatibility.kubeadm_api_version(Version(1, minor)) == version
+
+
+@pytest.mark.parametrize(
+    ("asked", "written", "repeats"),
+    [
+        ("v1alpha3", None, False),
+        ("v1beta1", None, False),
+        ("v1beta2", "v1beta2", False),
+        ("v1beta3", "v1beta3", False),
+        ("v1beta4", "v1beta4", True),
+        # Newer than known.
+        ("v1beta5", "v1beta4", True),
+        ("v1beta10", "v1beta4", True),
+        ("v1", "v1beta4", True),
+        ("v2alpha1", "v1beta4", True),
+        ("tomorrow", "v1beta4", True),
+    ],
+)
+def test_an_api_newer_than_known_is_written_as_the_newest(
+    asked: str, written: str | None, repeats: bool
+) -> None:
+    assert compatibility.repeats_flags(asked) is repeats
+    if written is None:
+        with pytest.raises(CompatibilityError, match="expected v1beta2 or newer"):
+            compatibility.known_api_version(asked)
+    else:
+        assert compatibility.known_api_version(asked) == written
 
 
 @pytest.mark.parametrize(

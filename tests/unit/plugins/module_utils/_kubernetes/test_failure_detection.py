@@ -78,6 +78,7 @@ apiVersion: kubeadm.k8s.io/v1beta4
 controllerManager: {}
 kind: ClusterConfiguration
 """)
+NEWER = {**V1BETA4, "apiVersion": "kubeadm.k8s.io/v1beta5"}
 DEMO = failure_detection.PRESETS["demo"]
 
 
@@ -93,7 +94,7 @@ def test_what_kubernetes_does_by_itself_is_left_alone(value: Any) -> None:
     detection = failure_detection.parse(value)
     assert detection is None
     assert (
-        failure_detection.in_cluster_configuration({}, detection)
+        failure_detection.cluster_configuration(detection)
         == failure_detection.in_kubelet_configuration({}, detection)
         == {}
     )
@@ -106,7 +107,7 @@ def test_what_kubernetes_does_by_itself_is_left_alone(value: Any) -> None:
 
 def test_demo_for_a_new_cluster() -> None:
     assert failure_detection.parse("demo") == DEMO
-    assert failure_detection.in_cluster_configuration({}, DEMO) == {
+    assert failure_detection.cluster_configuration(DEMO) == {
         "controllerManager": {"extraArgs": {"node-monitor-period": "2s", "node-monitor-grace-period": "12s"}},
         "apiServer": {
             "extraArgs": {
@@ -145,14 +146,44 @@ def test_demo_in_the_manifests() -> None:
     ]
 
 
-@pytest.mark.parametrize("document", [V1BETA2, V1BETA4])
+@pytest.mark.parametrize(
+    "document", [V1BETA2, V1BETA4, {**V1BETA2, "apiVersion": "kubeadm.k8s.io/v1beta3"}, NEWER]
+)
 def test_demo_in_what_kubeadm_remembers_and_back(document: dict[str, Any]) -> None:
     there = failure_detection.in_cluster_configuration(document, DEMO)
     assert there != document
     assert type(there["apiServer"]["extraArgs"]) is type(document["apiServer"]["extraArgs"])
     assert "authorization-mode" in str(there["apiServer"])
+    assert there["apiVersion"] == document["apiVersion"]
     assert failure_detection.in_cluster_configuration(there, DEMO) == there
     assert failure_detection.in_cluster_configuration(there, None) == document
+
+
+@pytest.mark.parametrize("document", [V1BETA4, NEWER])
+def test_new_extra_arguments_are_a_list_in_a_newer_api_too(document: dict[str, Any]) -> None:
+    # It has none yet, of which the form could be copied.
+    there = failure_detection.in_cluster_configuration(document, DEMO)
+    assert there["controllerManager"]["extraArgs"] == [
+        {"name": "node-monitor-grace-period", "value": "12s"},
+        {"name": "node-monitor-period", "value": "2s"},
+    ]
+
+
+def test_what_is_there_already_stays_where_it_is() -> None:
+    detection = (
+        {"name": "node-monitor-period", "value": "2s"},
+        {
+            "name": "node-monitor-grace-period",
+            "value": "12s",
+        },
+    )
+    own = [{"name": "v", "value": "2"}, {"name": "v", "value": "4"}]
+    arguments = [detection[0], *own, detection[1]]
+    document = {**V1BETA4, "controllerManager": {"extraArgs": arguments}}
+    there = failure_detection.in_cluster_configuration(document, DEMO)
+    assert there["controllerManager"] == document["controllerManager"]
+    back = failure_detection.in_cluster_configuration(there, None)
+    assert back["controllerManager"] == {"extraArgs": own}
 
 
 @given(

@@ -126,6 +126,20 @@ def test_several_control_planes() -> None:
     assert found({"control_plane_endpoint": UNKNOWN}, groups=groups)[0] == []
 
 
+TWICE = [{"name": "v", "value": "2"}, {"name": "v", "value": "4"}]
+REFUSED_ARGUMENTS: list[tuple[Any, str]] = [
+    ("v=2", "extraArgs is the text 'v=2'; expected a mapping of flag to value"),
+    (True, "extraArgs is the boolean true; expected a mapping"),
+    (["v=2"], "entry 1 of "),
+    ([{"name": "v"}], "has name; expected name and value"),
+    ([{"name": "v", "value": "2", "append": True}], "has name, value, append; expected name and value"),
+    ({2: "v"}, "is the number 2; expected that of a flag"),
+    ({"--v": "2"}, "extraArgs is '--v'; expected that of a flag without hyphens before it"),
+    ({"v": None}, "extraArgs is null; expected text, a number, or true or false"),
+    ({"v": ["2"]}, "extraArgs is a list; expected text"),
+]
+
+
 def test_a_newer_kubernetes_than_known_is_a_warning() -> None:
     problems, warnings = found({"kube_packages_version": "1.99"})
     assert problems == []
@@ -155,12 +169,31 @@ def test_a_newer_kubernetes_than_known_is_a_warning() -> None:
         ("1.36", {"scheduler": {"extraArgs": {"v": "2", "port": 0}}}, "kube-scheduler has no flag port"),
         ("1.36", {"controllerManager": {"extraArgs": {"node-monitor-period": "2s"}}}, None),
         ("1.36", {"controllerManager": {"extraArgs": None}, "scheduler": "{{ later }}"}, None),
+        ("1.36", {"controllerManager": {"extraArgs": "{{ later }}"}, "scheduler": None}, None),
+        ("1.36", {"scheduler": {"extraArgs": {"v": "{{ later }}", "profiling": False}}}, None),
+        # What the role would refuse, of every part.
+        *(
+            (version, parts, text)
+            for arguments, text in REFUSED_ARGUMENTS
+            for version in ("1.20", "1.28", "1.36", "1.99")
+            for parts in (
+                {"apiServer": {"extraArgs": arguments}},
+                {"etcd": {"local": {"extraArgs": arguments}}},
+            )
+        ),
+        ("1.30", {"apiServer": {"extraArgs": TWICE}}, "apiServer.extraArgs repeats v, which"),
+        ("1.20", {"apiServer": {"extraArgs": TWICE}}, "kubeadm.k8s.io/v1beta2 cannot express"),
+        ("1.31", {"apiServer": {"extraArgs": TWICE}}, None),
     ],
 )
-def test_flags_that_the_version_does_not_have(
-    version: str, variables: dict[str, Any], text: str | None
-) -> None:
-    check_row({"kube_packages_version": version, "control_plane_cluster_configuration": variables}, text)
+def test_flags_that_cannot_be(version: str, variables: dict[str, Any], text: str | None) -> None:
+    setting = {"kube_packages_version": version, "control_plane_cluster_configuration": variables}
+    if version in ("1.20", "1.99"):
+        # The first is in another repository, the second is warned of.
+        problems, _warnings = found({**setting, "kube_packages_repository": "https://mirror.lan/v1.20/deb/"})
+        assert [text in each for each in problems if text] == ([True] if text else [])
+    else:
+        check_row(setting, text)
 
 
 def test_flags_of_the_kubelet() -> None:
