@@ -33,10 +33,17 @@ def bootptab(text: str) -> list[dict[str, Any]]:
 
 
 def control_groups_problem(
-    cgroup: Mapping[str, Any], edited: Mapping[str, Any], tokens: Sequence[str]
+    facts: Mapping[str, Any],
+    edited: Mapping[str, Any],
+    tokens: Sequence[str],
+    *,
+    kubernetes: str = "",
+    kubelet: Mapping[str, Any] | None = None,
 ) -> str:
     """Say which control groups are missing."""
-    return control_groups.problem(cgroup=cgroup, edited=edited, tokens=tokens)
+    return control_groups.problem(
+        facts=facts, edited=edited, tokens=tokens, kubernetes=kubernetes, kubelet=kubelet or {}
+    )
 
 
 def live_view_boards(results: Sequence[Mapping[str, Any]], names: Mapping[str, str]) -> list[dict[str, str]]:

@@ -5,8 +5,17 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping, Sequence
 from typing import Any
+
+from ansible_collections.bramble.pi.plugins.module_utils._kubernetes.compatibility import (
+    CGROUP_V1_REFUSED_FROM,
+    CompatibilityError,
+    cgroup_v1_refused,
+    parse_version,
+)
+from ansible_collections.bramble.pi.plugins.module_utils._node.findings import IN_CLUSTER
 
 #: What the kubelet needs of the kernel, whatever tokens that takes.
 REQUIRED = ("cpuset", "memory")
@@ -27,16 +36,42 @@ def _remedy(edited: Mapping[str, Any], tokens: Sequence[str]) -> str:
     )
 
 
-def problem(*, cgroup: Mapping[str, Any], edited: Mapping[str, Any], tokens: Sequence[str]) -> str:
+def problem(
+    *,
+    facts: Mapping[str, Any],
+    edited: Mapping[str, Any],
+    tokens: Sequence[str],
+    kubernetes: str,
+    kubelet: Mapping[str, Any],
+) -> str:
     """Say which control groups are missing; nothing if none are.
 
-    ``cgroup`` is what M(bramble.pi.node_facts) says of them, ``edited`` the result of
-    M(bramble.pi.kernel_cmdline), which has no command line if it was skipped, and ``tokens`` what that was to
-    put in.
+    ``facts`` are those of M(bramble.pi.node_facts), ``edited`` the result of M(bramble.pi.kernel_cmdline),
+    which has no command line if it was skipped, ``tokens`` what that was to put in, ``kubernetes`` the
+    version that the node is to run, and ``kubelet`` the user's KubeletConfiguration.
     """
-    if set(REQUIRED) <= set(cgroup["controllers"]):
-        return ""
-    return (
-        f"the cgroup controllers are {' '.join(cgroup['controllers'])} (cgroup v{cgroup['version']}); "
-        f"expected {' and '.join(REQUIRED)} as well: {_remedy(edited, tokens)}"
-    )
+    cgroup = facts["cgroup"]
+    if not set(REQUIRED) <= set(cgroup["controllers"]):
+        return (
+            f"the cgroup controllers are {' '.join(cgroup['controllers'])} (cgroup v{cgroup['version']}); "
+            f"expected {' and '.join(REQUIRED)} as well: {_remedy(edited, tokens)}"
+        )
+    # A node of a cluster has found its way around it.
+    if cgroup["version"] == 1 and facts["kubernetes"]["state"] not in IN_CLUSTER:
+        return _version_problem(kubernetes=kubernetes, kubelet=kubelet)
+    return ""
+
+
+def _version_problem(*, kubernetes: str, kubelet: Mapping[str, Any]) -> str:
+    # A version that is none is told of by preflight.
+    with contextlib.suppress(CompatibilityError):
+        version = parse_version(kubernetes)
+        if cgroup_v1_refused(version) and kubelet.get("failCgroupV1") is not False:
+            older = f"{CGROUP_V1_REFUSED_FROM[0]}.{CGROUP_V1_REFUSED_FROM[1] - 1}"
+            return (
+                f"the control groups are cgroup v1, with which the kubelet of Kubernetes {version} does not "
+                "start; expected cgroup v2: remove systemd.unified_cgroup_hierarchy=0 from the kernel "
+                "command line, or set failCgroupV1 to false in control_plane_kubelet_configuration, or "
+                f'kube_packages_version to "{older}" or older'
+            )
+    return ""

@@ -18,10 +18,16 @@ SKIPPED = {"skipped": True, "skip_reason": "Conditional result was False"}
 TOKENS = ["cgroup_enable=memory"]
 
 
+def _facts(version: int, *, controllers: str = "cpuset cpu memory", state: str = "absent") -> dict[str, Any]:
+    return {
+        "cgroup": {"version": version, "controllers": controllers.split()},
+        "kubernetes": {"state": state},
+    }
+
+
 @pytest.mark.parametrize("version", [1, 2])
 def test_nothing_is_missing(version: int) -> None:
-    cgroup = {"version": version, "controllers": ["cpuset", "cpu", "memory", "pids"]}
-    assert control_groups_problem(cgroup, SKIPPED, TOKENS) == ""
+    assert control_groups_problem(_facts(version), SKIPPED, TOKENS) == ""
 
 
 @pytest.mark.parametrize(
@@ -39,7 +45,7 @@ def test_nothing_is_missing(version: int) -> None:
 def test_what_is_missing_comes_with_its_remedy(
     edited: dict[str, Any], tokens: list[str], remedy: str
 ) -> None:
-    problem = control_groups_problem({"version": 2, "controllers": ["cpuset", "cpu"]}, edited, tokens)
+    problem = control_groups_problem(_facts(2, controllers="cpuset cpu"), edited, tokens, kubernetes="1.36")
     assert problem.startswith("the cgroup controllers are cpuset cpu (cgroup v2); expected cpuset and memory")
     assert remedy in problem
     assert "os_prep_kernel_cmdline_path" in problem
