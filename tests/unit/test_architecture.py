@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ast
 import re
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -156,6 +157,20 @@ def test_tests_mirror_the_rooms(folder: str) -> None:
     assert [path.name for path in tests.glob("*.py")] == []
     rooms = {f"{folder}/{test.parent.name}" for test in tests.rglob("test_*.py")}
     assert rooms - FLOOR.keys() == set()
+
+
+def test_what_is_in_rooms_is_called() -> None:
+    code = {path: path.read_text(encoding="utf-8") for path in source_files()}
+    named = Counter(word for text in code.values() for word in re.findall(r"\w+", text))
+    # What has a test and no other caller is a rule that nobody follows.
+    uncalled = [
+        f"{name_of(path)}: {node.name}"
+        for path, text in code.items()
+        if path.parent.name.startswith("_")
+        for node in ast.parse(text).body
+        if isinstance(node, (ast.FunctionDef, ast.ClassDef)) and named[node.name] == 1
+    ]
+    assert uncalled == []
 
 
 def test_the_drawing_is_that_of_the_code() -> None:
