@@ -9,13 +9,18 @@ import json
 import os
 import re
 import tempfile
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from ansible_collections.bramble.pi.plugins.module_utils._common import apt
 from ansible_collections.bramble.pi.plugins.module_utils._common.commands import Runner, output_of
 from ansible_collections.bramble.pi.plugins.module_utils._common.download import download
 from ansible_collections.bramble.pi.plugins.module_utils._common.files import read_text
+from ansible_collections.bramble.pi.plugins.module_utils._common.values import (
+    mapping_problem,
+    text_problem,
+    texts_problems,
+)
 from ansible_collections.bramble.pi.plugins.module_utils._containers import base, containerd, images
 
 DAEMON = base.Daemon(
@@ -30,12 +35,58 @@ CRI_DOCKERD = base.Daemon(packages=("cri-dockerd",), units=("cri-docker.socket",
 _CLI = "docker-cli"
 #: Lists of ``key=value`` in daemon.json, in which an entry replaces the one with its key.
 _OPTION_LISTS = ("exec-opts", "storage-opts")
+#: Their URLs can have a password in them.
+_MIRRORS = "registry-mirrors"
+#: All settings that dockerd takes as lists of texts, and as one text: of another type it does not start.
+#: https://docs.docker.com/reference/cli/dockerd/#daemon-configuration-file
+_LISTS = (
+    *_OPTION_LISTS,
+    "authorization-plugins",
+    "cdi-spec-dirs",
+    "dns",
+    "dns-opts",
+    "dns-search",
+    "hosts",
+    "insecure-registries",
+    "labels",
+    "node-generic-resources",
+    _MIRRORS,
+)
+_TEXTS = (
+    "cgroup-parent",
+    "data-root",
+    "default-runtime",
+    "exec-root",
+    "log-driver",
+    "log-level",
+    "storage-driver",
+)
+_LOG_OPTIONS = "log-opts"
 _CGROUP_DRIVER = "native.cgroupdriver"
 #: A driver in daemon.json: the options that are its own, and the driver without the key (None: any).
 #: dockerd refuses to start with the options of another driver.
-_DRIVERS = {"log-driver": ("log-opts", "json-file"), "storage-driver": ("storage-opts", None)}
+_DRIVERS = {"log-driver": (_LOG_OPTIONS, "json-file"), "storage-driver": ("storage-opts", None)}
 #: "WARNING: No memory limit support"; the others (bridge-nf-call-iptables, blkio) limit nothing.
 _LIMIT_WARNING = re.compile(r"\blimit\b", re.IGNORECASE)
+
+
+def daemon_json_problems(settings: Mapping[str, Any]) -> Iterator[str]:
+    """Name the settings with another type than dockerd takes, which a text in place of a list is, too."""
+    for key, value in settings.items():
+        if key in _LISTS:
+            problems = list(texts_problems(value, secret=key == _MIRRORS))
+        elif key in _TEXTS:
+            problems = [problem for problem in (text_problem(value),) if problem]
+        elif key == _LOG_OPTIONS:
+            problems = [problem for problem in (mapping_problem(value),) if problem]
+            for name, option in value.items() if not problems else ():
+                problem = text_problem(option, secret=True)
+                if problem:
+                    yield f"{name} in {key} of docker_daemon_json {problem}"
+        else:
+            continue
+        for problem in problems:
+            yield f"{key} of docker_daemon_json {problem}"
 
 
 def _merge_options(*, present: list[Any], desired: list[Any]) -> list[Any]:
@@ -196,6 +247,9 @@ class DockerImages(base.ImageClient):
 
 def edit_daemon_json(*, host: base.Host, wishes: base.Wishes) -> str | None:
     """Merge settings into daemon.json, and return the file if it was changed."""
+    problems = list(daemon_json_problems(wishes.daemon_json))
+    if problems:
+        raise base.RuntimeStateError(f"{'; '.join(problems)}. Nothing was changed")
     path = str(DAEMON.configuration)
     try:
         merged = merge_daemon_json(text=read_text(host.root + path), desired=wishes.daemon_json)

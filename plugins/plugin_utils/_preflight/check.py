@@ -32,6 +32,7 @@ CHECKS: tuple[Callable[[Rack], Iterator[Finding]], ...] = (
     cluster.check_control_planes,
     cluster.check_versions,
     cluster.check_systems,
+    cluster.check_docker,
     downloads.check_downloads,
     downloads.check_ports,
     cluster_networks.check_networks,

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from ansible_collections.bramble.pi.plugins.module_utils._containers import docker
 from ansible_collections.bramble.pi.plugins.module_utils._kubernetes import (
     extra_args,
     failure_detection,
@@ -119,6 +120,15 @@ def check_versions(rack: Rack) -> Iterator[Finding]:
                 host,
             )
     yield from _check_skew(rack)
+
+
+def check_docker(rack: Rack) -> Iterator[Finding]:
+    """Check that dockerd starts with its settings."""
+    for host in rack.nodes:
+        settings = rack.value(host, "docker_daemon_json") or {}
+        known = {key: value for key, value in settings.items() if not is_template(value)}
+        for problem in docker.daemon_json_problems(known):
+            yield Finding(f"{problem}: set docker_daemon_json {ALL}", host)
 
 
 def check_systems(rack: Rack) -> Iterator[Finding]:

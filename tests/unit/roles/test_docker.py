@@ -13,6 +13,9 @@ from typing import Any
 
 import pytest
 
+from tests.unit.preflight_rack import found, problem
+from tests.unit.run_module import run_module
+
 ROOT = Path(__file__).parents[3]
 DEFAULTS = {"exec-opts": ["native.cgroupdriver=systemd"], "storage-driver": "overlay2"}
 JSON_FILE = {"log-driver": "json-file", "log-opts": {"max-size": "100m"}}
@@ -79,3 +82,35 @@ def asked(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
 @pytest.mark.parametrize("number", range(len(ASKED)))
 def test_the_role_s_options_go_with_its_driver(asked: list[dict[str, Any]], number: int) -> None:
     assert asked[number] == ASKED[number][1]
+
+
+# What dockerd would not start with, and what is said of it.
+REFUSED: list[tuple[dict[str, Any], str]] = [
+    (
+        {"exec-opts": "native.cgroupdriver=systemd"},
+        "exec-opts of docker_daemon_json is the text 'native.cgroupdriver=systemd'; expected a list of texts",
+    ),
+    ({"exec-opts": None}, "exec-opts of docker_daemon_json is null; expected a list"),
+    ({"exec-opts": {"native.cgroupdriver": "systemd"}}, "is a mapping; expected a list of texts"),
+    ({"storage-opts": ["overlay2.size=1G", 5]}, "has the number 5 as entry 2; expected text"),
+    ({"dns": "9.9.9.9"}, "dns of docker_daemon_json is the text '9.9.9.9'; expected a list"),
+    ({"registry-mirrors": "http://ada:secret@10.0.0.2"}, "registry-mirrors of docker_daemon_json is text;"),
+    ({"log-opts": {"max-file": 3}}, "max-file in log-opts of docker_daemon_json is a number; expected text"),
+    ({"log-opts": ["max-size=1m"]}, "log-opts of docker_daemon_json is a list; expected a mapping"),
+    ({"log-driver": None}, "log-driver of docker_daemon_json is null; expected text"),
+    ({"storage-driver": ["overlay2"]}, "storage-driver of docker_daemon_json is a list; expected text"),
+]
+
+
+@pytest.mark.parametrize(("wish", "message"), REFUSED)
+def test_what_dockerd_would_not_start_with(wish: dict[str, Any], message: str) -> None:
+    done = run_module("container_runtime", check=True, runtime="containerd", daemon_json=wish)
+    assert (done["failed"], done.get("changed", False)) == (True, False)
+    assert message in done["msg"]
+    assert f"{message.partition(';')[0]};" in problem({"docker_daemon_json": wish})
+    assert "secret" not in done["msg"] + problem({"docker_daemon_json": wish})
+
+
+@pytest.mark.parametrize(("wish", "_result"), ASKED)
+def test_what_the_role_puts_together_is_taken(wish: dict[str, Any], _result: dict[str, Any]) -> None:
+    assert found({"docker_daemon_json": {**wish, "dns": "{{ later }}", "mtu": 1400}}) == ([], [])
