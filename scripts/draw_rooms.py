@@ -51,8 +51,8 @@ FLOORS: list[dict[str, str]] = [
         "plugin_utils/_report": "the rack on one page",
         "plugin_utils/_verify": "what kubectl says",
     },
-    {"plugin_utils/_preflight": "every mistake of an inventory"},
     {"plugin_utils/_cards": "what a card says to its node"},
+    {"plugin_utils/_preflight": "every mistake of an inventory"},
     {"modules": "on nodes", "action": "on the controller", "filter": "for roles"},
 ]
 #: What stands in the margin beside the first floor that it is true of.

@@ -8,6 +8,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from ansible_collections.bramble.pi.plugins.module_utils._boot.cmdline import CmdlineError, desired
+from ansible_collections.bramble.pi.plugins.module_utils._boot.config_txt_settings import (
+    ConfigTxtError,
+    parse_settings,
+)
+from ansible_collections.bramble.pi.plugins.module_utils._boot.storage import BootPartitionError, check_names
 from ansible_collections.bramble.pi.plugins.module_utils._common.values import (
     described,
     mapping_problem,
@@ -36,7 +42,8 @@ _LISTS = {
     "search": "node_network_search",
     "cmdline_present": "os_prep_kernel_cmdline",
 }
-_IMAGE = {
+#: How to come by the image, each with its variable.
+IMAGE = {
     "src": "flash_image",
     "checksum": "flash_image_checksum",
     "extract_checksum": "flash_image_extract_checksum",
@@ -70,6 +77,22 @@ def input_problems(values: Mapping[str, Any]) -> list[str]:
     return list(_problems(values))
 
 
+def boot_problems(values: Mapping[str, Any]) -> Iterator[str]:
+    """Name what no boot partition can hold, of inputs that are of the right types."""
+    try:
+        desired(present=values.get("cmdline_present", ()), absent=(), settings={})
+    except CmdlineError as error:
+        yield f"os_prep_kernel_cmdline: {error}"
+    try:
+        check_names(files=values.get("files", ()))
+    except BootPartitionError as error:
+        yield f"flash_files: {error}"
+    try:
+        parse_settings(data=values.get("config_txt", ()))
+    except ConfigTxtError as error:
+        yield f"flash_config_txt: {error}"
+
+
 def _problems(values: Mapping[str, Any]) -> Iterator[str]:
     for key, variable in _TEXTS.items():
         problem = text_problem(values.get(key, ""), secret=key in _SECRETS)
@@ -77,7 +100,7 @@ def _problems(values: Mapping[str, Any]) -> Iterator[str]:
             # The user is that of Ansible's connections, unless it is set.
             origin = ", or ansible_user where it comes from" if key == "user" else ""
             yield f"{variable} {problem}: set {variable}{origin}"
-    for key, variable in _IMAGE.items():
+    for key, variable in IMAGE.items():
         problem = text_problem(values["image"].get(key, ""), secret=key in _SECRETS)
         if problem:
             yield f"{variable} {problem}: set {variable}"

@@ -12,16 +12,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from ansible_collections.bramble.pi.plugins.module_utils._boot.cmdline import CmdlineError, desired
-from ansible_collections.bramble.pi.plugins.module_utils._boot.config_txt_settings import (
-    ConfigTxtError,
-    parse_settings,
-)
-from ansible_collections.bramble.pi.plugins.module_utils._boot.storage import BootPartitionError, check_names
 from ansible_collections.bramble.pi.plugins.module_utils._network.wifi import Wifi
 from ansible_collections.bramble.pi.plugins.module_utils._network.wifi import problems as wifi_problems
 from ansible_collections.bramble.pi.plugins.module_utils._ssh.keys import authorized_key_problem
-from ansible_collections.bramble.pi.plugins.plugin_utils._cards.inputs import truth
+from ansible_collections.bramble.pi.plugins.plugin_utils._cards.inputs import boot_problems, truth
 from ansible_collections.bramble.pi.plugins.plugin_utils._inventory.addresses import (
     parse_address,
     parse_interface,
@@ -162,18 +156,9 @@ def _node_problems(node: CardNode) -> Iterator[str]:
         except (OSError, UnicodeDecodeError) as error:
             reason = getattr(error, "strerror", None) or "it is not text"
             yield f"flash_user_data_file is {node.user_data_file!r}, which cannot be read: {reason}"
-    try:
-        desired(present=node.cmdline_present, absent=(), settings={})
-    except CmdlineError as error:
-        yield f"os_prep_kernel_cmdline: {error}"
-    try:
-        check_names(files=node.files)
-    except BootPartitionError as error:
-        yield f"flash_files: {error}"
-    try:
-        parse_settings(data=node.config_txt)
-    except ConfigTxtError as error:
-        yield f"flash_config_txt: {error}"
+    yield from boot_problems(
+        {"cmdline_present": node.cmdline_present, "files": node.files, "config_txt": node.config_txt}
+    )
 
 
 def _user_problems(node: CardNode) -> Iterator[str]:

@@ -14,6 +14,7 @@ from typing import Any, Callable
 
 from ansible_collections.bramble.pi.plugins.plugin_utils._preflight import (
     access,
+    cards,
     cluster,
     cluster_networks,
     downloads,
@@ -47,6 +48,7 @@ CHECKS: tuple[Callable[[Rack], Iterator[Finding]], ...] = (
     cluster.check_failure_detection,
     access.check_open_doors,
     images.check_images,
+    cards.check_cards,
 )
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 import textwrap
@@ -14,6 +15,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
+
+from tests.unit.preflight_rack import check_row, found
 
 ROOT = Path(__file__).parents[3]
 KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJ1lq5CLZ0mP3n7m8yq0wEwTtQzZJ4h2v0r8bD0x9q1X you@laptop"
@@ -204,3 +208,25 @@ def test_inputs_of_other_types_are_named(said: dict[str, list[str]], name: str) 
         assert problem.startswith(f"{name}: ")
         assert part in problem
     assert not [secret for secret in SECRETS if secret in " ".join(said[name])]
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_preflight_names_them_before(name: str) -> None:
+    variables, said_later = CASES[name]
+    problems, warnings = found(hosts={"pi-1": yaml.safe_load(variables)})
+    assert (len(problems), warnings) == (len(said_later or []), [])
+    for problem in problems:
+        assert re.match(r"pi-1: .*(flash|nat_headnode|node_network)_\w+", problem)
+
+
+@pytest.mark.parametrize(
+    ("variables", "part"),
+    [
+        ({"flash_files": {"con.txt": "x"}}, "flash_files: "),
+        ({"flash_files": {"A.txt": "x", "a.TXT": "y"}}, "flash_files: 'a.TXT' and 'A.txt' are one file"),
+        ({"flash_files": {"a": "x", "a/b": "y"}}, "flash_files: 'a' is a file and, for 'a/b', a folder"),
+    ],
+)
+def test_preflight_names_what_a_boot_partition_cannot_hold(variables: dict[str, Any], part: str) -> None:
+    check_row(variables, part, host="pi-1")
+    check_row(dict.fromkeys(variables, "{{ later }}"), None, host="pi-1")
