@@ -29,6 +29,9 @@ notes:
   - The command line is the one that the firmware would take, C(current/cmdline.txt) on Ubuntu 25.10 and
     later. On Debian with raspi-firmware, it is written again with the next kernel; see
     M(bramble.pi.kernel_cmdline) for a running node.
+  - What an earlier run has put there and this one does not name stays. Several tasks may share a partition,
+    and what an image had in a file that was replaced is not known any more. Name what has to go with
+    C(state=absent). The cards of the role flash are another case, as their image is at hand.
   - mtools reads no FAT12, and no FAT32 with fewer than 65525 clusters. Mount such a partition.
 author:
   - bramble.pi contributors (@bramble-pi)
