@@ -105,6 +105,8 @@ KUBERNETES_FILES = frozenset(
         ETCD_DATA,
     }
 )
+#: Of the states that kubernetes_state tells, those of a node that is part of a cluster.
+IN_CLUSTER = ("worker", "control_plane")
 _RESET = (
     "ansible-playbook bramble.pi.reset --limit {node}, which removes Kubernetes and its data from this node"
 )
@@ -222,7 +224,7 @@ def kubernetes_state(*, files: Collection[str], external_etcd: bool = False) -> 
 
 def is_unfinished(*, state: str, attempt: Attempt | None, kubelet_complete: bool) -> bool:
     """Tell whether ``decide_join`` may ask for more than nothing of a node that has all files of its role."""
-    return attempt is not None or (state in ("worker", "control_plane") and not kubelet_complete)
+    return attempt is not None or (state in IN_CLUSTER and not kubelet_complete)
 
 
 def _listed(values: Iterable[str]) -> str:

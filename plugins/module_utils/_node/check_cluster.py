@@ -9,9 +9,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
+from ansible_collections.bramble.pi.plugins.module_utils._kubeadm.state import IN_CLUSTER
 from ansible_collections.bramble.pi.plugins.module_utils._node.findings import (
     ERROR,
-    IN_CLUSTER,
     INFO,
     WARNING,
     Expected,

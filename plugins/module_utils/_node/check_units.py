@@ -11,9 +11,9 @@ from typing import Any
 from ansible_collections.bramble.pi.plugins.module_utils._containers import containerd
 from ansible_collections.bramble.pi.plugins.module_utils._containers.runtime import DAEMONS
 from ansible_collections.bramble.pi.plugins.module_utils._kubeadm import diagnosis
+from ansible_collections.bramble.pi.plugins.module_utils._kubeadm.state import IN_CLUSTER
 from ansible_collections.bramble.pi.plugins.module_utils._node.findings import (
     ERROR,
-    IN_CLUSTER,
     WARNING,
     Finding,
     finding,

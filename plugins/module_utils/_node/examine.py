@@ -27,7 +27,6 @@ from ansible_collections.bramble.pi.plugins.module_utils._kubeadm import compone
 from ansible_collections.bramble.pi.plugins.module_utils._kubernetes import certificates
 from ansible_collections.bramble.pi.plugins.module_utils._node import health
 from ansible_collections.bramble.pi.plugins.module_utils._node.check_units import UNITS
-from ansible_collections.bramble.pi.plugins.module_utils._node.findings import IN_CLUSTER
 from ansible_collections.bramble.pi.plugins.module_utils._node.reader import output_if_installed, read_facts
 
 _ETCD = "/var/lib/etcd"
@@ -130,7 +129,7 @@ def _cmdline(facts: dict[str, Any]) -> dict[str, Any]:
 
 def _runtime(module: AnsibleModule, facts: dict[str, Any], *, wishes: Wishes) -> dict[str, Any] | None:
     """Ask the runtime that kubelet uses whether it serves it, and what of its settings has drifted."""
-    if facts["kubernetes"]["state"] not in IN_CLUSTER:
+    if facts["kubernetes"]["state"] not in state.IN_CLUSTER:
         return None
     socket = state.kubelet_cri_socket(
         flags=read_text(state.KUBELET_FLAGS) or "",
@@ -154,7 +153,7 @@ def _runtime(module: AnsibleModule, facts: dict[str, Any], *, wishes: Wishes) ->
 
 def _member(module: AnsibleModule, facts: dict[str, Any]) -> dict[str, Any] | None:
     """Ask the cluster how it sees this node."""
-    if facts["kubernetes"]["state"] not in IN_CLUSTER or not module.get_bin_path("kubectl"):
+    if facts["kubernetes"]["state"] not in state.IN_CLUSTER or not module.get_bin_path("kubectl"):
         return None
     path = f"/api/v1/nodes/{facts['hostname'].lower()}"
     code, output, errors = module.run_command([*_KUBECTL, "get", f"--raw={path}"])

@@ -31,8 +31,6 @@ HOT = 80
 #: https://etcd.io/docs/latest/faq/#what-does-the-etcd-warning-failed-to-send-out-heartbeat-on-time-mean
 SLOW_DISK_MS = 10
 
-IN_CLUSTER = ("worker", "control_plane")
-
 _OS_PREP = "ansible-playbook -i INVENTORY bramble.pi.site --tags os_prep --limit {host}"
 
 

@@ -9,13 +9,13 @@ import contextlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from ansible_collections.bramble.pi.plugins.module_utils._kubeadm.state import IN_CLUSTER
 from ansible_collections.bramble.pi.plugins.module_utils._kubernetes.compatibility import (
     CGROUP_V1_REFUSED_FROM,
     CompatibilityError,
     cgroup_v1_refused,
     parse_version,
 )
-from ansible_collections.bramble.pi.plugins.module_utils._node.findings import IN_CLUSTER
 
 #: What the kubelet needs of the kernel, whatever tokens that takes.
 REQUIRED = ("cpuset", "memory")

@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from ansible_collections.bramble.pi.plugins.module_utils._kubeadm.state import IN_CLUSTER
 from ansible_collections.bramble.pi.plugins.module_utils._kubernetes import os_support
 from ansible_collections.bramble.pi.plugins.module_utils._kubernetes.compatibility import (
     ARCHITECTURES,
@@ -17,7 +18,6 @@ from ansible_collections.bramble.pi.plugins.module_utils._kubernetes.compatibili
     parse_version,
 )
 from ansible_collections.bramble.pi.plugins.module_utils._node.check_pod_network import check_pod_network
-from ansible_collections.bramble.pi.plugins.module_utils._node.findings import IN_CLUSTER
 from ansible_collections.bramble.pi.plugins.plugin_utils._inventory import identity, rack_groups
 
 _LABEL = r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?"
@@ -104,7 +104,7 @@ def _release_problems(
         yield f"{old}: install a newer release on {host}"
         return
     # A node of a cluster has what serves it, and a version that is none is told of by preflight.
-    if not kubernetes or facts["kubernetes"]["state"] in ("worker", "control_plane"):
+    if not kubernetes or _in_cluster(facts):
         return
     with contextlib.suppress(CompatibilityError):
         problem = os_support.runtime_problem(

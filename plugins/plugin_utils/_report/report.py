@@ -10,9 +10,9 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from ansible_collections.bramble.pi.plugins.module_utils._containers import containerd, docker
+from ansible_collections.bramble.pi.plugins.module_utils._kubeadm.state import IN_CLUSTER
 from ansible_collections.bramble.pi.plugins.module_utils._node.findings import (
     ERROR,
-    IN_CLUSTER,
     SEVERITIES,
     Finding,
     finding,
