@@ -137,6 +137,11 @@ _SAYINGS = (
         " control_plane_advertise_address and any firewall between the nodes",
     ),
     (
+        r"uses an old API spec|no kind \"\w+\" is registered for version \"kubeadm",
+        "this kubeadm does not read the newest version of its API that is known here: set"
+        " kube_packages_version to an older one, or install a newer release of bramble.pi",
+    ),
+    (
         r"error unmarshaling|unknown field|strict decoding error|cannot unmarshal",
         "kubeadm refuses its configuration",
     ),

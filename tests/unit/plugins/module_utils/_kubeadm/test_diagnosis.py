@@ -109,6 +109,28 @@ def test_what_follows_fatal_errors_is_kept() -> None:
     )
 
 
+# As kubeadm 1.20 says them of v1alpha3 and of v1beta4.
+OLD_API = (
+    "could not convert cfg to an internal cfg: your configuration file uses an old API spec: "
+    '"kubeadm.k8s.io/v1alpha3". Please use kubeadm v1.14 instead and run \'kubeadm config migrate '
+    "--old-config old.yaml --new-config new.yaml', which will write the new, similar spec using a newer API "
+    "version.\n"
+    "To see the stack trace of this error execute with --v=5 or higher\n"
+)
+NO_KIND = (
+    'no kind "InitConfiguration" is registered for version "kubeadm.k8s.io/v1beta4" in scheme '
+    '"k8s.io/kubernetes/cmd/kubeadm/app/apis/kubeadm/scheme/scheme.go:31"\n'
+    "To see the stack trace of this error execute with --v=5 or higher\n"
+)
+
+
+@pytest.mark.parametrize("output", [OLD_API, NO_KIND])
+def test_an_api_that_kubeadm_does_not_read(output: str) -> None:
+    cause, said = explanation(command="kubeadm init", output=output).splitlines()
+    assert "set kube_packages_version to an older one" in cause
+    assert "kubeadm.k8s.io/v1" in said
+
+
 def test_many_preflight_errors_are_counted() -> None:
     output = "".join(f"\t[ERROR Port-{port}]: Port {port} is in use\n" for port in range(30))
     lines = explanation(command="kubeadm init", output=output).splitlines()
