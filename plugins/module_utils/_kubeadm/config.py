@@ -55,7 +55,7 @@ def merged(*, base: Mapping[str, Any], over: Mapping[str, Any], where: str = "")
     """Return base with the values of over.
 
     Mappings are merged, extra arguments by their names, and further names of the API server are joined;
-    anything else is replaced. Null in place of a mapping says nothing: all its lines may be commented out.
+    anything else is replaced. Null for a mapping or a list says nothing: all lines may be commented out.
     """
     result = dict(base)
     for key, value in over.items():
@@ -63,7 +63,7 @@ def merged(*, base: Mapping[str, Any], over: Mapping[str, Any], where: str = "")
         if key in extra_args.FIELDS:
             arguments = (extra_args.read(found, where=place) for found in (below, value))
             result[key] = extra_args.listed(extra_args.merged(*arguments))
-        elif isinstance(below, Mapping) and value is None:
+        elif isinstance(below, (Mapping, list)) and value is None:
             continue
         elif isinstance(below, Mapping) and isinstance(value, Mapping):
             result[key] = merged(base=below, over=value, where=place)

@@ -209,10 +209,31 @@ def test_extra_arguments_take_the_form_of_the_version(version: str, given_form: 
     assert documents["InitConfiguration"]["nodeRegistration"]["name"] == "pi-1"
 
 
+@pytest.mark.parametrize(
+    ("own", "names"),
+    [
+        ([], ["pi-1", "rack.lan"]),
+        (["k8s.lan"], ["pi-1", "rack.lan", "k8s.lan"]),
+        # In the user's order, each once.
+        (["rack.lan", "k8s.lan"], ["pi-1", "rack.lan", "k8s.lan"]),
+    ],
+)
+@pytest.mark.parametrize("version", KUBEADM_API_VERSIONS)
+def test_names_of_the_api_server_are_joined(version: str, own: list[str], names: list[str]) -> None:
+    server = _init(
+        version=version,
+        cert_sans=["pi-1", "rack.lan"],
+        cluster_configuration={"apiServer": {"certSANs": own}},
+    )["ClusterConfiguration"]["apiServer"]
+    assert server["certSANs"] == names
+
+
 def test_a_part_without_lines_says_nothing() -> None:
     demo = failure_detection.PRESETS["demo"]
     documents = _init(detection=demo, cluster_configuration={"apiServer": None, "controllerManager": {}})
     assert documents == _init(detection=demo)
+    names = {"cert_sans": ["rack.lan"], "cluster_configuration": {"apiServer": {"certSANs": None}}}
+    assert _init(**names)["ClusterConfiguration"]["apiServer"]["certSANs"] == ["rack.lan"]
     # A single value that is null is one that kubeadm is to choose.
     assert (
         _init(cluster_configuration={"kubernetesVersion": None})["ClusterConfiguration"]["kubernetesVersion"]
