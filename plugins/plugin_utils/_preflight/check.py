@@ -18,6 +18,7 @@ from ansible_collections.bramble.pi.plugins.plugin_utils._preflight import (
     cluster,
     cluster_networks,
     downloads,
+    endpoint,
     host_addresses,
     images,
     names,
@@ -31,6 +32,7 @@ from ansible_collections.bramble.pi.plugins.plugin_utils._preflight.rack import 
 CHECKS: tuple[Callable[[Rack], Iterator[Finding]], ...] = (
     names.check_groups,
     cluster.check_control_planes,
+    endpoint.check_endpoint,
     cluster.check_versions,
     cluster.check_systems,
     cluster.check_docker,

@@ -24,12 +24,7 @@ from ansible_collections.bramble.pi.plugins.module_utils._kubernetes.compatibili
     skew_problem,
     version_warning,
 )
-from ansible_collections.bramble.pi.plugins.plugin_utils._inventory.addresses import (
-    AddressError,
-    check_host,
-    parse_address,
-)
-from ansible_collections.bramble.pi.plugins.plugin_utils._inventory.hosts import HOST_NAME
+from ansible_collections.bramble.pi.plugins.plugin_utils._inventory.addresses import parse_address
 from ansible_collections.bramble.pi.plugins.plugin_utils._preflight.rack import (
     ALL,
     Finding,
@@ -58,8 +53,6 @@ def check_control_planes(rack: Rack) -> Iterator[Finding]:
             f"{count - 1}",
             warning=True,
         )
-    if endpoint:
-        yield from _check_endpoint(endpoint)
     for host in rack.control_plane:
         advertised = rack.value(host, "control_plane_advertise_address")
         if advertised:
@@ -67,25 +60,6 @@ def check_control_planes(rack: Rack) -> Iterator[Finding]:
                 parse_address(advertised)
             except ValueError as error:
                 yield Finding(f"control_plane_advertise_address is {advertised!r}, which {error}", host)
-
-
-def _check_endpoint(endpoint: str) -> Iterator[Finding]:
-    name, colon, port = endpoint.partition(":")
-    problem = ""
-    try:
-        check_host(name)
-    except AddressError as error:
-        problem = f", which {error}"
-    if (
-        problem
-        or not HOST_NAME.fullmatch(name)
-        or name.isdecimal()
-        or (colon and not (port.isdecimal() and 0 < int(port) < 65536))
-    ):
-        yield Finding(
-            f"control_plane_endpoint is {endpoint!r}{problem}; expected a name or an IPv4 address that "
-            f"reaches the control planes, with a port if not 6443, such as 'k8s.lan:6443': set it {ALL}"
-        )
 
 
 def check_versions(rack: Rack) -> Iterator[Finding]:
