@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Callable
 
-from ansible_collections.bramble.pi.plugins.plugin_utils._inventory import cluster
+from ansible_collections.bramble.pi.plugins.plugin_utils._inventory import cluster, failover
 from ansible_collections.bramble.pi.plugins.plugin_utils._inventory.hosts import node_warnings
 
 
@@ -27,6 +27,11 @@ def seen_control_plane(hostvars: Mapping[str, Mapping[str, Any]], groups: Mappin
 def control_plane_answers(results: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """Say which control plane answers."""
     return cluster.control_plane_answers(results)
+
+
+def failover_problems(node: str, groups: Mapping[str, Sequence[str]], method: str) -> list[str]:
+    """List why a worker cannot be lost."""
+    return list(failover.problems(node=node, method=method, groups=groups))
 
 
 def hosts_to_join(
@@ -67,6 +72,7 @@ class FilterModule:
         return {
             "cluster_ca_cert_hash": cluster_ca_cert_hash,
             "control_plane_answers": control_plane_answers,
+            "failover_problems": failover_problems,
             "hosts_to_join": hosts_to_join,
             "initial_control_plane": initial_control_plane,
             "run_summary": run_summary,

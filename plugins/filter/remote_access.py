@@ -12,7 +12,11 @@ from ansible_collections.bramble.pi.plugins.plugin_utils._common.filters import 
 from ansible_collections.bramble.pi.plugins.plugin_utils._remote_access import (
     accepted_hosts as remote_access_accepted_hosts,
 )
-from ansible_collections.bramble.pi.plugins.plugin_utils._remote_access import certificate, kubeconfig
+from ansible_collections.bramble.pi.plugins.plugin_utils._remote_access import (
+    certificate,
+    kubeconfig,
+    refusals,
+)
 from ansible_collections.bramble.pi.plugins.plugin_utils._remote_access.ways import ways
 
 
@@ -43,6 +47,25 @@ def apiserver_certificate(
     )._asdict()
 
 
+def live_view_problems(hosts: Sequence[str], address: str) -> list[str]:
+    """List what would be open to more than its address and its names."""
+    return list(refusals.live_view_problems(address=address, hosts=hosts))
+
+
+def remote_access_problems(
+    access: Mapping[str, Any], groups: Mapping[str, Sequence[str]], door: str
+) -> list[str]:
+    """List what of the access would not be as it says."""
+    return list(
+        refusals.remote_access_problems(
+            refusals.Access(**access),
+            door=door,
+            heads=groups.get("nat_headnode", ()),
+            control_plane=groups["control_plane"],
+        )
+    )
+
+
 def remote_access_ways(
     hostvars: Mapping[str, Mapping[str, Any]],
     groups: Mapping[str, Sequence[str]],
@@ -68,5 +91,7 @@ class FilterModule:
             "accepted_hosts": accepted_hosts,
             "apiserver_certificate": apiserver_certificate,
             "certificate_names": certificate_names,
+            "live_view_problems": live_view_problems,
+            "remote_access_problems": remote_access_problems,
             "remote_access_ways": remote_access_ways,
         }

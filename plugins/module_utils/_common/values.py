@@ -6,9 +6,11 @@
 from __future__ import annotations
 
 import datetime
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+_SHA256 = re.compile(r"[0-9a-fA-F]{64}")
 _QUOTES = "expected text: put it in quotes"
 
 
@@ -55,3 +57,8 @@ def mapping_problem(value: Any) -> str | None:
         return f"is {described(value)}; expected a mapping, or {{}} for none"
     key = next((key for key in value if not isinstance(key, str)), "")
     return None if isinstance(key, str) else f"has {described(key)} as a key; {_QUOTES}"
+
+
+def is_sha256(text: str) -> bool:
+    """Tell whether a text is a SHA-256 in hexadecimal digits."""
+    return _SHA256.fullmatch(text) is not None

@@ -64,6 +64,8 @@ class ImageFetch:
         warn: Callable[[str], None],
         pull: bool = True,
     ) -> None:
+        for item in archives:
+            images.check_archive(item, variable="image_cache_archives")
         self.client = runtime.client(run=run, architecture=images.node_architecture(run=run))
         self.needs = images.needs(nodes=nodes)
         self._has = has

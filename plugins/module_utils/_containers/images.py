@@ -13,6 +13,13 @@ from typing import Any, NamedTuple
 
 from ansible_collections.bramble.pi.plugins.module_utils._common.commands import Runner, output_of
 from ansible_collections.bramble.pi.plugins.module_utils._common.errors import BrambleError
+from ansible_collections.bramble.pi.plugins.module_utils._common.urls import (
+    UrlError,
+    is_url,
+    public_url,
+    request_url,
+)
+from ansible_collections.bramble.pi.plugins.module_utils._common.values import is_sha256
 
 #: Returns a blob by its digest, or None if it is not there.
 Reader = Callable[[str], "bytes | None"]
@@ -48,6 +55,25 @@ def normalize(reference: str, *, variable: str = "kube_packages_image_archives")
             f"registry.k8s.io/pause:3.10, and without a digest. Set it in {variable}"
         )
     return spell_out(reference)
+
+
+def check_archive(archive: Mapping[str, Any], *, variable: str) -> None:
+    """Refuse an archive whose images, checksum or URL are none; ``variable`` is where it is named."""
+    src = public_url(archive["src"])
+    for image in archive.get("images") or ():
+        normalize(image, variable=variable)
+    if archive.get("sha256") and not is_sha256(archive["sha256"]):
+        raise ContainerImagesError(
+            f"sha256 of {src} in {variable} is {archive['sha256']!r}; expected the 64 digits that sha256sum "
+            f"prints: set it in {variable}"
+        )
+    try:
+        if is_url(archive["src"]):
+            request_url(archive["src"])
+    except UrlError as error:
+        raise ContainerImagesError(
+            f"src in {variable} is {src}, and {error}; expected a URL or a path: set it in {variable}"
+        ) from error
 
 
 def spell_out(reference: str) -> str:

@@ -40,6 +40,8 @@ class ImageArchives:
         variable: str,
         warn: Callable[[str], None],
     ) -> None:
+        for item in archives:
+            images.check_archive(item, variable=variable)
         self.client = runtime.client(run=run, architecture=images.node_architecture(run=run))
         self.archives = [
             archive.Archive(item["src"], item["images"], item["sha256"], item["ids"]) for item in archives

@@ -220,6 +220,6 @@ def lifetime(*, text: str) -> timedelta:
         shown = text if len(text) <= _LONGEST_SHOWN else f"{text[:_LONGEST_SHOWN]}…"
         raise JoinCommandError(
             f"token_ttl is {shown!r}; expected a time such as 30m, 2h or 1h30m, at most "
-            f"{_LONGEST_LIFETIME // timedelta(hours=1)}h: set token_ttl"
+            f"{_LONGEST_LIFETIME // timedelta(hours=1)}h: set workers_token_ttl"
         )
     return duration

@@ -13,6 +13,7 @@ import re
 
 from ansible_collections.bramble.pi.plugins.module_utils._common.errors import BrambleError
 from ansible_collections.bramble.pi.plugins.module_utils._common.files import MANAGED
+from ansible_collections.bramble.pi.plugins.module_utils._network import interface_names
 
 NAME = "bramble-tftp.service"
 PATH = f"/etc/systemd/system/{NAME}"
@@ -21,7 +22,6 @@ HIDDEN = "/etc"
 
 #: What systemd takes for nothing else in a unit.
 _FOLDER = re.compile(r"/[\w/.,+@=~-]*")
-_INTERFACE = re.compile(r"[\w.,+@=:-]+")
 
 #: Where the program's libraries are, and what loads them; a server has those of one or two.
 #: https://wiki.debian.org/Multiarch/Tuples
@@ -45,10 +45,9 @@ def check(*, folder: str, interface: str) -> None:
             f"dir is {folder!r}; expected the whole path of a folder, of letters, digits and "
             "'/.,+@=~_-': set netboot_tree_dir"
         )
-    if not _INTERFACE.fullmatch(interface):
-        raise TftpError(
-            f"interface is {interface!r}; expected the name of an interface: set netboot_server_interface"
-        )
+    problem = interface_names.problem(interface, variable="netboot_server_interface")
+    if problem:
+        raise TftpError(problem)
 
 
 def unit_text(*, folder: str, real_folder: str, interface: str) -> str:

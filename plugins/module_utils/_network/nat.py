@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import ipaddress
 import itertools
-import re
 from collections.abc import Collection, Mapping
 from typing import NamedTuple
 
 from ansible_collections.bramble.pi.plugins.module_utils._common.errors import BrambleError
 from ansible_collections.bramble.pi.plugins.module_utils._common.files import MANAGED
+from ansible_collections.bramble.pi.plugins.module_utils._network import interface_names
 
 RULES = "/etc/bramble/nat.nft"
 IPTABLES_RULES = "/etc/bramble/nat.iptables"
@@ -25,10 +25,6 @@ ROUTED = "routed"
 
 TABLE = "bramble_nat"
 CHAIN = "BRAMBLE-NAT"
-
-# The kernel's limit is 15 characters (IFNAMSIZ); the rest is what no interface is named with, and what the
-# rules' syntaxes read as something else: quotes, and a plus at the end as a wildcard.
-_INTERFACE = re.compile(r"[A-Za-z0-9_.:@-]{1,15}")
 
 
 class NatError(BrambleError):
@@ -45,15 +41,25 @@ class Programs(NamedTuple):
     ip6tables_restore: str
 
 
-def check_interfaces(*, inner: str, outer: str, existing: Collection[str]) -> None:
-    """Refuse interfaces that are the same, or not there."""
+def check_names(*, inner: str, outer: str) -> None:
+    """Refuse interfaces that are the same, or none."""
+    for option, name in (("inner_interface", inner), ("outer_interface", outer)):
+        problem = interface_names.problem(name, variable=f"nat_headnode_{option}")
+        if problem:
+            raise NatError(problem)
     if inner == outer:
         raise NatError(
-            f"inner_interface and outer_interface are both {inner}; expected two, the one to the rack and "
-            "the one to the outside: set nat_headnode_inner_interface and nat_headnode_outer_interface"
+            f"nat_headnode_inner_interface and nat_headnode_outer_interface are both {inner!r}; expected "
+            "two, the one to the rack and the one to the outside: set nat_headnode_inner_interface and "
+            "nat_headnode_outer_interface in group_vars/nat_headnode.yml"
         )
+
+
+def check_interfaces(*, inner: str, outer: str, existing: Collection[str]) -> None:
+    """Refuse interfaces that are the same, or not there."""
+    check_names(inner=inner, outer=outer)
     for option, name in (("inner_interface", inner), ("outer_interface", outer)):
-        if _INTERFACE.fullmatch(name) is None or name not in existing:
+        if name not in existing:
             there = ", ".join(sorted(set(existing) - {"lo"})) or "none"
             raise NatError(
                 f"{option} is {name!r}, and the node has no such interface; expected one of {there}: set "

@@ -12,9 +12,8 @@ from collections.abc import Collection, Sequence
 from typing import NamedTuple
 
 from ansible_collections.bramble.pi.plugins.module_utils._common.errors import BrambleError
+from ansible_collections.bramble.pi.plugins.module_utils._network import interface_names
 
-# The kernel's limit is 15 characters (IFNAMSIZ); the rest is what no interface is named with.
-_INTERFACE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,14}")
 _DOMAIN = re.compile(
     r"(?=.{1,253}\Z)[A-Za-z0-9_]([A-Za-z0-9_-]*[A-Za-z0-9])?(\.[A-Za-z0-9_]([A-Za-z0-9_-]*[A-Za-z0-9])?)*"
 )
@@ -90,7 +89,10 @@ def settings(
     existing: Collection[str],
 ) -> Settings:
     """Read what is expected; refuse what no node can have."""
-    if _INTERFACE.fullmatch(interface) is None or interface not in existing:
+    problem = interface_names.problem(interface, variable="node_network_interface")
+    if problem:
+        raise NetworkError(problem)
+    if interface not in existing:
         there = ", ".join(sorted(set(existing) - {"lo"})) or "none"
         raise NetworkError(
             f"the interface is {interface!r}, and the node has no such interface; expected one of {there}: "

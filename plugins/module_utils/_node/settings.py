@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from ansible_collections.bramble.pi.plugins.module_utils._common.errors import BrambleError
+from ansible_collections.bramble.pi.plugins.module_utils._common.values import described, mapping_problem
 
 MANAGED = "# Managed by bramble.pi (bramble.pi.node_settings); changes are overwritten.\n"
 HOSTS_BEGIN = "# BEGIN bramble.pi"
@@ -19,6 +20,7 @@ FSTAB_MARK = "# swap off by bramble.pi: "
 
 _HOSTNAME = re.compile(r"(?!-)[a-z0-9-]{1,63}(?<!-)(\.(?!-)[a-z0-9-]{1,63}(?<!-))*")
 _MODULE = re.compile(r"[A-Za-z0-9_-]+")
+_LINE = re.compile(r"[^\n]+")
 _SYSCTL_KEY = re.compile(r"[A-Za-z0-9_-]+([./][A-Za-z0-9_:.-]+)+")
 
 # Built-in code without parameters has no folder in /sys/module; this shows that it is there nevertheless.
@@ -38,6 +40,16 @@ def check_hostname(hostname: str) -> None:
         )
 
 
+def check_names(names: Iterable[str], *, address: str) -> None:
+    """Refuse names that /etc/hosts cannot hold, or that no resolver asks for."""
+    for name in names:
+        if not _HOSTNAME.fullmatch(name.lower()):
+            raise SettingsError(
+                f"a name of {address} is {name!r}; expected letters, digits and hyphens, as /etc/hosts is to "
+                "have it on every node: rename the host in hosts.yml, or set os_prep_hostname"
+            )
+
+
 def check_hosts(entries: Iterable[Mapping[str, Any]]) -> None:
     """Refuse entries that /etc/hosts cannot hold."""
     for entry in entries:
@@ -48,11 +60,7 @@ def check_hosts(entries: Iterable[Mapping[str, Any]]) -> None:
                 f"hosts has the address {entry['address']!r} for {' '.join(entry['names'])}; expected an"
                 " IPv4 or IPv6 address"
             ) from None
-        for name in entry["names"]:
-            if not _HOSTNAME.fullmatch(name.lower()):
-                raise SettingsError(
-                    f"hosts has the name {name!r} for {entry['address']}; expected a host name"
-                )
+        check_names(entry["names"], address=entry["address"])
         if not entry["names"]:
             raise SettingsError(f"hosts has no names for {entry['address']}; expected at least one")
 
@@ -61,17 +69,26 @@ def check_modules(modules: Iterable[str]) -> None:
     """Refuse what cannot be the name of a kernel module."""
     for name in modules:
         if not _MODULE.fullmatch(name):
-            raise SettingsError(f"kernel_modules has {name!r}; expected the name of a kernel module")
+            raise SettingsError(
+                f"a kernel module is {name!r}; expected its name, of letters, digits, - and _: set "
+                "os_prep_kernel_modules"
+            )
 
 
 def check_sysctl(settings: Mapping[str, Any]) -> None:
     """Refuse what sysctl.d cannot hold."""
+    keys_problem = mapping_problem(settings)
+    if keys_problem:
+        raise SettingsError(f"the kernel's settings {keys_problem}: set os_prep_sysctl")
     for key, value in settings.items():
         if not _SYSCTL_KEY.fullmatch(key):
-            raise SettingsError(f"sysctl has the key {key!r}; expected one such as net.ipv4.ip_forward")
-        if isinstance(value, bool) or not re.fullmatch(r"[^\n]+", str(value)):
             raise SettingsError(
-                f"sysctl has the value {value!r} for {key}; expected a number or one line of text"
+                f"a kernel's setting is {key!r}; expected one such as net.ipv4.ip_forward: set os_prep_sysctl"
+            )
+        if isinstance(value, bool) or not isinstance(value, (int, str)) or not _LINE.fullmatch(str(value)):
+            raise SettingsError(
+                f"the kernel's setting {key} is {described(value)}; expected a whole number or one line of "
+                "text: set os_prep_sysctl"
             )
 
 

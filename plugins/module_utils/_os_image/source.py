@@ -14,8 +14,8 @@ from urllib.parse import unquote
 
 from ansible_collections.bramble.pi.plugins.module_utils._common.errors import BrambleError
 from ansible_collections.bramble.pi.plugins.module_utils._common.urls import is_https, is_url, url_path
+from ansible_collections.bramble.pi.plugins.module_utils._common.values import is_sha256
 
-_SHA256 = re.compile(r"[0-9a-fA-F]{64}")
 _OTHER_HASH = re.compile(r"(?:md5|sha1|sha224|sha384|sha512):", re.IGNORECASE)
 #: As sha256sum writes it (with * for binary, and a backslash before a line with an escaped name), and as
 #: the commands of BSD, OpenSSL 1 and OpenSSL 3 do.
@@ -73,7 +73,7 @@ def literal_sha256(*, text: str, option: str) -> str:
     value = text.strip()
     if value.lower().startswith("sha256:"):
         value = value[len("sha256:") :]
-    if not _SHA256.fullmatch(value):
+    if not is_sha256(value):
         raise ImageSourceError(
             f"{option} is {text!r}; expected a SHA-256 checksum: 64 hexadecimal digits, "
             f"with or without sha256: before them"
@@ -95,7 +95,7 @@ def parse_checksum(text: str) -> Checksum:
         value = value[len("sha256:") :]
         if not is_url(value):
             return Checksum("literal", literal_sha256(text=value, option="checksum"))
-    if _SHA256.fullmatch(value):
+    if is_sha256(value):
         return Checksum("literal", value.lower())
     if not is_url(value) and re.fullmatch(r"[0-9a-fA-F]{32,}", value):
         # No file has such a name; a digit was lost, or it is another kind of checksum.
@@ -158,7 +158,7 @@ def find_sha256(*, text: str, name: str, origin: str) -> str:
         )
     if alike:
         return alike[0][1]
-    if len(lines) == 1 and _SHA256.fullmatch(lines[0]):
+    if len(lines) == 1 and is_sha256(lines[0]):
         return lines[0].lower()
     if not listed:
         raise ImageSourceError(

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import ipaddress
+import re
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
@@ -16,6 +17,7 @@ DNSMASQ = "/etc/dnsmasq.d/bramble.conf"
 DNSMASQ_UNIT = "/etc/systemd/system/dnsmasq.service.d/bramble.conf"
 CHRONY = "/etc/chrony/conf.d/bramble.conf"
 LEASES = "/var/lib/misc/dnsmasq.leases"
+_LEASE_TIME = re.compile(r"[0-9]+[smhdwSMHDW]?|infinite")
 
 #: Debian's unit makes the node ask its own dnsmasq, at an interface where this one does not listen.
 UNIT_SETTINGS = f"""{MANAGED}[Service]
@@ -81,6 +83,25 @@ def parse_range(*, text: str) -> tuple[ipaddress.IPv4Address, ipaddress.IPv4Addr
     return start, end
 
 
+def check_address(*, address: str, network: str) -> None:
+    """Refuse an address that is not in the network that is served."""
+    if ipaddress.IPv4Address(address) not in ipaddress.IPv4Network(network):
+        raise RackServicesError(
+            f"the address of the rack's services is {address}, which is not in the network {network}; "
+            "expected the rack's own network: set preflight_node_network in group_vars/all.yml, or "
+            "rack_services_address"
+        )
+
+
+def check_lease_time(*, text: str) -> None:
+    """Refuse what dnsmasq does not take for a time."""
+    if not _LEASE_TIME.fullmatch(text):
+        raise RackServicesError(
+            f"the time of a lease is {text!r}; expected one as dnsmasq writes it, such as '45m', '12h' or "
+            "'infinite': set rack_services_lease_time"
+        )
+
+
 def check(services: Services, *, addresses: Mapping[str, Sequence[str]]) -> None:
     """Refuse what would not work on this node; ``addresses`` are those of its interfaces.
 
@@ -98,11 +119,8 @@ def check(services: Services, *, addresses: Mapping[str, Sequence[str]]) -> None
             "expected the address that the rack knows this node by: set it on the interface "
             "(node_network_address), or name the right one in os_prep_address or rack_services_address"
         )
-    if ipaddress.IPv4Address(services.address) not in ipaddress.IPv4Network(services.network):
-        raise RackServicesError(
-            f"address is {services.address}, which is not in network {services.network}; expected the "
-            "rack's own network: set preflight_node_network in group_vars/all.yml"
-        )
+    check_address(address=services.address, network=services.network)
+    check_lease_time(text=services.lease_time)
 
 
 def dnsmasq_configuration(services: Services) -> str:

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from ansible_collections.bramble.pi.plugins.module_utils._network import interface_names
 from ansible_collections.bramble.pi.plugins.module_utils._network.wifi import Wifi
 from ansible_collections.bramble.pi.plugins.module_utils._network.wifi import problems as wifi_problems
 from ansible_collections.bramble.pi.plugins.module_utils._ssh.keys import authorized_key_problem
@@ -25,7 +26,6 @@ from ansible_collections.bramble.pi.plugins.plugin_utils._inventory.hosts import
 _USER = re.compile(r"[a-z][a-z0-9-]{0,31}")
 #: The forms of crypt(5) that a Debian or Ubuntu takes.
 _PASSWORD_HASH = re.compile(r"\$(y|gy|7|2[abxy]|6|5)\$[^\s:!*]{8,}")
-_INTERFACE = re.compile(r"[a-zA-Z][a-zA-Z0-9._-]{0,14}")
 
 
 class HostKey(NamedTuple):
@@ -190,11 +190,9 @@ def _user_problems(node: CardNode) -> Iterator[str]:
 
 
 def _network_problems(node: CardNode) -> Iterator[str]:
-    if _INTERFACE.fullmatch(node.interface) is None:
-        yield (
-            f"node_network_interface is {node.interface!r}; expected the name of an interface, such as "
-            "'eth0': set node_network_interface"
-        )
+    problem = interface_names.problem(node.interface, variable="node_network_interface")
+    if problem:
+        yield problem
     if node.interface_is_wifi and not node.wifi_ssid:
         yield (
             f"node_network_interface is {node.interface!r}, and nat_headnode_wifi_ssid is not set; expected "

@@ -5,17 +5,12 @@
 
 from __future__ import annotations
 
-import re
+import itertools
 from collections.abc import Iterator
 
 from ansible_collections.bramble.pi.plugins.module_utils._ssh.keys import authorized_key_problem
 from ansible_collections.bramble.pi.plugins.plugin_utils._preflight.rack import Finding, Rack
-from ansible_collections.bramble.pi.plugins.plugin_utils._remote_access.accepted_hosts import (
-    AcceptedHostsError,
-    accepted_hosts,
-)
-
-EVERYWHERE = ("", "0.0.0.0", "::")  # noqa: S104 - to refuse it
+from ansible_collections.bramble.pi.plugins.plugin_utils._remote_access import refusals
 
 
 def check_ssh(rack: Rack) -> Iterator[Finding]:
@@ -44,31 +39,15 @@ def check_ssh(rack: Rack) -> Iterator[Finding]:
 
 
 def check_open_doors(rack: Rack) -> Iterator[Finding]:
-    """Check that what is served without a password is not open to everybody."""
-    where = "set it in group_vars/control_plane.yml"
-    address = rack.cluster_value("live_view_address")
-    if address in EVERYWHERE:
-        yield Finding(
-            f"live_view_address is {address!r}, which is open on every network; expected one address of the "
-            f"node: {where}"
-        )
-    for name in rack.cluster_value("live_view_hosts") or ():
-        if not re.fullmatch(r"[A-Za-z0-9.:-]+", name):
-            yield Finding(
-                f"live_view_hosts has {name!r}; expected names and addresses without a pattern: {where}"
-            )
-    if not rack.cluster_value("remote_access_proxy"):
-        return
-    address = rack.cluster_value("remote_access_proxy_address")
-    if address in EVERYWHERE and not rack.cluster_value("remote_access_proxy_everywhere"):
-        yield Finding(
-            f"remote_access_proxy_address is {address!r}, which is open on every network; expected one "
-            f"address of the node, or remote_access_proxy_everywhere as well: {where}"
-        )
-    networks = rack.cluster_value("remote_access_proxy_networks")
-    if networks == []:
-        yield Finding(f"remote_access_proxy_networks is []; expected the networks that may use it: {where}")
-    try:
-        accepted_hosts(networks or ())
-    except AcceptedHostsError as error:
-        yield Finding(f"remote_access_proxy_networks: {error}; {where}")
+    """Check that what is served to others is open to those alone that are named."""
+    problems = refusals.live_view_problems(
+        address=rack.cluster_value("live_view_address"), hosts=rack.cluster_value("live_view_hosts")
+    )
+    access = refusals.Access(
+        **{name: rack.cluster_value(f"remote_access_{name}") for name in refusals.Access._fields}
+    )
+    door = next(iter([*rack.heads, *rack.control_plane]), "")
+    more = refusals.remote_access_problems(
+        access, door=door, heads=rack.heads, control_plane=rack.control_plane
+    )
+    yield from (Finding(problem) for problem in itertools.chain(problems, more))

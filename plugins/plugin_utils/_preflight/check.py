@@ -19,11 +19,14 @@ from ansible_collections.bramble.pi.plugins.plugin_utils._preflight import (
     cluster_networks,
     downloads,
     endpoint,
+    failover,
+    head,
     host_addresses,
     images,
     names,
     netboot,
     rack_network,
+    role_values,
     values,
 )
 from ansible_collections.bramble.pi.plugins.plugin_utils._preflight.rack import UNKNOWN, Finding, Rack
@@ -41,16 +44,21 @@ CHECKS: tuple[Callable[[Rack], Iterator[Finding]], ...] = (
     cluster_networks.check_networks,
     host_addresses.check_host_addresses,
     names.check_host_names,
+    head.check_interfaces,
+    head.check_wifi,
     rack_network.check_head,
     rack_network.check_static_addresses,
     rack_network.check_services,
+    head.check_own_services,
     netboot.check_netboot,
     access.check_ssh,
     cluster.check_flags,
     cluster.check_failure_detection,
     access.check_open_doors,
+    failover.check_failover,
     images.check_images,
     cards.check_cards,
+    role_values.check_role_values,
 )
 
 
@@ -95,7 +103,8 @@ def _texts(findings: Iterable[Finding], nodes: Sequence[str]) -> tuple[list[str]
     seen: dict[Finding, list[str]] = {}
     for finding in findings:
         hosts = seen.setdefault(finding._replace(host=None), [])
-        if finding.host is not None:
+        # What two checks ask the same validator is told once.
+        if finding.host is not None and finding.host not in hosts:
             hosts.append(finding.host)
     problems = [_text(finding, hosts, nodes) for finding, hosts in seen.items() if not finding.warning]
     warnings = [_text(finding, hosts, nodes) for finding, hosts in seen.items() if finding.warning]

@@ -7,12 +7,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from urllib.parse import urlsplit
 
+from ansible_collections.bramble.pi.plugins.module_utils._common.urls import UrlError, is_url, request_url
+from ansible_collections.bramble.pi.plugins.module_utils._common.values import is_sha256
 from ansible_collections.bramble.pi.plugins.plugin_utils._preflight.rack import ALL, Finding, Rack
-
-SCHEMES = ("http", "https")
-_SHA256 = re.compile(r"[0-9a-fA-F]{64}")
 
 
 def check_downloads(rack: Rack) -> Iterator[Finding]:
@@ -29,7 +27,7 @@ def check_downloads(rack: Rack) -> Iterator[Finding]:
                 host,
             )
         checksum = rack.value(host, "pod_network_flannel_sha256")
-        if checksum and not _SHA256.fullmatch(checksum):
+        if checksum and not is_sha256(checksum):
             yield Finding(
                 f"pod_network_flannel_sha256 is {checksum!r}; expected the 64 digits that sha256sum "
                 f"prints: set pod_network_flannel_sha256 {ALL}",
@@ -52,7 +50,7 @@ def check_downloads(rack: Rack) -> Iterator[Finding]:
             ("docker_cri_dockerd_sha256", "the package's sha256, 64 hexadecimal digits"),
         ):
             value = rack.value(host, name)
-            if value == "" or (value and name.endswith("sha256") and not _SHA256.fullmatch(value)):
+            if value == "" or (value and name.endswith("sha256") and not is_sha256(value)):
                 yield Finding(
                     f"docker_kubernetes_runtime is 'cri_dockerd', and {name} is {_public(value)!r}; expected "
                     f"{what}: set {name} {ALL}",
@@ -62,10 +60,11 @@ def check_downloads(rack: Rack) -> Iterator[Finding]:
 
 def _is_url(text: str) -> bool:
     try:
-        parts = urlsplit(text)
-        return parts.scheme in SCHEMES and bool(parts.hostname) and not re.search(r"\s", text)
-    except ValueError:
+        # The one place that a version is put into.
+        request_url(text.replace("{minor}", "1.36"))
+    except UrlError:
         return False
+    return is_url(text) and not re.search(r"\s", text)
 
 
 def _public(text: str) -> str:

@@ -5,11 +5,11 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 
 from ansible_collections.bramble.pi.plugins.module_utils._containers.images import (
     ContainerImagesError,
+    check_archive,
     normalize,
 )
 from ansible_collections.bramble.pi.plugins.plugin_utils._inventory.addresses import (
@@ -26,6 +26,12 @@ def check_images(rack: Rack) -> Iterator[Finding]:
                 normalize(name, variable="image_cache_images")
             except ContainerImagesError as error:
                 yield Finding(str(error), host)
+        for variable in ("image_cache_archives", "kube_packages_image_archives"):
+            for archive in rack.value(host, variable) or ():
+                try:
+                    check_archive(archive, variable=variable)
+                except ContainerImagesError as error:
+                    yield Finding(str(error), host)
     sources = dict.fromkeys(
         source for host in rack.nodes if (source := rack.value(host, "image_cache_source")) is not None
     )
@@ -47,14 +53,6 @@ def _check_image_server(rack: Rack, host: str) -> Iterator[Finding]:
         yield Finding(
             f"image_cache_dir is {folder!r}: set a path from the root on, such as '/var/cache'", host
         )
-    for archive in rack.value(host, "image_cache_archives") or ():
-        checksum = archive.get("sha256")
-        if checksum and not re.fullmatch(r"[0-9a-fA-F]{64}", checksum):
-            yield Finding(
-                f"sha256 of {archive.get('src')} in image_cache_archives is {checksum!r}: set the 64 digits "
-                "that sha256sum prints",
-                host,
-            )
     text = rack.value(host, "image_cache_address")
     if text is None:
         return

@@ -20,7 +20,6 @@ from ansible_collections.bramble.pi.plugins.plugin_utils._inventory.addresses im
 from ansible_collections.bramble.pi.plugins.plugin_utils._preflight.rack import (
     ALL,
     FIXED_GROUP,
-    HEAD_GROUP,
     Finding,
     Rack,
 )
@@ -33,23 +32,8 @@ POINT_TO_POINT = 31
 
 
 def check_head(rack: Rack) -> Iterator[Finding]:
-    """Check that the head node has two sides: two interfaces, in two networks."""
+    """Check that the head node has two sides, in two networks."""
     for host in rack.heads:
-        outer = rack.value(host, "nat_headnode_outer_interface")
-        if outer and outer == rack.value(host, "nat_headnode_inner_interface"):
-            yield Finding(
-                f"nat_headnode_inner_interface and nat_headnode_outer_interface are both {outer!r}: set them "
-                f"in group_vars/{HEAD_GROUP}.yml to the interface of the rack and the one to the outside",
-                host,
-            )
-        if rack.value(host, "nat_headnode_uplink") == "wifi" and not rack.value(
-            host, "nat_headnode_wifi_ssid"
-        ):
-            yield Finding(
-                "nat_headnode_uplink is 'wifi', and nat_headnode_wifi_ssid is not set: set it to the name "
-                f"of the network in group_vars/{HEAD_GROUP}.yml, or nat_headnode_uplink to keep",
-                host,
-            )
         for name in ("control_plane_pod_cidr", "control_plane_service_cidr"):
             try:
                 if parse_address(rack.outer_address(host)) in parse_network(rack.cluster_value(name)):

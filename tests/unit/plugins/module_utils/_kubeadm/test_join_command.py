@@ -271,7 +271,7 @@ def test_no_lifetime(text: str) -> None:
     "text", ["9" * 9 + "h", "9" * 20 + "h", "9" * 5000 + "s", "2562047h1s", "1h153722820m"]
 )
 def test_a_lifetime_that_nothing_holds(text: str) -> None:
-    with pytest.raises(JoinCommandError, match=r"token_ttl is .* at most 2562047h: set token_ttl") as caught:
+    with pytest.raises(JoinCommandError, match=r"token_ttl is .* 2562047h: set workers_token_ttl") as caught:
         lifetime(text=text)
     assert len(str(caught.value)) < 200
 

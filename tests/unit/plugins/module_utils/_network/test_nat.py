@@ -20,7 +20,7 @@ def test_check_interfaces(inner: str, outer: str) -> None:
 @pytest.mark.parametrize(
     ("inner", "outer", "existing", "why"),
     [
-        ("eth0", "eth0", EXISTING, "both eth0; .* set nat_headnode_inner_interface and nat_headnode_outer"),
+        ("eth0", "eth0", EXISTING, "both 'eth0'; .* set nat_headnode_inner_interface and nat_headnode_outer"),
         (
             "eth1",
             "wlan0",

@@ -62,8 +62,8 @@ def test_refused_hostnames(name: str) -> None:
             "'pi-2.local' for pi-2; expected an IPv4 or IPv6 address",
         ),
         ({"address": "192.168.1.256", "names": ["pi-2"]}, "expected an IPv4 or IPv6 address"),
-        ({"address": "192.168.1.12", "names": ["pi 2"]}, "'pi 2' for 192.168.1.12"),
-        ({"address": "192.168.1.12", "names": ["pi-2\n127.0.0.1"]}, "expected a host name"),
+        ({"address": "192.168.1.12", "names": ["pi 2"]}, "a name of 192.168.1.12 is 'pi 2'; expected"),
+        ({"address": "192.168.1.12", "names": ["pi-2\n127.0.0.1"]}, "expected letters, digits and hyphens"),
         ({"address": "192.168.1.12", "names": []}, "no names for 192.168.1.12"),
     ],
 )
@@ -74,18 +74,21 @@ def test_refused_hosts(entry: dict[str, Any], message: str) -> None:
 
 @pytest.mark.parametrize("name", ["overlay; reboot", "", "a b", "../x"])
 def test_refused_modules(name: str) -> None:
-    with pytest.raises(node_settings.SettingsError, match="expected the name of a kernel module"):
+    with pytest.raises(node_settings.SettingsError, match=r"a kernel module is .*; expected its name"):
         node_settings.check_modules(["overlay", name])
 
 
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"forwarding": 1}, "expected one such as net.ipv4.ip_forward"),
+        ({"forwarding": 1}, "is 'forwarding'; expected one such as net.ipv4.ip_forward"),
         ({"net.ipv4.ip forward": 1}, "expected one such as"),
-        ({"net.ipv4.ip_forward": True}, "value True for net.ipv4.ip_forward"),
-        ({"net.ipv4.ip_forward": "1\nx"}, "expected a number or one line"),
-        ({"net.ipv4.ip_forward": ""}, "expected a number or one line"),
+        ({"net.ipv4.ip_forward": True}, "net.ipv4.ip_forward is the boolean true; expected a whole number"),
+        ({"net.ipv4.ip_forward": "1\nx"}, "expected a whole number or one line"),
+        ({"net.ipv4.ip_forward": ""}, "expected a whole number or one line"),
+        ({"net.ipv4.ip_forward": None}, "is null; expected a whole number or one line"),
+        ({"net.ipv4.ip_forward": [1]}, "is a list; expected a whole number or one line"),
+        ({4: 1}, "the number 4 as a key; expected text: put it in quotes: set os_prep_sysctl"),
     ],
 )
 def test_refused_sysctl(settings: dict[str, Any], message: str) -> None:

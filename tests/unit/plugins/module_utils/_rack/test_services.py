@@ -91,7 +91,7 @@ def test_chrony() -> None:
         ),
         ({}, {"eth0": []}, "address is 10.0.0.1, and eth0 has none"),
         ({}, {"eth0": ["10.0.0.7/24"]}, "eth0 has 10.0.0.7/24; expected the address that the rack knows"),
-        ({"network": "10.0.1.0/24"}, {"eth0": ["10.0.0.1/24"]}, "which is not in network 10.0.1.0/24"),
+        ({"network": "10.0.1.0/24"}, {"eth0": ["10.0.0.1/24"]}, "which is not in the network 10.0.1.0/24"),
     ],
 )
 def test_what_would_not_work_here_is_refused(

@@ -35,7 +35,7 @@ from tests.unit.preflight_rack import found, problem
         ),
         (
             {"image_cache_archives": [{"src": "/srv/a.tar", "sha256": "12ab"}]},
-            "all nodes: sha256 of /srv/a.tar in image_cache_archives is '12ab': set the 64 digits",
+            "all nodes: sha256 of /srv/a.tar in image_cache_archives is '12ab'; expected the 64 digits",
         ),
     ],
 )

@@ -52,7 +52,7 @@ def test_boards_without_cards(
     [
         ("netboot_tree_dir", "/srv/my boards", "pi-1: dir is '/srv/my boards'; expected the whole path"),
         ("netboot_tree_dir", "srv/netboot", "pi-1: dir is 'srv/netboot'; expected the whole path"),
-        ("netboot_server_interface", "eth0 eth1", "pi-1: interface is 'eth0 eth1'; expected the name"),
+        ("netboot_server_interface", "eth0 eth1", "pi-1: netboot_server_interface is 'eth0 eth1'; exp"),
     ],
 )
 def test_what_the_server_s_unit_cannot_name(variable: str, value: str, words: str) -> None:
