@@ -20,6 +20,7 @@ from ansible_collections.bramble.pi.plugins.filter.report import preflight_probl
 from ansible_collections.bramble.pi.plugins.plugin_utils._preflight import inventory
 
 from tests.unit.preflight_rack import SPECS
+from tests.unit.run_module import run_module
 
 ROOT = Path(__file__).resolve().parents[2]
 GROUPS = {
@@ -377,6 +378,67 @@ def rows(table: dict[str, list[Row]]) -> list[Any]:
 def test_preflight_refuses_what_a_role_would_refuse(row: Row) -> None:
     found = problems(row)
     assert [problem for problem in found if row.text in problem], found
+
+
+#: The same from the modules, as far as they look at no node before: module, its options, and what it says.
+BY_MODULES: list[tuple[str, dict[str, Any], str]] = [
+    ("kernel_cmdline", {"present": ["a b"]}, "'present' has 'a b', which is more"),
+    (
+        "node_settings",
+        {"kernel_modules": ["br netfilter"]},
+        "a kernel module is 'br netfilter'; expected its",
+    ),
+    (
+        "node_settings",
+        {"sysctl": {"forwarding": 1}},
+        "a kernel's setting is 'forwarding'; expected one such as",
+    ),
+    ("node_settings", {"sysctl": {"vm.swappiness": None}}, "vm.swappiness is null; expected a whole number"),
+    ("node_settings", {"sysctl": {"vm.swappiness": [1]}}, "vm.swappiness is a list; expected a whole number"),
+    (
+        "node_settings",
+        {"hosts": [{"address": "192.168.1.104", "names": ["pi_4"]}]},
+        "a name of 192.168.1.104 is 'pi_4'; expected letters, digits and hyphens",
+    ),
+    (
+        "nat_forwarding",
+        {"inner_interface": "eth0", "outer_interface": "eth0"},
+        "nat_headnode_outer_interface are both 'eth0'; expected",
+    ),
+    (
+        "nat_forwarding",
+        {"inner_interface": "eth0", "outer_interface": "wl+"},
+        "nat_headnode_outer_interface is 'wl+'; expected the name",
+    ),
+    (
+        "uplink",
+        {"interface": "wlan0", "ssid": "home", "country": "Germany"},
+        "the Wi-Fi's country is 'Germany'; expected two capital letters (ISO 3166)",
+    ),
+    (
+        "image_archives",
+        {"runtime": "containerd", "archives": [{"src": "/a.tar", "images": ["a"], "sha256": "12"}]},
+        "sha256 of /a.tar in kube_packages_image_archives is '12'; expected the 64 digits that sha256sum",
+    ),
+    (
+        "image_archives",
+        {
+            "runtime": "containerd",
+            "archives": [{"src": "http://[::1/a.tar", "images": ["a"]}],
+            "variable": "image_cache_archives",
+        },
+        "src in image_cache_archives is http://[::1/a.tar, and its host cannot be read",
+    ),
+]
+
+
+@pytest.mark.parametrize(("module", "options", "text"), BY_MODULES)
+def test_a_module_refuses_with_the_words_of_preflight(
+    module: str, options: dict[str, Any], text: str
+) -> None:
+    result = run_module(module, check=True, **options)
+    assert result["failed"]
+    assert text in result["msg"]
 
 
 @pytest.mark.parametrize("groups", [GROUPS, HEADLESS])
