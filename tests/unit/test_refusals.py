@@ -161,6 +161,17 @@ VALIDATED: dict[str, list[Row]] = {
             {"os_prep_sysctl": {4: 1}}, "has the number 4 as a key; expected text: put it in quotes: set os_"
         ),
     ],
+    "module_utils._node.settings.check_hostname": [
+        Row(
+            {"os_prep_hostname": "Pi_2"},
+            "the host name is 'Pi_2'; expected a-z, 0-9 and hyphens",
+            host="pi-2",
+        ),
+        Row(
+            {"os_prep_hostname": "7"}, "the host name is '7'; expected a-z, 0-9 and hyphens (RFC", host="pi-2"
+        ),
+        Row({"os_prep_hostname": "a." * 32 + "a"}, "with at most 64 characters", host="pi-2"),
+    ],
     "module_utils._node.settings.check_names": [
         Row(
             {"os_prep_hostname": "pi-4", "ansible_host": "192.168.1.104"},
@@ -400,6 +411,7 @@ BY_MODULES: list[tuple[str, dict[str, Any], str]] = [
         {"hosts": [{"address": "192.168.1.104", "names": ["pi_4"]}]},
         "a name of 192.168.1.104 is 'pi_4'; expected letters, digits and hyphens",
     ),
+    ("node_settings", {"hostname": "7"}, "the host name is '7'; expected a-z, 0-9 and hyphens (RFC"),
     (
         "nat_forwarding",
         {"inner_interface": "eth0", "outer_interface": "eth0"},

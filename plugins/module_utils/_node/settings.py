@@ -18,7 +18,10 @@ HOSTS_BEGIN = "# BEGIN bramble.pi"
 HOSTS_END = "# END bramble.pi"
 FSTAB_MARK = "# swap off by bramble.pi: "
 
-_HOSTNAME = re.compile(r"(?!-)[a-z0-9-]{1,63}(?<!-)(\.(?!-)[a-z0-9-]{1,63}(?<!-))*")
+_LABEL = r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?"
+HOST_NAME = re.compile(rf"{_LABEL}(\.{_LABEL})*", re.ASCII)
+#: The kernel's limit (HOST_NAME_MAX).
+HOST_NAME_LENGTH = 64
 _MODULE = re.compile(r"[A-Za-z0-9_-]+")
 _LINE = re.compile(r"[^\n]+")
 _SYSCTL_KEY = re.compile(r"[A-Za-z0-9_-]+([./][A-Za-z0-9_:.-]+)+")
@@ -33,17 +36,22 @@ class SettingsError(BrambleError):
 
 def check_hostname(hostname: str) -> None:
     """Refuse what Kubernetes would not take as a node's name (RFC 1123, lower case)."""
-    if len(hostname) > 253 or not _HOSTNAME.fullmatch(hostname):
+    if (
+        HOST_NAME.fullmatch(hostname) is None
+        or len(hostname) > HOST_NAME_LENGTH
+        or re.fullmatch(r"[0-9.]+", hostname)
+    ):
         raise SettingsError(
-            f"hostname is {hostname!r}; expected lower-case letters, digits and hyphens, in labels of"
-            " at most 63 that neither begin nor end with a hyphen"
+            f"the host name is {hostname!r}; expected a-z, 0-9 and hyphens (RFC 1123), not digits alone, "
+            f"with at most {HOST_NAME_LENGTH} characters: rename the host in hosts.yml, or set "
+            "os_prep_hostname"
         )
 
 
 def check_names(names: Iterable[str], *, address: str) -> None:
     """Refuse names that /etc/hosts cannot hold, or that no resolver asks for."""
     for name in names:
-        if not _HOSTNAME.fullmatch(name.lower()):
+        if not HOST_NAME.fullmatch(name.lower()):
             raise SettingsError(
                 f"a name of {address} is {name!r}; expected letters, digits and hyphens, as /etc/hosts is to "
                 "have it on every node: rename the host in hosts.yml, or set os_prep_hostname"

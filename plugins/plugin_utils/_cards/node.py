@@ -15,13 +15,13 @@ from typing import Any, NamedTuple
 from ansible_collections.bramble.pi.plugins.module_utils._network import interface_names
 from ansible_collections.bramble.pi.plugins.module_utils._network.wifi import Wifi
 from ansible_collections.bramble.pi.plugins.module_utils._network.wifi import problems as wifi_problems
+from ansible_collections.bramble.pi.plugins.module_utils._node.settings import HOST_NAME, HOST_NAME_LENGTH
 from ansible_collections.bramble.pi.plugins.module_utils._ssh.keys import authorized_key_problem
 from ansible_collections.bramble.pi.plugins.plugin_utils._cards.inputs import boot_problems, truth
 from ansible_collections.bramble.pi.plugins.plugin_utils._inventory.addresses import (
     parse_address,
     parse_interface,
 )
-from ansible_collections.bramble.pi.plugins.plugin_utils._inventory.hosts import HOST_NAME, HOST_NAME_LENGTH
 
 _USER = re.compile(r"[a-z][a-z0-9-]{0,31}")
 #: The forms of crypt(5) that a Debian or Ubuntu takes.

@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import contextlib
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -20,10 +19,6 @@ from ansible_collections.bramble.pi.plugins.module_utils._kubernetes.compatibili
 from ansible_collections.bramble.pi.plugins.module_utils._node.check_pod_network import check_pod_network
 from ansible_collections.bramble.pi.plugins.plugin_utils._inventory import identity, rack_groups
 
-_LABEL = r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?"
-HOST_NAME = re.compile(rf"{_LABEL}(\.{_LABEL})*", re.ASCII)
-#: The kernel's limit (HOST_NAME_MAX).
-HOST_NAME_LENGTH = 64
 SUPPORTED_DISTRIBUTIONS = ("debian", "raspbian", "ubuntu")
 
 

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from ansible_collections.bramble.pi.plugins.module_utils._node.settings import HOST_NAME
 from ansible_collections.bramble.pi.plugins.plugin_utils._inventory.addresses import (
     AddressError,
     check_host,
 )
-from ansible_collections.bramble.pi.plugins.plugin_utils._inventory.hosts import HOST_NAME
 from ansible_collections.bramble.pi.plugins.plugin_utils._preflight.rack import ALL, Finding, Rack
 
 

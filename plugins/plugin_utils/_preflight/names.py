@@ -9,7 +9,7 @@ import difflib
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-from ansible_collections.bramble.pi.plugins.plugin_utils._inventory.hosts import HOST_NAME, HOST_NAME_LENGTH
+from ansible_collections.bramble.pi.plugins.module_utils._node import settings
 from ansible_collections.bramble.pi.plugins.plugin_utils._preflight.rack import (
     ALL,
     HEAD_GROUP,
@@ -92,17 +92,10 @@ def check_host_names(rack: Rack) -> Iterator[Finding]:
     seen: dict[str, str] = {}
     for host in rack.nodes:
         name = rack.hostname(host)
-        if (
-            HOST_NAME.fullmatch(name) is None
-            or len(name) > HOST_NAME_LENGTH
-            or re.fullmatch(r"[0-9.]+", name)
-        ):
-            yield Finding(
-                f"the host name is {name!r}; expected a-z, 0-9 and hyphens (RFC 1123), not of "
-                f"digits alone, with at most {HOST_NAME_LENGTH} characters; rename the host in the "
-                "inventory, or set os_prep_hostname",
-                host,
-            )
+        try:
+            settings.check_hostname(name)
+        except settings.SettingsError as error:
+            yield Finding(str(error), host)
             continue
         if name.partition(".")[0] == "localhost":
             yield Finding(

@@ -38,8 +38,8 @@ def test_variables_of_all_hosts(variables: dict[str, Any], text: str | None) -> 
     ("variables", "text"),
     [
         ({"os_prep_hostname": "pi-1"}, "pi-2: has the host name 'pi-1', as pi-1 has"),
-        ({"os_prep_hostname": "Pi_2"}, "pi-2: the host name is 'Pi_2'; expected a-z"),
-        ({"os_prep_hostname": "192.168.1.102"}, "not of digits alone"),
+        ({"os_prep_hostname": "Pi_2"}, "pi-2: the host name is 'Pi_2'; expected a-z, 0-9"),
+        ({"os_prep_hostname": "192.168.1.102"}, "not digits alone"),
         ({"os_prep_hostname": "a" * 64}, "with at most 64 characters"),
         ({"os_prep_hostname": "-pi"}, "the host name is '-pi'"),
         ({"os_prep_hostname": "pi-2.rack.lan"}, None),
