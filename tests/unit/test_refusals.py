@@ -339,6 +339,17 @@ VALIDATED: dict[str, list[Row]] = {
             BY_NETWORK,
         ),
     ],
+    "module_utils._netboot.system.check_serial": [
+        Row({"netboot_tree_serial": "6A1B9C04"}, "pi-3: netboot_tree_serial is '6A1B9C04'; exp", BY_NETWORK),
+        Row({}, "pi-3: netboot_tree_serial is ''; expected the last eight digits of the", BY_NETWORK),
+    ],
+    "module_utils._netboot.system.check_container_storage": [
+        Row(
+            {"netboot_tree_serial": "6a1b9c04", "netboot_tree_container_storage": "disk"},
+            "netboot_tree_container_storage is 'disk', and netboot_tree_container_device is ''; expected the",
+            BY_NETWORK,
+        ),
+    ],
     "module_utils._ssh.config.quoted": [
         Row(
             {"ssh_access_key_file": 'a"b'},

@@ -69,17 +69,15 @@ class TreeBuilder:
     def check(self) -> None:
         """Refuse what no tree can be made of, before anything is touched."""
         options, node, serial = self._options, self._options.node, self._options.serial
-        system.check_serial(serial=serial, node=node)
+        system.check_serial(serial)
+        system.check_container_storage(
+            storage=options.container_storage, device=options.container_storage_device
+        )
         for name, text in options.files.items():
             problem = text_problem(text, secret=True)
             if problem:
                 raise system.NetbootTreeError(f"{name!r} of 'files' {problem}: set flash_files")
         self._asked()
-        if options.container_storage == "disk" and not options.container_storage_device:
-            raise system.NetbootTreeError(
-                f"{node} is to have its containers on a disk of its own, and its device is not set; expected "
-                "one such as LABEL=containers: set netboot_tree_container_device"
-            )
         path = os.path.realpath(options.dir)
         mountinfo = read_text("/proc/self/mountinfo") or ""
         if not options.root_file_system and on_root_file_system(path=path, mountinfo=mountinfo):

@@ -17,7 +17,7 @@ from ansible_collections.bramble.pi.plugins.module_utils._containers.runtime imp
 
 #: The last eight hex digits of the serial number, which the firmware asks the TFTP server for.
 #: 44444444 is none: the boot ROM of every Pi 3 sends it with its DHCP request.
-SERIAL = re.compile(r"(?!44444444)[0-9a-f]{8}")
+_SERIAL = re.compile(r"(?!44444444)[0-9a-f]{8}")
 
 #: The name in ``boot=``, by which initramfs-tools finds the script.
 NFS4_BOOT = "nfs4"
@@ -79,14 +79,23 @@ class User(NamedTuple):
     authorized_keys: tuple[str, ...]
 
 
-def check_serial(*, serial: str, node: str) -> str:
-    """Return the serial number, or refuse what the firmware would not ask for."""
-    if SERIAL.fullmatch(serial) is None:
+def check_serial(serial: str) -> None:
+    """Refuse what the firmware would not ask for."""
+    if _SERIAL.fullmatch(serial) is None:
         raise NetbootTreeError(
-            f"the serial number of {node} is {serial!r}; expected the last eight digits of the line Serial "
-            "in /proc/cpuinfo, such as '6a1b9c04' (lower case, in quotes): set netboot_tree_serial"
+            f"netboot_tree_serial is {serial!r}; expected the last eight digits of the board's serial, in "
+            "lower case and in quotes, such as '6a1b9c04' (grep Serial /proc/cpuinfo shows it, and the "
+            "playbook scan with scan_listen): set netboot_tree_serial"
         )
-    return serial
+
+
+def check_container_storage(*, storage: str, device: str) -> None:
+    """Refuse a disk for containers that is not named."""
+    if storage == "disk" and not device:
+        raise NetbootTreeError(
+            "netboot_tree_container_storage is 'disk', and netboot_tree_container_device is ''; expected the "
+            "disk, such as LABEL=containers: set netboot_tree_container_device"
+        )
 
 
 _BUILT_IN = ("CONFIG_ROOT_NFS=y", "CONFIG_NFS_V4=y", "CONFIG_IP_PNP_DHCP=y")

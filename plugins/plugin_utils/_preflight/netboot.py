@@ -6,9 +6,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from functools import partial
 
 from ansible_collections.bramble.pi.plugins.module_utils._netboot import tftp_unit
-from ansible_collections.bramble.pi.plugins.module_utils._netboot.system import SERIAL
+from ansible_collections.bramble.pi.plugins.module_utils._netboot.system import (
+    NetbootTreeError,
+    check_container_storage,
+    check_serial,
+)
 from ansible_collections.bramble.pi.plugins.plugin_utils._inventory.addresses import parse_address
 from ansible_collections.bramble.pi.plugins.plugin_utils._preflight.rack import (
     ALL,
@@ -54,19 +59,9 @@ def check_netboot(rack: Rack) -> Iterator[Finding]:
     yield from _check_folder(rack, nodes, servers)
     seen: dict[str, str] = {}
     for host in nodes:
+        yield from _check_tree(rack, host)
         serial = rack.value(host, "netboot_tree_serial")
-        if rack.is_unknown(host, "netboot_tree_serial"):
-            pass  # Told only later, or check_values has a word on it.
-        elif serial is None or SERIAL.fullmatch(serial) is None:
-            yield Finding(
-                f"netboot_tree_serial is {serial!r}; expected the last eight digits of the board's "
-                "serial "
-                "number, in lower case and in quotes, such as '6a1b9c04'; grep Serial /proc/cpuinfo "
-                "shows it, and "
-                "the playbook scan with scan_listen",
-                host,
-            )
-        elif seen.setdefault(serial, host) != host:
+        if serial and seen.setdefault(serial, host) != host:
             yield Finding(
                 f"netboot_tree_serial is {serial!r}, as that of {seen[serial]}: set each to its own board's",
                 host,
@@ -100,3 +95,18 @@ def check_netboot(rack: Rack) -> Iterator[Finding]:
                 f"change of address; take it out of {FIXED_GROUP}",
                 host,
             )
+
+
+def _check_tree(rack: Rack, host: str) -> Iterator[Finding]:
+    """Check what the module that makes the tree would refuse."""
+    checks = []
+    if not rack.is_unknown(host, "netboot_tree_serial"):
+        checks.append(partial(check_serial, rack.value(host, "netboot_tree_serial") or ""))
+    storage, device = (rack.value(host, f"netboot_tree_container_{name}") for name in ("storage", "device"))
+    if device is not None:
+        checks.append(partial(check_container_storage, storage=storage or "", device=device))
+    for check in checks:
+        try:
+            check()
+        except NetbootTreeError as error:
+            yield Finding(str(error), host)

@@ -195,7 +195,7 @@ def test_archive_is_one_that_cpio_reads(tmp_path: Path) -> None:
 )
 def test_serial_numbers_that_are_none(serial: str) -> None:
     with pytest.raises(system.NetbootTreeError, match="netboot_tree_serial"):
-        system.check_serial(serial=serial, node="pi-2")
+        system.check_serial(serial)
 
 
 def test_script_is_one_that_a_shell_reads(tmp_path: Path) -> None:
