@@ -184,31 +184,6 @@ VALIDATED: dict[str, list[Row]] = {
         Row({"workers_token_ttl": "1 day"}, "token_ttl is '1 day'; expected a time such as 30m, 2h or 1h30m"),
         Row({"workers_token_ttl": "99999999999999999h"}, "at most 2562047h: set workers_token_ttl"),
     ],
-    "module_utils._kubeadm.config.check_extra_args": [
-        Row(
-            {"control_plane_cluster_configuration": {"apiServer": {"extraArgs": "v=4"}}},
-            "control_plane_cluster_configuration: extraArgs is 'v=4'; expected a mapping of flag to value",
-        ),
-        Row(
-            {
-                "control_plane_init_configuration": {
-                    "nodeRegistration": {"kubeletExtraArgs": [{"name": "v"}]},
-                }
-            },
-            "control_plane_init_configuration: an entry of kubeletExtraArgs has no 'value'",
-        ),
-        Row(
-            {
-                "kube_packages_version": "1.30",
-                "control_plane_cluster_configuration": {
-                    "etcd": {
-                        "local": {"extraArgs": [{"name": "v", "value": "1"}, {"name": "v", "value": "2"}]}
-                    }
-                },
-            },
-            "extraArgs repeats v, which kubeadm.k8s.io/v1beta3 cannot express",
-        ),
-    ],
     "module_utils._kubernetes.compatibility.parse_version": [
         Row({"kube_packages_version": "v1.36"}, "Kubernetes version 'v1.36' is not understood"),
         Row({"kube_packages_version": "1.9"}, "Kubernetes 1.9 is too old"),
@@ -579,7 +554,7 @@ def inventory_of(variables: dict[str, Any], groups: dict[str, list[str]]) -> dic
 def test_site_names_all_of_it_and_touches_no_host(tmp_path: Path) -> None:
     variables: dict[str, Any] = {}
     texts = []
-    # Some wait for others: flags are those of a version.
+    # Runtimes are those of a version.
     names = sorted({*ASSERTED, *VALIDATED} - {"module_utils._kubernetes.compatibility.parse_version"})
     for row in [{**ASSERTED, **VALIDATED}[name][0] for name in names]:
         if (row.groups, row.host) == (GROUPS, None) and not set(row.variables) & set(variables):

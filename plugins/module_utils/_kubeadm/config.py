@@ -90,11 +90,6 @@ def _in_form_of(value: Any, *, version: str, where: str) -> Any:
     return value
 
 
-def check_extra_args(*, value: Any, version: str) -> None:
-    """Refuse a configuration whose extra arguments cannot be written in the version's form."""
-    _in_form_of(value=value, version=version)
-
-
 def _document(*, kind: str, version: str, built: Mapping[str, Any], over: Mapping[str, Any]) -> Document:
     # What a user gives is the option of that name: InitConfiguration is init_configuration.
     where = re.sub("(?<!^)(?=[A-Z])", "_", kind).lower()

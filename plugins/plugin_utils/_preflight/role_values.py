@@ -12,8 +12,7 @@ from typing import Any, Callable
 
 from ansible_collections.bramble.pi.plugins.module_utils._boot import cmdline
 from ansible_collections.bramble.pi.plugins.module_utils._common.errors import BrambleError
-from ansible_collections.bramble.pi.plugins.module_utils._kubeadm import config, join_command
-from ansible_collections.bramble.pi.plugins.module_utils._kubernetes.compatibility import kubeadm_api_version
+from ansible_collections.bramble.pi.plugins.module_utils._kubeadm import join_command
 from ansible_collections.bramble.pi.plugins.module_utils._node import settings
 from ansible_collections.bramble.pi.plugins.module_utils._ssh import config as ssh_config
 from ansible_collections.bramble.pi.plugins.plugin_utils._inventory import hosts as inventory_hosts
@@ -31,12 +30,11 @@ _CHECKS: dict[str, Callable[[Any], Any]] = {
     "ssh_access_known_hosts_file": lambda path: ssh_config.quoted(path, "ssh_access_known_hosts_file"),
     "workers_token_ttl": lambda text: join_command.lifetime(text=text),
 }
-_CONFIGURATIONS = ("control_plane_cluster_configuration", "control_plane_init_configuration")
 
 
 def check_role_values(rack: Rack) -> Iterator[Finding]:
     """Check what the roles' modules would refuse on a node."""
-    for host, name, check in itertools.chain(_values(rack), _configurations(rack), _names(rack)):
+    for host, name, check in itertools.chain(_values(rack), _names(rack)):
         try:
             check()
         except BrambleError as error:
@@ -51,17 +49,6 @@ def _values(rack: Rack) -> Iterator[_Check]:
             value = rack.value(host, name)
             if value is not None:
                 yield host, name, partial(check, value)
-
-
-def _configurations(rack: Rack) -> Iterator[_Check]:
-    """Check extra arguments in the form that the version's kubeadm has for them."""
-    for host in rack.control_plane:
-        version = rack.version(host)
-        if version is not None:
-            check = partial(config.check_extra_args, version=kubeadm_api_version(version))
-            yield from (
-                (host, name, partial(check, value=rack.value(host, name))) for name in _CONFIGURATIONS
-            )
 
 
 def _names(rack: Rack) -> Iterator[_Check]:
