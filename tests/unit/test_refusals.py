@@ -293,6 +293,7 @@ VALIDATED: dict[str, list[Row]] = {
         Row(
             {"rack_services_lease_time": "12 hours"}, "the time of a lease is '12 hours'; expected one as dns"
         ),
+        Row({"rack_services_lease_time": ""}, "the time of a lease is ''; expected one as dnsmasq writes it"),
     ],
     "module_utils._rack.services.check_address": [
         Row(

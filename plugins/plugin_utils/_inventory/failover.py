@@ -11,7 +11,7 @@ _WHERE = "set failover_node"
 
 
 def problems(*, node: str, method: str | None, groups: Mapping[str, Sequence[str]]) -> Iterator[str]:
-    """Say why a worker cannot be lost, or not by this method; None for one that is not known."""
+    """Say why a worker cannot be lost, or not by this method, which is None if it is not known."""
     workers = groups.get("workers", ())
     if node not in workers or len(workers) < 2:
         yield (

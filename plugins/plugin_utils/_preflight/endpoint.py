@@ -54,8 +54,7 @@ def _check_owner(rack: Rack, endpoint: str, name: str) -> list[Finding]:
     """Refuse the endpoint that is another node: kubeadm waits there for an API server that does not come."""
     first = rack.control_plane[0]
     owner = next((host for host in rack.nodes if name in _names(rack, host)), first)
-    # One whose own address was in use before it was moved, say, may share a name with the first one.
-    if owner == first or name in _names(rack, first):
+    if owner == first:
         return []
     if owner in rack.control_plane:
         seen = f"which is {owner}, and the cluster begins on {first}, the first of the group control_plane"

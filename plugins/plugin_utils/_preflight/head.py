@@ -63,7 +63,8 @@ def check_own_services(rack: Rack) -> Iterator[Finding]:
     for host in rack.servers:
         text = rack.value(host, "rack_services_lease_time")
         try:
-            services.check_lease_time(text=text or "infinite")
+            if text is not None:
+                services.check_lease_time(text=text)
         except services.RackServicesError as error:
             yield Finding(str(error), host)
         yield from _check_own_address(rack, host)
