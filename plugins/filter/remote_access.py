@@ -49,7 +49,7 @@ def apiserver_certificate(
 
 def live_view_problems(hosts: Sequence[str], address: str) -> list[str]:
     """List what would be open to more than its address and its names."""
-    return list(refusals.live_view_problems(address=address, hosts=hosts))
+    return list(refusals.view_problems(address=address, hosts=hosts))
 
 
 def remote_access_problems(
@@ -57,7 +57,7 @@ def remote_access_problems(
 ) -> list[str]:
     """List what of the access would not be as it says."""
     return list(
-        refusals.remote_access_problems(
+        refusals.access_problems(
             refusals.Access(**access),
             door=door,
             heads=groups.get("nat_headnode", ()),

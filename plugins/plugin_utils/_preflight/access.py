@@ -40,14 +40,12 @@ def check_ssh(rack: Rack) -> Iterator[Finding]:
 
 def check_open_doors(rack: Rack) -> Iterator[Finding]:
     """Check that what is served to others is open to those alone that are named."""
-    problems = refusals.live_view_problems(
+    problems = refusals.view_problems(
         address=rack.cluster_value("live_view_address"), hosts=rack.cluster_value("live_view_hosts")
     )
     access = refusals.Access(
         **{name: rack.cluster_value(f"remote_access_{name}") for name in refusals.Access._fields}
     )
     door = next(iter([*rack.heads, *rack.control_plane]), "")
-    more = refusals.remote_access_problems(
-        access, door=door, heads=rack.heads, control_plane=rack.control_plane
-    )
+    more = refusals.access_problems(access, door=door, heads=rack.heads, control_plane=rack.control_plane)
     yield from (Finding(problem) for problem in itertools.chain(problems, more))

@@ -16,7 +16,8 @@ from ansible_collections.bramble.pi.plugins.plugin_utils._inventory.addresses im
 )
 from ansible_collections.bramble.pi.plugins.plugin_utils._preflight.rack import HEAD_GROUP, Finding, Rack
 
-_WIFI = "nat_headnode_wifi"
+#: What the names of the Wi-Fi's variables begin with.
+_WIFI = f"{HEAD_GROUP}_wifi"
 
 
 def check_interfaces(rack: Rack) -> Iterator[Finding]:

@@ -102,7 +102,8 @@ def _check_tree(rack: Rack, host: str) -> Iterator[Finding]:
     checks = []
     if not rack.is_unknown(host, "netboot_tree_serial"):
         checks.append(partial(check_serial, rack.value(host, "netboot_tree_serial") or ""))
-    storage, device = (rack.value(host, f"netboot_tree_container_{name}") for name in ("storage", "device"))
+    storage = rack.value(host, "netboot_tree_container_storage")
+    device = rack.value(host, "netboot_tree_container_device")
     if device is not None:
         checks.append(partial(check_container_storage, storage=storage or "", device=device))
     for check in checks:

@@ -34,7 +34,7 @@ class Access(NamedTuple):
     proxy_everywhere: bool | None = None
 
 
-def live_view_problems(*, address: str | None, hosts: Sequence[str] | None) -> Iterator[str]:
+def view_problems(*, address: str | None, hosts: Sequence[str] | None) -> Iterator[str]:
     """Say how the live view would be open to more than its address and its names."""
     if address in EVERYWHERE:
         yield (
@@ -54,7 +54,7 @@ def live_view_problems(*, address: str | None, hosts: Sequence[str] | None) -> I
             )
 
 
-def remote_access_problems(
+def access_problems(
     access: Access, *, door: str, heads: Sequence[str], control_plane: Sequence[str]
 ) -> Iterator[str]:
     """Say what of the access would not be as it says; ``door`` is the host that is reached from outside."""
