@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Callable
 
 from ansible_collections.bramble.pi.plugins.plugin_utils._common.filters import filter_errors
+from ansible_collections.bramble.pi.plugins.plugin_utils._inventory import rack_groups
 from ansible_collections.bramble.pi.plugins.plugin_utils._remote_access import (
     accepted_hosts as remote_access_accepted_hosts,
 )
@@ -56,12 +57,10 @@ def remote_access_problems(
     access: Mapping[str, Any], groups: Mapping[str, Sequence[str]], door: str
 ) -> list[str]:
     """List what of the access would not be as it says."""
+    found = rack_groups.read(groups)
     return list(
         refusals.access_problems(
-            refusals.Access(**access),
-            door=door,
-            heads=groups.get("nat_headnode", ()),
-            control_plane=groups["control_plane"],
+            refusals.Access(**access), door=door, heads=found.heads, control_plane=found.control_planes
         )
     )
 

@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import difflib
-import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from ansible_collections.bramble.pi.plugins.module_utils._node import settings

@@ -15,7 +15,7 @@ from ansible_collections.bramble.pi.plugins.module_utils._common.errors import B
 from ansible_collections.bramble.pi.plugins.module_utils._kubeadm import join_command
 from ansible_collections.bramble.pi.plugins.module_utils._node import settings
 from ansible_collections.bramble.pi.plugins.module_utils._ssh import config as ssh_config
-from ansible_collections.bramble.pi.plugins.plugin_utils._inventory import hosts as inventory_hosts
+from ansible_collections.bramble.pi.plugins.plugin_utils._inventory import rack_groups
 from ansible_collections.bramble.pi.plugins.plugin_utils._preflight.rack import ALL, Finding, Rack
 
 #: A host, the variable that is to be set, and what raises a BrambleError if there is something wrong with it.
@@ -53,7 +53,7 @@ def _values(rack: Rack) -> Iterator[_Check]:
 
 def _names(rack: Rack) -> Iterator[_Check]:
     """Check the names that all nodes have in /etc/hosts, but those that check_host_names looks at."""
-    for host in inventory_hosts.members(rack.groups):
+    for host in rack_groups.read(rack.groups).members:
         own = rack.hostname(host)
         names = [host] if host in rack.nodes or host == own else [host, own]
         if names != [own] or host not in rack.nodes:
