@@ -40,6 +40,15 @@ OTHERS = {
 }
 
 
+# Beside the way through the head there is kubectl proxy, on pi-1, which pi-2 may use.
+RACK_NETWORK = ipaddress.ip_network(RACK_SUBNET)
+PROXY, ACCEPTED = (str(RACK_NETWORK.network_address + number) for number in (11, 12))
+WITH_PROXY = (
+    *("-e", "remote_access_proxy=true"),
+    *("-e", f'{{"remote_access_proxy_networks": ["{ACCEPTED}/32"]}}'),
+)
+
+
 def run(*command: str, code: int | None = 0) -> str:
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert code is None or done.returncode == code, (command, done.stdout, done.stderr)
@@ -119,7 +128,7 @@ def outside(cluster: Rack, tmp_path_factory: pytest.TempPathFactory) -> Iterator
     kubeconfig.write_text(yaml.safe_dump(OTHERS))
     both = ("-i", str(inventory))
     route = f"ip route replace {OUTSIDE}/24 via"
-    address = str(ipaddress.ip_network(RACK_SUBNET).network_address + 14)
+    address = str(RACK_NETWORK.network_address + 14)
     remove(cluster)
     try:
         cluster.playbook("playbooks/virtual_rack_create.yml", *both)
@@ -142,14 +151,16 @@ def outside(cluster: Rack, tmp_path_factory: pytest.TempPathFactory) -> Iterator
 
 @pytest.fixture(scope="module")
 def access(outside: Outside) -> Outside:
-    """Have the access, in four steps."""
+    """Have the access, and the proxy with it, in four steps."""
     before = outside.kubeconfig.read_text()
-    assert outside.changed("--check", "--diff") > 0
+    assert outside.changed("--check", "--diff", *WITH_PROXY) > 0
     assert outside.kubeconfig.read_text() == before
     assert "remote:ada" not in outside.rack.shell("pi-1", f"{KUBECTL} get clusterrolebindings -o wide")
-    assert outside.changed() > 0
-    assert outside.changed("--check") == 0
-    assert outside.changed() == 0
+    assert ask_proxy(outside.rack, "pi-1", PROXY) == "000"
+    run = outside.run(*WITH_PROXY)
+    assert "is the administrator of the cluster, without a password" in run.output
+    assert outside.changed("--check", *WITH_PROXY) == 0
+    assert outside.changed(*WITH_PROXY) == 0
     return outside
 
 
@@ -183,7 +194,7 @@ def test_nobody_gets_in_without_the_kubeconfig(access: Outside) -> None:
 
 def test_name_that_is_taken_is_refused(access: Outside) -> None:
     before = access.kubeconfig.read_text()
-    run = access.run("-e", "remote_access_cluster_name=work", code=2)
+    run = access.run(*WITH_PROXY, "-e", "remote_access_cluster_name=work", code=2)
     assert "it has another cluster named work, at https://work.example.org" in run.output
     assert "remote_access_cluster_name" in run.output
     assert access.kubeconfig.read_text() == before
@@ -193,9 +204,8 @@ def test_address_that_does_not_lead_there_is_refused(access: Outside) -> None:
     before = access.kubeconfig.read_text()
     # The first address of the network is the machine's own, where no API server is.
     wrong = ("-e", f"remote_access_address={OUTSIDE + 1}", "-e", "remote_access_timeout=3")
-    run = access.run(
-        *wrong, "-e", "remote_access_cluster_name=other", "-e", "remote_access_context_name=o", code=2
-    )
+    names = ("-e", "remote_access_cluster_name=other", "-e", "remote_access_context_name=o")
+    run = access.run(*WITH_PROXY, *wrong, *names, code=2)
     assert f"the API server cannot be used at https://{OUTSIDE + 1}:6443 from here" in run.output
     assert "set remote_access_address" in run.output
     assert access.kubeconfig.read_text() == before
@@ -211,27 +221,14 @@ def ask_proxy(rack: Rack, node: str, address: str, host: str = "", origin: str =
 
 
 def test_proxy_serves_the_accepted_network_only(access: Outside) -> None:
-    network = ipaddress.ip_network(RACK_SUBNET)
-    own, accepted = (str(network.network_address + number) for number in (11, 12))
-    given = ("-e", "remote_access_proxy=true", "-e", f'{{"remote_access_proxy_networks": ["{accepted}/32"]}}')
-    assert access.changed("--check", *given) > 0
-    assert ask_proxy(access.rack, "pi-1", own) == "000"
-    run = access.run(*given)
-    assert "is the administrator of the cluster, without a password" in run.output
-    assert access.changed("--check", *given) == 0
-    assert access.changed(*given) == 0
-    assert ask_proxy(access.rack, "pi-2", own) == "200"
-    assert ask_proxy(access.rack, "pi-3", own) == "000"
+    assert ask_proxy(access.rack, "pi-2", PROXY) == "200"
+    assert ask_proxy(access.rack, "pi-3", PROXY) == "000"
     # A page in a browser of an accepted machine cannot ask under its own name.
-    for host in ("192.168.1.evil.example", f"{own}.evil.example", f"x{own}"):
-        assert ask_proxy(access.rack, "pi-2", own, host) == "403"
+    for host in ("192.168.1.evil.example", f"{PROXY}.evil.example", f"x{PROXY}"):
+        assert ask_proxy(access.rack, "pi-2", PROXY, host) == "403"
     # Nor under the proxy's.
-    assert ask_proxy(access.rack, "pi-2", own, origin="http://evil.example") == "403"
-    assert ask_proxy(access.rack, "pi-2", own, origin=f"http://{own}:8080") == "200"
-    # A run without it takes it away.
-    assert access.changed() > 0
-    assert ask_proxy(access.rack, "pi-2", own) == "000"
-    assert access.changed() == 0
+    assert ask_proxy(access.rack, "pi-2", PROXY, origin="http://evil.example") == "403"
+    assert ask_proxy(access.rack, "pi-2", PROXY, origin=f"http://{PROXY}:8080") == "200"
 
 
 @pytest.mark.parametrize(
@@ -251,7 +248,7 @@ def test_proxy_for_everybody_is_refused(access: Outside, given: str, words: str)
     assert sum(counts["changed"] for counts in run.recap().values()) == 0
 
 
-def test_access_is_taken_away_again(access: Outside) -> None:
+def test_proxy_and_access_are_taken_away_again(access: Outside) -> None:
     own = access.kubeconfig.read_text()
     away = ("-e", "remote_access_state=absent")
     other = access.kubeconfig.with_name("bob.conf")
@@ -259,7 +256,11 @@ def test_access_is_taken_away_again(access: Outside) -> None:
         *("-e", "remote_access_person=bob", "-e", "remote_access_cluster_role=view"),
         *("-e", f"remote_access_kubeconfig={other}"),
     )
-    access.run(*bob)
+    # A run without the proxy takes it away, whoever it is for.
+    assert ask_proxy(access.rack, "pi-2", PROXY) == "200"
+    assert access.changed(*bob) > 0
+    assert ask_proxy(access.rack, "pi-2", PROXY) == "000"
+    assert access.changed(*bob) == 0
     assert access.changed("--check", *away) > 0
     assert access.changed(*away) > 0
     assert access.changed("--check", *away) == 0
