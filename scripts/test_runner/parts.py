@@ -155,26 +155,37 @@ def scenarios() -> list[str]:
 
 #: It counts the packets that are lost while a network is changed.
 LONE_SCENARIO = "node_network"
-#: Those that take more than a minute, the longest first.
-LONG_SCENARIOS = ["rack_network", "image_cache", "ssh_access"]
+#: Those that take more than two minutes, the longest first.
+LONG_SCENARIOS = ["rack_network", "image_cache", "kube_packages", "ssh_access"]
 
 CHANGE, ALONE, ANY = ("-m", "not long and not alone"), ("-m", "not long and alone"), ("-m", "not long")
-E2E = ("tests/e2e", "-x", "-s")
-RESET = ("tests/e2e/test_reset.py", *E2E[1:])
+#: One failure hides no other; of a rack that is broken as a whole not every test has to wait.
+BIG = ("-s", "--maxfail=5")
+E2E = ("tests/e2e", *BIG)
+RESET = ("tests/e2e/test_reset.py", *BIG)
+NETBOOT = "tests/boot/test_netboot.py"
 #: The cluster stays for the next piece.
 KEEP = {"E2E_KEEP": "yes"}
 
-#: In the order in which they would begin; see next_job() for what lets one wait.
+#: In the order in which they would begin; see next_job() for what lets one wait. The pieces of e2e, one after
+#: the other, take almost as long as all together; when what they measure wants quiet, QEMU is beside them.
 JOBS = [
-    Job("unit", pytest("tests/unit", *ALONE), piece="alone", alone=True),
-    Job("molecule", molecule(LONE_SCENARIO), piece=LONE_SCENARIO, alone=True),
+    Job("unit", pytest("tests/unit", *ALONE), piece="alone", beside=0),
+    Job("molecule", molecule(LONE_SCENARIO), piece=LONE_SCENARIO, load=1.1, beside=1.0),
     Job("e2e", pytest(*E2E, *CHANGE, f"--deselect={RESET[0]}", environment=KEEP), piece="cluster", load=0.8),
-    Job("e2e", pytest(*E2E, *ALONE, environment=KEEP), piece="alone", after="e2e/cluster", alone=True),
+    Job(
+        "e2e",
+        pytest(*E2E, *ALONE, environment=KEEP),
+        piece="alone",
+        load=0.7,
+        after="e2e/cluster",
+        beside=1.0,
+    ),
     Job("e2e", pytest(*RESET, *ANY), piece="reset", after="e2e/alone", load=0.8),
-    # It is long: begun before, it would keep the job that runs alone waiting, and that all others.
-    Job("boot", pytest("tests/boot", "-x", "-s", *ANY), after="e2e/alone", load=1.0),
     Job("unit", pytest("tests/unit", "-n", "2", "--dist", "worksteal", *CHANGE), load=1.2),
     *(Job("molecule", molecule(name), piece=name, load=0.6) for name in scenarios()),
+    Job("boot", pytest(NETBOOT, *BIG, *ANY), piece="netboot", load=1.0),
+    Job("boot", pytest("tests/boot", f"--ignore={NETBOOT}", *BIG, *ANY), piece="cards", load=1.0),
     Job("cards", pytest("tests/cards", *ANY), load=0.8),
     Job("sanity", sanity, piece="ansible-test", load=1.0),
     # The oldest Python that a node may have, and one newer than this machine's for the newest ansible-core.
@@ -183,8 +194,8 @@ JOBS = [
     # What is too dear for every change, one after the other.
     Job("unit-long", long("tests/unit")),
     Job("cards-long", long("tests/cards"), after="unit-long"),
-    Job("boot-long", long("tests/boot", "-x", "-s"), after="cards-long"),
-    Job("e2e-long", long("tests/e2e", "-x", "-s"), after="boot-long"),
+    Job("boot-long", long("tests/boot", *BIG), after="cards-long"),
+    Job("e2e-long", long(*E2E), after="boot-long"),
 ]
 
 #: What tells whether a part can be run here, and the groups of packages that it needs.

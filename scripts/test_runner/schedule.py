@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
@@ -27,8 +28,8 @@ class Job:
     load: float = 1.0
     #: What has to have ended before it begins.
     after: str = ""
-    #: Whether nothing may run beside it, as it measures time.
-    alone: bool = False
+    #: Loads that may run beside it, if it measures time: 0 is nothing.
+    beside: float = math.inf
 
     @property
     def name(self) -> str:
@@ -40,24 +41,23 @@ class Job:
         """Return how the names of its containers begin; empty if it has none."""
         if self.part == "molecule":
             return f"molecule-{self.piece}-"
-        racks = {"boot": "netboot", "e2e": os.environ.get("E2E_RACK", "e2e")}
-        rack = racks.get(self.part.removesuffix("-long"))
-        return f"{rack}-" if rack else ""
+        if self.part.removesuffix("-long") == "e2e":
+            return f"{os.environ.get('E2E_RACK', 'e2e')}-"
+        return "netboot-" if self.name == "boot/netboot" else ""
 
 
 def next_job(*, waiting: Sequence[Job], running: Collection[Job], capacity: float = CAPACITY) -> Job | None:
     """Return the job that is to begin now, None if none is.
 
-    The first that has room begins. What has to be alone keeps the others back until all is quiet, for
+    The first that has room begins. What measures time keeps the others back until it is quiet enough, for
     otherwise it would be the last.
     """
-    if any(job.alone for job in running):
-        return None
+    load = sum(job.load for job in running)
+    room = min([capacity - load, *(job.beside - (load - job.load) for job in running)])
     unfinished = {job.name for job in (*waiting, *running)}
     ready = [job for job in waiting if job.after not in unfinished]
-    if alone := next((job for job in ready if job.alone), None):
-        return None if running else alone
-    room = capacity - sum(job.load for job in running)
+    if measuring := next((job for job in ready if job.beside < math.inf), None):
+        ready = [measuring] if load <= measuring.beside else []
     # Even a job that is larger than the machine runs, with nothing beside it.
     return next((job for job in ready if job.load <= room or not running), None)
 
@@ -65,4 +65,4 @@ def next_job(*, waiting: Sequence[Job], running: Collection[Job], capacity: floa
 def in_a_row(jobs: Sequence[Job]) -> bool:
     """Tell whether never two of these jobs run beside each other."""
     names = {job.name for job in jobs}
-    return sum(not job.alone and job.after not in names for job in jobs) <= 1
+    return sum(job.beside > 0 and job.after not in names for job in jobs) <= 1

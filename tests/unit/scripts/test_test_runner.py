@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import io
+import math
 import os
 import subprocess
 import sys
@@ -27,8 +28,8 @@ def nothing(_outcome: Outcome) -> None:
     """Do nothing."""
 
 
-def job(part: str, *, load: float = 1.0, after: str = "", alone: bool = False) -> Job:
-    return Job(part, nothing, load=load, after=after, alone=alone)
+def job(part: str, *, load: float = 1.0, after: str = "", beside: float = math.inf) -> Job:
+    return Job(part, nothing, load=load, after=after, beside=beside)
 
 
 # The schedule
@@ -62,19 +63,25 @@ def test_a_job_waits_for_the_one_that_it_goes_on_from() -> None:
     assert begun([second]) == ["b"]
 
 
-def test_nothing_runs_beside_what_measures_time() -> None:
-    alone = job("alone", alone=True)
+def test_what_measures_time_has_little_or_nothing_beside_it() -> None:
+    alone = job("alone", beside=0)
     assert begun([job("a"), alone]) == ["alone"]
     assert begun([job("a")], running=[alone]) == []
     # It is not starved by what could begin before it.
     assert begun([job("a"), alone], running=[job("b")]) == []
     # But it holds nothing back while it waits itself.
-    assert begun([job("a"), job("c", after="b", alone=True)], running=[job("b")]) == ["a"]
+    assert begun([job("a"), job("c", after="b", beside=0)], running=[job("b")]) == ["a"]
+    quiet = job("quiet", load=0.5, beside=1.0)
+    assert begun([job("a"), quiet, job("b", load=0.2)]) == ["quiet", "a"]
+    assert begun([job("a", load=1.2), quiet, job("b", load=0.2)]) == ["quiet", "b"]
+    assert begun([job("a"), quiet], running=[job("b", load=0.6), job("c", load=0.6)]) == []
+    assert begun([job("a", load=0.3), quiet], running=[job("b", load=0.6)]) == ["quiet", "a"]
+    assert begun([quiet, job("alone", beside=0)]) == ["quiet"]
 
 
 def test_output_is_shown_as_it_comes_where_it_cannot_be_mixed_up() -> None:
     assert in_a_row([job("a")])
-    assert in_a_row([job("a"), job("b", after="a"), job("c", alone=True)])
+    assert in_a_row([job("a"), job("b", after="a"), job("c", beside=0)])
     assert not in_a_row([job("a"), job("b")])
     assert not in_a_row([job("a"), job("b", after="not among them")])
 
