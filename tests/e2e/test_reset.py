@@ -1,18 +1,21 @@
 # Copyright: bramble.pi contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The cluster is reset; another one comes out of a killed run."""
+"""The cluster is reset; another one, with three control planes, comes out of a killed run."""
 
 from __future__ import annotations
 
+import json
 import re
+import stat
 import subprocess
+from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
-from tests.e2e.conftest import ALL_READY, NODES, RACK_NAME, ROOT, Rack, assert_unchanged, wait_for
+from tests.e2e.conftest import ALL_READY, NODES, POD_CIDR, RACK_NAME, ROOT, Rack, assert_unchanged, wait_for
 
 DETECTION = {
     "node_monitor_period": 4,
@@ -26,8 +29,8 @@ MOMENTS = {
     "init, when the certificates are made": ("pi-1", "pki/sa.key", "controller-manager.conf"),
     "init, when the kubeconfigs are made": ("pi-1", "controller-manager.conf", "manifests/etcd.yaml"),
     "init, when etcd is told to start": ("pi-1", "manifests/etcd.yaml", ""),
-    "join of a worker, when it asks to": ("pi-3", "bootstrap-kubelet.conf", ""),
-    "join of a worker, when it is let in": ("pi-3", "kubelet.conf", ""),
+    "join of a worker, when it asks to": ("pi-4", "bootstrap-kubelet.conf", ""),
+    "join of a worker, when it is let in": ("pi-4", "kubelet.conf", ""),
     "join of a control plane, when it has the certificates": (
         "pi-2",
         "pki/ca.key",
@@ -50,20 +53,25 @@ def test_one_worker_is_taken_out_and_added_again(cluster: Rack) -> None:
     assert cluster.ready() == ALL_READY
 
 
-#: The second cluster: groups with their nodes and the runtime of each.
+#: The second cluster: groups with their nodes and the runtime of each. pi-2 and pi-3 join the control plane
+#: that pi-1 begins, in one run; pi-1 has another runtime than before; pi-4 is made for it.
 SECOND = {
-    "control_plane": {"pi-1": "containerd"},
-    "workers": {"pi-2": "containerd", "pi-3": "containerd"},
+    "control_plane": {"pi-1": "containerd", "pi-2": "dockershim", "pi-3": "containerd"},
+    "workers": {"pi-4": "containerd"},
 }
-#: The same with two control planes.
-GROWN = {
-    "control_plane": {"pi-1": "containerd", "pi-2": "containerd"},
-    "workers": {"pi-3": "containerd"},
+CONTROL_PLANES = SECOND["control_plane"]
+RUNTIMES = {**CONTROL_PLANES, **SECOND["workers"]}
+SECOND_READY = dict.fromkeys(RUNTIMES, "True")
+KUBECONFIG = "/home/pi/.kube/config"
+ANOTHER = {
+    "apiVersion": "v1",
+    "kind": "Config",
+    "clusters": [{"name": "other", "cluster": {"server": "https://192.0.2.1"}}],
 }
 
 
-def rewrite_inventory(rack: Rack, groups: dict[str, dict[str, str]]) -> None:
-    """Say which nodes there are with which runtime, and what a cluster with room for control planes has."""
+def rewrite_inventory(rack: Rack) -> None:
+    """Say which nodes there are with which runtime, and what a cluster with several control planes has."""
     hosts = rack.inventory / "hosts.yml"
     inventory: dict[str, Any] = yaml.safe_load(hosts.read_text())
     inventory["all"]["vars"].update(
@@ -79,7 +87,7 @@ def rewrite_inventory(rack: Rack, groups: dict[str, dict[str, str]]) -> None:
                 for name, runtime in nodes.items()
             }
         }
-        for group, nodes in groups.items()
+        for group, nodes in SECOND.items()
     }
     hosts.write_text(yaml.safe_dump(inventory, sort_keys=False))
 
@@ -88,11 +96,16 @@ def rewrite_inventory(rack: Rack, groups: dict[str, dict[str, str]]) -> None:
 def second(rack: Rack) -> Rack:
     """Return the rack with an inventory of another cluster, and without a cluster."""
     rack.playbook("playbooks/virtual_rack_create.yml")
-    if not rack.shell("pi-3", "command -v kubeadm || true"):
-        # So that no node is restarted while a moment is waited for.
-        rack.playbook("site.yml", "--tags", "os_prep,docker,kube_packages")
     rack.playbook("playbooks/reset.yml", "-e", "reset_confirm=yes")
-    rewrite_inventory(rack, SECOND)
+    rewrite_inventory(rack)
+    rack.playbook("playbooks/virtual_rack_create.yml")
+    # Before there is a cluster, and on a node that has nothing yet.
+    checked = rack.playbook("site.yml", "--check", "--diff").recap()
+    assert set(checked) >= set(SECOND_READY)
+    assert all(counts["failed"] == 0 for counts in checked.values())
+    assert all(checked[node]["changed"] > 0 for node in SECOND_READY)
+    # So that no node is restarted while a moment is waited for.
+    rack.playbook("site.yml", "--tags", "os_prep,docker,kube_packages")
     return rack
 
 
@@ -116,7 +129,11 @@ def test_whole_cluster_is_reset(cluster: Rack) -> None:
 def test_killed_run_is_finished_by_the_next(second: Rack, moment: str) -> None:
     node, there, not_yet = MOMENTS[moment]
     second.playbook("playbooks/reset.yml", "-e", "reset_confirm=yes")
-    rewrite_inventory(second, GROWN if moment.startswith("join of a control plane") else SECOND)
+    # Its user has the kubeconfig of another cluster, in a folder that he cannot write to.
+    folder = Path(KUBECONFIG).parent
+    second.shell(
+        "pi-2", f"rm -rf {folder}; mkdir -m 755 {folder}; echo '{json.dumps(ANOTHER)}' >{KUBECONFIG}"
+    )
     # On the node itself, so that it is the moment and not some time after it.
     watch = (
         f"until cd /etc/kubernetes 2>/dev/null && [ -e {there} ]; do sleep 0.02; done;"
@@ -130,14 +147,55 @@ def test_killed_run_is_finished_by_the_next(second: Rack, moment: str) -> None:
     assert killed.stdout.split() == [there], f"what was there when kubeadm was killed: {killed}"
     second.playbook("site.yml")
     second.playbook("playbooks/verify.yml")
-    assert second.ready() == ALL_READY
+    assert second.ready() == SECOND_READY
 
 
-def test_second_cluster_has_the_other_runtime_and_the_detection_chosen(second: Rack) -> None:
+def test_all_three_are_control_planes(second: Rack) -> None:
+    pods = {item["metadata"]["name"] for item in second.kubectl("-n", "kube-system", "get", "pods")["items"]}
+    for node in CONTROL_PLANES:
+        assert {f"etcd-{node}", f"kube-apiserver-{node}"} <= pods
+        labels = second.kubectl("get", "node", node)["metadata"]["labels"]
+        assert any("control-plane" in label for label in labels)
+    kept = second.kubectl("-n", "kube-system", "get", "configmap", "kubeadm-config")["data"]
+    networking = yaml.safe_load(kept["ClusterConfiguration"])["networking"]
+    assert (networking["podSubnet"], networking["serviceSubnet"]) == (POD_CIDR, "10.96.0.0/12")
+
+
+def test_kubeconfigs_are_their_owners_alone_and_work(second: Rack) -> None:
+    for node in CONTROL_PLANES:
+        about = second.shell(node, f"stat -c '%U %G %a' {Path(KUBECONFIG).parent} {KUBECONFIG}")
+        assert about.splitlines() == ["pi pi 700", "pi pi 600"]
+        assert "pi-1" in second.shell(node, "su - pi -c 'kubectl get nodes'")
+    # The one that was there before is kept.
+    assert json.loads(second.shell("pi-2", f"cat {KUBECONFIG}.before-bramble.1")) == ANOTHER
+    assert second.shell("pi-3", f"ls {Path(KUBECONFIG).parent}").split() == ["cache", "config"]
+    told = second.run(
+        *(str(ROOT / ".venv/bin/ansible"), "-i", str(second.inventory), "pi-1"),
+        *("-m", "ansible.builtin.debug", "-a", "msg={{ control_plane_kubeconfig }}"),
+    )
+    path = Path(re.findall(r'"msg": "(.*)"', told.output)[0])
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    (cluster,) = yaml.safe_load(path.read_text())["clusters"]
+    server = cluster["cluster"]["server"]
+    assert server.endswith(".11:6443")
+    ask = ["curl", "--silent", "--insecure", f"{server}/healthz"]
+    wait_for(lambda: subprocess.check_output(ask) == b"ok", 60, f"{server} is healthy")
+
+
+def test_no_secret_is_left_behind(second: Rack) -> None:
+    for node in SECOND_READY:
+        assert second.shell(node, "ls -d /run/bramble-kubeadm-* /tmp/*kubeadm* 2>/dev/null || true") == ""
+    tokens = second.shell("pi-1", "kubeadm token list --kubeconfig /etc/kubernetes/admin.conf")
+    assert "<forever>" not in tokens
+
+
+def test_second_cluster_has_the_runtimes_and_the_detection_chosen(second: Rack) -> None:
+    assert_unchanged(second.playbook("site.yml", "--check").recap())
     assert_unchanged(second.playbook("site.yml").recap())
-    assert runtimes(second) == dict.fromkeys(NODES, "containerd")
-    assert_detection(second, "pi-1")
-    for node in NODES:
+    assert runtimes(second) == {node: runtime.replace("shim", "") for node, runtime in RUNTIMES.items()}
+    for node in CONTROL_PLANES:
+        assert_detection(second, node)
+    for node in SECOND_READY:
         assert "nodeStatusUpdateFrequency: 8s" in second.shell(node, "cat /var/lib/kubelet/config.yaml")
     # The playbook finds nothing to change.
     assert_unchanged(second.playbook("playbooks/failure_detection.yml").recap())
@@ -163,7 +221,7 @@ def assert_detection(rack: Rack, node: str) -> None:
 
 def test_node_that_is_restarted_comes_back_by_itself(second: Rack) -> None:
     second.run(str(ROOT / ".venv/bin/ansible"), "-i", str(second.inventory), "pi-2", "-b", "-m", "reboot")
-    wait_for(lambda: second.ready() == ALL_READY, 120, "all nodes are Ready")
+    wait_for(lambda: second.ready() == SECOND_READY, 120, "all nodes are Ready")
     second.playbook("playbooks/verify.yml")
 
 
