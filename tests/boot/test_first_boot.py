@@ -70,10 +70,22 @@ def test_control_groups_are_on_without_a_reboot(node: Node, machine: Machine, os
     assert machine.boots == 1
 
 
-def test_an_edited_command_line_counts_at_the_next_boot(node: Node, machine: Machine, os_prep: Path) -> None:
+def test_an_edited_command_line_is_what_the_firmware_will_read(node: Node, machine: Machine) -> None:
+    """That what it reads is what the kernel gets is seen above, of the line that was on the card at first."""
     result = node.module("bramble.pi.kernel_cmdline", {"present": ["bramble.test=1"]})
     assert (result["changed"], result["reboot_required"]) == (True, True)
-    assert "bramble.test=1" not in machine.cmdline
+    assert "bramble.test=1" not in machine.cmdline.split()
+    # It is on the card, not in the node's memory alone, and all else is on it as it was.
+    edited = machine.card.read("cmdline.txt").decode().split()
+    assert [word for word in edited if word != "bramble.test=1"] == machine.cmdline.split()
+    assert edited.count("bramble.test=1") == 1
+
+
+@pytest.mark.long
+def test_an_edited_command_line_counts_at_the_next_boot(node: Node, machine: Machine, os_prep: Path) -> None:
+    node.playbook(os_prep)
+    node.module("bramble.pi.kernel_cmdline", {"present": ["bramble.test=1"]})
+    assert "bramble.test=1" not in machine.cmdline.split()
     node.module("ansible.builtin.reboot", {"reboot_timeout": machine.board.patience})
     assert machine.boots == 2
     # What the machine read off the card by itself, and what the kernel was started with.
@@ -85,7 +97,6 @@ def test_an_edited_command_line_counts_at_the_next_boot(node: Node, machine: Mac
 @pytest.mark.long
 def test_a_card_is_seeded_again_without_writing_the_image(node: Node, machine: Machine) -> None:
     before = json.loads((node.folder / "receipts" / f"{node.name}.json").read_text())
-    # Among the long tests it is the first that does so.
     node.module("bramble.pi.kernel_cmdline", {"present": ["bramble.test=1"]})
     node.shell("touch /var/lib/kept; sync")
     machine.cut_power()
