@@ -14,7 +14,7 @@ done
 
 packages=golang-1.19-go,gcc,libc6-dev,dpkg-dev,apt-utils,gnupg,python3-minimal,libpython3-stdlib
 # What goes into the images and into kubernetes-cni.
-packages=$packages,etcd-server,iptables,conntrack,kmod,busybox-static,containernetworking-plugins
+packages=$packages,etcd-server,etcd-client,iptables,conntrack,kmod,busybox-static,containernetworking-plugins
 
 # An unfinished archive must not become an image, so it is not piped into podman.
 root=$(mktemp --tmpdir bramble-builder.XXXXXX.tar)

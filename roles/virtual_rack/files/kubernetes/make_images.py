@@ -69,7 +69,7 @@ def images(programs: Path, version: str, architecture: str) -> list[Image]:
     etcd = Image(
         name="etcd",
         refs=["k8s.gcr.io/etcd:3.4.13-0"],
-        files={"/usr/local/bin/etcd": Path("/usr/bin/etcd")},
+        files={f"/usr/local/bin/{program}": Path(f"/usr/bin/{program}") for program in ("etcd", "etcdctl")},
         # etcd 3.4 starts on other architectures only when it is told so.
         environment=[] if architecture == "amd64" else [f"ETCD_UNSUPPORTED_ARCH={architecture}"],
         control_plane_only=True,
