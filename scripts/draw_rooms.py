@@ -35,6 +35,7 @@ FLOORS: list[dict[str, str]] = [
         "module_utils/_boot": "boot partition, cmdline.txt, config.txt",
         "module_utils/_kubeadm": "configuration, state, diagnosis",
     },
+    {"module_utils/_backup": "snapshots, proofs, restores"},
     {
         "module_utils/_node": "facts, settings, health, findings",
         "module_utils/_sd_card": "block devices, plan, writer",
@@ -56,7 +57,7 @@ FLOORS: list[dict[str, str]] = [
     {"modules": "on nodes", "action": "on the controller", "filter": "for roles"},
 ]
 #: What stands in the margin beside the first floor that it is true of.
-NOTES = {0: "module_utils", 5: "plugin_utils", 9: "what roles call"}
+NOTES = {0: "module_utils", 6: "plugin_utils", 10: "what roles call"}
 
 WIDTH, MARGIN, GAP, HEIGHT, BOX = 1200, 140, 10, 92, 62
 STYLE = """

@@ -53,6 +53,10 @@ options:
     description: How many days before its end a certificate is reported.
     type: int
     default: 30
+  backup_days:
+    description: How many days old the last proved backup of a control plane may be.
+    type: int
+    default: 2
   sandbox_image:
     description: The image that containerd was told to make pods' sandboxes of; without it any will do.
     type: str
@@ -123,7 +127,7 @@ node:
     - What was seen - the facts of M(bramble.pi.node_facts) and, beside them, C(model), C(uptime),
       C(temperature), C(throttled), C(page_size), C(memory), C(disks), C(certificates), C(units), C(cmdline),
       C(member) (how the cluster sees it), C(silent_components) (of a control plane), C(runtime) (whether it
-      serves kubelet) and C(fsync).
+      serves kubelet), C(backup) (how the last backup went) and C(fsync).
   returned: success
   type: dict
   sample: {hostname: pi-2, temperature: 48.3, throttled: 0}
@@ -150,6 +154,7 @@ def main() -> None:
             "pod_network": {"type": "str", "default": "flannel"},
             "control_plane": {"type": "bool", "default": False},
             "certificate_days": {"type": "int", "default": 30},
+            "backup_days": {"type": "int", "default": 2},
             "sandbox_image": {"type": "str"},
             "cni_bin_dir": {"type": "path", "default": "/opt/cni/bin"},
             "controller_time": {"type": "float"},
@@ -172,6 +177,7 @@ def main() -> None:
                 time_sync=parameters["time_sync"],
                 pod_network=parameters["pod_network"],
                 certificate_days=parameters["certificate_days"],
+                backup_days=parameters["backup_days"],
                 control_plane=parameters["control_plane"],
                 now=None if moment is None else datetime.fromtimestamp(moment, timezone.utc),
             ),

@@ -52,6 +52,17 @@ def has_control_plane() -> bool:
     return state.has_control_plane(files=present(), external_etcd=external_etcd())
 
 
+def kubelet_socket() -> str | None:
+    """Return the socket of the container runtime that the kubelet uses; None for Docker by dockershim."""
+    return state.kubelet_cri_socket(
+        flags=read_text(state.KUBELET_FLAGS) or "",
+        configurations=[
+            read_text(path) or ""
+            for path in (state.KUBELET_INSTANCE_CONFIGURATION, state.KUBELET_CONFIGURATION)
+        ],
+    )
+
+
 def cluster_ca_hash() -> str | None:
     """Return the hash of the CA of the cluster that this node belongs to, or began to join."""
     for path in (state.KUBELET_KUBECONFIG, state.BOOTSTRAP_KUBECONFIG):

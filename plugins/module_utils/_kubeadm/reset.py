@@ -60,14 +60,7 @@ def kubeadm_reset(*, node: Node, cri_socket: str | None) -> None:
     """Run ``kubeadm reset`` and take away the containers that it cannot."""
     # kubeadm takes Docker where both are installed, also if the kubelet uses containerd. What the kubelet has
     # started is at its own socket, be another one meant by now.
-    own = state.kubelet_cri_socket(
-        flags=read_text(state.KUBELET_FLAGS) or "",
-        configurations=[
-            read_text(path) or ""
-            for path in (state.KUBELET_INSTANCE_CONFIGURATION, state.KUBELET_CONFIGURATION)
-        ],
-    )
-    cri_socket = own or cri_socket
+    cri_socket = node_files.kubelet_socket() or cri_socket
     command = ["kubeadm", "reset", "--force"]
     if cri_socket:
         command.append(f"--cri-socket={cri_socket}")

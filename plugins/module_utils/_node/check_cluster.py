@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
+from ansible_collections.bramble.pi.plugins.module_utils._backup.status import proved_at
 from ansible_collections.bramble.pi.plugins.module_utils._kubeadm.state import IN_CLUSTER
 from ansible_collections.bramble.pi.plugins.module_utils._node.findings import (
     ERROR,
@@ -92,3 +93,24 @@ def check_certificates(
                 expected=f"{days} days or more",
                 remedy=_certificate_remedy(path),
             )
+
+
+def check_backup(backup: Mapping[str, Any] | None, *, now: datetime, days: int) -> Iterator[Finding]:
+    """Say how long ago the last backup was proved, if that is too long, and why the last run failed."""
+    proved = proved_at(backup)
+    expected = f"a proved one, at most {days} days old"
+    if proved is None and not (backup or {}).get("error"):
+        yield finding(
+            "backup", INFO, evidence="there is no backup of the cluster on this node", expected=expected
+        )
+        return
+    seen = []
+    if proved is None:
+        seen.append("no backup was ever proved")
+    elif now - proved > timedelta(days=days):
+        age = (now - proved) // timedelta(days=1)
+        seen.append(f"the last proved backup is {age} days old, of {proved:%Y-%m-%dT%H:%M:%SZ}")
+    if backup and backup.get("error"):
+        seen.append(f"the run at {backup.get('tried')} failed: {backup['error']}")
+    if seen:
+        yield finding("backup", WARNING, evidence="; ".join(seen), expected=expected)

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ansible_collections.bramble.pi.plugins.module_utils._node.check_cluster import (
+    check_backup,
     check_certificates,
     check_components,
     check_member,
@@ -56,6 +57,12 @@ def check_node(
         now=expected.now or parse_time(node["clock"]["utc"]),
         days=expected.certificate_days,
     )
+    if node["kubernetes"]["state"] == "control_plane":
+        findings += check_backup(
+            node.get("backup"),
+            now=expected.now or parse_time(node["clock"]["utc"]),
+            days=expected.backup_days,
+        )
     findings += check_power(node["throttled"], node["temperature"])
     findings += check_latency(node["fsync"])
     return ranked(findings)

@@ -13,6 +13,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.bramble.pi.plugins.module_utils._backup import status as backup_status
 from ansible_collections.bramble.pi.plugins.module_utils._boot import cmdline
 from ansible_collections.bramble.pi.plugins.module_utils._boot.layout import BootLayoutError, find_cmdline
 from ansible_collections.bramble.pi.plugins.module_utils._common.errors import BrambleError
@@ -23,7 +24,11 @@ from ansible_collections.bramble.pi.plugins.module_utils._containers.runtime imp
     data_folders,
     runtime_at,
 )
-from ansible_collections.bramble.pi.plugins.module_utils._kubeadm import components, diagnosis, state
+from ansible_collections.bramble.pi.plugins.module_utils._kubeadm import (
+    components,
+    diagnosis,
+    node_files,
+)
 from ansible_collections.bramble.pi.plugins.module_utils._kubernetes import certificates
 from ansible_collections.bramble.pi.plugins.module_utils._node import health
 from ansible_collections.bramble.pi.plugins.module_utils._node.check_units import UNITS
@@ -131,13 +136,7 @@ def _runtime(module: AnsibleModule, facts: dict[str, Any], *, wishes: Wishes) ->
     """Ask the runtime that kubelet uses whether it serves it, and what of its settings has drifted."""
     if facts["kubernetes"]["state"] not in state.IN_CLUSTER:
         return None
-    socket = state.kubelet_cri_socket(
-        flags=read_text(state.KUBELET_FLAGS) or "",
-        configurations=[
-            read_text(path) or ""
-            for path in (state.KUBELET_INSTANCE_CONFIGURATION, state.KUBELET_CONFIGURATION)
-        ],
-    )
+    socket = node_files.kubelet_socket()
     # dockershim is part of the kubelet, and has no socket to be told of.
     runtime = RUNTIMES["dockershim"] if socket is None else runtime_at(socket)
     if runtime is None or not module.get_bin_path(runtime.client.program):
@@ -195,6 +194,7 @@ def examine(module: AnsibleModule, *, measure_disk: bool, wishes: Wishes = WISHE
         "member": _member(module, facts),
         "silent_components": _silent_components(facts),
         "runtime": _runtime(module, facts, wishes=wishes),
+        "backup": backup_status.parse(read_text(backup_status.STATUS)),
         "fsync": _fsync() if measure_disk else None,
     }
 

@@ -138,6 +138,12 @@ KINDS = {
         "sudo kubeadm certs renew all, then restart the control plane's pods; for the kubelet's own:"
         " sudo systemctl restart kubelet",
     ),
+    "backup": Kind(
+        (WARNING, INFO),
+        "the last proved backup of a control plane is older than doctor_backup_days, or a run after it"
+        " failed, with the cause (warning); or there is none (info)",
+        "ansible-playbook -i INVENTORY bramble.pi.backup; what the timer said: journalctl -u bramble-backup",
+    ),
     "machine_id": Kind(
         (ERROR,),
         "two nodes have the same machine-id, as after cloning a card",
@@ -208,6 +214,7 @@ class Expected(NamedTuple):
     time_sync: bool = True
     pod_network: str = "flannel"
     certificate_days: int = 30
+    backup_days: int = 2
     control_plane: bool = False
     #: The controller's time; None to believe the node's.
     now: datetime | None = None

@@ -33,6 +33,7 @@ _SHOWN = (
     "memory",
     "disks",
     "certificates",
+    "backup",
     "fsync",
     "page_size",
 )

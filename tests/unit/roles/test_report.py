@@ -47,6 +47,13 @@ def node(**changes: Any) -> dict[str, Any]:
         "disks": [{"path": "/", "size": 59 * GIGABYTE, "available": GIGABYTE}],
         "certificates": [{"path": "/etc/kubernetes/pki/ca.crt", "expires": "2026-10-11T12:00:00Z"}],
         "fsync": {"path": "/var/lib/etcd", "writes": 200, "p50_ms": 1.2, "p99_ms": 23.4},
+        "backup": {
+            "tried": "2026-10-01T03:00:00Z",
+            "error": None,
+            "proved": "2026-10-01T03:00:20Z",
+            "keys": 312,
+            "file": "/var/lib/bramble/backups/bramble-0fffefc56e99-20261001T030000Z.tar.gz.age",
+        },
         "page_size": 4096,
         **changes,
     }

@@ -61,6 +61,9 @@ def healthy() -> dict[str, Any]:
     }
 
 
+CONTROL_PLANE = {"state": "control_plane", "server": "https://192.168.1.11:6443"}
+
+
 def changed(**changes: Any) -> dict[str, Any]:
     """Return a healthy node but for some values; disk_* are those of its disk."""
     node = copy.deepcopy(healthy())
@@ -290,6 +293,20 @@ FOUND = [
         ("cmdline", "warning"),
         "lacks cgroup_memory=1",
         "os_prep_kernel_cmdline_path",
+    ),
+    (
+        changed(kubernetes=CONTROL_PLANE, backup={"proved": "2026-09-28T03:00:20Z", "error": None}),
+        {},
+        ("backup", "warning"),
+        "the last proved backup is 3 days old, of 2026-09-28T03:00:20Z",
+        "bramble.pi.backup",
+    ),
+    (
+        changed(kubernetes=CONTROL_PLANE, backup=None),
+        {},
+        ("backup", "info"),
+        "there is no backup of the cluster on this node",
+        "bramble.pi.backup",
     ),
     (
         changed(fsync={"path": "/var/lib/etcd", "writes": 200, "p50_ms": 4.0, "p99_ms": 10.1}),
@@ -592,3 +609,45 @@ def test_the_documentation_has_every_finding() -> None:
     text = (Path(__file__).parents[5] / "docs" / "doctor.md").read_text()
     table = [line for line in text.splitlines() if line.startswith("| `") and line.count(" | ") >= 3]
     assert table == [documented(kind, check) for check, kind in findings.KINDS.items()]
+
+
+MADE = {"tried": "2026-09-30T03:00:00Z", "error": None, "proved": "2026-09-30T03:00:20Z"}
+
+
+@pytest.mark.parametrize(
+    ("backup", "days", "severity", "evidence"),
+    [
+        (MADE, 2, None, ""),
+        (MADE, 1, "warning", "the last proved backup is 1 days old, of 2026-09-30T03:00:20Z"),
+        (None, 2, "info", "there is no backup of the cluster on this node"),
+        ({}, 2, "info", "there is no backup of the cluster on this node"),
+        (
+            {**MADE, "tried": "2026-10-01T03:00:00Z", "error": "the disk is full"},
+            2,
+            "warning",
+            "the run at 2026-10-01T03:00:00Z failed: the disk is full",
+        ),
+        (
+            {"tried": "2026-10-01T03:00:00Z", "error": "the disk is full"},
+            2,
+            "warning",
+            "no backup was ever proved; the run at 2026-10-01T03:00:00Z failed: the disk is full",
+        ),
+        # Written by half, or by hand.
+        ({"proved": "yesterday"}, 2, "info", "there is no backup"),
+    ],
+)
+def test_age_of_the_last_proved_backup(
+    backup: dict[str, Any] | None, days: int, severity: str | None, evidence: str
+) -> None:
+    node = {**healthy(), "backup": backup, "kubernetes": CONTROL_PLANE}
+    expected = findings.Expected(now=NOW, backup_days=days)
+    found = [each for each in check_node(node=node, expected=expected) if each.check == "backup"]
+    assert [each.severity for each in found] == ([severity] if severity else [])
+    assert all(evidence in each.evidence for each in found)
+
+
+def test_a_worker_has_no_backup() -> None:
+    assert "backup" not in {
+        each.check for each in check_node(node=healthy(), expected=findings.Expected(now=NOW))
+    }

@@ -1,0 +1,169 @@
+# Copyright: bramble.pi contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Makes a backup of the cluster on a control plane: a snapshot that is proved beside, then encrypted."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from typing import Any
+
+from ansible_collections.bramble.pi.plugins.module_utils._backup import archive, etcd_output, retention
+from ansible_collections.bramble.pi.plugins.module_utils._backup import scratch as backup_scratch
+from ansible_collections.bramble.pi.plugins.module_utils._backup import status as backup_status
+from ansible_collections.bramble.pi.plugins.module_utils._backup.etcd import Etcd, etcd_of_node
+from ansible_collections.bramble.pi.plugins.module_utils._backup.manifest import (
+    SNAPSHOT,
+    BackupError,
+    Contents,
+    Manifest,
+    disagreements,
+)
+from ansible_collections.bramble.pi.plugins.module_utils._common.commands import Runner
+from ansible_collections.bramble.pi.plugins.module_utils._common.errors import BrambleError, os_error_text
+from ansible_collections.bramble.pi.plugins.module_utils._common.files import read_text, write_text
+from ansible_collections.bramble.pi.plugins.module_utils._kubeadm import node_files, state
+
+#: The cluster may remove history, or write much, just while a backup is proved.
+_ATTEMPTS = 3
+
+
+@dataclass(frozen=True)
+class Wishes:
+    """What is asked of backups."""
+
+    recipients: Sequence[str]
+    folder: str
+    keep: int
+    keep_days: int
+
+    @classmethod
+    def of(cls, parameters: Mapping[str, Any]) -> Wishes:
+        """Take them from a module's options, or from the settings of the timer."""
+        return cls(
+            recipients=tuple(parameters["recipients"]),
+            folder=str(parameters["folder"]),
+            keep=int(parameters["keep"]),
+            keep_days=int(parameters["keep_days"]),
+        )
+
+    def check(self) -> None:
+        """Refuse what cannot be done."""
+        problems = retention.recipient_problems(self.recipients)
+        if self.keep < 1:
+            problems.append(f"backup_keep is {self.keep}; expected 1 or more: set it in your inventory")
+        if self.keep_days < 1:
+            problems.append(
+                f"backup_keep_days is {self.keep_days}; expected 1 or more: set it in your inventory"
+            )
+        if problems:
+            raise BackupError("; ".join(problems))
+
+
+def _now() -> datetime:
+    return datetime.now(timezone.utc).replace(microsecond=0)
+
+
+def make_backup(*, run: Runner, wishes: Wishes, now: Callable[[], datetime] = _now) -> dict[str, Any]:
+    """Make a backup that is proved, and return the status that is written down; so is a failure."""
+    wishes.check()
+    with backup_scratch.locked():
+        try:
+            status = _make(run=run, wishes=wishes, now=now)
+        except (BrambleError, OSError) as error:
+            message = os_error_text(error) if isinstance(error, OSError) else str(error)
+            before = backup_status.parse(read_text(backup_status.STATUS))
+            failed = backup_status.failed(before=before, now=now(), error=message)
+            # On a full disk not even that can be written down; the doctor then sees an old proof.
+            with contextlib.suppress(OSError):
+                write_text(backup_status.STATUS, backup_status.dumped(failed))
+            raise
+        write_text(backup_status.STATUS, backup_status.dumped(status))
+        return status
+
+
+def _make(*, run: Runner, wishes: Wishes, now: Callable[[], datetime]) -> dict[str, Any]:
+    if not node_files.has_control_plane() or node_files.external_etcd():
+        raise BackupError(
+            "there is no control plane with an etcd of its own on this node; expected one that kubeadm"
+            " made: run this on a host of the group control_plane"
+        )
+    ca_cert_hash = node_files.cluster_ca_hash()
+    if ca_cert_hash is None:
+        raise BackupError(f"{state.CA_CERTIFICATE} cannot be read; expected the CA of the cluster")
+    archive.check_age()
+    os.makedirs(wishes.folder, mode=0o700, exist_ok=True)
+    archive.remove_parts(wishes.folder)
+    database = os.path.getsize(f"{state.ETCD_DATA}/snap/db")
+    _check_disk(wishes.folder, database)
+    with backup_scratch.folder(run=run, size=retention.memory_needed(database=database)) as folder:
+        etcd = etcd_of_node(run=run, folder=folder)
+        etcd.clean()
+        created = now()
+        contents = _proved_snapshot(etcd, f"{folder}/snapshot.db")
+        files = [
+            *archive.node_members(),
+            archive.large_member(SNAPSHOT, f"{folder}/snapshot.db"),
+        ]
+        manifest = Manifest(
+            ca_cert_hash=ca_cert_hash,
+            node=os.uname().nodename,
+            created=f"{created:{retention.ISO}}",
+            proved=f"{now():{retention.ISO}}",
+            kubernetes=etcd_output.version_of(
+                image=etcd_output.image(manifest=read_text(state.APISERVER_MANIFEST) or "")
+            ),
+            etcd=etcd.version(),
+            image=etcd.image,
+            members=etcd.members(),
+            contents=contents,
+            files={each.name: each.file for each in files},
+        )
+        path = os.path.join(wishes.folder, retention.file_name(ca_cert_hash=ca_cert_hash, created=created))
+        archive.write(path, archive.with_manifest(manifest, files), recipients=wishes.recipients)
+    _remove_old(wishes, newest=os.path.basename(path), now=created)
+    return backup_status.succeeded(
+        manifest=manifest, path=path, size=os.path.getsize(path), sha256=archive.sha256_of(path)
+    )
+
+
+def _proved_snapshot(etcd: Etcd, path: str) -> Contents:
+    """Take a snapshot, restore it beside, and compare that with the cluster's etcd at the same revision."""
+    found: list[str] = []
+    for _attempt in range(_ATTEMPTS):
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(path)
+        revision = etcd.snapshot(path)
+        live = etcd.live_contents(revision)
+        restored = etcd.restored_contents(path, revision=revision, compacted=live.compact_revision)
+        found = disagreements(live=live, restored=restored)
+        if not found:
+            return live
+        etcd.remove_copy()
+    raise BackupError(
+        f"the snapshot, restored, is not what the cluster's etcd holds: {'; '.join(found)}. It is not kept;"
+        " expected is the same: look at the disk of this node (dmesg), and run the doctor"
+    )
+
+
+def _check_disk(folder: str, needed: int) -> None:
+    status = os.statvfs(folder)
+    problem = retention.disk_problem(
+        folder=folder,
+        needed=needed,
+        available=status.f_bavail * status.f_frsize,
+        size=status.f_blocks * status.f_frsize,
+    )
+    if problem:
+        raise BackupError(problem)
+
+
+def _remove_old(wishes: Wishes, *, newest: str, now: datetime) -> None:
+    for name in retention.superfluous(
+        names=os.listdir(wishes.folder), newest=newest, now=now, keep=wishes.keep, days=wishes.keep_days
+    ):
+        os.unlink(os.path.join(wishes.folder, name))

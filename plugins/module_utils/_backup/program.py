@@ -1,0 +1,64 @@
+# Copyright: bramble.pi contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The program of the timer: this collection's own code, as one file that the node's Python runs."""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import io
+import sys
+import zipfile
+from collections.abc import Iterator
+from types import ModuleType
+
+from ansible_collections.bramble.pi.plugins.module_utils._backup import timer
+
+_START = f"from {timer.__name__} import main\n\nmain()\n"
+_PACKAGE = "ansible_collections."
+#: The same files make the same program.
+_DATE = (2020, 1, 1, 0, 0, 0)
+
+
+def sources() -> dict[str, str]:
+    """Return the files that the timer's code imports, one after the other, by their name in the program."""
+    found = {"__main__.py": _START}
+    left = [timer.__name__]
+    while left:
+        name = left.pop()
+        module = sys.modules[name]
+        path = name.replace(".", "/")
+        path = f"{path}/__init__.py" if hasattr(module, "__path__") else f"{path}.py"
+        if path in found:
+            continue
+        found[path] = _source(module)
+        parts = name.split(".")
+        for number in range(1, len(parts)):
+            found.setdefault("/".join([*parts[:number], "__init__.py"]), "")
+        left += [each for each in _imported(found[path]) if each in sys.modules]
+    return found
+
+
+def _source(module: ModuleType) -> str:
+    try:
+        return inspect.getsource(module)
+    except (OSError, TypeError):
+        # A package without a file of its own, or an empty one.
+        return ""
+
+
+def _imported(source: str) -> Iterator[str]:
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith(_PACKAGE):
+            yield str(node.module)
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def program() -> bytes:
+    """Return the program, a zip archive."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, text in sorted(sources().items()):
+            archive.writestr(zipfile.ZipInfo(name, _DATE), text)
+    return buffer.getvalue()

@@ -1,0 +1,110 @@
+# Copyright: bramble.pi contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Which backups are kept, and whether there is room for another."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Iterable
+from datetime import datetime, timedelta, timezone
+
+_NAME = re.compile(r"bramble-(?P<cluster>[0-9a-f]{12})-(?P<created>\d{8}T\d{6}Z)\.tar\.gz\.age")
+_TIME = "%Y%m%dT%H%M%SZ"
+#: The kubelet evicts pods below a tenth of free space, so as much stays.
+_RESERVE = 0.1
+_MEBIBYTE = 1024 * 1024
+#: What etcd's log takes beside the database, in the copy that proves a backup.
+_COPY = 192 * _MEBIBYTE
+#: What of the memory the cluster goes on with.
+MEMORY_RESERVE = 64 * _MEBIBYTE
+
+ISO = "%Y-%m-%dT%H:%M:%SZ"
+
+
+def file_name(*, ca_cert_hash: str, created: datetime) -> str:
+    """Return the name of a backup: its cluster, and when it was made."""
+    return f"bramble-{ca_cert_hash.rpartition(':')[2][:12]}-{created:{_TIME}}.tar.gz.age"
+
+
+def created_of(name: str) -> datetime | None:
+    """Return when a backup was made, by its name; None for any other file."""
+    match = _NAME.fullmatch(name)
+    if match is None:
+        return None
+    try:
+        return datetime.strptime(match["created"], _TIME).replace(tzinfo=timezone.utc)
+    except ValueError:
+        return None
+
+
+def superfluous(*, names: Iterable[str], newest: str, now: datetime, keep: int, days: int) -> list[str]:
+    """Return which backups go: those beyond the number, and those that are too old.
+
+    ``newest`` is the one just made, which stays whatever a clock said that was wrong. Files that are no
+    backups are not touched.
+    """
+    dated = sorted(
+        ((created, name) for name in names if name != newest and (created := created_of(name)) is not None),
+        reverse=True,
+    )
+    return sorted(
+        name
+        for number, (created, name) in enumerate(dated, start=1)
+        if number >= keep or now - created > timedelta(days=days)
+    )
+
+
+def disk_problem(*, folder: str, needed: int, available: int, size: int) -> str | None:
+    """Say why a backup has no room on the disk."""
+    reserve = int(size * _RESERVE)
+    if available - needed >= reserve:
+        return None
+    return (
+        f"{folder} has {available // _MEBIBYTE} MiB free; expected {(needed + reserve) // _MEBIBYTE} MiB or"
+        " more, so that a tenth of the disk stays free: free some there (see df -h), or"
+        " set backup_keep to fewer"
+    )
+
+
+def memory_needed(*, database: int) -> int:
+    """Return how much memory the snapshot and the copy that proves it take."""
+    return 2 * database + _COPY
+
+
+def memory_problem(*, needed: int, available: int) -> str | None:
+    """Say why a backup has no room in memory."""
+    if available - needed >= MEMORY_RESERVE:
+        return None
+    return (
+        f"the memory available is {available // _MEBIBYTE} MiB; expected"
+        f" {(needed + MEMORY_RESERVE) // _MEBIBYTE} MiB or more, as nothing of a backup is written to the"
+        " card before it is encrypted: move pods to other nodes, or take a Pi with more memory"
+    )
+
+
+def swaps_to_disk(*, swaps: str) -> list[str]:
+    """Return what memory may be written to, by /proc/swaps; compressed memory is none."""
+    names = [line.split()[0] for line in swaps.splitlines()[1:] if line.strip()]
+    return [name for name in names if not name.startswith("/dev/zram")]
+
+
+def recipient_problems(recipients: Collection[str]) -> list[str]:
+    """Say what is wrong with those that backups are encrypted for."""
+    if not recipients:
+        return [
+            "backup_recipients is empty; expected one recipient of age or more, as a backup has all keys and"
+            " secrets of the cluster: run 'age-keygen -o bramble-backup.key' on your machine, and set"
+            " backup_recipients to the public key that it prints"
+        ]
+    return [
+        f"backup_recipients has {_shown(each)}; expected age1... (age-keygen prints it) or a line of"
+        " ssh-ed25519 or ssh-rsa: correct backup_recipients in your inventory"
+        for each in recipients
+        if not re.fullmatch(r"age1[0-9a-z]{20,}|ssh-(ed25519|rsa) [A-Za-z0-9+/=]+( .*)?", each)
+    ]
+
+
+def _shown(recipient: str) -> str:
+    """Show a recipient, and no identity that was set in its place."""
+    return "the secret part of a key" if "SECRET" in recipient.upper() else repr(recipient)

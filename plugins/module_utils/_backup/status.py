@@ -1,0 +1,61 @@
+# Copyright: bramble.pi contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The status that a run of the backup leaves on the node, and that the doctor and the report read."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from datetime import datetime, timezone
+from typing import Any
+
+from ansible_collections.bramble.pi.plugins.module_utils._backup.manifest import Manifest
+from ansible_collections.bramble.pi.plugins.module_utils._backup.retention import ISO
+
+#: What the program of the timer is told, and where it says how it went; neither holds a secret.
+SETTINGS = "/etc/bramble/backup.json"
+STATUS = "/var/lib/bramble/backup-status.json"
+
+
+def parse(text: str | None) -> dict[str, Any] | None:
+    """Read a status; None where there is none, or none that can be read."""
+    try:
+        content = json.loads(text or "")
+    except ValueError:
+        return None
+    return content if isinstance(content, dict) else None
+
+
+def succeeded(*, manifest: Manifest, path: str, size: int, sha256: str) -> dict[str, Any]:
+    """Return the status after a backup was made and proved."""
+    return {
+        "tried": manifest.created,
+        "error": None,
+        "created": manifest.created,
+        "proved": manifest.proved,
+        "file": path,
+        "size": size,
+        "sha256": sha256,
+        "revision": manifest.contents.revision,
+        "keys": manifest.contents.keys,
+        "ca_cert_hash": manifest.ca_cert_hash,
+    }
+
+
+def failed(*, before: Mapping[str, Any] | None, now: datetime, error: str) -> dict[str, Any]:
+    """Return the status after a failure: what was proved before still is."""
+    return {**(before or {}), "tried": f"{now:{ISO}}", "error": error}
+
+
+def dumped(status: Mapping[str, Any]) -> str:
+    """Return a status as the text of its file."""
+    return json.dumps(status, indent=2) + "\n"
+
+
+def proved_at(status: Mapping[str, Any] | None) -> datetime | None:
+    """Return when the last backup was proved that was."""
+    try:
+        return datetime.strptime(str((status or {})["proved"]), ISO).replace(tzinfo=timezone.utc)
+    except (KeyError, ValueError):
+        return None

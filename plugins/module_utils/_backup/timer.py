@@ -1,0 +1,52 @@
+# Copyright: bramble.pi contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What the timer runs on a control plane: a backup by the settings that the role has left there."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+from ansible_collections.bramble.pi.plugins.module_utils._backup.make import Wishes, make_backup
+from ansible_collections.bramble.pi.plugins.module_utils._backup.manifest import BackupError
+from ansible_collections.bramble.pi.plugins.module_utils._backup.status import SETTINGS
+from ansible_collections.bramble.pi.plugins.module_utils._common.errors import BrambleError, os_error_text
+from ansible_collections.bramble.pi.plugins.module_utils._common.files import read_text
+
+
+def run(command: list[str]) -> tuple[int, str, str]:
+    """Run a command as AnsibleModule.run_command does."""
+    try:
+        done = subprocess.run(
+            command, stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace", check=False
+        )
+    except FileNotFoundError as error:
+        return 127, "", str(error)
+    return done.returncode, done.stdout, done.stderr
+
+
+def settings() -> Wishes:
+    """Read what is asked of backups."""
+    try:
+        return Wishes.of(json.loads(read_text(SETTINGS) or ""))
+    except (ValueError, KeyError, TypeError) as error:
+        raise BackupError(
+            f"{SETTINGS} cannot be read ({error}); expected what the role backup writes:"
+            " run 'ansible-playbook bramble.pi.backup'"
+        ) from error
+
+
+def main() -> None:
+    """Make a backup, and say so in the journal."""
+    try:
+        status = make_backup(run=run, wishes=settings())
+    except BrambleError as error:
+        sys.exit(str(error))
+    except OSError as error:
+        sys.exit(os_error_text(error))
+    sys.stdout.write(
+        f"{status['file']}: {status['keys']} keys at revision {status['revision']},"
+        f" proved at {status['proved']}\n"
+    )

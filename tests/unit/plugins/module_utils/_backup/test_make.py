@@ -1,0 +1,156 @@
+# Copyright: bramble.pi contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ansible_collections.bramble.pi.plugins.module_utils._backup import manifest
+from ansible_collections.bramble.pi.plugins.module_utils._backup.manifest import BackupError
+
+from tests.unit.kubeadm_node import CA_HASH
+from tests.unit.plugins.module_utils._backup.control_plane import (
+    AGE_KEY,
+    SECRET,
+    ControlPlane,
+    control_plane,
+)
+
+NAME = "bramble-0fffefc56e99-20261001T120000Z.tar.gz.age"
+
+
+@pytest.fixture
+def node(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ControlPlane:
+    return control_plane(tmp_path, monkeypatch)
+
+
+def test_a_backup_has_the_snapshot_the_files_and_a_manifest(node: ControlPlane) -> None:
+    made = node.backup()
+    assert made == node.status()
+    assert made["file"] == str(node.folder / NAME)
+    assert (made["keys"], made["revision"], made["ca_cert_hash"], made["error"]) == (312, 100, CA_HASH, None)
+    assert os.stat(made["file"]).st_mode & 0o777 == 0o600
+    content = node.content(made["file"])
+    names = [name.replace(str(node.root).lstrip("/"), "") for name in content]
+    # The manifest comes first, so that it can be read before the rest.
+    assert names[0] == "manifest.json"
+    assert {
+        "etcd/snapshot.db",
+        "/etc/kubernetes/pki/ca.key",
+        "/etc/kubernetes/admin.conf",
+        "/etc/kubernetes/manifests/etcd.yaml",
+        "/var/lib/kubelet/config.yaml",
+        "/var/lib/kubelet/pki/kubelet-client-current.pem",
+    } <= set(names)
+    assert "/etc/kubernetes/tmp/old.yaml" not in names
+    read = manifest.parse(content["manifest.json"].decode())
+    assert (read.kubernetes, read.etcd, read.members) == ("1.36.1", "3.6.5", ("pi-1",))
+    assert set(read.files) == set(content) - {"manifest.json"}
+    assert os.listdir(node.folder) == [NAME]
+
+
+def test_the_copy_is_asked_with_certificates_and_its_container_goes(node: ControlPlane) -> None:
+    node.backup()
+    (started,) = (each for each in node.commands if "--detach" in each)
+    assert "--client-cert-auth" in started
+    assert not [word for word in started if "0.0.0.0" in word]
+    assert ["ctr", "--namespace", "k8s.io", "tasks", "rm", "--force", "bramble-etcd-copy"] in node.commands
+    # The keys of etcd are only read.
+    assert all(
+        "options=rbind:ro" in word for each in node.commands for word in each if "pki/etcd,dst" in word
+    )
+
+
+def test_no_secret_is_on_a_command_line(node: ControlPlane) -> None:
+    node.backup()
+    assert not [word for each in node.commands for word in each if SECRET in word]
+
+
+@pytest.mark.parametrize("etcdutl", [True, False])
+def test_an_image_may_have_either_tool(node: ControlPlane, etcdutl: bool) -> None:
+    node.etcdutl = etcdutl
+    node.backup()
+    restored_by = [
+        each[each.index("bramble-etcd-tool") + 1]
+        for each in node.commands
+        if "restore" in each and "bramble-etcd-tool" in each
+    ]
+    assert restored_by[-1] == ("etcdutl" if etcdutl else "etcdctl")
+
+
+def test_history_that_was_removed_meanwhile_is_no_difference(node: ControlPlane) -> None:
+    node.compacted = {"live": 95, "copy": 90}
+    node.hashes["copy"] = 12
+    assert node.backup()["error"] is None
+
+
+@pytest.mark.parametrize("changed", [{"hashes": {"live": 11, "copy": 12}}, {"keys": {"live": 9, "copy": 8}}])
+def test_what_is_not_proved_is_not_kept(node: ControlPlane, changed: dict[str, Any]) -> None:
+    before = node.backup()
+    os.rename(before["file"], str(node.folder / "bramble-0fffefc56e99-20260930T120000Z.tar.gz.age"))
+    for name, value in changed.items():
+        setattr(node, name, value)
+    with pytest.raises(BackupError, match="is not what the cluster's etcd holds"):
+        node.backup()
+    assert os.listdir(node.folder) == ["bramble-0fffefc56e99-20260930T120000Z.tar.gz.age"]
+    # What was proved before still is.
+    assert node.status()["proved"] == before["proved"]
+    assert "is not what the cluster's etcd holds" in node.status()["error"]
+
+
+def test_age_that_fails_leaves_nothing(node: ControlPlane) -> None:
+    age = node.node.programs / "age"
+    age.write_text('#!/bin/sh\necho "age: error: no space left on device" >&2\nexit 1\n')
+    with pytest.raises(BackupError, match=r"age ended with 1 .*no space left on device"):
+        node.backup()
+    assert os.listdir(node.folder) == []
+
+
+def test_age_that_is_killed_leaves_nothing_and_what_a_power_cut_left_goes(node: ControlPlane) -> None:
+    node.folder.mkdir()
+    (node.folder / f"{NAME}.part").write_text("half")
+    age = node.node.programs / "age"
+    age.write_text('#!/bin/sh\nwhile [ "$1" != --output ]; do shift; done\necho half >"$2"\nkill -9 $$\n')
+    with pytest.raises(BackupError, match="age ended with -9"):
+        node.backup()
+    assert os.listdir(node.folder) == []
+
+
+def test_without_age(node: ControlPlane, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "/nowhere")
+    with pytest.raises(BackupError, match="apt-get install age"):
+        node.backup()
+
+
+@pytest.mark.parametrize(
+    ("wishes", "message"),
+    [
+        ({"recipients": []}, "backup_recipients is empty"),
+        ({"keep": 0}, "backup_keep is 0; expected 1 or more"),
+        ({"keep_days": -1}, "backup_keep_days is -1; expected 1 or more"),
+    ],
+)
+def test_what_is_refused_before_anything_is_asked(
+    node: ControlPlane, wishes: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(BackupError, match=message):
+        node.backup(**wishes)
+    assert node.commands == []
+    assert not node.folder.exists()
+
+
+def test_a_worker_has_no_etcd(node: ControlPlane) -> None:
+    (node.root / "etc/kubernetes/manifests/etcd.yaml").unlink()
+    with pytest.raises(BackupError, match="expected one that kubeadm made"):
+        node.backup()
+
+
+def test_old_ones_go_once_there_is_a_new_one(node: ControlPlane) -> None:
+    node.folder.mkdir()
+    for day in (27, 28, 29, 30):
+        (node.folder / f"bramble-0fffefc56e99-202609{day}T120000Z.tar.gz.age").write_text("")
+    node.backup(recipients=[AGE_KEY], keep=2)
+    assert sorted(os.listdir(node.folder)) == ["bramble-0fffefc56e99-20260930T120000Z.tar.gz.age", NAME]
