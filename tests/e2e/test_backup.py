@@ -1,19 +1,30 @@
 # Copyright: bramble.pi contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Backups of a real cluster, by the playbook and by the timer's service, and how the doctor sees them."""
+"""Backups of a real cluster, by the playbook and by the timer, and a lost control plane restored."""
 
 from __future__ import annotations
 
 import json
+import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
 
-from tests.e2e.conftest import Rack, Run
+from tests.e2e.conftest import ALL_READY, Rack, Run, wait_for
 
 STATUS = "/var/lib/bramble/backup-status.json"
+KUBECTL = "kubectl --kubeconfig /etc/kubernetes/admin.conf"
+# Every kind that can be listed, but for what the cluster itself writes all the time.
+OBJECTS = f"""
+for kind in $({KUBECTL} api-resources --verbs=list --output=name |
+        grep -vE '^(events|leases|endpoints|endpointslices|componentstatuses)([.]|$)' | sort); do
+    {KUBECTL} get "$kind" --all-namespaces --no-headers \\
+        --output=custom-columns=N:.metadata.namespace,M:.metadata.name,U:.metadata.uid | sed "s/^/$kind /"
+done
+"""
 
 
 class Backups(NamedTuple):
@@ -71,6 +82,73 @@ def test_the_service_of_the_timer_makes_one_without_a_controller(backups: Backup
     assert after["error"] is None
     assert after["revision"] > before["revision"]
     assert backups.rack.shell("pi-1", "systemctl is-active bramble-backup.timer").strip() == "active"
+
+
+def objects(rack: Rack) -> set[str]:
+    """Return the objects of the cluster by kind, name and uid, but for those that come and go."""
+    return set(rack.shell("pi-1", OBJECTS).splitlines())
+
+
+def containers(rack: Rack) -> dict[str, str]:
+    """Return the container of each pod of the deployment, {pod: id}."""
+    pods = rack.kubectl("get", "pods", "--selector=app=before")["items"]
+    return {
+        pod["metadata"]["name"]: pod["status"]["containerStatuses"][0]["containerID"]
+        for pod in pods
+        if pod["status"]["phase"] == "Running"
+    }
+
+
+@pytest.fixture(scope="module")
+def deployed(backups: Backups) -> Iterator[Backups]:
+    """Have pods on the workers, and a backup that has them."""
+    rack = backups.rack
+    rack.shell("pi-1", f"{KUBECTL} create deployment before --image=localhost/hello:1 --replicas=4")
+    wait_for(lambda: len(containers(rack)) == 4, 120, "the pods run")
+    rack.shell("pi-1", "systemctl start bramble-backup.service")
+    newest = Path(backups.status()["file"])
+    source = f"{rack.container('pi-1')}:{newest}"
+    subprocess.run(["podman", "cp", source, str(backups.fetched / newest.name)], check=True)
+    yield backups
+    rack.shell("pi-1", f"{KUBECTL} delete deployment before")
+
+
+def restore(backups: Backups, file: Path, *, code: int) -> Run:
+    identity = backups.fetched.parents[1] / "backup.key"
+    values = {"backup_restore_file": str(file), "backup_identity_file": str(identity)}
+    arguments = [*backups.arguments, "-e", json.dumps(values), "--tags", "restore"]
+    return backups.rack.playbook("playbooks/restore.yml", *arguments, code=code)
+
+
+def test_what_is_not_restored_touches_nothing(deployed: Backups, tmp_path: Path) -> None:
+    before = containers(deployed.rack)
+    whole = max(deployed.fetched.iterdir())
+    assert "the cluster answers; expected" in restore(deployed, whole, code=2).output
+    data = bytearray(whole.read_bytes())
+    (tmp_path / "truncated").write_bytes(data[: len(data) - 40])
+    data[len(data) // 2] ^= 1
+    (tmp_path / "changed").write_bytes(data)
+    for name in ("truncated", "changed"):
+        assert "was changed or cut off" in restore(deployed, tmp_path / name, code=2).output
+    assert containers(deployed.rack) == before
+
+
+def test_a_lost_control_plane_comes_back_with_everything(deployed: Backups) -> None:
+    rack = deployed.rack
+    before, running = objects(rack), containers(rack)
+    rack.shell("pi-1", f"{KUBECTL} create configmap since-the-backup")
+    rack.shell("pi-1", "find /etc/kubernetes /var/lib/etcd -mindepth 1 -delete")
+    done = restore(deployed, max(deployed.fetched.iterdir()), code=0)
+    assert "What changed in it since then is lost" in done.output
+    wait_for(lambda: rack.ready() == ALL_READY, 180, "all nodes are Ready")
+    after = objects(rack)
+    # Its restart is what the restore itself does.
+    changed = {each for each in before ^ after if " kube-proxy-" not in each}
+    assert changed == set()
+    assert containers(rack) == running
+    rack.shell("pi-1", f"{KUBECTL} scale deployment before --replicas=6")
+    wait_for(lambda: len(containers(rack)) == 6, 180, "new pods run")
+    assert running.items() <= containers(rack).items()
 
 
 def test_the_doctor_tells_of_a_run_that_failed_and_the_timer_can_be_removed(backups: Backups) -> None:

@@ -54,7 +54,8 @@ def available_memory() -> int:
 
 def whole_memory(*, run: Runner) -> contextlib.AbstractContextManager[str]:
     """Give a folder that may take what memory there is, for what has a size that is not known yet."""
-    return folder(run=run, size=max(available_memory() - retention.MEMORY_RESERVE, 0))
+    # It is looked at again there, and may be a little less by then.
+    return folder(run=run, size=max(available_memory() - 2 * retention.MEMORY_RESERVE, 0))
 
 
 @contextlib.contextmanager

@@ -43,9 +43,9 @@ def main() -> None:
     try:
         status = make_backup(run=run, wishes=settings())
     except BrambleError as error:
-        sys.exit(str(error))
+        raise SystemExit(str(error)) from error
     except OSError as error:
-        sys.exit(os_error_text(error))
+        raise SystemExit(os_error_text(error)) from error
     sys.stdout.write(
         f"{status['file']}: {status['keys']} keys at revision {status['revision']},"
         f" proved at {status['proved']}\n"

@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import io
 import json
+import os
 import tarfile
 from collections.abc import Iterator
 from datetime import datetime, timezone
@@ -23,15 +24,34 @@ from tests.unit.kubeadm_node import CA, FakeNode
 NOW = datetime(2026, 10, 1, 12, 0, 0, tzinfo=timezone.utc)
 AGE_KEY = "age1ql3z7hjy54pw3hyww5ayyfg7zqgvc7w3j2elw8zmrj2kg5sfn9aqmcac8p"
 SECRET = "the key of the CA"
-ETCD = "spec:\n  containers:\n  - command:\n    image: registry.k8s.io/etcd:3.6.5-0\n"
+ETCD = """\
+spec:
+  containers:
+  - command:
+    - etcd
+    - --initial-advertise-peer-urls=https://192.168.1.10:2380
+    - --initial-cluster=pi-1=https://192.168.1.10:2380
+    - --name=pi-1
+    image: registry.k8s.io/etcd:3.6.5-0
+"""
 APISERVER = "    - --etcd-servers=https://127.0.0.1:2379\n    image: registry.k8s.io/kube-apiserver:v1.36.1\n"
 #: Encrypts nothing, and says so.
 AGE = """\
 #!/bin/sh
 while [ $# -gt 0 ]; do
-    case $1 in --output) out=$2; shift ;; --recipient) to="$to $2"; shift ;; esac
+    case $1 in
+    --output) out=$2; shift ;;
+    --recipient) to="$to $2"; shift ;;
+    --identity) test -s "$2" || exit 1; shift ;;
+    --decrypt) decrypt=yes ;;
+    *) in=$1 ;;
+    esac
     shift
 done
+if [ "$decrypt" ]; then
+    head -n1 "$in" | grep -q "^for age1" || { echo "age: error: no identity matched" >&2; exit 1; }
+    exec tail -n +2 "$in"
+fi
 printf 'for%s\\n' "$to" >"$out"
 cat >>"$out"
 """
@@ -137,6 +157,7 @@ def control_plane(root: Path, monkeypatch: pytest.MonkeyPatch) -> ControlPlane:
     def memory(**_arguments: Any) -> Iterator[str]:
         yield str(root / "memory")
 
+    monkeypatch.setattr(os, "uname", lambda: os.uname_result(("Linux", "pi-1", "6.12", "1", "aarch64")))
     monkeypatch.setattr(scratch, "locked", nothing)
     monkeypatch.setattr(scratch, "folder", memory)
     monkeypatch.setattr(status, "STATUS", str(root / "status.json"))

@@ -1,0 +1,208 @@
+# Copyright: bramble.pi contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ansible_collections.bramble.pi.plugins.module_utils._backup import restore as backup_restore
+from ansible_collections.bramble.pi.plugins.module_utils._backup import scratch
+from ansible_collections.bramble.pi.plugins.module_utils._backup.manifest import BackupError
+from ansible_collections.bramble.pi.plugins.module_utils._kubeadm import state
+from ansible_collections.bramble.pi.plugins.module_utils._kubeadm.node import Node
+
+from tests.unit.kubeadm_node import CA_HASH
+from tests.unit.plugins.module_utils._backup.control_plane import ControlPlane, control_plane
+
+
+class Killed(BaseException):
+    """The run ends here, as by a signal."""
+
+
+class Blank:
+    """A control plane that was flashed again, with a backup of what it was."""
+
+    def __init__(self, was: ControlPlane, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.root = was.root
+        self.backup = was.backup()["file"]
+        self.answers = self.slow = False
+        self.commands: list[list[str]] = []
+        self.left = -1
+        for folder in ("etc/kubernetes", "var/lib/etcd", "var/lib/kubelet"):
+            shutil.rmtree(self.root / folder)
+        monkeypatch.setattr(backup_restore, "BEGUN", str(self.root / "begun.json"))
+        monkeypatch.setattr(backup_restore, "_RESTORED", f"{state.ETCD}/bramble-restored")
+        monkeypatch.setattr(backup_restore, "_REPLACED", f"{state.ETCD}/bramble-replaced")
+        monkeypatch.setattr(backup_restore, "listens", {}.get)
+        monkeypatch.setattr(backup_restore._Restore, "_image", lambda _self: "registry.k8s.io/etcd:3.6.5-0")
+        monkeypatch.setattr(backup_restore._Restore, "_client", lambda _self: "ctr")
+        monkeypatch.setattr(backup_restore.time, "sleep", lambda _seconds: None)
+        write, replace = backup_restore.write_text, backup_restore.replace_file
+        monkeypatch.setattr(backup_restore, "write_text", self._killed_at(write))
+        # Only root may give files to root.
+        monkeypatch.setattr(
+            backup_restore,
+            "replace_file",
+            self._killed_at(lambda path, data, mode, owner: replace(path, data, mode=mode)),
+        )
+        monkeypatch.setattr(backup_restore.os, "rename", self._killed_at(os.rename))
+
+        @contextlib.contextmanager
+        def memory(**_arguments: Any) -> Iterator[str]:
+            folder = self.root / "memory"
+            shutil.rmtree(folder, ignore_errors=True)
+            folder.mkdir()
+            yield str(folder)
+
+        monkeypatch.setattr(scratch, "whole_memory", memory)
+
+    def _killed_at(self, function: Any) -> Any:
+        def called(*arguments: Any, **named: Any) -> Any:
+            self.left -= 1
+            if self.left == 0:
+                raise Killed
+            return function(*arguments, **named)
+
+        return called
+
+    def run(self, command: list[str], **_options: Any) -> tuple[int, str, str]:
+        self.commands.append(command)
+        words = " ".join(command)
+        if words == "hostname -I":
+            return 0, "192.168.1.10 fd00::1\n", ""
+        if words == "kubelet --version":
+            return 0, "Kubernetes v1.36.1\n", ""
+        if "restore --help" in words:
+            return 0, "--bump-revision --mark-compacted", ""
+        if "snapshot restore" in words:
+            (self.root / "var/lib/etcd/bramble-restored/member").mkdir(parents=True)
+            (self.root / "var/lib/etcd/bramble-restored/member/db").write_text("restored")
+        if words == "systemctl restart kubelet":
+            self.left -= 1
+            if self.left == 0:
+                raise Killed
+            self.answers = (self.root / "etc/kubernetes/manifests/kube-apiserver.yaml").exists()
+        if "--raw=/readyz" in words:
+            return (0 if self.answers and not self.slow else 1), "ok", ""
+        return 0, "", ""
+
+    def restore(self, *, check_mode: bool = False, **wishes: Any) -> dict[str, Any]:
+        given: dict[str, Any] = {
+            "src": self.backup,
+            "identity": "AGE-SECRET-KEY-1QQQ",
+            "expected": [CA_HASH],
+            "replace": False,
+            "timeout": 0,
+            **wishes,
+        }
+        wishes_given = backup_restore.Wishes(**given)
+        wishes_given.check()
+        return backup_restore.restore(node=Node(run=self.run), wishes=wishes_given, check_mode=check_mode)
+
+    def files(self) -> dict[str, str]:
+        return {
+            str(path.relative_to(self.root)): path.read_text() if not path.is_symlink() else os.readlink(path)
+            for folder in ("etc", "var/lib/etcd", "var/lib/kubelet")
+            for path in sorted((self.root / folder).rglob("*"))
+            if path.is_file() or path.is_symlink()
+        }
+
+
+@pytest.fixture
+def blank(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Blank:
+    return Blank(control_plane(tmp_path, monkeypatch), monkeypatch)
+
+
+def test_from_a_blank_card_to_the_control_plane_as_it_was(blank: Blank) -> None:
+    result = blank.restore()
+    assert result["created"] == "2026-10-01T12:00:00Z"
+    assert result["watchers_notice"] is True
+    files = blank.files()
+    assert files["var/lib/etcd/member/db"] == "restored"
+    assert files["etc/kubernetes/pki/ca.key"] == "the key of the CA"
+    assert files["var/lib/kubelet/pki/kubelet-client-current.pem"].endswith("kubelet-client-1.pem")
+    assert os.stat(blank.root / "etc/kubernetes/pki").st_mode & 0o777 == 0o755
+    (restored,) = (each for each in blank.commands if "restore" in each and "--help" not in each)
+    assert {"--name=pi-1", "--bump-revision=1000000000", "--mark-compacted"} <= set(restored)
+    assert not (blank.root / "begun.json").exists()
+    # The identity is on no command line, and is gone before anything is started.
+    assert not [word for each in blank.commands for word in each if "SECRET" in word]
+    assert not (blank.root / "memory/identity").exists()
+
+
+def test_killed_anywhere_and_run_again(blank: Blank) -> None:
+    blank.restore()
+    expected = blank.files()
+    kills = 0
+    for step in range(1, 100):
+        for folder in ("etc/kubernetes", "var/lib/etcd", "var/lib/kubelet"):
+            shutil.rmtree(blank.root / folder, ignore_errors=True)
+        blank.answers, blank.left = False, step
+        try:
+            blank.restore()
+        except Killed:
+            kills += 1
+            blank.left = -1
+            blank.restore()
+            assert blank.files() == expected, step
+            assert not (blank.root / "begun.json").exists()
+        else:
+            break
+    # More than the files of kubeadm.
+    assert kills > 12
+
+
+def test_a_killed_run_that_had_started_the_cluster_only_waits(blank: Blank) -> None:
+    # Nothing answers, as on a slow card.
+    blank.slow = True
+    with pytest.raises(BackupError, match="the backup is in place"):
+        blank.restore()
+    blank.slow = False
+    (blank.root / "var/lib/etcd/member/db").write_text("written since")
+    blank.restore()
+    assert blank.files()["var/lib/etcd/member/db"] == "written since"
+
+
+@pytest.mark.parametrize(
+    ("wishes", "message"),
+    [
+        ({"expected": ["sha256:" + "1" * 64]}, "set backup_restore_file to a backup of theirs"),
+        ({"identity": "age1abc"}, "not one of age"),
+        ({"src": "/nowhere"}, "/nowhere is not there"),
+    ],
+)
+def test_what_is_refused_touches_nothing(blank: Blank, wishes: dict[str, Any], message: str) -> None:
+    with pytest.raises(BackupError, match=message):
+        blank.restore(**wishes)
+    assert blank.files() == {}
+    assert not [each for each in blank.commands if each[0] == "systemctl"]
+
+
+def test_a_truncated_one_touches_nothing(blank: Blank) -> None:
+    path = Path(blank.backup)
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    with pytest.raises(BackupError):
+        blank.restore()
+    assert blank.files() == {}
+
+
+def test_check_mode(blank: Blank) -> None:
+    assert blank.restore(check_mode=True)["node"] == "pi-1"
+    assert blank.files() == {}
+
+
+def test_what_was_replaced_is_kept_until_the_cluster_answers(blank: Blank) -> None:
+    blank.restore()
+    blank.answers = True
+    (blank.root / "var/lib/etcd/member/db").write_text("newer")
+    with pytest.raises(BackupError, match="the cluster answers"):
+        blank.restore()
+    blank.restore(replace=True)
+    assert blank.files()["var/lib/etcd/member/db"] == "restored"
+    assert os.listdir(blank.root / "var/lib/etcd") == ["member"]
