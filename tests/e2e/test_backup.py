@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from tests.e2e.conftest import ALL_READY, Rack, Run, wait_for
+from tests.e2e.conftest import ALL_READY, BIN, Rack, Run, is_up, wait_for
 
 STATUS = "/var/lib/bramble/backup-status.json"
 KUBECTL = "kubectl --kubeconfig /etc/kubernetes/admin.conf"
@@ -128,8 +128,16 @@ def test_what_is_not_restored_touches_nothing(deployed: Backups, tmp_path: Path)
     (tmp_path / "truncated").write_bytes(data[: len(data) - 40])
     data[len(data) // 2] ^= 1
     (tmp_path / "changed").write_bytes(data)
+    identity = (deployed.fetched.parents[1] / "backup.key").read_text()
     for name in ("truncated", "changed"):
-        assert "was changed or cut off" in restore(deployed, tmp_path / name, code=2).output
+        on_node = f"/var/tmp/{name}.tar.gz.age"
+        node = f"{deployed.rack.container('pi-1')}:{on_node}"
+        subprocess.run(["podman", "cp", str(tmp_path / name), node], check=True)
+        options = json.dumps({"src": on_node, "identity": identity, "replace": True})
+        command = ["-i", str(deployed.rack.inventory), "pi-1", "-m", "bramble.pi.cluster_restore"]
+        refused = deployed.rack.run(str(BIN / "ansible"), *command, "-a", options, code=2)
+        assert "was changed or cut off" in refused.output
+        deployed.rack.shell("pi-1", f"rm {on_node}")
     assert containers(deployed.rack) == before
 
 
@@ -164,3 +172,20 @@ def test_the_doctor_tells_of_a_run_that_failed_and_the_timer_can_be_removed(back
     assert "age is not installed on this node" in rack.playbook("playbooks/doctor.yml").output
     # Whatever comes after finds no failed run.
     rack.shell("pi-1", f"rm {STATUS}")
+
+
+@pytest.mark.long
+def test_a_dead_worker_is_replaced_and_a_living_one_is_not(cluster: Rack) -> None:
+    assert (
+        "Remove the node that it was"
+        not in cluster.playbook("playbooks/replace.yml", "--limit", "pi-3", "--tags", "replace").output
+    )
+    before = cluster.kubectl("get", "node", "pi-3")["metadata"]["uid"]
+    # As a card that was flashed again: packages are there, and nothing of a cluster.
+    cluster.shell("pi-3", "kubeadm reset --force && systemctl stop kubelet")
+    refused = cluster.playbook("playbooks/replace.yml", "--limit", "pi-3", code=2)
+    assert "that is Ready; expected one that is lost" in refused.output.replace("\n", " ")
+    wait_for(lambda: cluster.ready()["pi-3"] != "True", 180, "the cluster notices that it is lost")
+    cluster.playbook("playbooks/replace.yml", "--limit", "pi-3")
+    wait_for(lambda: is_up(cluster), 180, "all nodes are Ready")
+    assert cluster.kubectl("get", "node", "pi-3")["metadata"]["uid"] != before
