@@ -28,6 +28,7 @@ from ansible_collections.bramble.pi.plugins.module_utils._kubeadm import (
     components,
     diagnosis,
     node_files,
+    state,
 )
 from ansible_collections.bramble.pi.plugins.module_utils._kubernetes import certificates
 from ansible_collections.bramble.pi.plugins.module_utils._node import health
