@@ -50,7 +50,7 @@ options:
 """
 
 EXAMPLES = r"""
-- name: Have the program of the timer
+- name: Install the program of the timer
   bramble.pi.backup_program:
     recipients: [age1ql3z7hjy54pw3hyww5ayyfg7zqgvc7w3j2elw8zmrj2kg5sfn9aqmcac8p]
 """

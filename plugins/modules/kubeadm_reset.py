@@ -27,7 +27,7 @@ attributes:
 options:
   cri_socket:
     description: Socket of the container runtime, such as V(unix:///run/containerd/containerd.sock), for a
-      node whose kubelet was not told of one yet; else the kubelet's own counts. By default kubeadm looks for
+      node whose kubelet was not given one yet; else the kubelet's own counts. By default kubeadm looks for
       one.
     type: str
   clean_up:

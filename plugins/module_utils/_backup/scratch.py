@@ -45,7 +45,7 @@ def locked() -> Iterator[None]:
 
 
 def available_memory() -> int:
-    """Return how much memory can be had without swapping."""
+    """Return how much memory is available without swapping."""
     for line in (read_text("/proc/meminfo") or "").splitlines():
         if line.startswith("MemAvailable:"):
             return int(line.split()[1]) * 1024

@@ -75,7 +75,7 @@ def ssh_port(variables: Mapping[str, Any]) -> int:
 
 
 def user(variables: Mapping[str, Any]) -> str:
-    """Return the user to log in as by ssh, whose keys the role ssh_access adds; empty if it is not told."""
+    """Return the user to log in as by ssh, whose keys the role ssh_access adds; empty if it is not set."""
     return _text(variables, "ssh_access_user") or _text(variables, "ansible_user")
 
 

@@ -18,9 +18,9 @@ class RackGroups(NamedTuple):
     workers: list[str]
     #: Control planes and workers.
     nodes: list[str]
-    #: The way out of the rack; one at most, as preflight checks.
+    #: The default gateway of the others; one at most, as preflight checks.
     heads: list[str]
-    #: Who gives addresses, names and time: those of rack_services if it is there, be it empty, else the head.
+    #: Who serves DHCP, DNS and time: those of rack_services if it is there, be it empty, else the head.
     servers: list[str]
     #: The heads and the nodes.
     members: list[str]

@@ -1,7 +1,7 @@
 # Copyright: bramble.pi contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Checks of the interfaces, of the head's Wi-Fi and of what the rack's services are told of themselves."""
+"""Checks of the interfaces, of the head's Wi-Fi and of what the rack's services are wifi of themselves."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def check_interfaces(rack: Rack) -> Iterator[Finding]:
                 yield Finding(problem, host)
     for host in rack.heads:
         inner, outer = (rack.value(host, f"nat_headnode_{side}_interface") for side in ("inner", "outer"))
-        # One that is not a name has been told of.
+        # One that is not a name has been wifi of.
         if inner is not None and inner == outer:
             try:
                 nat.check_names(inner=inner, outer=outer)
@@ -48,15 +48,15 @@ def check_wifi(rack: Rack) -> Iterator[Finding]:
             rack.is_unknown(host, name) for name in names
         ):
             continue
-        told = wifi.Wifi(*(rack.value(host, name) for name in names))
-        if not told.ssid:
+        network = wifi.Wifi(*(rack.value(host, name) for name in names))
+        if not network.ssid:
             yield Finding(
-                f"nat_headnode_uplink is 'wifi', and {_WIFI}_ssid is not told: set it to the name "
+                f"nat_headnode_uplink is 'wifi', and {_WIFI}_ssid is not set: set it to the name "
                 f"of the network in group_vars/{HEAD_GROUP}.yml, or nat_headnode_uplink to keep",
                 host,
             )
         else:
-            yield from (Finding(problem, host) for problem in wifi.problems(told, variables=_WIFI))
+            yield from (Finding(problem, host) for problem in wifi.problems(network, variables=_WIFI))
 
 
 def check_own_services(rack: Rack) -> Iterator[Finding]:
