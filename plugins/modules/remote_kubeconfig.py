@@ -15,7 +15,7 @@ description:
     in it stays as it was written, comments, the chosen context and options in the entries themselves (such as
     C(proxy-url)) too; the file as it was is kept beside, under a name that ends in C(.before-bramble) and a
     number.
-  - A file in which a name is a duplicate is refused, as kubectl does.
+  - A file in which a name occurs twice is refused, as kubectl does.
   - The private key is made on the controller and stays there. The control plane that the task runs for signs
     the certificate. One that is there and valid is kept.
   - Before anything is written, the API server is asked with it at O(server).

@@ -12,8 +12,12 @@ import ipaddress
 from collections.abc import Mapping
 from typing import Any
 
+import jinja2
 from ansible_collections.bramble.pi.plugins.module_utils._rack.bootptab import normal_mac
 from ansible_collections.bramble.pi.plugins.module_utils._ssh.known_hosts import SSH_PORT
+
+#: Where a host's address may stand in the inventory, for who knows only the address.
+ADDRESS_VARIABLES = "os_prep_address, node_network_address or ansible_host"
 
 
 def _text(variables: Mapping[str, Any], name: str) -> str:
@@ -82,7 +86,9 @@ def user(variables: Mapping[str, Any]) -> str:
 def cri_socket(variables: Mapping[str, Any]) -> str:
     """Return the socket of the container runtime that is set for a host; empty where its version decides."""
     role = "control_plane" if "control_plane" in variables.get("group_names", ()) else "workers"
-    return _text(variables, f"{role}_cri_socket")
+    value = variables.get(f"{role}_cri_socket")
+    # Made of what only the role has, such as its version: as the role's own default, which is that.
+    return "" if isinstance(value, jinja2.runtime.Undefined) else str(value or "")
 
 
 def is_local(variables: Mapping[str, Any]) -> bool:

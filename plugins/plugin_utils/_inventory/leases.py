@@ -118,7 +118,7 @@ def _duplicates(merged: Sequence[Host]) -> list[str]:
     problems = []
     for what, variable in (
         ("name", "os_prep_hostname"),
-        ("address", "ansible_host or os_prep_address"),
+        ("address", identity.ADDRESS_VARIABLES),
         ("mac", "rack_services_mac"),
     ):
         seen: dict[str, Host] = {}

@@ -20,7 +20,11 @@ def check_endpoint(rack: Rack) -> Iterator[Finding]:
     endpoint = rack.cluster_value("control_plane_endpoint")
     if endpoint:
         name, colon, port = endpoint.partition(":")
-        yield from _check_form(endpoint, name, port if colon else None) or _check_owner(rack, endpoint, name)
+        found = _check_form(endpoint, name, port if colon else None)
+        # At another port there may be a load balancer.
+        if not found and port in ("", "6443"):
+            found = _check_owner(rack, endpoint, name)
+        yield from found
 
 
 def _check_form(endpoint: str, name: str, port: str | None) -> list[Finding]:

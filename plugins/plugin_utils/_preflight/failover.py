@@ -12,8 +12,11 @@ from ansible_collections.bramble.pi.plugins.plugin_utils._preflight.rack import 
 
 
 def check_failover(rack: Rack) -> Iterator[Finding]:
-    """Check the worker, if one is named: a rack of one is none that this playbook is for."""
+    """Check the worker, if one is named. The rack may be without it; only the demonstration is not."""
     node = rack.cluster_value("failover_node")
     if node is not None:
         method = rack.cluster_value("failover_method")
-        yield from (Finding(text) for text in failover.problems(node=node, method=method, groups=rack.groups))
+        yield from (
+            Finding(text, warning=True)
+            for text in failover.problems(node=node, method=method, groups=rack.groups)
+        )

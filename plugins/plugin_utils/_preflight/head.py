@@ -1,7 +1,7 @@
 # Copyright: bramble.pi contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Checks of the interfaces, of the head's Wi-Fi and of what the rack's services are wifi of themselves."""
+"""Checks of the interfaces, of the head's Wi-Fi and of what the rack's services are told of themselves."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def check_interfaces(rack: Rack) -> Iterator[Finding]:
                 yield Finding(problem, host)
     for host in rack.heads:
         inner, outer = (rack.value(host, f"nat_headnode_{side}_interface") for side in ("inner", "outer"))
-        # One that is not a name has been wifi of.
+        # One that is not a name has been reported.
         if inner is not None and inner == outer:
             try:
                 nat.check_names(inner=inner, outer=outer)
@@ -73,12 +73,12 @@ def check_own_services(rack: Rack) -> Iterator[Finding]:
 
 def _check_own_address(rack: Rack, host: str) -> Iterator[Finding]:
     own = rack.value(host, "rack_services_address")
-    names = ("rack_services_address", "rack_services_network", "os_prep_address", "ansible_host")
+    names = ("rack_services_address", "node_network_address", "os_prep_address", "ansible_host")
     if any(rack.is_unknown(host, name) for name in names):
         return
     address = own or rack.address(host)
     try:
-        network = parse_network(rack.value(host, "rack_services_network") or str(rack.network or ""))
+        network = parse_network(str(rack.network or ""))
     except AddressError:
         return  # check_services reports it.
     if own is None and host in rack.nodes and network == rack.network:

@@ -85,7 +85,7 @@ def check_netboot(rack: Rack) -> Iterator[Finding]:
         except ValueError as error:
             yield Finding(
                 f"boots over the network, and its address is {rack.address(host)!r}, which {error}: set "
-                "ansible_host or os_prep_address, as its tree is served to that address alone",
+                f"{rack.address_variable(host)}, as its tree is served to that address alone",
                 host,
             )
         if host in rack.groups.get(FIXED_GROUP, ()):

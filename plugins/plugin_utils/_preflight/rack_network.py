@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from ansible_collections.bramble.pi.plugins.module_utils._network.settings import NetworkError, settings
 from ansible_collections.bramble.pi.plugins.module_utils._rack.bootptab import BootptabError, parse_bootptab
 from ansible_collections.bramble.pi.plugins.module_utils._rack.services import RackServicesError, parse_range
-from ansible_collections.bramble.pi.plugins.plugin_utils._inventory import leases
+from ansible_collections.bramble.pi.plugins.plugin_utils._inventory import identity, leases
 from ansible_collections.bramble.pi.plugins.plugin_utils._inventory.addresses import (
     parse_address,
     parse_interface,
@@ -107,7 +107,13 @@ def _check_interface(rack: Rack, host: str, interface: netaddr.IPNetwork) -> Ite
             host,
         )
     network = rack.network
-    if network is not None and interface.cidr != network:
+    # The address that the card of a head is given for the outside.
+    outside = (
+        host in rack.heads
+        and host not in rack.groups.get(FIXED_GROUP, ())
+        and rack.value(host, "node_network_interface") == rack.value(host, "nat_headnode_outer_interface")
+    )
+    if network is not None and not outside and interface.cidr != network:
         yield Finding(
             f"node_network_address is '{interface}', in {interface.cidr}, and preflight_node_network is "
             f"{network}: set the address with the prefix /{network.prefixlen}, or the network {ALL}",
@@ -176,7 +182,7 @@ def _check_leases(
         if host.mac and not _is_of_a_host(parse_address(host.address), network):
             yield Finding(
                 f"{host.name}: has the address {host.address}, which no host can have in the rack's network "
-                f"{network}: set ansible_host or os_prep_address, or correct rack_services_bootptab"
+                f"{network}: set {identity.ADDRESS_VARIABLES}, or correct rack_services_bootptab"
             )
     text = rack.value(server, "rack_services_dhcp_range")
     if not text:

@@ -119,7 +119,7 @@ INITS = {
     "the attempt was cut off": ((AFTER_ADMIN, UNKNOWN, SILENT, []), Step.UNDO, "partial"),
     "incomplete by hand": ((AFTER_ADMIN, None, SILENT, []), Step.REFUSE, "partial"),
     "a worker": ((WORKER, None, SILENT, []), Step.REFUSE, "worker"),
-    "a incomplete worker": ((WORKER, JOIN, SILENT, []), Step.REFUSE, "partial"),
+    "an incomplete worker": ((WORKER, JOIN, SILENT, []), Step.REFUSE, "partial"),
     "partial, but in use": ((AFTER_ADMIN, INIT, SILENT, ["node pi-2"]), Step.REFUSE, "partial"),
     "healthy": ((COMPLETE, None, UP, []), Step.NOTHING, "healthy"),
     "healthy, but silent": ((COMPLETE, None, SILENT, []), Step.REFUSE, "unreachable"),

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
+import jinja2
 import pytest
 from ansible_collections.bramble.pi.plugins.filter.inventory import (
     netboot_clients,
@@ -137,3 +138,8 @@ def test_a_node_that_ansible_knows_by_name_may_have_its_address_from_node_networ
 
 def test_the_name_of_a_card_is_the_node_s_to_preflight_as_well() -> None:
     assert "has the host name 'pi-1', as pi-1 has" in problem(hosts={"pi-2": {"os_prep_hostname": "pi-1"}})
+
+
+def test_a_socket_made_of_what_only_the_role_has_is_left_to_the_role() -> None:
+    hostvars = {"pi-1": {"ansible_host": "10.0.0.1", "workers_cri_socket": jinja2.Undefined(name="later")}}
+    assert rack_host(hostvars, "pi-1")["cri_socket"] == ""

@@ -37,6 +37,8 @@ BESIDE_A_HEAD = {"control_plane": ["pi-1"], "workers": ["pi-2"], "nat_headnode":
         ({"control_plane_endpoint": "k8s.lan"}, None),
         ({"control_plane_endpoint": "192.168.1.101:6443"}, None),
         ({"control_plane_endpoint": "pi-1"}, None),
+        # A load balancer may be on a node; what answers at the API server's own port is one.
+        ({"control_plane_endpoint": "192.168.1.102:8443"}, None),
         (
             {"control_plane_endpoint": "192.168.1.102:6443"},
             "control_plane_endpoint is '192.168.1.102:6443', which is pi-2, and no control plane; expected a "

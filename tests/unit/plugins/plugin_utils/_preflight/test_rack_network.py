@@ -214,3 +214,17 @@ def test_leases_are_in_the_racks_network(network: str, text: str | None) -> None
     problems, _warnings = found(variables, groups=BEHIND_NAT, node_network=network)
     assert bool(problems) == (text is not None)
     assert text is None or text in problems[0]
+
+
+@pytest.mark.parametrize(("interface", "problems"), [("wlan0", 0), ("eth0", 1)])
+def test_the_card_of_a_head_may_have_its_address_outside(interface: str, problems: int) -> None:
+    head = {
+        "os_prep_address": "10.0.0.1",
+        "node_network_address": "192.168.1.50/24",
+        "node_network_interface": interface,
+    }
+    nodes = {f"pi-{number}": {"ansible_host": f"10.0.0.{number}"} for number in (2, 3)}
+    found_problems, _warnings = found(
+        hosts={"pi-1": head, **nodes}, groups=BEHIND_NAT, node_network="10.0.0.0/24"
+    )
+    assert len(found_problems) == problems, found_problems
