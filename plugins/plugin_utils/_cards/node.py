@@ -262,7 +262,8 @@ def _wifi_problems(node: CardNode) -> Iterator[str]:
         )
     if not node.wifi_psk:
         yield (
-            "nat_headnode_wifi_psk is not set; expected the passphrase or the key of nat_headnode_wifi_ssid: "
-            "set nat_headnode_wifi_psk"
+            "nat_headnode_wifi_psk is not set; expected the passphrase or the key of nat_headnode_wifi_ssid, "
+            "as a card joins no open network: set nat_headnode_wifi_psk, or run flash with "
+            "-e nat_headnode_wifi_ssid= for a card without Wi-Fi"
         )
     yield from wifi_problems(node.wifi, variables="nat_headnode_wifi")
