@@ -97,7 +97,11 @@ def arguments(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, A
         }
         for number, row in enumerate(ROWS.values())
     }
-    (folder / "hosts.yml").write_text(json.dumps({"control_plane": {"hosts": hosts}}))
+    shared = yaml.safe_load((REPOSITORY / "roles/cluster_defaults/defaults/main.yml").read_text())
+    # An inventory has no hostvars to make it of.
+    shared.pop("os_prep_hostname")
+    inventory = {"control_plane": {"hosts": hosts, "vars": shared}}
+    (folder / "hosts.yml").write_text(json.dumps(inventory))
     tasks = yaml.safe_load((role / "tasks/main.yml").read_text())
     (module,) = (task["bramble.pi.kubeadm_init"] for task in tasks if "bramble.pi.kubeadm_init" in task)
     node = {"bramble": {"default_address": "192.168.1.10"}, "cacheable": True}

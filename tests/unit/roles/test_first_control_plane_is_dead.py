@@ -79,7 +79,7 @@ def test_failover_runs_on_one_that_answers(run: Run) -> None:
     output = run(REPOSITORY / "playbooks" / "failover.yml", failover_node="pi-9")
     assert "pi-2 is asked instead" in output
     assert "[pi-2]: FAILED! =>" in output
-    assert "failover_node is pi-9" in output
+    assert "failover_node is 'pi-9'" in output
 
 
 def test_images_are_fetched_by_one_that_is_reached(run: Run) -> None:

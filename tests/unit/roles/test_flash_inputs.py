@@ -216,7 +216,7 @@ def test_preflight_names_them_before(name: str) -> None:
     problems, warnings = found(hosts={"pi-1": yaml.safe_load(variables)})
     assert (len(problems), warnings) == (len(said_later or []), [])
     for problem in problems:
-        assert re.match(r"pi-1: .*(flash|nat_headnode|node_network)_\w+", problem)
+        assert re.match(r"pi-1: .*(flash|nat_headnode|node_network|os_prep)_\w+", problem)
 
 
 @pytest.mark.parametrize(

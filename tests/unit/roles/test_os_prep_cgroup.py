@@ -47,7 +47,9 @@ def _said(folder: Path, *, control_plane: dict[str, Any] | None) -> dict[str, st
         for host, (version, variables, state, _message) in NODES.items()
     }
     first = {} if control_plane is None else {"control_plane": {"hosts": {"pi-1": control_plane}}}
-    (folder / "hosts.yml").write_text(json.dumps({"nodes": {"hosts": hosts}, **first}))
+    shared = yaml.safe_load((REPOSITORY / "roles/cluster_defaults/defaults/main.yml").read_text())
+    common = {**shared, "kube_packages_version": "1.36"}
+    (folder / "hosts.yml").write_text(json.dumps({"nodes": {"hosts": hosts, "vars": common}, **first}))
     tasks = yaml.safe_load((REPOSITORY / "roles/os_prep/tasks/main.yml").read_text())
     check = next(task for task in tasks if task["name"] == CHECK)
     play = {

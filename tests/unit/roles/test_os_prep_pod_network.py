@@ -79,7 +79,7 @@ def said(tmp_path_factory: pytest.TempPathFactory) -> str:
 @pytest.mark.parametrize("host", NODES)
 def test_before_it_hurts(said: str, host: str) -> None:
     *_given, told, message = NODES[host]
-    lines = said.partition("TASK [Refuse")[2].splitlines()
+    lines = said.partition("TASK [Fail on unsupported nodes")[2].splitlines()
     refused = "\n".join(line for line in lines if line.startswith(f"fatal: [{host}]"))
     summary = said.partition("TASK [Print a summary")[2].splitlines()
     warned = "\n".join(line for line in summary if line.strip().startswith(f'"{host}: '))
