@@ -184,14 +184,14 @@ def test_worker_comes_back_after_a_run_that_is_broken_off(demo: Rack) -> None:
 
 def test_worker_that_cannot_be_spared_is_refused(cluster: Rack) -> None:
     run = cluster.playbook(FAILOVER, "-e", "failover_node=pi-1", code=2)
-    assert "failover_node is pi-1, and the workers are pi-2, pi-3" in run.output
+    assert "failover_node is 'pi-1', and the workers are pi-2, pi-3" in run.output
     netbooted = cluster.inventory / "netboot.yml"
     netbooted.write_text("netboot: {hosts: {pi-3: }}\n")
     try:
         run = cluster.playbook(FAILOVER, code=2)
     finally:
         netbooted.unlink()
-    assert "failover_node is pi-3, which has its system on the network" in run.output
+    assert "failover_node is 'pi-3', which has its system on the network" in run.output
 
 
 def test_pod_of_each_architecture_is_run(cluster: Rack) -> None:
