@@ -32,6 +32,8 @@ PATHS = (
     "ETCD",
     "ETCD_DATA",
     "ATTEMPT",
+    "BACKUP_STATUS",
+    "RESTORE_BEGUN",
     "KUBELET",
     "KUBELET_FLAGS",
     "KUBELET_CONFIGURATION",

@@ -76,14 +76,17 @@ def make_backup(*, run: Runner, wishes: Wishes, now: Callable[[], datetime] = _n
             status = _make(run=run, wishes=wishes, now=now)
         except (BrambleError, OSError) as error:
             message = os_error_text(error) if isinstance(error, OSError) else str(error)
-            before = backup_status.parse(read_text(backup_status.STATUS))
-            failed = backup_status.failed(before=before, now=now(), error=message)
+            failed = backup_status.failed(before=_before(), now=now(), error=message)
             # On a full disk not even that can be written down; the doctor then sees an old proof.
             with contextlib.suppress(OSError):
-                write_text(backup_status.STATUS, backup_status.dumped(failed))
+                write_text(state.BACKUP_STATUS, backup_status.dumped(failed))
             raise
-        write_text(backup_status.STATUS, backup_status.dumped(status))
+        write_text(state.BACKUP_STATUS, backup_status.dumped(status))
         return status
+
+
+def _before() -> dict[str, Any] | None:
+    return backup_status.parse(read_text(state.BACKUP_STATUS))
 
 
 def _make(*, run: Runner, wishes: Wishes, now: Callable[[], datetime]) -> dict[str, Any]:
@@ -105,6 +108,11 @@ def _make(*, run: Runner, wishes: Wishes, now: Callable[[], datetime]) -> dict[s
         etcd.clean()
         created = now()
         contents = _proved_snapshot(etcd, f"{folder}/snapshot.db")
+        problem = backup_status.lost_data(
+            before=_before(), ca_cert_hash=ca_cert_hash, revision=contents.revision
+        )
+        if problem:
+            raise BackupError(problem)
         files = [
             *archive.node_members(),
             archive.large_member(SNAPSHOT, f"{folder}/snapshot.db"),

@@ -38,8 +38,6 @@ from ansible_collections.bramble.pi.plugins.module_utils._containers.runtime imp
 from ansible_collections.bramble.pi.plugins.module_utils._kubeadm import node_files, state
 from ansible_collections.bramble.pi.plugins.module_utils._kubeadm.node import Node
 
-#: Written down while a backup is restored, so that another run goes on.
-BEGUN = "/var/lib/bramble/restore.json"
 _RESTORED = f"{state.ETCD}/bramble-restored"
 _REPLACED = f"{state.ETCD}/bramble-replaced"
 _STOP_SECONDS = 120
@@ -90,7 +88,7 @@ class _Restore:
         return read_text(f"{self._folder}{path}") or ""
 
     def run(self, *, check_mode: bool) -> dict[str, Any]:
-        begun = backup_refusals.parse_begun(read_text(BEGUN))
+        begun = backup_refusals.parse_begun(read_text(state.RESTORE_BEGUN))
         now = backup_refusals.Begun(archive.sha256_of(self._wishes.src))
         resumed = begun is not None and begun.sha256 in (now.sha256, "")
         problems = list(
@@ -122,7 +120,10 @@ class _Restore:
         output_of(self._node.run, ["systemctl", "restart", "kubelet"])
         self._wait()
         shutil.rmtree(_REPLACED, ignore_errors=True)
-        os.unlink(BEGUN)
+        # An older etcd's revisions went back, which the next backup would take for lost data.
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(state.BACKUP_STATUS)
+        os.unlink(state.RESTORE_BEGUN)
         return result
 
     def _seen(self) -> backup_refusals.Node:
@@ -143,7 +144,7 @@ class _Restore:
     # In this order another run can begin again wherever one was killed.
 
     def _place(self, member: backup_refusals.Member, begun: backup_refusals.Begun) -> list[str]:
-        write_text(BEGUN, begun.dumped(), mode=0o600)
+        write_text(state.RESTORE_BEGUN, begun.dumped(), mode=0o600)
         self._stop()
         image = self._image()
         shutil.rmtree(_RESTORED, ignore_errors=True)
@@ -169,7 +170,9 @@ class _Restore:
         for name in names:
             if name != SNAPSHOT:
                 self._write(name)
-        write_text(BEGUN, backup_refusals.Begun(begun.sha256, started=True).dumped(), mode=0o600)
+        write_text(
+            state.RESTORE_BEGUN, backup_refusals.Begun(begun.sha256, started=True).dumped(), mode=0o600
+        )
         return options
 
     def _write(self, name: str) -> None:

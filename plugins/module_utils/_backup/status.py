@@ -12,10 +12,10 @@ from typing import Any
 
 from ansible_collections.bramble.pi.plugins.module_utils._backup.manifest import Manifest
 from ansible_collections.bramble.pi.plugins.module_utils._backup.retention import ISO
+from ansible_collections.bramble.pi.plugins.module_utils._kubeadm import state
 
-#: What the program of the timer is told, and where it says how it went; neither holds a secret.
+#: What the program of the timer is told; no secret is in it, nor in a status.
 SETTINGS = "/etc/bramble/backup.json"
-STATUS = "/var/lib/bramble/backup-status.json"
 
 
 def parse(text: str | None) -> dict[str, Any] | None:
@@ -46,6 +46,20 @@ def succeeded(*, manifest: Manifest, path: str, size: int, sha256: str) -> dict[
 def failed(*, before: Mapping[str, Any] | None, now: datetime, error: str) -> dict[str, Any]:
     """Return the status after a failure: what was proved before still is."""
     return {**(before or {}), "tried": f"{now:{ISO}}", "error": error}
+
+
+def lost_data(*, before: Mapping[str, Any] | None, ca_cert_hash: str, revision: int) -> str | None:
+    """Say that an etcd began again with nothing: its revision never falls, but for a restore."""
+    if before is None or before.get("ca_cert_hash") != ca_cert_hash:
+        return None
+    if revision >= int(before.get("revision", 0)):
+        return None
+    return (
+        f"etcd's revision is {revision}; expected {before['revision']} or more, as the backup of"
+        f" {before.get('created')} ({before.get('file')}) has, so etcd has lost its data: fetch that backup and"
+        " run 'ansible-playbook bramble.pi.restore' with it as backup_restore_file; if etcd was put back on"
+        f" purpose, remove {state.BACKUP_STATUS}"
+    )
 
 
 def dumped(status: Mapping[str, Any]) -> str:

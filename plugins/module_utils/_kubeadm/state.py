@@ -80,6 +80,9 @@ CONTAINER_LOGS = "/var/log/containers"
 UPGRADES = "/".join((KUBERNETES, "tmp"))
 DIRECTORIES = frozenset({ETCD_DATA})
 ATTEMPT = f"{KUBERNETES}/.bramble-attempt.json"
+#: How the last backup of this node's cluster went, and the restore of one that has not come to its end.
+BACKUP_STATUS = "/var/lib/bramble/backup-status.json"
+RESTORE_BEGUN = "/var/lib/bramble/restore.json"
 
 _COMPONENTS = ("kube-apiserver", "kube-controller-manager", "kube-scheduler")
 _ETCD_MANIFEST = f"{MANIFESTS}/etcd.yaml"

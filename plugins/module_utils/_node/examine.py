@@ -195,7 +195,7 @@ def examine(module: AnsibleModule, *, measure_disk: bool, wishes: Wishes = WISHE
         "member": _member(module, facts),
         "silent_components": _silent_components(facts),
         "runtime": _runtime(module, facts, wishes=wishes),
-        "backup": backup_status.parse(read_text(backup_status.STATUS)),
+        "backup": backup_status.parse(read_text(state.BACKUP_STATUS)),
         "fsync": _fsync() if measure_disk else None,
     }
 

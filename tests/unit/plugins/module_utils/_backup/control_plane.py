@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.bramble.pi.plugins.module_utils._backup import archive, etcd, make, scratch, status
+from ansible_collections.bramble.pi.plugins.module_utils._backup import archive, etcd, make, scratch
 from ansible_collections.bramble.pi.plugins.module_utils._kubeadm import state
 
 from tests.unit.kubeadm_node import CA, FakeNode
@@ -71,6 +71,7 @@ class ControlPlane:
         self.keys = {"live": 312, "copy": 312}
         self.compacted = {"live": 90, "copy": 90}
         self.etcdutl = True
+        self.revision = 100
         self.snapshot = b"objects and secrets"
 
     def run(self, command: list[str]) -> tuple[int, str, str]:
@@ -86,7 +87,7 @@ class ControlPlane:
             Path(words[-1]).write_bytes(self.snapshot)
             return 0, "", ""
         answers: dict[str, Any] = {
-            "snapshot status": {"revision": 100},
+            "snapshot status": {"revision": self.revision},
             "endpoint status": [{"Status": {"version": "3.6.5"}}],
             "member list": {"members": [{"ID": 1, "name": "pi-1"}]},
             "endpoint hashkv": [
@@ -111,7 +112,7 @@ class ControlPlane:
         return make.make_backup(run=self.run, wishes=make.Wishes.of(parameters), now=lambda: NOW)
 
     def status(self) -> dict[str, Any]:
-        found: dict[str, Any] = json.loads((self.root / "status.json").read_text())
+        found: dict[str, Any] = json.loads(Path(state.BACKUP_STATUS).read_text())
         return found
 
     def content(self, path: str) -> dict[str, bytes]:
@@ -160,7 +161,6 @@ def control_plane(root: Path, monkeypatch: pytest.MonkeyPatch) -> ControlPlane:
     monkeypatch.setattr(os, "uname", lambda: os.uname_result(("Linux", "pi-1", "6.12", "1", "aarch64")))
     monkeypatch.setattr(scratch, "locked", nothing)
     monkeypatch.setattr(scratch, "folder", memory)
-    monkeypatch.setattr(status, "STATUS", str(root / "status.json"))
     monkeypatch.setattr(etcd, "MANIFEST", f"{state.MANIFESTS}/etcd.yaml")
     monkeypatch.setattr(etcd, "listens", lambda _port: True)
     monkeypatch.setattr(archive, "_TREES", (state.KUBERNETES, f"{state.KUBELET}/pki"))

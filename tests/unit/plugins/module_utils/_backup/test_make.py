@@ -3,6 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 import pytest
 from ansible_collections.bramble.pi.plugins.module_utils._backup import manifest
 from ansible_collections.bramble.pi.plugins.module_utils._backup.manifest import BackupError
+from ansible_collections.bramble.pi.plugins.module_utils._kubeadm import state
 
 from tests.unit.kubeadm_node import CA_HASH
 from tests.unit.plugins.module_utils._backup.control_plane import (
@@ -99,6 +101,22 @@ def test_what_is_not_proved_is_not_kept(node: ControlPlane, changed: dict[str, A
     # What was proved before still is.
     assert node.status()["proved"] == before["proved"]
     assert "is not what the cluster's etcd holds" in node.status()["error"]
+
+
+def test_an_etcd_that_began_again_with_nothing_does_not_become_the_newest(node: ControlPlane) -> None:
+    node.revision = 48211
+    before = node.backup()
+    node.revision = 120
+    # The second time, too: a failure does not forget what was proved.
+    for _time in range(2):
+        with pytest.raises(BackupError, match="etcd's revision is 120; expected 48211 or more"):
+            node.backup()
+    assert os.listdir(node.folder) == [NAME]
+    assert node.status()["revision"] == before["revision"]
+    # Another cluster begins with a small revision, and is no loss.
+    status = {**node.status(), "ca_cert_hash": "sha256:" + "1" * 64}
+    Path(state.BACKUP_STATUS).write_text(json.dumps(status))
+    assert node.backup()["revision"] == 120
 
 
 def test_age_that_fails_leaves_nothing(node: ControlPlane) -> None:

@@ -36,7 +36,6 @@ class Blank:
         self.left = -1
         for folder in ("etc/kubernetes", "var/lib/etcd", "var/lib/kubelet"):
             shutil.rmtree(self.root / folder)
-        monkeypatch.setattr(backup_restore, "BEGUN", str(self.root / "begun.json"))
         monkeypatch.setattr(backup_restore, "_RESTORED", f"{state.ETCD}/bramble-restored")
         monkeypatch.setattr(backup_restore, "_REPLACED", f"{state.ETCD}/bramble-replaced")
         monkeypatch.setattr(backup_restore, "listens", {}.get)
@@ -130,7 +129,8 @@ def test_from_a_blank_card_to_the_control_plane_as_it_was(blank: Blank) -> None:
     assert os.stat(blank.root / "etc/kubernetes/pki").st_mode & 0o777 == 0o755
     (restored,) = (each for each in blank.commands if "restore" in each and "--help" not in each)
     assert {"--name=pi-1", "--bump-revision=1000000000", "--mark-compacted"} <= set(restored)
-    assert not (blank.root / "begun.json").exists()
+    assert not Path(state.RESTORE_BEGUN).exists()
+    assert not Path(state.BACKUP_STATUS).exists()
     # The identity is on no command line, and is gone before anything is started.
     assert not [word for each in blank.commands for word in each if "SECRET" in word]
     assert not (blank.root / "memory/identity").exists()
@@ -151,7 +151,7 @@ def test_killed_anywhere_and_run_again(blank: Blank) -> None:
             blank.left = -1
             blank.restore()
             assert blank.files() == expected, step
-            assert not (blank.root / "begun.json").exists()
+            assert not Path(state.RESTORE_BEGUN).exists()
         else:
             break
     # More than the files of kubeadm.
