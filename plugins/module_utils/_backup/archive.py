@@ -111,9 +111,9 @@ def write(path: str, members: Sequence[Member], *, recipients: Sequence[str]) ->
             _end(process, errors, part)
         # Not for others, whatever age made of it.
         os.chmod(part, 0o600)
-        _keep(part)
+        sync(part)
         os.replace(part, path)
-        _keep(folder)
+        sync(folder)
     except BaseException:
         with contextlib.suppress(FileNotFoundError):
             os.unlink(part)
@@ -178,7 +178,8 @@ def _add_members(archive: tarfile.TarFile, members: Sequence[Member]) -> None:
                 archive.addfile(entry, source)
 
 
-def _keep(path: str) -> None:
+def sync(path: str) -> None:
+    """Have a power cut not undo what was written to a file, or renamed in a folder."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)

@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+import glob
+import os
 import shutil
 import socket
 import time
@@ -190,6 +192,18 @@ def listens(port: int) -> bool:
             return True
     except OSError:
         return False
+
+
+def runs_on(data: str) -> bool:
+    """Tell whether a process of this node is an etcd with this data."""
+    for path in glob.glob("/proc/[0-9]*/cmdline"):
+        try:
+            words = (read_text(path) or "").split("\0")
+        except ProcessLookupError:
+            continue
+        if os.path.basename(words[0]) == "etcd" and f"--data-dir={data}" in words:
+            return True
+    return False
 
 
 def _taken_ports() -> set[int]:

@@ -36,9 +36,14 @@ class Member(NamedTuple):
     peer: str
 
     @property
+    def host(self) -> str:
+        """Its address as a URL has it."""
+        return self.peer.partition("//")[2].rpartition(":")[0]
+
+    @property
     def address(self) -> str:
         """Its address, by which it listens."""
-        return self.peer.partition("//")[2].rpartition(":")[0].strip("[]")
+        return self.host.strip("[]")
 
 
 def member(*, etcd_manifest: str) -> Member | None:

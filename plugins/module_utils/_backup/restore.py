@@ -11,8 +11,9 @@ import shutil
 import time
 from collections.abc import Collection
 from typing import Any, NamedTuple
+from urllib.parse import urlsplit
 
-from ansible_collections.bramble.pi.plugins.module_utils._backup import archive, etcd_output
+from ansible_collections.bramble.pi.plugins.module_utils._backup import archive, etcd_output, retention
 from ansible_collections.bramble.pi.plugins.module_utils._backup import refusals as backup_refusals
 from ansible_collections.bramble.pi.plugins.module_utils._backup import scratch as backup_scratch
 from ansible_collections.bramble.pi.plugins.module_utils._backup.etcd import (
@@ -20,6 +21,7 @@ from ansible_collections.bramble.pi.plugins.module_utils._backup.etcd import (
     Etcd,
     Restored,
     listens,
+    runs_on,
 )
 from ansible_collections.bramble.pi.plugins.module_utils._backup.manifest import (
     SNAPSHOT,
@@ -35,7 +37,7 @@ from ansible_collections.bramble.pi.plugins.module_utils._common.files import (
 from ansible_collections.bramble.pi.plugins.module_utils._containers import images
 from ansible_collections.bramble.pi.plugins.module_utils._containers.programs import Mount
 from ansible_collections.bramble.pi.plugins.module_utils._containers.runtime import RUNTIMES, runtime_at
-from ansible_collections.bramble.pi.plugins.module_utils._kubeadm import node_files, state
+from ansible_collections.bramble.pi.plugins.module_utils._kubeadm import components, node_files, state
 from ansible_collections.bramble.pi.plugins.module_utils._kubeadm.node import Node
 
 _RESTORED = f"{state.ETCD}/bramble-restored"
@@ -90,7 +92,19 @@ class _Restore:
     def run(self, *, check_mode: bool) -> dict[str, Any]:
         begun = backup_refusals.parse_begun(read_text(state.RESTORE_BEGUN))
         now = backup_refusals.Begun(archive.sha256_of(self._wishes.src))
-        resumed = begun is not None and begun.sha256 in (now.sha256, "")
+        # What another cluster has left here since then is not part of it.
+        resumed = (
+            begun is not None
+            and begun.sha256 in (now.sha256, "")
+            and node_files.cluster_ca_hash() in (None, self._manifest.ca_cert_hash)
+        )
+        in_place = (
+            resumed
+            and begun is not None
+            and begun.started
+            and node_files.has_control_plane()
+            and os.path.isdir(state.ETCD_DATA)
+        )
         problems = list(
             backup_refusals.refusals(
                 manifest=self._manifest,
@@ -103,6 +117,9 @@ class _Restore:
         )
         if problems or self._member is None:
             raise BackupError(f"{'; '.join(problems)}. Nothing was changed")
+        if not in_place:
+            self._client()
+            self._check_room()
         result = {
             "created": self._manifest.created,
             "node": self._manifest.node,
@@ -112,13 +129,11 @@ class _Restore:
         }
         if check_mode:
             return result
-        options: list[str] = []
-        if not (resumed and begun and begun.started):
-            options = self._place(self._member, now)
+        options = [] if in_place else self._place(self._member, now)
         result["watchers_notice"] = bool(options)
         output_of(self._node.run, ["systemctl", "enable", "kubelet"])
         output_of(self._node.run, ["systemctl", "restart", "kubelet"])
-        self._wait()
+        self._wait(self._member)
         shutil.rmtree(_REPLACED, ignore_errors=True)
         # An older etcd's revisions went back, which the next backup would take for lost data.
         with contextlib.suppress(FileNotFoundError):
@@ -137,16 +152,31 @@ class _Restore:
             answers=self._answers(f"{self._folder}{state.ADMIN_KUBECONFIG}"),
         )
 
-    def _answers(self, kubeconfig: str) -> bool:
-        command = ["kubectl", f"--kubeconfig={kubeconfig}", "--request-timeout=5s", "get", "--raw=/readyz"]
+    def _check_room(self) -> None:
+        folder = state.ETCD
+        while not os.path.exists(folder):
+            folder = os.path.dirname(folder)
+        status = os.statvfs(folder)
+        problem = retention.restore_problem(
+            folder=folder,
+            snapshot=self._manifest.files[SNAPSHOT].size,
+            available=status.f_bavail * status.f_frsize,
+        )
+        if problem:
+            raise BackupError(f"{problem}. Nothing was changed")
+
+    def _answers(self, kubeconfig: str, *options: str) -> bool:
+        access = [f"--kubeconfig={kubeconfig}", *options, "--request-timeout=5s"]
+        command = ["kubectl", *access, "get", "--raw=/readyz"]
         return self._node.run(["timeout", "20", *command])[0] == 0
 
     # In this order another run can begin again wherever one was killed.
 
     def _place(self, member: backup_refusals.Member, begun: backup_refusals.Begun) -> list[str]:
+        # The last that can refuse.
+        image = self._image()
         write_text(state.RESTORE_BEGUN, begun.dumped(), mode=0o600)
         self._stop()
-        image = self._image()
         shutil.rmtree(_RESTORED, ignore_errors=True)
         etcd = Etcd(run=self._node.run, image=image, client=self._client(), folder=self._folder, pki=False)
         etcd.clean()
@@ -158,21 +188,25 @@ class _Restore:
             *options,
             mounts=[Mount(state.ETCD, writable=True)],
         )
-        if os.path.isdir(state.ETCD_DATA):
-            shutil.rmtree(_REPLACED, ignore_errors=True)
+        if os.path.isdir(_REPLACED):
+            # A run that was killed has kept what was here; what is here now is its own.
+            shutil.rmtree(state.ETCD_DATA, ignore_errors=True)
+        elif os.path.isdir(state.ETCD_DATA):
             os.rename(state.ETCD_DATA, _REPLACED)
         os.rename(f"{_RESTORED}/member", state.ETCD_DATA)
+        archive.sync(state.ETCD)
         shutil.rmtree(_RESTORED, ignore_errors=True)
         with contextlib.suppress(FileNotFoundError):
             os.unlink(state.BOOTSTRAP_KUBECONFIG)
+        # Else kubeadm would undo what is restored here.
+        node_files.clear_attempt()
         # The static pods come last: with them the node is a control plane.
         names = sorted(self._manifest.files, key=lambda name: (f"/{name}".startswith(state.MANIFESTS), name))
         for name in names:
             if name != SNAPSHOT:
                 self._write(name)
-        write_text(
-            state.RESTORE_BEGUN, backup_refusals.Begun(begun.sha256, started=True).dumped(), mode=0o600
-        )
+        started = backup_refusals.Begun(begun.sha256, started=True)
+        write_text(state.RESTORE_BEGUN, started.dumped(), mode=0o600)
         return options
 
     def _write(self, name: str) -> None:
@@ -201,6 +235,15 @@ class _Restore:
                 )
             time.sleep(_POLL)
         output_of(self._node.run, ["systemctl", "stop", "kubelet"])
+        # Once its port is closed it may still write, and nothing ends one that the kubelet has started again.
+        deadline = time.monotonic() + _STOP_SECONDS
+        while runs_on(state.ETCD):
+            if time.monotonic() > deadline:
+                raise BackupError(
+                    f"an etcd still runs on {state.ETCD} {_STOP_SECONDS} s after the kubelet was stopped;"
+                    " expected none: reboot this node, and run this again"
+                )
+            time.sleep(_POLL)
 
     def _socket(self) -> str | None:
         return state.kubelet_cri_socket(
@@ -235,12 +278,16 @@ class _Restore:
             )
         return self._manifest.image
 
-    def _wait(self) -> None:
+    def _wait(self, member: backup_refusals.Member) -> None:
+        """Wait for the API server of this node; others may answer at the cluster's address."""
+        url = components.health_url(manifest=self._text(state.APISERVER_MANIFEST), program="kube-apiserver")
+        server = f"https://{member.host}:{(urlsplit(url).port if url else None) or 6443}"
         deadline = time.monotonic() + self._wishes.timeout
-        while not self._answers(state.ADMIN_KUBECONFIG):
+        while not self._answers(state.ADMIN_KUBECONFIG, f"--server={server}"):
             if time.monotonic() > deadline:
                 raise BackupError(
-                    f"the API server does not answer within {self._wishes.timeout} s; the backup is in place."
+                    f"the API server at {server} does not answer within {self._wishes.timeout} s; the backup"
+                    " is in place."
                     " Run this again to wait for it, or see what bramble.pi.doctor says"
                 )
             time.sleep(_POLL)

@@ -67,6 +67,17 @@ def disk_problem(*, folder: str, needed: int, available: int, size: int) -> str 
     )
 
 
+def restore_problem(*, folder: str, snapshot: int, available: int) -> str | None:
+    """Say why a snapshot has no room on the disk as the data of a member, beside what is there."""
+    needed = snapshot + _COPY
+    if available >= needed:
+        return None
+    return (
+        f"{folder} has {available // _MEBIBYTE} MiB free; expected {needed // _MEBIBYTE} MiB or more for"
+        " etcd: free some there (see df -h), or take a larger card"
+    )
+
+
 def memory_needed(*, database: int) -> int:
     """Return how much memory the snapshot and the copy that proves it take."""
     return 2 * database + _COPY

@@ -56,9 +56,9 @@ def lost_data(*, before: Mapping[str, Any] | None, ca_cert_hash: str, revision: 
         return None
     return (
         f"etcd's revision is {revision}; expected {before['revision']} or more, as the backup of"
-        f" {before.get('created')} ({before.get('file')}) has, so etcd has lost its data: fetch that backup and"
-        " run 'ansible-playbook bramble.pi.restore' with it as backup_restore_file; if etcd was put back on"
-        f" purpose, remove {state.BACKUP_STATUS}"
+        f" {before.get('created')} ({before.get('file')}) has, so etcd has lost its data: fetch that backup"
+        " and run 'ansible-playbook bramble.pi.restore' with it as backup_restore_file; if etcd was put back"
+        f" on purpose, remove {state.BACKUP_STATUS}"
     )
 
 

@@ -148,7 +148,8 @@ def _containers(*, node: Node) -> Iterator[_Removal]:
 
 
 def _files(*, patterns: Iterable[str]) -> Iterator[_Removal]:
-    for path in sorted((state.KUBERNETES_FILES - state.DIRECTORIES) | {state.ATTEMPT}):
+    of_bramble = {state.ATTEMPT, state.BACKUP_STATUS, state.RESTORE_BEGUN}
+    for path in sorted((state.KUBERNETES_FILES - state.DIRECTORIES) | of_bramble):
         if os.path.exists(path):
             yield _Removal(path, partial(os.unlink, path))
     for pattern in patterns:

@@ -6,19 +6,23 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from ansible_collections.bramble.pi.plugins.module_utils._backup import archive, etcd, scratch
+from ansible_collections.bramble.pi.plugins.module_utils._backup import refusals as backup_refusals
 from ansible_collections.bramble.pi.plugins.module_utils._backup import restore as backup_restore
-from ansible_collections.bramble.pi.plugins.module_utils._backup import scratch
 from ansible_collections.bramble.pi.plugins.module_utils._backup.manifest import BackupError
 from ansible_collections.bramble.pi.plugins.module_utils._kubeadm import state
 from ansible_collections.bramble.pi.plugins.module_utils._kubeadm.node import Node
 
 from tests.unit.kubeadm_node import CA_HASH
 from tests.unit.plugins.module_utils._backup.control_plane import ControlPlane, control_plane
+
+FIXTURES = Path(__file__).parents[3] / "fixtures" / "ca_cert"
 
 
 class Killed(BaseException):
@@ -31,7 +35,7 @@ class Blank:
     def __init__(self, was: ControlPlane, monkeypatch: pytest.MonkeyPatch) -> None:
         self.root = was.root
         self.backup = was.backup()["file"]
-        self.answers = self.slow = False
+        self.answers = self.slow = self.others = False
         self.commands: list[list[str]] = []
         self.left = -1
         for folder in ("etc/kubernetes", "var/lib/etcd", "var/lib/kubelet"):
@@ -88,7 +92,8 @@ class Blank:
                 raise Killed
             self.answers = (self.root / "etc/kubernetes/manifests/kube-apiserver.yaml").exists()
         if "--raw=/readyz" in words:
-            return (0 if self.answers and not self.slow else 1), "ok", ""
+            own = self.answers and not self.slow
+            return (0 if own or (self.others and "--server" not in words) else 1), "ok", ""
         return 0, "", ""
 
     def restore(self, *, check_mode: bool = False, **wishes: Any) -> dict[str, Any]:
@@ -206,3 +211,111 @@ def test_what_was_replaced_is_kept_until_the_cluster_answers(blank: Blank) -> No
     blank.restore(replace=True)
     assert blank.files()["var/lib/etcd/member/db"] == "restored"
     assert os.listdir(blank.root / "var/lib/etcd") == ["member"]
+
+
+def _living(blank: Blank, **wishes: Any) -> dict[str, str]:
+    """Have the control plane live, and return its files."""
+    blank.restore(**wishes)
+    (blank.root / "var/lib/etcd/member/db").write_text("living")
+    blank.commands.clear()
+    return blank.files()
+
+
+def test_what_can_refuse_comes_before_anything_is_stopped(
+    blank: Blank, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = _living(blank)
+
+    def refuse(_self: object) -> str:
+        raise BackupError("it is not there")
+
+    full = os.statvfs_result((4096, 4096, 100, 10, 10, 0, 0, 0, 0, 255))
+    for target, name, refusal, message in (
+        (backup_restore._Restore, "_image", refuse, "it is not there"),
+        (backup_restore._Restore, "_client", refuse, "it is not there"),
+        (backup_restore.os, "statvfs", lambda _path: full, "MiB free; expected 192 MiB or more for etcd"),
+    ):
+        with monkeypatch.context() as patch:
+            patch.setattr(target, name, refusal)
+            with pytest.raises(BackupError, match=message):
+                blank.restore(replace=True)
+            if name != "_image":
+                with pytest.raises(BackupError, match=message):
+                    blank.restore(replace=True, check_mode=True)
+        assert blank.files() == before
+        assert not Path(state.RESTORE_BEGUN).exists()
+        assert not [each for each in blank.commands if each[0] == "systemctl"]
+
+
+def test_an_attempt_of_kubeadm_that_was_interrupted_is_over(blank: Blank) -> None:
+    Path(state.ATTEMPT).parent.mkdir(parents=True)
+    Path(state.ATTEMPT).write_text("{}")
+    blank.restore()
+    assert not Path(state.ATTEMPT).exists()
+
+
+@pytest.mark.parametrize("sha256", ["", "that of the backup"])
+def test_what_a_restore_of_long_ago_has_left_is_no_consent(blank: Blank, sha256: str) -> None:
+    _living(blank)
+    marker = backup_refusals.Begun(archive.sha256_of(blank.backup) if sha256 else "", started=True)
+    Path(state.RESTORE_BEGUN).write_text(marker.dumped())
+    # The node has become a part of another cluster.
+    other = (FIXTURES / "rsa.crt").read_text()
+    Path(state.CA_CERTIFICATE).write_text(other)
+    blank.answers = False
+    with pytest.raises(BackupError, match="there is a Kubernetes on this node already"):
+        blank.restore()
+
+
+@pytest.mark.parametrize("lost", ["var/lib/etcd", "etc/kubernetes"])
+def test_what_was_in_place_and_is_not_any_more_is_put_there_again(blank: Blank, lost: str) -> None:
+    expected = _living(blank)
+    marker = backup_refusals.Begun(archive.sha256_of(blank.backup), started=True)
+    Path(state.RESTORE_BEGUN).write_text(marker.dumped())
+    shutil.rmtree(blank.root / lost)
+    blank.restore()
+    assert blank.files() == {**expected, "var/lib/etcd/member/db": "restored"}
+
+
+def test_only_this_node_itself_counts_as_answer(blank: Blank) -> None:
+    blank.others = blank.slow = True
+    with pytest.raises(BackupError, match=r"the API server at https://192\.168\.1\.10:6443 does not answer"):
+        blank.restore(replace=True)
+
+
+def test_a_resume_keeps_the_original_until_the_cluster_answers(blank: Blank) -> None:
+    # These steps are the renames, and those before and after them.
+    for step in range(1, 6):
+        data = blank.root / "var/lib/etcd"
+        shutil.rmtree(data, ignore_errors=True)
+        Path(state.RESTORE_BEGUN).unlink(missing_ok=True)
+        (data / "member").mkdir(parents=True)
+        (data / "member/db").write_text("original")
+        blank.answers, blank.slow, blank.left = False, True, step
+        with pytest.raises(Killed):
+            blank.restore(replace=True)
+        blank.left = -1
+        with pytest.raises(BackupError, match="the backup"):
+            blank.restore(replace=True)
+        assert (data / "bramble-replaced/db").read_text() == "original", step
+
+
+def test_an_etcd_that_still_runs_is_waited_for(blank: Blank, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(backup_restore, "runs_on", lambda data: data == state.ETCD)
+    monkeypatch.setattr(backup_restore, "_STOP_SECONDS", 0)
+    with pytest.raises(BackupError, match="reboot this node, and run this again"):
+        blank.restore()
+    assert blank.files() == {}
+
+
+def test_an_etcd_is_found_by_its_data(tmp_path: Path) -> None:
+    program = tmp_path / "etcd"
+    program.symlink_to("/bin/sh")
+    command = [str(program), "-c", "echo; read line", "etcd", f"--data-dir={tmp_path}/data"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        # Once it prints, it is that program.
+        assert process.stdout is not None
+        process.stdout.readline()
+        assert etcd.runs_on(f"{tmp_path}/data")
+        assert not etcd.runs_on(f"{tmp_path}/other")
+        process.kill()
