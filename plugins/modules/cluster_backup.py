@@ -75,7 +75,7 @@ backup:
       description: Where it is.
       type: str
       returned: success
-      sample: /var/lib/bramble/backups/bramble-0fffefc56e99-20261001T120000Z.tar.gz.age
+      sample: /var/lib/bramble/backups/bramble-20261001T120000Z-0fffefc56e99-pi-1.tar.gz.age
     created:
       description: When the snapshot was taken.
       type: str

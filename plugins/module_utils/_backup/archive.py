@@ -19,7 +19,7 @@ import zlib
 from collections.abc import Iterator, Sequence
 from typing import IO, NamedTuple, cast
 
-from ansible_collections.bramble.pi.plugins.module_utils._backup import manifest
+from ansible_collections.bramble.pi.plugins.module_utils._backup import manifest, retention
 from ansible_collections.bramble.pi.plugins.module_utils._backup.manifest import BackupError, File
 from ansible_collections.bramble.pi.plugins.module_utils._common.files import read_text
 from ansible_collections.bramble.pi.plugins.module_utils._kubeadm import state
@@ -99,7 +99,6 @@ def _sha256(file: IO[bytes]) -> str:
 def write(path: str, members: Sequence[Member], *, recipients: Sequence[str]) -> None:
     """Write an archive, encrypted, in one step that survives a power cut."""
     folder = os.path.dirname(path)
-    remove_parts(folder)
     part = path + _PART
     command = ["age", "--encrypt", "--output", part]
     for recipient in recipients:
@@ -120,10 +119,10 @@ def write(path: str, members: Sequence[Member], *, recipients: Sequence[str]) ->
         raise
 
 
-def remove_parts(folder: str) -> None:
-    """Remove what a run that was killed, or a power cut, has left."""
+def remove_parts(folder: str, *, owner: str) -> None:
+    """Remove what a run of this node that was killed, or a power cut, has left."""
     for name in os.listdir(folder):
-        if name.endswith(f".tar.gz.age{_PART}"):
+        if name.endswith(_PART) and retention.created_of(name[: -len(_PART)], owner=owner):
             os.unlink(os.path.join(folder, name))
 
 

@@ -100,7 +100,9 @@ def _make(*, run: Runner, wishes: Wishes, now: Callable[[], datetime]) -> dict[s
         raise BackupError(f"{state.CA_CERTIFICATE} cannot be read; expected the CA of the cluster")
     archive.check_age()
     os.makedirs(wishes.folder, mode=0o700, exist_ok=True)
-    archive.remove_parts(wishes.folder)
+    node = os.uname().nodename
+    owner = retention.owner(ca_cert_hash=ca_cert_hash, node=node)
+    archive.remove_parts(wishes.folder, owner=owner)
     database = os.path.getsize(f"{state.ETCD_DATA}/snap/db")
     _check_disk(wishes.folder, database)
     with backup_scratch.folder(run=run, size=retention.memory_needed(database=database)) as folder:
@@ -119,7 +121,7 @@ def _make(*, run: Runner, wishes: Wishes, now: Callable[[], datetime]) -> dict[s
         ]
         manifest = Manifest(
             ca_cert_hash=ca_cert_hash,
-            node=os.uname().nodename,
+            node=node,
             created=f"{created:{retention.ISO}}",
             proved=f"{now():{retention.ISO}}",
             kubernetes=etcd_output.version_of(
@@ -131,9 +133,18 @@ def _make(*, run: Runner, wishes: Wishes, now: Callable[[], datetime]) -> dict[s
             contents=contents,
             files={each.name: each.file for each in files},
         )
-        path = os.path.join(wishes.folder, retention.file_name(ca_cert_hash=ca_cert_hash, created=created))
+        path = os.path.join(wishes.folder, retention.file_name(owner=owner, created=created))
         archive.write(path, archive.with_manifest(manifest, files), recipients=wishes.recipients)
-    _remove_old(wishes, newest=os.path.basename(path), now=created)
+    old = retention.superfluous(
+        names=os.listdir(wishes.folder),
+        owner=owner,
+        newest=os.path.basename(path),
+        now=created,
+        keep=wishes.keep,
+        days=wishes.keep_days,
+    )
+    for name in old:
+        os.unlink(os.path.join(wishes.folder, name))
     return backup_status.succeeded(
         manifest=manifest, path=path, size=os.path.getsize(path), sha256=archive.sha256_of(path)
     )
@@ -168,10 +179,3 @@ def _check_disk(folder: str, needed: int) -> None:
     )
     if problem:
         raise BackupError(problem)
-
-
-def _remove_old(wishes: Wishes, *, newest: str, now: datetime) -> None:
-    for name in retention.superfluous(
-        names=os.listdir(wishes.folder), newest=newest, now=now, keep=wishes.keep, days=wishes.keep_days
-    ):
-        os.unlink(os.path.join(wishes.folder, name))

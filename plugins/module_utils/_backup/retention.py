@@ -9,7 +9,6 @@ import re
 from collections.abc import Collection, Iterable
 from datetime import datetime, timedelta, timezone
 
-_NAME = re.compile(r"bramble-(?P<cluster>[0-9a-f]{12})-(?P<created>\d{8}T\d{6}Z)\.tar\.gz\.age")
 _TIME = "%Y%m%dT%H%M%SZ"
 #: The kubelet evicts pods below a tenth of free space, so as much stays.
 _RESERVE = 0.1
@@ -22,14 +21,19 @@ MEMORY_RESERVE = 64 * _MEBIBYTE
 ISO = "%Y-%m-%dT%H:%M:%SZ"
 
 
-def file_name(*, ca_cert_hash: str, created: datetime) -> str:
-    """Return the name of a backup: its cluster, and when it was made."""
-    return f"bramble-{ca_cert_hash.rpartition(':')[2][:12]}-{created:{_TIME}}.tar.gz.age"
+def owner(*, ca_cert_hash: str, node: str) -> str:
+    """Return whose a backup is: of which cluster, and of which of its nodes, as others may use the folder."""
+    return f"{ca_cert_hash.rpartition(':')[2][:12]}-{node}"
 
 
-def created_of(name: str) -> datetime | None:
-    """Return when a backup was made, by its name; None for any other file."""
-    match = _NAME.fullmatch(name)
+def file_name(*, owner: str, created: datetime) -> str:
+    """Return the name of a backup; the time comes first, so that the newest is the last one in order."""
+    return f"bramble-{created:{_TIME}}-{owner}.tar.gz.age"
+
+
+def created_of(name: str, *, owner: str) -> datetime | None:
+    """Return when a backup was made, by its name; None for any other file, and what is not the owner's."""
+    match = re.fullmatch(rf"bramble-(?P<created>\d{{8}}T\d{{6}}Z)-{re.escape(owner)}\.tar\.gz\.age", name)
     if match is None:
         return None
     try:
@@ -38,14 +42,20 @@ def created_of(name: str) -> datetime | None:
         return None
 
 
-def superfluous(*, names: Iterable[str], newest: str, now: datetime, keep: int, days: int) -> list[str]:
-    """Return which backups go: those beyond the number, and those that are too old.
+def superfluous(
+    *, names: Iterable[str], owner: str, newest: str, now: datetime, keep: int, days: int
+) -> list[str]:
+    """Return which of the owner's backups go: those beyond the number, and those that are too old.
 
     ``newest`` is the one just made, which stays whatever a clock said that was wrong. Files that are no
-    backups are not touched.
+    backups, and those of other clusters and nodes, are not touched.
     """
     dated = sorted(
-        ((created, name) for name in names if name != newest and (created := created_of(name)) is not None),
+        (
+            (created, name)
+            for name in names
+            if name != newest and (created := created_of(name, owner=owner)) is not None
+        ),
         reverse=True,
     )
     return sorted(

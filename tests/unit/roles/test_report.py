@@ -52,7 +52,7 @@ def node(**changes: Any) -> dict[str, Any]:
             "error": None,
             "proved": "2026-10-01T03:00:20Z",
             "keys": 312,
-            "file": "/var/lib/bramble/backups/bramble-0fffefc56e99-20261001T030000Z.tar.gz.age",
+            "file": "/var/lib/bramble/backups/bramble-20261001T030000Z-0fffefc56e99-pi-1.tar.gz.age",
         },
         "page_size": 4096,
         **changes,

@@ -21,7 +21,7 @@ from tests.unit.plugins.module_utils._backup.control_plane import (
     control_plane,
 )
 
-NAME = "bramble-0fffefc56e99-20261001T120000Z.tar.gz.age"
+NAME = "bramble-20261001T120000Z-0fffefc56e99-pi-1.tar.gz.age"
 
 
 @pytest.fixture
@@ -92,12 +92,12 @@ def test_history_that_was_removed_meanwhile_is_no_difference(node: ControlPlane)
 @pytest.mark.parametrize("changed", [{"hashes": {"live": 11, "copy": 12}}, {"keys": {"live": 9, "copy": 8}}])
 def test_what_is_not_proved_is_not_kept(node: ControlPlane, changed: dict[str, Any]) -> None:
     before = node.backup()
-    os.rename(before["file"], str(node.folder / "bramble-0fffefc56e99-20260930T120000Z.tar.gz.age"))
+    os.rename(before["file"], str(node.folder / "bramble-20260930T120000Z-0fffefc56e99-pi-1.tar.gz.age"))
     for name, value in changed.items():
         setattr(node, name, value)
     with pytest.raises(BackupError, match="is not what the cluster's etcd holds"):
         node.backup()
-    assert os.listdir(node.folder) == ["bramble-0fffefc56e99-20260930T120000Z.tar.gz.age"]
+    assert os.listdir(node.folder) == ["bramble-20260930T120000Z-0fffefc56e99-pi-1.tar.gz.age"]
     # What was proved before still is.
     assert node.status()["proved"] == before["proved"]
     assert "is not what the cluster's etcd holds" in node.status()["error"]
@@ -130,11 +130,14 @@ def test_age_that_fails_leaves_nothing(node: ControlPlane) -> None:
 def test_age_that_is_killed_leaves_nothing_and_what_a_power_cut_left_goes(node: ControlPlane) -> None:
     node.folder.mkdir()
     (node.folder / f"{NAME}.part").write_text("half")
+    # Another node is just writing it.
+    other = NAME.replace("pi-1", "pi-2") + ".part"
+    (node.folder / other).write_text("half")
     age = node.node.programs / "age"
     age.write_text('#!/bin/sh\nwhile [ "$1" != --output ]; do shift; done\necho half >"$2"\nkill -9 $$\n')
     with pytest.raises(BackupError, match="age ended with -9"):
         node.backup()
-    assert os.listdir(node.folder) == []
+    assert os.listdir(node.folder) == [other]
 
 
 def test_without_age(node: ControlPlane, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -169,6 +172,6 @@ def test_a_worker_has_no_etcd(node: ControlPlane) -> None:
 def test_old_ones_go_once_there_is_a_new_one(node: ControlPlane) -> None:
     node.folder.mkdir()
     for day in (27, 28, 29, 30):
-        (node.folder / f"bramble-0fffefc56e99-202609{day}T120000Z.tar.gz.age").write_text("")
+        (node.folder / f"bramble-202609{day}T120000Z-0fffefc56e99-pi-1.tar.gz.age").write_text("")
     node.backup(recipients=[AGE_KEY], keep=2)
-    assert sorted(os.listdir(node.folder)) == ["bramble-0fffefc56e99-20260930T120000Z.tar.gz.age", NAME]
+    assert sorted(os.listdir(node.folder)) == ["bramble-20260930T120000Z-0fffefc56e99-pi-1.tar.gz.age", NAME]

@@ -16,27 +16,45 @@ MEBIBYTE = 1024 * 1024
 AGE_KEY = "age1ql3z7hjy54pw3hyww5ayyfg7zqgvc7w3j2elw8zmrj2kg5sfn9aqmcac8p"
 
 
+OWNER = retention.owner(ca_cert_hash=CA_HASH, node="pi-1")
+
+
 def name(**ago: int) -> str:
-    return retention.file_name(ca_cert_hash=CA_HASH, created=NOW - timedelta(**ago))
+    return retention.file_name(owner=OWNER, created=NOW - timedelta(**ago))
 
 
 def test_a_name_says_of_which_cluster_and_when() -> None:
-    assert name() == "bramble-0fffefc56e99-20261001T120000Z.tar.gz.age"
-    assert retention.created_of(name()) == NOW
+    assert name() == "bramble-20261001T120000Z-0fffefc56e99-pi-1.tar.gz.age"
+    assert retention.created_of(name(), owner=OWNER) == NOW
+
+
+def test_the_newest_is_the_last_in_order_whatever_its_cluster() -> None:
+    names = [
+        retention.file_name(owner=retention.owner(ca_cert_hash=each * 64, node="pi-1"), created=created)
+        for each, created in (("f", NOW - timedelta(days=1)), ("0", NOW))
+    ]
+    assert max(names) == names[1]
 
 
 @pytest.mark.parametrize(
     "other",
     [
         "notes.txt",
-        "bramble-0fffefc56e99-20261001T120000Z.tar.gz.age.part",
-        "bramble-0fffefc56e99-20261301T120000Z.tar.gz.age",
-        "bramble-0fffefc56e99-20261001T120000Z.tar.gz",
+        "bramble-20261001T120000Z-0fffefc56e99-pi-1.tar.gz.age.part",
+        "bramble-20261301T120000Z-0fffefc56e99-pi-1.tar.gz.age",
+        "bramble-20261001T120000Z-0fffefc56e99-pi-1.tar.gz",
+        # Of another cluster, and of other nodes that use the folder.
+        "bramble-20261001T120000Z-1fffefc56e99-pi-1.tar.gz.age",
+        "bramble-20261001T120000Z-0fffefc56e99-pi-10.tar.gz.age",
+        "bramble-20261001T120000Z-0fffefc56e99-my-pi-1.tar.gz.age",
     ],
 )
 def test_other_files_are_no_backups_and_stay(other: str) -> None:
-    assert retention.created_of(other) is None
-    assert retention.superfluous(names=[other, name()], newest=name(), now=NOW, keep=1, days=1) == []
+    assert retention.created_of(other, owner=OWNER) is None
+    assert (
+        retention.superfluous(names=[other, name()], owner=OWNER, newest=name(), now=NOW, keep=1, days=1)
+        == []
+    )
 
 
 @pytest.mark.parametrize(
@@ -51,7 +69,9 @@ def test_other_files_are_no_backups_and_stay(other: str) -> None:
 )
 def test_what_goes(keep: int, days: int, gone: list[str]) -> None:
     names = [name(), name(days=1), name(days=2), name(days=3)]
-    assert retention.superfluous(names=names, newest=name(), now=NOW, keep=keep, days=days) == sorted(gone)
+    assert retention.superfluous(
+        names=names, owner=OWNER, newest=name(), now=NOW, keep=keep, days=days
+    ) == sorted(gone)
 
 
 @given(
@@ -62,12 +82,12 @@ def test_what_goes(keep: int, days: int, gone: list[str]) -> None:
 def test_the_newest_stays_and_never_more_than_asked_for(hours: set[int], keep: int, days: int) -> None:
     """A clock may have been wrong: then there are some of a time to come."""
     names = {name(hours=each) for each in hours} | {name(), "notes.txt"}
-    gone = retention.superfluous(names=names, newest=name(), now=NOW, keep=keep, days=days)
+    gone = retention.superfluous(names=names, owner=OWNER, newest=name(), now=NOW, keep=keep, days=days)
     kept = names - set(gone)
     assert {name(), "notes.txt"} <= kept
     assert len(kept) - 1 <= keep
     # What goes is never younger than what stays, the one just made aside.
-    others = [each for each in kept if retention.created_of(each) and each != name()]
+    others = [each for each in kept if retention.created_of(each, owner=OWNER) and each != name()]
     assert all(old < young for old in gone for young in others)
 
 
