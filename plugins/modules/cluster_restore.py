@@ -63,7 +63,14 @@ EXAMPLES = r"""
     identity: "{{ lookup('ansible.builtin.file', 'bramble-backup.key') }}"
   vars:
     ansible_pipelining: true
+    ansible_ssh_pipelining: true
   no_log: true
+  register: restored
+
+- name: Remove the marker, once what watches the cluster was restarted
+  ansible.builtin.file:
+    path: "{{ restored.backup.marker }}"
+    state: absent
 """
 
 RETURN = r"""
@@ -93,6 +100,11 @@ backup:
       type: str
       returned: success
       sample: sha256:0fffefc56e995a82f8966f6d22d96bbe4ad95e32bfaa7f7a591a1fb935e9a206
+    marker:
+      description: The file on the node by which another run goes on; remove it once all is done.
+      type: str
+      returned: success
+      sample: /var/lib/bramble/restore.json
     watchers_notice:
       description: Whether whoever watches the cluster notices by itself that it went back.
       type: bool

@@ -87,6 +87,8 @@ _FACTS = "what was read of the node"
 _FIRST = "all of it is looked at on the controller, before the role has touched anything"
 OTHERWISE: dict[str, str] = {
     "backup/tasks/restore.yml: Fail without a backup": "a file of the controller",
+    "backup/tasks/restore.yml: Fail on other control planes": _FACTS,
+    "backup/tasks/restore.yml: Fail if Ansible leaves its files on nodes": "a setting of Ansible",
     "control_plane/tasks/find.yml: Fail without a control plane that answers": _ANSWERS,
     "control_plane/tasks/join.yml: Fail without one": _ANSWERS,
     "doctor/tasks/main.yml: Fail on findings": _FACTS,

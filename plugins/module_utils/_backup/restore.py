@@ -125,6 +125,7 @@ class _Restore:
             "node": self._manifest.node,
             "ca_cert_hash": self._manifest.ca_cert_hash,
             "members": list(self._manifest.members),
+            "marker": state.RESTORE_BEGUN,
             "watchers_notice": False,
         }
         if check_mode:
@@ -138,7 +139,6 @@ class _Restore:
         # An older etcd's revisions went back, which the next backup would take for lost data.
         with contextlib.suppress(FileNotFoundError):
             os.unlink(state.BACKUP_STATUS)
-        os.unlink(state.RESTORE_BEGUN)
         return result
 
     def _seen(self) -> backup_refusals.Node:

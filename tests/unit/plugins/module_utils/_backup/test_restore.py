@@ -96,7 +96,8 @@ class Blank:
             return (0 if own or (self.others and "--server" not in words) else 1), "ok", ""
         return 0, "", ""
 
-    def restore(self, *, check_mode: bool = False, **wishes: Any) -> dict[str, Any]:
+    def restore(self, *, check_mode: bool = False, end: bool = True, **wishes: Any) -> dict[str, Any]:
+        """Restore the backup, and remove the marker in the end as the role does."""
         given: dict[str, Any] = {
             "src": self.backup,
             "identity": "AGE-SECRET-KEY-1QQQ",
@@ -107,7 +108,10 @@ class Blank:
         }
         wishes_given = backup_restore.Wishes(**given)
         wishes_given.check()
-        return backup_restore.restore(node=Node(run=self.run), wishes=wishes_given, check_mode=check_mode)
+        result = backup_restore.restore(node=Node(run=self.run), wishes=wishes_given, check_mode=check_mode)
+        if end and not check_mode:
+            Path(result["marker"]).unlink()
+        return result
 
     def files(self) -> dict[str, str]:
         return {
@@ -134,7 +138,6 @@ def test_from_a_blank_card_to_the_control_plane_as_it_was(blank: Blank) -> None:
     assert os.stat(blank.root / "etc/kubernetes/pki").st_mode & 0o777 == 0o755
     (restored,) = (each for each in blank.commands if "restore" in each and "--help" not in each)
     assert {"--name=pi-1", "--bump-revision=1000000000", "--mark-compacted"} <= set(restored)
-    assert not Path(state.RESTORE_BEGUN).exists()
     assert not Path(state.BACKUP_STATUS).exists()
     # The identity is on no command line, and is gone before anything is started.
     assert not [word for each in blank.commands for word in each if "SECRET" in word]
@@ -156,7 +159,6 @@ def test_killed_anywhere_and_run_again(blank: Blank) -> None:
             blank.left = -1
             blank.restore()
             assert blank.files() == expected, step
-            assert not Path(state.RESTORE_BEGUN).exists()
         else:
             break
     # More than the files of kubeadm.
@@ -172,6 +174,15 @@ def test_a_killed_run_that_had_started_the_cluster_only_waits(blank: Blank) -> N
     (blank.root / "var/lib/etcd/member/db").write_text("written since")
     blank.restore()
     assert blank.files()["var/lib/etcd/member/db"] == "written since"
+
+
+def test_a_run_that_ended_before_the_watchers_were_restarted_goes_on(blank: Blank) -> None:
+    blank.restore(end=False)
+    assert blank.answers
+    # Whether they notice is not known any more.
+    assert blank.restore()["watchers_notice"] is False
+    with pytest.raises(BackupError, match="the cluster answers"):
+        blank.restore()
 
 
 @pytest.mark.parametrize(
