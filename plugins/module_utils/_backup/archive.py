@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import gzip
 import hashlib
 import io
@@ -108,8 +109,9 @@ def write(path: str, members: Sequence[Member], *, recipients: Sequence[str]) ->
             with contextlib.suppress(BrokenPipeError):
                 _write_tar(cast("IO[bytes]", process.stdin), members)
             _end(process, errors, part)
-        # Not for others, whatever age made of it.
-        os.chmod(part, 0o600)
+        # Not for others, whatever age made of it; FAT has no modes, and it is encrypted.
+        with contextlib.suppress(PermissionError):
+            os.chmod(part, 0o600)
         sync(part)
         os.replace(part, path)
         sync(folder)
@@ -207,7 +209,8 @@ def extract(path: str, *, identity: str, folder: str) -> manifest.Manifest:
         try:
             with tarfile.open(fileobj=process.stdout, mode="r|gz") as archive:
                 for entry in archive:
-                    seen[entry.name] = _extract(archive, entry, folder)
+                    with _in_memory(folder, sum(file.size for file in seen.values()) + entry.size):
+                        seen[entry.name] = _extract(archive, entry, folder)
         except (tarfile.TarError, EOFError, zlib.error, gzip.BadGzipFile) as error:
             problem = str(error) or type(error).__name__
         # What follows the archive's end is authenticated, too.
@@ -227,6 +230,22 @@ def extract(path: str, *, identity: str, folder: str) -> manifest.Manifest:
             f"{path} is not whole: {'; '.join(differences[:5])}. Nothing was touched; take another backup"
         )
     return of
+
+
+@contextlib.contextmanager
+def _in_memory(folder: str, needed: int) -> Iterator[None]:
+    """Say of a folder that it is memory that is too small, and not a disk."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno != errno.ENOSPC:
+            raise
+        status = os.statvfs(os.path.dirname(folder))
+        raise BackupError(
+            f"the memory for a backup is {(status.f_blocks * status.f_frsize) >> 20} MiB; expected more than"
+            f" {needed >> 20} MiB, as nothing of it is written to the card: stop what runs on this node, or"
+            " take a Pi with more memory"
+        ) from error
 
 
 def _extract(archive: tarfile.TarFile, entry: tarfile.TarInfo, folder: str) -> File:

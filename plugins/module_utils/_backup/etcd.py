@@ -173,7 +173,12 @@ class Etcd:
             command=words,
             detached=detached,
         )
-        code, output, errors = self._run(command)
+        try:
+            code, output, errors = self._run(command)
+        except BaseException:
+            # A run that is stopped leaves nothing that holds its memory.
+            self._remove(name)
+            raise
         if code != 0:
             self._remove(name)
             said = (errors.strip() or output.strip() or "it said nothing")[-600:]

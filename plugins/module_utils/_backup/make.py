@@ -105,9 +105,10 @@ def _make(*, run: Runner, wishes: Wishes, now: Callable[[], datetime]) -> dict[s
     archive.remove_parts(wishes.folder, owner=owner)
     database = os.path.getsize(f"{state.ETCD_DATA}/snap/db")
     _check_disk(wishes.folder, database)
+    # The copy of a run that was killed has memory, and holds the folder that was in it.
+    etcd_of_node(run=run, folder=backup_scratch.FOLDER).clean()
     with backup_scratch.folder(run=run, size=retention.memory_needed(database=database)) as folder:
         etcd = etcd_of_node(run=run, folder=folder)
-        etcd.clean()
         created = now()
         contents = _proved_snapshot(etcd, f"{folder}/snapshot.db")
         problem = backup_status.lost_data(
@@ -119,6 +120,7 @@ def _make(*, run: Runner, wishes: Wishes, now: Callable[[], datetime]) -> dict[s
             *archive.node_members(),
             archive.large_member(SNAPSHOT, f"{folder}/snapshot.db"),
         ]
+        _check_files(files)
         manifest = Manifest(
             ca_cert_hash=ca_cert_hash,
             node=node,
@@ -167,6 +169,24 @@ def _proved_snapshot(etcd: Etcd, path: str) -> Contents:
         f"the snapshot, restored, is not what the cluster's etcd holds: {'; '.join(found)}. It is not kept;"
         " expected is the same: look at the disk of this node (dmesg), and run the doctor"
     )
+
+
+def _check_files(files: Sequence[archive.Member]) -> None:
+    """Refuse a backup that no cluster would come back from; what a link leads to is not in it."""
+    names = {f"/{each.name}" for each in files if not each.file.link}
+    needed = {
+        state.CA_CERTIFICATE,
+        f"{state.PKI}/sa.key",
+        f"{state.PKI}/etcd/ca.crt",
+        state.ADMIN_KUBECONFIG,
+        *state.COMPONENT_MANIFESTS,
+    }
+    missing = sorted(needed - names)
+    if missing:
+        raise BackupError(
+            f"{', '.join(missing)} would not be in the backup; expected all files of a control plane: put"
+            " them there in place of links to files or folders elsewhere"
+        )
 
 
 def _check_disk(folder: str, needed: int) -> None:

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable
 from datetime import datetime, timedelta, timezone
 
 _TIME = "%Y%m%dT%H%M%SZ"
@@ -104,10 +104,17 @@ def memory_problem(*, needed: int, available: int) -> str | None:
     )
 
 
-def swaps_to_disk(*, swaps: str) -> list[str]:
-    """Return what memory may be written to, by /proc/swaps; compressed memory is none."""
+def swaps_to_disk(*, swaps: str, backing: Callable[[str], str | None]) -> list[str]:
+    """Return what memory may be written to, by /proc/swaps; compressed memory is none.
+
+    ``backing`` tells which disk such a device writes to what it has no room for.
+    """
     names = [line.split()[0] for line in swaps.splitlines()[1:] if line.strip()]
-    return [name for name in names if not name.startswith("/dev/zram")]
+    return [
+        name
+        for name in names
+        if not name.startswith("/dev/zram") or (backing(name.rpartition("/")[2]) or "none").strip() != "none"
+    ]
 
 
 def recipient_problems(recipients: Collection[str]) -> list[str]:

@@ -44,6 +44,11 @@ def locked() -> Iterator[None]:
         os.close(descriptor)
 
 
+def _backing(name: str) -> str | None:
+    """Return the disk that a device of compressed memory writes to; None where the kernel cannot do that."""
+    return read_text(f"/sys/block/{name}/backing_dev")
+
+
 def available_memory() -> int:
     """Return how much memory is available without swapping."""
     for line in (read_text("/proc/meminfo") or "").splitlines():
@@ -54,6 +59,7 @@ def available_memory() -> int:
 
 def whole_memory(*, run: Runner) -> contextlib.AbstractContextManager[str]:
     """Give a folder that may take what memory there is, for what has a size that is not known yet."""
+    remove(run=run)
     # It is looked at again there, and may be a little less by then.
     return folder(run=run, size=max(available_memory() - 2 * retention.MEMORY_RESERVE, 0))
 
@@ -61,13 +67,14 @@ def whole_memory(*, run: Runner) -> contextlib.AbstractContextManager[str]:
 @contextlib.contextmanager
 def folder(*, run: Runner, size: int) -> Iterator[str]:
     """Give a folder of so many bytes in memory that is not swapped to a disk; what a killed run left goes."""
-    problem = retention.memory_problem(needed=size, available=available_memory())
+    # What a killed run has left takes memory.
     remove(run=run)
+    problem = retention.memory_problem(needed=size, available=available_memory())
     if problem:
         raise BackupError(problem)
     os.makedirs(FOLDER, mode=0o700, exist_ok=True)
     options = f"mode=0700,nosuid,nodev,noexec,size={size}"
-    swaps = retention.swaps_to_disk(swaps=read_text("/proc/swaps") or "")
+    swaps = retention.swaps_to_disk(swaps=read_text("/proc/swaps") or "", backing=_backing)
     if swaps:
         options += ",noswap"
     code, _output, errors = run(["mount", "-t", "tmpfs", "-o", options, "bramble-backup", FOLDER])

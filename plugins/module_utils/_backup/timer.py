@@ -6,8 +6,10 @@
 from __future__ import annotations
 
 import json
+import signal
 import subprocess
 import sys
+from typing import NoReturn
 
 from ansible_collections.bramble.pi.plugins.module_utils._backup.make import Wishes, make_backup
 from ansible_collections.bramble.pi.plugins.module_utils._backup.manifest import BackupError
@@ -38,8 +40,14 @@ def settings() -> Wishes:
         ) from error
 
 
+def _end(_number: int, _frame: object) -> NoReturn:
+    raise SystemExit(128 + signal.SIGTERM)
+
+
 def main() -> None:
     """Make a backup, and say so in the journal."""
+    # systemd's stop, or its time limit: what is in memory and what runs beside is removed.
+    signal.signal(signal.SIGTERM, _end)
     try:
         status = make_backup(run=run, wishes=settings())
     except BrambleError as error:

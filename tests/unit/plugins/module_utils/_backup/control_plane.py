@@ -140,6 +140,8 @@ def control_plane(root: Path, monkeypatch: pytest.MonkeyPatch) -> ControlPlane:
     node.write("/etc/kubernetes/manifests/kube-apiserver.yaml", APISERVER)
     node.write("/etc/kubernetes/pki/ca.crt", CA)
     node.write("/etc/kubernetes/pki/ca.key", SECRET)
+    node.write("/etc/kubernetes/pki/sa.key", "key\n")
+    node.write("/etc/kubernetes/pki/etcd/ca.crt", CA)
     node.write("/etc/kubernetes/tmp/old.yaml", "left out\n")
     node.write("/var/lib/kubelet/config.yaml", "containerRuntimeEndpoint: /run/containerd/containerd.sock\n")
     node.write("/var/lib/kubelet/pki/kubelet-client-1.pem", "pem\n")
@@ -156,6 +158,7 @@ def control_plane(root: Path, monkeypatch: pytest.MonkeyPatch) -> ControlPlane:
 
     @contextlib.contextmanager
     def memory(**_arguments: Any) -> Iterator[str]:
+        made.commands.append(["a folder in memory"])
         yield str(root / "memory")
 
     monkeypatch.setattr(os, "uname", lambda: os.uname_result(("Linux", "pi-1", "6.12", "1", "aarch64")))
@@ -166,4 +169,5 @@ def control_plane(root: Path, monkeypatch: pytest.MonkeyPatch) -> ControlPlane:
     monkeypatch.setattr(archive, "_TREES", (state.KUBERNETES, f"{state.KUBELET}/pki"))
     monkeypatch.setattr(archive, "_FILES", (state.KUBELET_CONFIGURATION, state.KUBELET_FLAGS))
     monkeypatch.setattr(archive, "_LEFT_OUT", (state.UPGRADES, state.ATTEMPT))
-    return ControlPlane(node)
+    made = ControlPlane(node)
+    return made

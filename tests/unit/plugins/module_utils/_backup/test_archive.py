@@ -3,6 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 from __future__ import annotations
 
+import errno
 import io
 import tarfile
 from pathlib import Path
@@ -61,6 +62,17 @@ def test_a_file_that_was_changed_is_refused(node: ControlPlane) -> None:
 def test_nothing_is_written_elsewhere(node: ControlPlane, name: str) -> None:
     path = repacked(node, {name: b"root::0:0:::::"})
     with pytest.raises(BackupError, match="expected files of Kubernetes only"):
+        extract(node, path)
+
+
+def test_memory_that_is_too_small_is_called_so(node: ControlPlane, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = node.backup()["file"]
+
+    def full(*_arguments: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(archive, "_extract", full)
+    with pytest.raises(BackupError, match=r"the memory for a backup is \d+ MiB; expected more than \d+ MiB"):
         extract(node, path)
 
 

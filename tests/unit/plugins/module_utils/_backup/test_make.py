@@ -66,6 +66,41 @@ def test_the_copy_is_asked_with_certificates_and_its_container_goes(node: Contro
     )
 
 
+def test_the_copy_of_a_killed_run_goes_before_memory_is_looked_at(node: ControlPlane) -> None:
+    node.backup()
+    before = node.commands[: node.commands.index(["a folder in memory"])]
+    assert ["ctr", "--namespace", "k8s.io", "tasks", "rm", "--force", "bramble-etcd-copy"] in before
+
+
+@pytest.mark.parametrize(
+    "name", ["pki/ca.crt", "pki/sa.key", "pki/etcd/ca.crt", "admin.conf", "manifests/etcd.yaml"]
+)
+def test_what_a_link_leads_to_is_missed(node: ControlPlane, name: str) -> None:
+    path = node.root / "etc/kubernetes" / name
+    (node.root / "elsewhere").mkdir()
+    path.rename(node.root / "elsewhere/file")
+    path.symlink_to(node.root / "elsewhere/file")
+    with pytest.raises(BackupError, match=f"etc/kubernetes/{name} would not be in the backup; expected"):
+        node.backup()
+    assert os.listdir(node.folder) == []
+
+
+def test_a_folder_that_is_a_link_is_missed(node: ControlPlane) -> None:
+    folder = node.root / "etc/kubernetes/pki"
+    folder.rename(node.root / "elsewhere")
+    folder.symlink_to(node.root / "elsewhere")
+    with pytest.raises(BackupError, match=r"pki/ca\.crt, .*pki/sa\.key would not be in the backup"):
+        node.backup()
+
+
+def test_a_disk_without_modes(node: ControlPlane, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_arguments: Any) -> None:
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr(os, "chmod", refuse)
+    assert node.backup()["error"] is None
+
+
 def test_no_secret_is_on_a_command_line(node: ControlPlane) -> None:
     node.backup()
     assert not [word for each in node.commands for word in each if SECRET in word]

@@ -119,8 +119,16 @@ def test_memory() -> None:
 
 def test_compressed_memory_is_no_disk() -> None:
     swaps = "Filename\tType\n/dev/zram0\tpartition\t1\n/var/swap\tfile\t2\n/dev/mmcblk0p3\tpartition\t3\n"
-    assert retention.swaps_to_disk(swaps=swaps) == ["/var/swap", "/dev/mmcblk0p3"]
-    assert retention.swaps_to_disk(swaps="Filename\tType\n") == []
+    for backing in ({}, {"zram0": "none\n"}):
+        found = retention.swaps_to_disk(swaps=swaps, backing=backing.get)
+        assert found == ["/var/swap", "/dev/mmcblk0p3"]
+    assert retention.swaps_to_disk(swaps="Filename\tType\n", backing=lambda _name: None) == []
+
+
+def test_compressed_memory_that_writes_to_a_disk_is_one() -> None:
+    swaps = "Filename\tType\n/dev/zram0\tpartition\t1\n"
+    found = retention.swaps_to_disk(swaps=swaps, backing={"zram0": "/dev/mmcblk0p4\n"}.get)
+    assert found == ["/dev/zram0"]
 
 
 @pytest.mark.parametrize(
