@@ -86,7 +86,8 @@ def make_backup(*, run: Runner, wishes: Wishes, now: Callable[[], datetime] = _n
 
 
 def _before() -> dict[str, Any] | None:
-    return backup_status.parse(read_text(state.BACKUP_STATUS))
+    status = backup_status.parse(read_text(state.BACKUP_STATUS))
+    return backup_status.of_cluster(status, ca_cert_hash=node_files.cluster_ca_hash())
 
 
 def _make(*, run: Runner, wishes: Wishes, now: Callable[[], datetime]) -> dict[str, Any]:
@@ -111,9 +112,7 @@ def _make(*, run: Runner, wishes: Wishes, now: Callable[[], datetime]) -> dict[s
         etcd = etcd_of_node(run=run, folder=folder)
         created = now()
         contents = _proved_snapshot(etcd, f"{folder}/snapshot.db")
-        problem = backup_status.lost_data(
-            before=_before(), ca_cert_hash=ca_cert_hash, revision=contents.revision
-        )
+        problem = backup_status.lost_data(before=_before(), revision=contents.revision)
         if problem:
             raise BackupError(problem)
         files = [

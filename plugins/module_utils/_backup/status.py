@@ -27,6 +27,13 @@ def parse(text: str | None) -> dict[str, Any] | None:
     return content if isinstance(content, dict) else None
 
 
+def of_cluster(status: dict[str, Any] | None, *, ca_cert_hash: str | None) -> dict[str, Any] | None:
+    """Return a status that is of this cluster; None for that of one which the node was in before."""
+    if ca_cert_hash and (status or {}).get("ca_cert_hash") not in (None, ca_cert_hash):
+        return None
+    return status
+
+
 def succeeded(*, manifest: Manifest, path: str, size: int, sha256: str) -> dict[str, Any]:
     """Return the status after a backup was made and proved."""
     return {
@@ -48,11 +55,9 @@ def failed(*, before: Mapping[str, Any] | None, now: datetime, error: str) -> di
     return {**(before or {}), "tried": f"{now:{ISO}}", "error": error}
 
 
-def lost_data(*, before: Mapping[str, Any] | None, ca_cert_hash: str, revision: int) -> str | None:
+def lost_data(*, before: Mapping[str, Any] | None, revision: int) -> str | None:
     """Say that an etcd began again with nothing: its revision never falls, but for a restore."""
-    if before is None or before.get("ca_cert_hash") != ca_cert_hash:
-        return None
-    if revision >= int(before.get("revision", 0)):
+    if before is None or revision >= int(before.get("revision", 0)):
         return None
     return (
         f"etcd's revision is {revision}; expected {before['revision']} or more, as the backup of"

@@ -110,6 +110,8 @@ def check_backup(backup: Mapping[str, Any] | None, *, now: datetime, days: int) 
     elif now - proved > timedelta(days=days):
         age = (now - proved) // timedelta(days=1)
         seen.append(f"the last proved backup is {age} days old, of {proved:%Y-%m-%dT%H:%M:%SZ}")
+    if backup and backup.get("missing"):
+        seen.append(f"its file {backup.get('file')} is not there any more")
     if backup and backup.get("error"):
         seen.append(f"the run at {backup.get('tried')} failed: {backup['error']}")
     if seen:

@@ -173,6 +173,15 @@ def _silent_components(facts: dict[str, Any]) -> list[dict[str, str]]:
     return [{"name": name, "url": url, "words": words.get(name, "")} for name, url in silent.items()]
 
 
+def _backup() -> dict[str, Any] | None:
+    """Return how the last backup of this cluster went, and whether its file is still there."""
+    status = backup_status.of_cluster(
+        backup_status.parse(read_text(state.BACKUP_STATUS)),
+        ca_cert_hash=node_files.cluster_ca_hash(),
+    )
+    return status and {**status, "missing": not os.path.exists(str(status.get("file", "/")))}
+
+
 def examine(module: AnsibleModule, *, measure_disk: bool, wishes: Wishes = WISHES) -> dict[str, Any]:
     """Read all by which a node is checked, and measure its disk if asked to."""
     facts = read_facts(module)
@@ -195,7 +204,7 @@ def examine(module: AnsibleModule, *, measure_disk: bool, wishes: Wishes = WISHE
         "member": _member(module, facts),
         "silent_components": _silent_components(facts),
         "runtime": _runtime(module, facts, wishes=wishes),
-        "backup": backup_status.parse(read_text(state.BACKUP_STATUS)),
+        "backup": _backup(),
         "fsync": _fsync() if measure_disk else None,
     }
 

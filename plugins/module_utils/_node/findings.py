@@ -140,8 +140,8 @@ KINDS = {
     ),
     "backup": Kind(
         (WARNING, INFO),
-        "the last proved backup of a control plane is older than doctor_backup_days, or a run after it"
-        " failed, with the cause (warning); or there is none (info)",
+        "the last proved backup of a control plane is older than doctor_backup_days, its file is gone, or a"
+        " run after it failed, with the cause (warning); or there is none (info)",
         "ansible-playbook -i INVENTORY bramble.pi.backup; what the timer said: journalctl -u bramble-backup",
     ),
     "machine_id": Kind(

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import pytest
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.testing import patch_module_args
-from ansible_collections.bramble.pi.plugins.module_utils._kubeadm import state
+from ansible_collections.bramble.pi.plugins.module_utils._kubeadm import node_files, state
 from ansible_collections.bramble.pi.plugins.module_utils._node import examine, findings
 from ansible_collections.bramble.pi.plugins.modules import doctor
 
@@ -167,3 +167,29 @@ def test_a_runtime_that_does_not_serve_or_has_drifted(
     assert [each["severity"] for each in found] == [severity for severity, _evidence in drift.expected]
     for each, (_severity, evidence) in zip(found, drift.expected):
         assert evidence in each["evidence"]
+
+
+@pytest.mark.parametrize(
+    ("status", "seen"),
+    [
+        (None, None),
+        ({"error": "no age"}, {"error": "no age", "missing": False}),
+        ({"ca_cert_hash": "a", "file": "here"}, {"ca_cert_hash": "a", "file": "here", "missing": False}),
+        ({"ca_cert_hash": "a", "file": "gone"}, {"ca_cert_hash": "a", "file": "gone", "missing": True}),
+        # Of a cluster that the node was in before.
+        ({"ca_cert_hash": "b", "file": "here"}, None),
+    ],
+)
+def test_the_backup_is_of_this_cluster_and_there(
+    status: dict[str, Any] | None,
+    seen: dict[str, Any] | None,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("here").touch()
+    monkeypatch.setattr(state, "BACKUP_STATUS", str(tmp_path / "status.json"))
+    if status is not None:
+        Path(state.BACKUP_STATUS).write_text(json.dumps(status))
+    monkeypatch.setattr(node_files, "cluster_ca_hash", lambda: "a")
+    assert examine._backup() == seen

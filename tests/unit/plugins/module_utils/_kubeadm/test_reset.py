@@ -10,13 +10,15 @@ from typing import Any
 
 import pytest
 from ansible_collections.bramble.pi.plugins.module_utils._containers import containerd
-from ansible_collections.bramble.pi.plugins.module_utils._kubeadm import node_files, state
+from ansible_collections.bramble.pi.plugins.module_utils._kubeadm import node_files, reset, state
 from ansible_collections.bramble.pi.plugins.module_utils._kubeadm.node import Node
 from ansible_collections.bramble.pi.plugins.module_utils._kubeadm.reset import (
     empty_directory,
     kubeadm_reset,
     undo,
 )
+
+from tests.unit.kubeadm_node import FakeNode
 
 
 class Commands:
@@ -120,3 +122,16 @@ def test_empty_directory(tmp_path: Path) -> None:
     assert len(empty_directory(str(directory))) == 3
     assert list(directory.iterdir()) == []
     assert empty_directory(str(tmp_path / "none")) == []
+
+
+def test_what_backups_and_restores_wrote_of_the_cluster_goes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    node = FakeNode(tmp_path, monkeypatch)
+    for path in ("backup-status.json", "restore.json"):
+        node.write(f"/var/lib/bramble/{path}", "{}")
+    node.write("/var/lib/bramble/backups/bramble-1.tar.gz.age", "")
+    for each in reset._files(patterns=()):
+        if each.what.startswith(str(tmp_path)):
+            each.remove()
+    assert [path.name for path in (tmp_path / "var/lib/bramble").iterdir()] == ["backups"]

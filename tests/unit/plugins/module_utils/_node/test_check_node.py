@@ -619,6 +619,8 @@ MADE = {"tried": "2026-09-30T03:00:00Z", "error": None, "proved": "2026-09-30T03
     [
         (MADE, 2, None, ""),
         (MADE, 1, "warning", "the last proved backup is 1 days old, of 2026-09-30T03:00:20Z"),
+        ({**MADE, "file": "/b.age", "missing": False}, 2, None, ""),
+        ({**MADE, "file": "/b.age", "missing": True}, 2, "warning", "its file /b.age is not there any more"),
         (None, 2, "info", "there is no backup of the cluster on this node"),
         ({}, 2, "info", "there is no backup of the cluster on this node"),
         (
