@@ -287,7 +287,6 @@ class _Restore:
             if time.monotonic() > deadline:
                 raise BackupError(
                     f"the API server at {server} does not answer within {self._wishes.timeout} s; the backup"
-                    " is in place."
-                    " Run this again to wait for it, or see what bramble.pi.doctor says"
+                    " is in place. Run this again to wait for it, or see what bramble.pi.doctor says"
                 )
             time.sleep(_POLL)
