@@ -82,6 +82,9 @@ def make_backup(*, run: Runner, wishes: Wishes, now: Callable[[], datetime] = _n
                 write_text(state.BACKUP_STATUS, backup_status.dumped(failed))
             raise
         write_text(state.BACKUP_STATUS, backup_status.dumped(status))
+        # A cluster that was backed up since a restore is not that restore's to overwrite any more.
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(state.RESTORE_BEGUN)
         return status
 
 

@@ -154,6 +154,19 @@ def test_an_etcd_that_began_again_with_nothing_does_not_become_the_newest(node: 
     assert node.backup()["revision"] == 120
 
 
+def test_a_backup_ends_a_restore_that_was_begun_before_it(node: ControlPlane) -> None:
+    marker = Path(state.RESTORE_BEGUN)
+    marker.parent.mkdir(parents=True)
+    marker.write_text("{}")
+    node.hashes["copy"] = 12
+    with pytest.raises(BackupError):
+        node.backup()
+    assert marker.exists()
+    node.hashes["copy"] = 11
+    node.backup()
+    assert not marker.exists()
+
+
 def test_age_that_fails_leaves_nothing(node: ControlPlane) -> None:
     age = node.node.programs / "age"
     age.write_text('#!/bin/sh\necho "age: error: no space left on device" >&2\nexit 1\n')
