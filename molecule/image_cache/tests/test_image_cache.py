@@ -268,5 +268,5 @@ def test_a_port_that_is_taken_is_named():
     assert code == 2, output
     assert "dockershim does not serve at http://10.89.120.12:8470" in output
     assert "image_cache_port to a port that is free" in output
-    assert "Load the images" not in output
+    assert ": Load the images]" not in output
     check_nothing_is_served("dockershim")
