@@ -64,7 +64,8 @@ def measure_cpu(inventory: Path, repeats: int) -> str:
         ping = Path(folder) / "ping.yml"
         ping.write_text(PING)
         pairs = [
-            (run_playbook(inventory, "site.yml"), run_playbook(inventory, str(ping))) for _ in range(repeats)
+            (run_playbook(inventory, "site.yml"), run_playbook(inventory, str(ping)))
+            for _run in range(repeats)
         ]
     converge, one_ping = (statistics.median(seconds) for seconds in zip(*pairs, strict=True))
     ratio = statistics.median(ours / theirs for ours, theirs in pairs)
