@@ -19,6 +19,7 @@ from ansible_collections.bramble.pi.plugins.module_utils._boot.storage import (
     split_name,
     stage,
 )
+from ansible_collections.bramble.pi.plugins.module_utils._common.files import sync_renamed
 
 
 class FolderBoot:
@@ -101,6 +102,7 @@ class FolderBoot:
             if old.st_mode != new.st_mode:
                 os.chmod(staged, stat.S_IMODE(old.st_mode))
         os.replace(staged, path)
+        sync_renamed(path)
 
     def _flush(self, folder: str) -> None:
         descriptor = os.open(folder, os.O_RDONLY)
@@ -129,7 +131,6 @@ class FolderBoot:
             for number, (folder, files) in enumerate(plan.groups):
                 for base in files:
                     self._settle(os.path.join(staging, str(number), base), self._path(folder + base))
-                self._flush(self._path(folder))
             for name in plan.remove:
                 os.unlink(self._path(name))
                 self._flush(self._path(split_name(name)[0]))

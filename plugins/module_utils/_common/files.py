@@ -88,11 +88,21 @@ def _replace_file(
         with open(path, "wb") as file:
             _write_through(file, data)
         return
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    sync_renamed(path)
+
+
+def sync_renamed(path: str) -> None:
+    """Write down that a file has got its name, so that a power cut leaves it, or the one before.
+
+    The file first, and then its folder: on Linux' FAT the entry of a renamed file is written with that file.
+    Until then the disk has the entry of the file before, whose clusters are marked as free by then.
+    """
+    for name in (path, os.path.dirname(path) or "."):
+        descriptor = os.open(name, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
 
 
 def _remove_leftovers(folder: str, prefix: str) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from ansible_collections.bramble.pi.plugins.module_utils._boot.folder import FolderBoot
 from ansible_collections.bramble.pi.plugins.module_utils._common.errors import os_error_text
 from ansible_collections.bramble.pi.plugins.module_utils._common.files import (
     read_text,
@@ -141,3 +142,31 @@ def test_a_module_names_the_file_and_what_to_do(no_room: Path) -> None:
 def test_errors_of_temporary_files_say_where_they_are() -> None:
     said = os_error_text(OSError(errno.ENOSPC, "No space left on device"))
     assert said.startswith("a temporary file in /tmp, /var/tmp or $TMPDIR: No space left on device; expected")
+
+
+def test_a_file_is_on_the_disk_under_its_name_before_its_folder_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On FAT the entry is written with the file; tests/boot/test_first_boot.py reads the card itself."""
+    done: list[tuple[str, int]] = []
+    replace, fsync = os.replace, os.fsync
+
+    def replaced(old: str, new: str) -> None:
+        replace(old, new)
+        done.append(("replace", os.stat(new).st_ino))
+
+    def synced(descriptor: int) -> None:
+        fsync(descriptor)
+        done.append(("fsync", os.fstat(descriptor).st_ino))
+
+    monkeypatch.setattr(os, "replace", replaced)
+    monkeypatch.setattr(os, "fsync", synced)
+    one, two = tmp_path / "cmdline.txt", tmp_path / "config.txt"
+    for path in (one, two):
+        path.write_text("before")
+    replace_file(str(one), b"after")
+    FolderBoot(path=str(tmp_path)).change(write={"config.txt": b"after"})
+    for path in (one, two):
+        file, folder = path.stat().st_ino, tmp_path.stat().st_ino
+        at = done.index(("replace", file))
+        assert done[at + 1 : at + 3] == [("fsync", file), ("fsync", folder)]
