@@ -171,8 +171,16 @@ KEEP = {"E2E_KEEP": "yes"}
 #: the other, take almost as long as all together; when what they measure wants quiet, QEMU is beside them.
 JOBS = [
     Job("unit", pytest("tests/unit", *ALONE), piece="alone", beside=0),
-    Job("molecule", molecule(LONE_SCENARIO), piece=LONE_SCENARIO, load=1.1, beside=1.0),
-    Job("e2e", pytest(*E2E, *CHANGE, f"--deselect={RESET[0]}", environment=KEEP), piece="cluster", load=0.8),
+    # What the linters see is told before a rack is built.
+    Job("lint", lint, load=1.0),
+    Job("molecule", molecule(LONE_SCENARIO), piece=LONE_SCENARIO, after="lint", load=1.1, beside=1.0),
+    Job(
+        "e2e",
+        pytest(*E2E, *CHANGE, f"--deselect={RESET[0]}", environment=KEEP),
+        piece="cluster",
+        after="lint",
+        load=0.8,
+    ),
     Job(
         "e2e",
         pytest(*E2E, *ALONE, environment=KEEP),
@@ -183,14 +191,13 @@ JOBS = [
     ),
     Job("e2e", pytest(*RESET, *ANY), piece="reset", after="e2e/alone", load=0.8),
     Job("unit", pytest("tests/unit", "-n", "2", "--dist", "worksteal", *CHANGE), load=1.2),
-    *(Job("molecule", molecule(name), piece=name, load=0.6) for name in scenarios()),
-    Job("boot", pytest(NETBOOT, *BIG, *ANY), piece="netboot", load=1.0),
+    *(Job("molecule", molecule(name), piece=name, after="lint", load=0.6) for name in scenarios()),
+    Job("boot", pytest(NETBOOT, *BIG, *ANY), piece="netboot", after="lint", load=1.0),
     Job("boot", pytest("tests/boot", f"--ignore={NETBOOT}", *BIG, *ANY), piece="cards", load=1.0),
     Job("cards", pytest("tests/cards", *ANY), load=0.8),
     Job("sanity", sanity, piece="ansible-test", load=1.0),
     # The oldest Python that a node may have, and one newer than this machine's for the newest ansible-core.
     Job("sanity", pytest("tests/pythons"), piece="pythons", load=1.0),
-    Job("lint", lint, load=1.0),
     # What is too dear for every change, one after the other.
     Job("unit-long", long("tests/unit")),
     Job("cards-long", long("tests/cards"), after="unit-long"),

@@ -18,6 +18,7 @@ from ansible_collections.bramble.pi.plugins.module_utils._virtual_rack.podman im
     Node,
     RackError,
     check_containers,
+    check_watched,
     container_name,
     known_hosts,
     network_arguments,
@@ -87,6 +88,7 @@ def present(run: Runner, parameters: dict[str, Any], *, check_mode: bool) -> dic
     repository = parameters["repository"]
     containers = containers_of(run, rack)
     check_containers(rack=rack, nodes=nodes, containers=containers)
+    check_watched(containers=containers.values(), alive=lambda pid: os.path.exists(f"/proc/{pid}"))
     changed = ensure_network(run, rack=rack, subnet=parameters["subnet"], check_mode=check_mode)
 
     public_key = Path(parameters["public_key"])
@@ -130,7 +132,10 @@ def absent(run: Runner, parameters: dict[str, Any], *, check_mode: bool) -> dict
     removed = list(containers_of(run, rack))
     network = network_exists(run, rack)
     if removed and not check_mode:
-        output_of(run, ["podman", "rm", "--force", "--time", "0", "--volumes", *removed])
+        command = ["podman", "rm", "--force", "--time", "0", "--volumes"]
+        # The first try may only bring podman to see that a container has ended (see check_watched()).
+        if run([*command, *removed])[0] != 0:
+            output_of(run, [*command, *containers_of(run, rack)])
     if network and not check_mode:
         output_of(run, ["podman", "network", "rm", rack])
     return {"changed": bool(removed) or network, "created": [], "started": [], "removed": removed}

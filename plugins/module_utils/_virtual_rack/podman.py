@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 from ansible_collections.bramble.pi.plugins.module_utils._common.errors import BrambleError
@@ -42,6 +42,10 @@ class Container:
     name: str
     address: str
     running: bool
+    #: Its first process; 0 if it has none.
+    pid: int = 0
+    #: podman was told to stop it and has not seen its end.
+    stopping: bool = False
 
 
 def container_name(*, rack: str, node: str) -> str:
@@ -56,6 +60,8 @@ def parse_containers(*, text: str) -> dict[str, Container]:
             name=entry["Names"][0],
             address=entry["Labels"].get(ADDRESS_LABEL, ""),
             running=entry["State"] == "running",
+            pid=entry.get("Pid") or 0,
+            stopping=entry["State"] == "stopping",
         )
         for entry in json.loads(text or "[]") or []
     ]
@@ -77,6 +83,24 @@ def check_containers(*, rack: str, nodes: Iterable[Node], containers: Mapping[st
                 f" {node.name} is {node.address}: set that, or remove the rack first with"
                 " virtual_rack_destroy.yml"
             )
+
+
+def check_watched(*, containers: Iterable[Container], alive: Callable[[int], bool]) -> None:
+    """Refuse containers whose end podman has missed, as the process that watches each of them was killed.
+
+    podman goes on saying that they run, and can neither start nor stop them.
+    """
+    lost = [
+        container.name
+        for container in containers
+        if container.stopping or (container.running and container.pid and not alive(container.pid))
+    ]
+    if lost:
+        raise RackError(
+            f"{', '.join(lost)} ended, but podman says that it runs: its watcher (conmon) was killed, by the"
+            " end of a login or for want of memory; remove the rack with virtual_rack_destroy.yml and make it"
+            " again"
+        )
 
 
 def network_arguments(*, rack: str, subnet: str) -> list[str]:

@@ -26,6 +26,7 @@ class Podman:
         self.changes: list[str] = []
         self.booting = 2
         self.refuses: dict[str, str] = {}
+        self.refuses_once: dict[str, bool] = {}
 
     def __call__(self, command: list[str]) -> tuple[int, str, str]:
         program, *arguments = command
@@ -33,6 +34,8 @@ class Podman:
         verb = " ".join(arguments[:2]) if arguments[0] == "network" else arguments[0]
         if verb in self.refuses:
             return 125, "", self.refuses[verb]
+        if self.refuses_once.pop(verb, False):
+            return 2, "", "cannot remove container as it could not be stopped: container state improper"
         if verb in ("run", "start", "rm", "network create", "network rm"):
             self.changes.append(verb)
         return getattr(self, verb.replace(" ", "_"))(arguments)
@@ -184,3 +187,24 @@ def test_removed_once(podman: Podman, parameters: dict[str, Any]) -> None:
     assert first["removed"] == ["demo-pi-1", "demo-pi-2", "demo-repo"]
     assert (podman.containers, podman.networks) == ({}, {})
     assert not nodes.absent(podman, parameters, check_mode=False)["changed"]
+
+
+def test_what_podman_refuses_to_remove_at_first_is_removed(
+    podman: Podman, parameters: dict[str, Any]
+) -> None:
+    nodes.present(podman, parameters, check_mode=False)
+    podman.refuses_once["rm"] = True
+    assert nodes.absent(podman, parameters, check_mode=False)["changed"]
+    assert (podman.containers, podman.networks) == ({}, {})
+
+
+def test_a_node_without_a_process_is_refused_before_anything_is_made(
+    podman: Podman, parameters: dict[str, Any]
+) -> None:
+    nodes.present(podman, parameters, check_mode=False)
+    podman.containers["demo-pi-1"]["Pid"] = 1 << 30
+    del podman.containers["demo-pi-2"]
+    podman.changes.clear()
+    with pytest.raises(RackError, match=r"demo-pi-1 ended, but podman says that it runs"):
+        nodes.present(podman, parameters, check_mode=False)
+    assert podman.changes == []

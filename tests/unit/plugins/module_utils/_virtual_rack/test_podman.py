@@ -11,6 +11,7 @@ from ansible_collections.bramble.pi.plugins.module_utils._virtual_rack.podman im
     Node,
     RackError,
     check_containers,
+    check_watched,
     known_hosts,
     node_arguments,
     parse_containers,
@@ -27,6 +28,7 @@ PS = [
         "Image": "localhost/bramble-node:bookworm-d42d266be465",
         "Labels": {"bramble.address": "10.89.60.11", "bramble.rack": "demo"},
         "Names": ["demo-pi-1"],
+        "Pid": 19952,
         "State": "running",
     },
     {
@@ -34,6 +36,7 @@ PS = [
         "Image": "localhost/bramble-node:bookworm-d42d266be465",
         "Labels": {"bramble.address": "10.89.60.12", "bramble.rack": "demo"},
         "Names": ["demo-pi-2"],
+        "Pid": 0,
         "State": "exited",
     },
 ]
@@ -55,7 +58,7 @@ def options(arguments: list[str], name: str) -> list[str]:
 
 def test_containers_are_found_by_name() -> None:
     assert parse_containers(text=json.dumps(PS)) == {
-        "demo-pi-1": Container(name="demo-pi-1", address="10.89.60.11", running=True),
+        "demo-pi-1": Container(name="demo-pi-1", address="10.89.60.11", running=True, pid=19952),
         "demo-pi-2": Container(name="demo-pi-2", address="10.89.60.12", running=False),
     }
 
@@ -122,3 +125,23 @@ def test_known_hosts_leave_out_the_comment() -> None:
         "10.89.60.12": "ssh-ed25519 AAAAC3Nw root@pi-2\n",
     }
     assert known_hosts(keys=keys) == "10.89.60.11 ssh-ed25519 AAAAC3Nz\n10.89.60.12 ssh-ed25519 AAAAC3Nw\n"
+
+
+@pytest.mark.parametrize(
+    ("container", "lost"),
+    [
+        (Container("demo-pi-1", "10.89.60.11", running=True, pid=1), False),
+        (Container("demo-pi-1", "10.89.60.11", running=True, pid=2), True),
+        (Container("demo-pi-1", "10.89.60.11", running=False, pid=0), False),
+        (Container("demo-pi-1", "10.89.60.11", running=False, pid=2, stopping=True), True),
+    ],
+)
+def test_a_node_whose_end_podman_missed_is_refused(container: Container, lost: bool) -> None:
+    def check() -> None:
+        check_watched(containers=[container], alive=lambda pid: pid == 1)
+
+    if not lost:
+        check()
+        return
+    with pytest.raises(RackError, match=r"demo-pi-1 ended, .*conmon.*virtual_rack_destroy\.yml"):
+        check()
