@@ -1,7 +1,6 @@
 """The rack itself, as the machine sees it."""
 
 import os
-import time
 from pathlib import Path
 
 import testinfra
@@ -37,22 +36,3 @@ def test_memory_is_limited():
     (node,) = testinfra.get_hosts(["ansible://pi-1"], ansible_inventory=str(INVENTORY))
     limits = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
     assert [node.file(path).content_string for path in limits if node.file(path).exists] == [f"{512 << 20}\n"]
-
-
-def test_a_node_that_lost_its_watcher_is_told(host):
-    """It is the last test: the node is gone, and molecule has to remove what is left."""
-    names = ("State.ConmonPid", "State.Pid")
-    watcher, init = (
-        host.check_output(f"podman inspect molecule-default-pi-1 --format '{{{{.{name}}}}}'")
-        for name in names
-    )
-    host.check_output(f"kill -KILL {watcher}")
-    host.run("podman exec molecule-default-pi-1 systemctl reboot")
-    deadline = time.monotonic() + 60
-    while Path(f"/proc/{init}").exists():
-        assert time.monotonic() < deadline, f"process {init} of the node has not ended"
-        time.sleep(0.2)
-    command = host.run(f"ansible-playbook --inventory {INVENTORY} {PLAYBOOKS}/virtual_rack_create.yml")
-    assert command.rc != 0
-    assert "molecule-default-pi-1 ended, but podman says that it runs" in command.stdout
-    assert "virtual_rack_destroy.yml" in command.stdout
