@@ -13,7 +13,13 @@ from typing import Any, Callable
 from ansible.utils.display import Display
 from ansible_collections.bramble.pi.plugins.module_utils._boot.receipt import parse_receipt
 from ansible_collections.bramble.pi.plugins.plugin_utils._inventory import identity, rack_groups
-from ansible_collections.bramble.pi.plugins.plugin_utils._preflight import check, inventory, sources, values
+from ansible_collections.bramble.pi.plugins.plugin_utils._preflight import (
+    check,
+    inventory,
+    playbooks,
+    sources,
+    values,
+)
 from ansible_collections.bramble.pi.plugins.plugin_utils._report import report as rack_report
 
 
@@ -63,6 +69,11 @@ def doctor_report(
     }
 
 
+def _names(known_variables: Any) -> list[str]:
+    # A plain list: what is validated is copied, and Ansible's own lists would take all of Ansible along.
+    return [] if known_variables is None else list(inventory.evaluated(known_variables))
+
+
 def preflight_problems(
     hostvars: Mapping[str, Mapping[str, Any]],
     groups: Mapping[str, Sequence[str]],
@@ -76,7 +87,7 @@ def preflight_problems(
             f"{' and '.join(missing)} not found on the controller: run pip install -r requirements.txt "
             "with the Python that runs Ansible"
         ]
-    specs = inventory.role_options()
+    specs = inventory.read_options()
     checked = {*values.CONNECTION, *(name for options in specs.values() for name in options)}
     hosts = {
         host: inventory.read_variables(hostvars[host], checked, of_cards=specs["flash"]) for host in hostvars
@@ -87,8 +98,26 @@ def preflight_problems(
         specs=specs,
         files=inventory.named_files(hosts),
         node_network=node_network,
-        # A plain list: what is validated is copied, and Ansible's own lists would take all of Ansible along.
-        known_variables=[] if known_variables is None else inventory.evaluated(known_variables),
+        known_variables=[*_names(known_variables), *playbooks.extra_variables()],
+    )
+    for warning in warnings:
+        Display().warning(warning)
+    return problems
+
+
+def command_line_problems(
+    known_variables: Any, run_tags: Sequence[str], skip_tags: Sequence[str]
+) -> list[str]:
+    """List what is wrong with variables and tags of the command line, and warn of what is doubtful."""
+    variables = playbooks.extra_variables()
+    problems, warnings = check.command_line_problems(
+        # All options take a while to read, and most runs are given no variable.
+        specs=inventory.read_options() if variables else {},
+        variables=variables,
+        known_variables=_names(known_variables),
+        run_tags=list(run_tags),
+        skip_tags=list(skip_tags),
+        tags=playbooks.tags_of_run(),
     )
     for warning in warnings:
         Display().warning(warning)
@@ -117,6 +146,7 @@ class FilterModule:
     def filters(self) -> dict[str, Callable[..., Any]]:
         """Name the filters; each is documented in a file of its name."""
         return {
+            "command_line_problems": command_line_problems,
             "doctor_report": doctor_report,
             "inventory_problems": inventory_problems,
             "preflight_problems": preflight_problems,

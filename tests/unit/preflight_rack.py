@@ -8,9 +8,9 @@ from __future__ import annotations
 from typing import Any
 
 from ansible_collections.bramble.pi.plugins.plugin_utils._preflight.check import validate
-from ansible_collections.bramble.pi.plugins.plugin_utils._preflight.inventory import role_options
+from ansible_collections.bramble.pi.plugins.plugin_utils._preflight.inventory import read_options
 
-SPECS = role_options()
+SPECS = read_options()
 #: A later default is no other rack.
 SPECS["kube_packages"]["kube_packages_version"] = {"type": "raw", "default": "1.36"}
 #: No option of ours that is a secret has choices.

@@ -337,7 +337,7 @@ VALIDATED: dict[str, list[Row]] = {
 @pytest.fixture(autouse=True)
 def _specifications(monkeypatch: pytest.MonkeyPatch) -> None:
     """Read the roles' options once."""
-    monkeypatch.setattr(inventory, "role_options", lambda: SPECS)
+    monkeypatch.setattr(inventory, "read_options", lambda: SPECS)
 
 
 def problems(row: Row) -> list[str]:

@@ -9,7 +9,7 @@ Each check yields findings; a finding names the value seen, the value expected a
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Callable
 
 from ansible_collections.bramble.pi.plugins.plugin_utils._preflight import (
@@ -17,6 +17,7 @@ from ansible_collections.bramble.pi.plugins.plugin_utils._preflight import (
     cards,
     cluster,
     cluster_networks,
+    command_line,
     downloads,
     endpoint,
     failover,
@@ -91,6 +92,25 @@ def validate(
             names.check_variables(rack, own or ()),
         ),
         rack.nodes,
+    )
+
+
+def command_line_problems(
+    *,
+    specs: Mapping[str, Mapping[str, Mapping[str, Any]]],
+    variables: Sequence[str],
+    known_variables: Sequence[str],
+    run_tags: Sequence[str],
+    skip_tags: Sequence[str],
+    tags: Collection[str] | None,
+) -> tuple[list[str], list[str]]:
+    """Give all problems and all warnings of what a run was given; ``tags`` are those of its playbook."""
+    return _texts(
+        itertools.chain(
+            command_line.check_extra_variables(variables, specs=specs, known_variables=known_variables),
+            command_line.check_tags(run=run_tags, skip=skip_tags, there=tags),
+        ),
+        (),
     )
 
 

@@ -13,6 +13,7 @@ from typing import Any
 
 import jinja2.runtime
 import yaml
+from ansible_collections.bramble.pi.plugins.plugin_utils._preflight import playbooks
 from ansible_collections.bramble.pi.plugins.plugin_utils._preflight.rack import UNKNOWN, Undefined
 from jinja2.exceptions import UndefinedError
 
@@ -30,10 +31,10 @@ WIFI = (
 SHARED_DEFAULTS = ROLES / "cluster_defaults/defaults/main.yml"
 
 
-def role_options() -> dict[str, dict[str, dict[str, Any]]]:
-    """Read the options of all roles, by role, each with its default."""
+def read_options() -> dict[str, dict[str, dict[str, Any]]]:
+    """Read the options of all roles and playbooks, by role or playbook, each with its default."""
     shared = yaml.safe_load(SHARED_DEFAULTS.read_text(encoding="utf-8"))
-    specs = {}
+    specs = dict(playbooks.OPTIONS)
     for path in sorted(ROLES.glob("*/meta/argument_specs.yml")):
         entry_points = yaml.safe_load(path.read_text(encoding="utf-8"))["argument_specs"].values()
         specs[path.parts[-3]] = {

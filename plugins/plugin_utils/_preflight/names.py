@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
 
 from ansible_collections.bramble.pi.plugins.module_utils._node import settings
 from ansible_collections.bramble.pi.plugins.plugin_utils._preflight.rack import (
@@ -43,7 +44,8 @@ REMOVED = {
 }
 
 
-def _nearest(name: str, known: Sequence[str], cutoff: float) -> str | None:
+def nearest(name: str, known: Sequence[str], cutoff: float) -> str | None:
+    """Return the known name that is most like this one, if it is like one at all."""
     return next(iter(difflib.get_close_matches(name, known, n=1, cutoff=cutoff)), None)
 
 
@@ -52,7 +54,7 @@ def check_groups(rack: Rack) -> Iterator[Finding]:
     for group in ("control_plane", "workers"):
         if group in rack.groups:
             continue
-        like = _nearest(group, [name for name in rack.groups if name not in ("all", "ungrouped")], 0.6)
+        like = nearest(group, [name for name in rack.groups if name not in ("all", "ungrouped")], 0.6)
         hint = f" (is it '{like}', misspelt?)" if like else ""
         yield Finding(
             f"group '{group}' is missing{hint}: add it to the inventory's hosts.yml, if need be without hosts"
@@ -122,22 +124,34 @@ def check_removed(hosts: Mapping[str, Iterable[str]]) -> Iterator[Finding]:
                 )
 
 
+class Unknown(NamedTuple):
+    """A name that is like a variable of this collection, and the one that it is a misspelling of."""
+
+    like: str | None
+
+
+def unknown(name: str, specs: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> Unknown | None:
+    """Tell whether a variable is like one of this collection, and none of it; others are the user's own."""
+    options = [option for role in specs.values() for option in role]
+    if name in options or name in REMOVED or name.startswith(("_", "ansible_")):
+        return None
+    prefixed = name.startswith(tuple(f"{role}_" for role in specs))
+    like = nearest(name, options, MISSPELT_WITH_PREFIX if prefixed else MISSPELT)
+    return Unknown(like) if like or prefixed else None
+
+
 def check_variables(rack: Rack, known_variables: Sequence[str]) -> Iterator[Finding]:
     """Check that the variables are known by their names."""
-    known = {*rack.options, *known_variables}
     for host, variables in rack.hosts.items():
         for name in variables:
-            if name in known or name in REMOVED or name.startswith(("_", "ansible_")):
-                continue
-            prefixed = name.startswith(tuple(f"{role}_" for role in rack.specs))
-            like = _nearest(name, list(rack.options), MISSPELT_WITH_PREFIX if prefixed else MISSPELT)
-            if like:
+            found = None if name in known_variables else unknown(name, rack.specs)
+            if found and found.like:
                 yield Finding(
-                    f"variable {name} is not known: did you mean {like}? If it is your own, name it in "
+                    f"variable {name} is not known: did you mean {found.like}? If it is your own, name it in "
                     f"preflight_known_variables {ALL}",
                     host,
                 )
-            elif prefixed:
+            elif found:
                 yield Finding(
                     f"variable {name} begins like one of bramble.pi, but is none: if it is your own, name it "
                     f"in preflight_known_variables {ALL}",

@@ -17,7 +17,7 @@ import yaml
 from ansible.errors import AnsibleFilterError
 from ansible_collections.bramble.pi.plugins.filter.addresses import nth_address
 from ansible_collections.bramble.pi.plugins.filter.kubernetes import cri_socket, kubernetes_runtime
-from ansible_collections.bramble.pi.plugins.plugin_utils._preflight.inventory import role_options
+from ansible_collections.bramble.pi.plugins.plugin_utils._preflight.inventory import read_options
 from ansible_collections.bramble.pi.plugins.plugin_utils._preflight.names import REMOVED
 
 ROOT = Path(__file__).resolve().parents[4]
@@ -161,7 +161,7 @@ def test_options_of_any_type_end_in_findings(tmp_path: Path) -> None:
     """Ansible has its own types for what it reads from a file; tests of the checks go through all values."""
     names = [
         name
-        for role, options in role_options().items()
+        for role, options in read_options().items()
         for name in options
         # The arguments of the role preflight itself are validated by Ansible.
         if role not in ("virtual_rack", "preflight")

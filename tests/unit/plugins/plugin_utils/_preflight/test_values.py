@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from ansible_collections.bramble.pi.plugins.plugin_utils._preflight import check, values
-from ansible_collections.bramble.pi.plugins.plugin_utils._preflight.inventory import role_options
+from ansible_collections.bramble.pi.plugins.plugin_utils._preflight.inventory import read_options
 from ansible_collections.bramble.pi.plugins.plugin_utils._preflight.rack import UNKNOWN
 
 ARCHIVES = {
@@ -128,7 +128,7 @@ def test_what_is_of_another_type_is_named(option: dict[str, Any], value: Any, te
     assert finding.message.startswith(text)
 
 
-SPECS = {role: options for role, options in role_options().items() if role != "virtual_rack"}
+SPECS = {role: options for role, options in read_options().items() if role != "virtual_rack"}
 OPTIONS = {name: option for options in SPECS.values() for name, option in options.items()}
 #: One of each kind that YAML has.
 KINDS: list[Any] = [
