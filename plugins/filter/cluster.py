@@ -8,7 +8,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Callable
 
-from ansible_collections.bramble.pi.plugins.plugin_utils._inventory import cluster, failover
+from ansible_collections.bramble.pi.plugins.plugin_utils._common.filters import filter_errors
+from ansible_collections.bramble.pi.plugins.plugin_utils._inventory import cluster, failover, labels
 from ansible_collections.bramble.pi.plugins.plugin_utils._inventory.hosts import node_warnings
 
 
@@ -46,6 +47,14 @@ def cluster_ca_cert_hash(hostvars: Mapping[str, Mapping[str, Any]], control_plan
     return cluster.cluster_ca_cert_hash(hostvars=hostvars, control_plane=control_plane)
 
 
+@filter_errors()
+def nodes_to_label(
+    hostvars: Mapping[str, Mapping[str, Any]], groups: Mapping[str, Sequence[str]], hosts: Sequence[str]
+) -> dict[str, dict[str, Any]]:
+    """Return labels and taints of the nodes that differ."""
+    return labels.to_label(hostvars=hostvars, groups=groups, play_hosts=hosts)
+
+
 def run_summary(
     hostvars: Mapping[str, Mapping[str, Any]],
     hosts: Sequence[str],
@@ -75,6 +84,7 @@ class FilterModule:
             "failover_problems": failover_problems,
             "hosts_to_join": hosts_to_join,
             "initial_control_plane": initial_control_plane,
+            "nodes_to_label": nodes_to_label,
             "run_summary": run_summary,
             "seen_control_plane": seen_control_plane,
         }

@@ -147,6 +147,13 @@ server:
   returned: when the node is a control plane
   type: str
   sample: https://192.168.1.10:6443
+nodes:
+  description: Labels and taints of the cluster's nodes, by their names, and the annotations by which
+    M(bramble.pi.node_labels) knows its own.
+  returned: when the node is a control plane that answers
+  type: dict
+  sample:
+    pi-2: {labels: {kubernetes.io/arch: arm64}, annotations: {}, taints: [], version: "1234"}
 api_version:
   description: Version of the API that the configuration for the installed kubeadm was written in.
   returned: when kubeadm was run

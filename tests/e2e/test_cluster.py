@@ -140,6 +140,27 @@ def test_second_run_changes_nothing_and_costs_little(rack: Rack) -> None:
         assert counts[node]["skipped"] + counts[node]["controller"] <= count_steps.SKIPPED_OR_CONTROLLER
 
 
+def test_labels_and_taints_are_kept_in_step(rack: Rack) -> None:
+    zone = "topology.kubernetes.io/zone"
+
+    def seen(node: str) -> tuple[dict[str, str], list[str]]:
+        found = rack.kubectl("get", "node", node)
+        labels = {name: found["metadata"]["labels"].get(name) for name in ("disk", "shelf", "theirs", zone)}
+        taints = [taint["key"] for taint in found["spec"].get("taints", [])]
+        return {name: value for name, value in labels.items() if value is not None}, taints
+
+    rack.shell("pi-1", "kubectl --kubeconfig /etc/kubernetes/admin.conf label node pi-3 theirs=kept")
+    ours: tuple[dict[str, str], list[str]] = ({"disk": "ssd", "theirs": "kept", zone: "shelf-1"}, [])
+    assert seen("pi-3") == ours
+    taint = '"workers_taints": [{"key": "slow", "effect": "PreferNoSchedule"}]'
+    rack.playbook("site.yml", "--tags", "labels", "-e", f'{{"workers_labels": {{"shelf": "top"}}, {taint}}}')
+    assert seen("pi-3") == ({"shelf": "top", "theirs": "kept", zone: "shelf-1"}, ["slow"])
+    assert seen("pi-2") == ({"shelf": "top"}, ["slow"])
+    rack.playbook("site.yml", "--tags", "labels")
+    assert seen("pi-3") == ours
+    assert seen("pi-2") == ({}, [])
+
+
 def test_check_mode_on_the_running_cluster_changes_nothing(rack: Rack) -> None:
     assert_unchanged(rack.playbook("site.yml", "--check", "--diff").recap())
 

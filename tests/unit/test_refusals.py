@@ -141,6 +141,28 @@ VALIDATED: dict[str, list[Row]] = {
             "os_prep_kernel_cmdline: the controller 'memory' is to be enabled and disabled",
         ),
     ],
+    "module_utils._kubernetes.node_labels.check_labels": [
+        Row(
+            {"workers_labels": {"kubernetes.io/arch": "arm"}},
+            "workers_labels: a label is 'kubernetes.io/arch', which Kubernetes keeps itself; expected",
+        ),
+        Row({"workers_labels": {"disk": 1}}, "workers_labels: the label disk is the number 1; expected text"),
+        Row({"control_plane_labels": {"-disk": "ssd"}}, "control_plane_labels: a label is '-disk'; expected"),
+        Row(
+            {"workers_zone": "shelf 1"},
+            "workers_zone: the label topology.kubernetes.io/zone is 'shelf 1'; expected nothing or at most",
+        ),
+    ],
+    "module_utils._kubernetes.node_labels.check_taints": [
+        Row(
+            {"workers_taints": [{"key": "node.kubernetes.io/unreachable", "effect": "NoExecute"}]},
+            "workers_taints: a taint is 'node.kubernetes.io/unreachable', which Kubernetes keeps itself",
+        ),
+        Row(
+            {"control_plane_taints": [{"key": "disk", "value": "a b", "effect": "NoSchedule"}]},
+            "control_plane_taints: the value of the taint disk is 'a b'; expected nothing or at most 63",
+        ),
+    ],
     "module_utils._node.settings.check_modules": [
         Row({"os_prep_kernel_modules": ["br netfilter"]}, "a kernel module is 'br netfilter'; expected its"),
     ],

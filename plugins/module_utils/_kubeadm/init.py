@@ -25,7 +25,7 @@ from ansible_collections.bramble.pi.plugins.module_utils._kubeadm.node import (
     phases_argument,
 )
 from ansible_collections.bramble.pi.plugins.module_utils._kubeadm.reset import undo
-from ansible_collections.bramble.pi.plugins.module_utils._kubernetes import failure_detection
+from ansible_collections.bramble.pi.plugins.module_utils._kubernetes import failure_detection, node_labels
 
 # The phases up to the moment when the API server answers; those after it can be run again at any time.
 _PHASES_BEFORE_API = (
@@ -174,4 +174,7 @@ def bring_up(*, node: Node, parameters: Mapping[str, Any], check_mode: bool) -> 
         result["api_version"] = version
     if node_files.has_control_plane():
         result.update(ca_cert_hash=node_files.cluster_ca_hash(), server=node_files.server())
+        nodes = node.ask_nodes()
+        if nodes:
+            result["nodes"] = node_labels.seen_nodes(nodes)
     return result

@@ -175,6 +175,20 @@ class Node:
         # The rights of admin.conf are themselves granted late (from 1.29 on), before the upload.
         return code == 0 or "NotFound" in errors or "Forbidden" in errors, code == 0
 
+    def ask_nodes(self) -> str:
+        """Return what the API server says of all nodes, as JSON; nothing if it does not."""
+        code, output, _errors = self.run(
+            [
+                "kubectl",
+                f"--kubeconfig={state.ADMIN_KUBECONFIG}",
+                f"--request-timeout={_API_REQUEST_TIMEOUT}",
+                "get",
+                "nodes",
+                "--output=json",
+            ]
+        )
+        return output if code == 0 else ""
+
     def wait_for_api(self, *, timeout: int) -> tuple[bool, bool]:
         """Ask the API server until it answers or the time is over."""
         deadline = time.monotonic() + timeout

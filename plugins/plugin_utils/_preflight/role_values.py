@@ -13,6 +13,7 @@ from typing import Any, Callable
 from ansible_collections.bramble.pi.plugins.module_utils._boot import cmdline
 from ansible_collections.bramble.pi.plugins.module_utils._common.errors import BrambleError
 from ansible_collections.bramble.pi.plugins.module_utils._kubeadm import join_command
+from ansible_collections.bramble.pi.plugins.module_utils._kubernetes import node_labels
 from ansible_collections.bramble.pi.plugins.module_utils._node import settings
 from ansible_collections.bramble.pi.plugins.module_utils._ssh import config as ssh_config
 from ansible_collections.bramble.pi.plugins.plugin_utils._inventory import rack_groups
@@ -23,6 +24,12 @@ _Check = tuple[str, str, Callable[[], Any]]
 
 #: What checks a variable's value.
 _CHECKS: dict[str, Callable[[Any], Any]] = {
+    "control_plane_labels": node_labels.check_labels,
+    "control_plane_taints": node_labels.check_taints,
+    "control_plane_zone": lambda zone: node_labels.check_labels({node_labels.ZONE: zone}),
+    "workers_labels": node_labels.check_labels,
+    "workers_taints": node_labels.check_taints,
+    "workers_zone": lambda zone: node_labels.check_labels({node_labels.ZONE: zone}),
     "os_prep_kernel_cmdline": lambda tokens: cmdline.desired(present=tokens, absent=(), settings={}),
     "os_prep_kernel_modules": settings.check_modules,
     "os_prep_sysctl": settings.check_sysctl,

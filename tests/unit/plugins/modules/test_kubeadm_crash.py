@@ -46,7 +46,7 @@ def node(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeNode:
     node = FakeNode(tmp_path, monkeypatch)
     node.program("kubeadm", "")
     (node.programs / "kubeadm").write_text(KUBEADM.format(root=tmp_path))
-    node.program("kubectl", "{}")
+    node.program("kubectl", '{"items": []}')
     node.write("/made/etc/kubernetes/pki/ca.crt", CA)
     for name in ("admin", "controller-manager", "scheduler"):
         node.write(f"/made/etc/kubernetes/{name}.conf", ADMIN_CONF)

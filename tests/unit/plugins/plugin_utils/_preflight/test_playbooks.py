@@ -82,7 +82,7 @@ def test_tags_are_those_that_ansible_lists() -> None:
     assert len(listed) == len(given)
     for part in listed:
         path, text = part.split("\n", 1)
-        tags = {tag for found in re.findall(r"TAGS: \[(.*)\]", text) for tag in found.split(", ") if tag}
+        tags = {tag for found in re.findall(r"TAGS: \[(.*)\]", text) for tag in re.split(", ?", found) if tag}
         # Where the only task with it is one of a role, tags_in does not have it, and nothing asks for it.
         assert (playbooks.tags_of_run([path]) or set()) | {"always"} == tags | {"always"}, path
 
