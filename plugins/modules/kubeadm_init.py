@@ -101,6 +101,15 @@ options:
     description: Goes over the C(KubeletConfiguration) that the module builds.
     type: dict
     default: {}
+  system_reserved:
+    description:
+      - What the kubelet keeps from pods for the system, by its flag C(--system-reserved). It counts when the
+        node is initialised.
+      - "V(auto) is a part of the board's memory and cores, V(none) nothing. Else C(cpu), C(memory) or both,
+        such as C({cpu: 100m, memory: 400Mi})."
+      - The C(kubeletExtraArgs) of O(init_configuration) go over it.
+    type: raw
+    default: none
   kube_proxy_configuration:
     description: The C(KubeProxyConfiguration).
     type: dict
@@ -188,6 +197,7 @@ def main() -> None:
             "cluster_configuration": {"type": "dict", "default": {}},
             "init_configuration": {"type": "dict", "default": {}},
             "kubelet_configuration": {"type": "dict", "default": {}},
+            "system_reserved": {"type": "raw", "default": "none"},
             "kube_proxy_configuration": {"type": "dict", "default": {}},
             "timeout": {"type": "int", "default": 240},
         },

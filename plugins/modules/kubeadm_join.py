@@ -72,6 +72,15 @@ options:
       mapping or a list of C(name) and C(value), whatever the API version.
     type: dict
     default: {}
+  system_reserved:
+    description:
+      - What the kubelet keeps from pods for the system, by its flag C(--system-reserved). It counts when the
+        node joins.
+      - "V(auto) is a part of the board's memory and cores, V(none) nothing. Else C(cpu), C(memory) or both,
+        such as C({cpu: 100m, memory: 400Mi})."
+      - The C(kubeletExtraArgs) of O(join_configuration) go over it.
+    type: raw
+    default: none
   timeout:
     description: Seconds to wait for the API server, for the kubelet's certificate, and for a run of kubeadm
       that is still going on.
@@ -145,6 +154,7 @@ def main() -> None:
             "skip_phases": {"type": "list", "elements": "str", "default": []},
             "ignore_preflight_errors": {"type": "list", "elements": "str", "default": []},
             "join_configuration": {"type": "dict", "default": {}},
+            "system_reserved": {"type": "raw", "default": "none"},
             "timeout": {"type": "int", "default": 120},
         },
         supports_check_mode=True,

@@ -55,6 +55,17 @@ def test_kubelets_run_with_the_clusters_certificate(rack: Rack) -> None:
         assert not rack.shell(node, "ls /etc/kubernetes/bootstrap-kubelet.conf 2>/dev/null || true")
 
 
+def test_memory_is_kept_for_the_system(rack: Rack) -> None:
+    for node in rack.kubectl("get", "nodes")["items"]:
+        flags = rack.shell(node["metadata"]["name"], "cat /var/lib/kubelet/kubeadm-flags.env")
+        assert "--system-reserved=cpu=" in flags
+        memory = [
+            int(node["status"][key]["memory"].removesuffix("Ki")) for key in ("capacity", "allocatable")
+        ]
+        # And 100 MiB, at which pods are evicted.
+        assert memory[0] - memory[1] > (255 + 100) << 10
+
+
 def routes(rack: Rack, node: str) -> str:
     return rack.shell(node, f"ip -4 route show proto {PROTOCOL}")
 

@@ -141,6 +141,16 @@ VALIDATED: dict[str, list[Row]] = {
             "os_prep_kernel_cmdline: the controller 'memory' is to be enabled and disabled",
         ),
     ],
+    "module_utils._kubeadm.reservation.check_reservation": [
+        Row(
+            {"workers_system_reserved": "256Mi"},
+            "workers_system_reserved: the reservation for the system is the text '256Mi'; expected auto",
+        ),
+        Row(
+            {"control_plane_system_reserved": {"memory": 256}},
+            "control_plane_system_reserved: memory in the reservation for the system is the number 256; exp",
+        ),
+    ],
     "module_utils._kubernetes.node_labels.check_labels": [
         Row(
             {"workers_labels": {"kubernetes.io/arch": "arm"}},

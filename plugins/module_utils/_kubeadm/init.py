@@ -15,6 +15,7 @@ from ansible_collections.bramble.pi.plugins.module_utils._kubeadm import (
     config,
     diagnosis,
     node_files,
+    reservation,
     state,
 )
 from ansible_collections.bramble.pi.plugins.module_utils._kubeadm.join_command import is_token
@@ -51,6 +52,9 @@ def _documents(*, node: Node, parameters: Mapping[str, Any]) -> tuple[str, list[
         version=version,
         kubernetes_version=f"v{desired.lstrip('v')}" if desired else node.release(),
         detection=failure_detection.parse(parameters["failure_detection"]),
+        init_configuration=node.with_reservation(
+            parameters["system_reserved"], over=parameters["init_configuration"]
+        ),
         **{
             name: parameters[name]
             for name in (
@@ -67,7 +71,6 @@ def _documents(*, node: Node, parameters: Mapping[str, Any]) -> tuple[str, list[
                 "timeout",
                 "cert_sans",
                 "cluster_configuration",
-                "init_configuration",
                 "kubelet_configuration",
                 "kube_proxy_configuration",
             )
@@ -105,6 +108,7 @@ def check_parameters(*, parameters: Mapping[str, Any]) -> None:
             " between; kubeadm token generate makes one"
         )
     failure_detection.parse(parameters["failure_detection"])
+    reservation.check_reservation(parameters["system_reserved"])
 
 
 def _wait_for_components(*, attempt: state.Attempt | None, timeout: int) -> None:

@@ -9,7 +9,12 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-from ansible_collections.bramble.pi.plugins.module_utils._kubeadm import config, node_files, state
+from ansible_collections.bramble.pi.plugins.module_utils._kubeadm import (
+    config,
+    node_files,
+    reservation,
+    state,
+)
 from ansible_collections.bramble.pi.plugins.module_utils._kubeadm.join_command import (
     is_ca_cert_hash,
     is_endpoint,
@@ -36,6 +41,7 @@ _CRI_SOCKET_ANNOTATION = "kubeadm.alpha.kubernetes.io/cri-socket"
 def check_parameters(*, parameters: Mapping[str, Any], check_mode: bool) -> None:
     """Refuse what cannot be joined with. No message holds the value of a secret."""
     endpoint, token = parameters["endpoint"], parameters["token"]
+    reservation.check_reservation(parameters["system_reserved"])
     if parameters["ca_cert_hash"] is None and check_mode:
         return
     if not is_ca_cert_hash(parameters["ca_cert_hash"] or ""):
@@ -62,6 +68,9 @@ def _documents(*, node: Node, parameters: Mapping[str, Any]) -> tuple[str, list[
     version = node.api_version()
     documents = config.join_documents(
         version=version,
+        join_configuration=node.with_reservation(
+            parameters["system_reserved"], over=parameters["join_configuration"]
+        ),
         **{
             name: parameters[name]
             for name in (
@@ -75,7 +84,6 @@ def _documents(*, node: Node, parameters: Mapping[str, Any]) -> tuple[str, list[
                 "cri_socket",
                 "ignore_preflight_errors",
                 "timeout",
-                "join_configuration",
             )
         },
     )

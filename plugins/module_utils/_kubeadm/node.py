@@ -17,16 +17,19 @@ import shutil
 import socket
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 from ansible_collections.bramble.pi.plugins.module_utils._common.commands import output_of
 from ansible_collections.bramble.pi.plugins.module_utils._common.errors import BrambleError
+from ansible_collections.bramble.pi.plugins.module_utils._common.files import read_text
 from ansible_collections.bramble.pi.plugins.module_utils._kubeadm import (
     components,
     config,
     diagnosis,
     node_files,
+    reservation,
     state,
 )
 
@@ -148,6 +151,13 @@ class Node:
                 diagnosis.explanation(command=" ".join(command[:3]), output=f"{output}\n{errors}")
             )
         return output
+
+    def with_reservation(self, value: Any, *, over: Mapping[str, Any]) -> config.Document:
+        """Return a configuration with what this board keeps for the system, unless it says otherwise."""
+        reserved = reservation.configuration(
+            value, meminfo=read_text("/proc/meminfo") or "", cores=os.cpu_count() or 1
+        )
+        return config.merged(base=reserved, over=over)
 
     def api_version(self) -> str:
         """Return the version of the API in which to write configuration for the installed kubeadm."""

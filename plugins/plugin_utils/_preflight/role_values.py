@@ -12,7 +12,7 @@ from typing import Any, Callable
 
 from ansible_collections.bramble.pi.plugins.module_utils._boot import cmdline
 from ansible_collections.bramble.pi.plugins.module_utils._common.errors import BrambleError
-from ansible_collections.bramble.pi.plugins.module_utils._kubeadm import join_command
+from ansible_collections.bramble.pi.plugins.module_utils._kubeadm import join_command, reservation
 from ansible_collections.bramble.pi.plugins.module_utils._kubernetes import node_labels
 from ansible_collections.bramble.pi.plugins.module_utils._node import settings
 from ansible_collections.bramble.pi.plugins.module_utils._ssh import config as ssh_config
@@ -26,6 +26,7 @@ _Check = tuple[str, str, Callable[[], Any]]
 _CHECKS: dict[str, Callable[[Any], Any]] = {
     "control_plane_labels": node_labels.check_labels,
     "control_plane_taints": node_labels.check_taints,
+    "control_plane_system_reserved": reservation.check_reservation,
     "control_plane_zone": lambda zone: node_labels.check_labels({node_labels.ZONE: zone}),
     "workers_labels": node_labels.check_labels,
     "workers_taints": node_labels.check_taints,
@@ -35,6 +36,7 @@ _CHECKS: dict[str, Callable[[Any], Any]] = {
     "os_prep_sysctl": settings.check_sysctl,
     "ssh_access_key_file": lambda path: ssh_config.quoted(path, "ssh_access_key_file"),
     "ssh_access_known_hosts_file": lambda path: ssh_config.quoted(path, "ssh_access_known_hosts_file"),
+    "workers_system_reserved": reservation.check_reservation,
     "workers_token_ttl": lambda text: join_command.lifetime(text=text),
 }
 

@@ -32,6 +32,8 @@ class Row(NamedTuple):
     controller_manager: list[tuple[str, str]]
     api_server: list[tuple[str, str]]
     detection: str = "demo"
+    #: Of the kubelet's configuration.
+    kubelet: Any = None
 
 
 def _list(**flags: Any) -> list[dict[str, Any]]:
@@ -69,6 +71,7 @@ ROWS = {
         [GRACE, PERIOD],
         [NOT_READY, UNREACHABLE],
     ),
+    "the user's own reservation": Row({}, [], [], "default", {"systemReserved": {"memory": "1Gi"}}),
 }
 KUBEADM = """\
 #!/bin/sh
@@ -94,6 +97,7 @@ def arguments(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, A
             "control_plane_endpoint": "rack.lan:6443",
             "control_plane_failure_detection": row.detection,
             "control_plane_cluster_configuration": row.cluster,
+            "control_plane_kubelet_configuration": row.kubelet or {},
         }
         for number, row in enumerate(ROWS.values())
     }
@@ -162,3 +166,7 @@ def test_flags_are_merged_by_name(
     assert cluster["apiServer"]["certSANs"][-1] == "rack.lan"
     (kubelet,) = (document for document in documents if document["kind"] == "KubeletConfiguration")
     assert kubelet.get("nodeStatusUpdateFrequency") == ("2s" if row.detection == "demo" else None)
+    # A flag goes over the configuration.
+    (first,) = (document for document in documents if document["kind"] == "InitConfiguration")
+    reserved = "system-reserved" in json.dumps(first["nodeRegistration"].get("kubeletExtraArgs"))
+    assert reserved == (row.kubelet is None)
