@@ -73,6 +73,8 @@ def node_problems(
     *,
     kubernetes: str = "",
     pod_network: str = "none",
+    pod_cidr: str = "",
+    service_cidr: str = "",
 ) -> list[str]:
     """List what is in the way of a host."""
     facts = {name: hostvars[name].get("ansible_facts", {}).get("bramble") for name in {host, *play_hosts}}
@@ -84,6 +86,9 @@ def node_problems(
         variables=hostvars[host],
         kubernetes=kubernetes,
         pod_network=pod_network,
+        pod_cidr=pod_cidr,
+        service_cidr=service_cidr,
+        others=[known for known in facts.values() if known],
     )
 
 

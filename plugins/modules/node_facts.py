@@ -202,6 +202,21 @@ ansible_facts:
               returned: success
               type: str
               sample: https://192.168.1.11:6443
+            pod_cidr:
+              description: The network of the pods, on a control plane; empty in a cluster without one.
+              returned: success
+              type: str
+              sample: 10.244.0.0/16
+            service_cidr:
+              description: The network of the services, on a control plane.
+              returned: success
+              type: str
+              sample: 10.96.0.0/12
+            api_server:
+              description: Where the cluster is reached, on a control plane; its endpoint if it has one.
+              returned: success
+              type: str
+              sample: https://192.168.1.11:6443
         vxlan:
           description: Whether the kernel has vxlan or can load it; none where its modules are not known.
           returned: success

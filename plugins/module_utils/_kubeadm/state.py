@@ -87,6 +87,7 @@ RESTORE_BEGUN = "/var/lib/bramble/restore.json"
 _COMPONENTS = ("kube-apiserver", "kube-controller-manager", "kube-scheduler")
 _ETCD_MANIFEST = f"{MANIFESTS}/etcd.yaml"
 APISERVER_MANIFEST = f"{MANIFESTS}/kube-apiserver.yaml"
+CONTROLLER_MANAGER_MANIFEST = f"{MANIFESTS}/kube-controller-manager.yaml"
 COMPONENT_MANIFESTS = (*(f"{MANIFESTS}/{name}.yaml" for name in _COMPONENTS), _ETCD_MANIFEST)
 _CONTROL_PLANE = frozenset(
     {

@@ -14,6 +14,24 @@ from ansible_collections.bramble.pi.plugins.module_utils._node.findings import E
 CNI_FOLDER = "/etc/cni/net.d"
 #: What each pod network has there.
 _OWN = {"flannel": "10-flannel.conflist", "routed": "10-bramble.conflist"}
+#: Plugins that come with CNI itself, which podman and containerd have files of.
+_STANDARD_PLUGINS = frozenset(
+    [
+        "bandwidth",
+        "bridge",
+        "dhcp",
+        "firewall",
+        "host-local",
+        "loopback",
+        "macvlan",
+        "portmap",
+        "ptp",
+        "sbr",
+        "static",
+        "tuning",
+        "vlan",
+    ]
+)
 #: Plugins that call the pod network's own: Multus, and whatever names flannel beside itself.
 _CALLS_OTHERS = ("multus",)
 
@@ -27,6 +45,22 @@ def _foreign(configurations: list[Mapping[str, Any]], *, pod_network: str) -> li
         if each["file"] < own
         and pod_network not in each["types"]
         and not any(plugin.startswith(_CALLS_OTHERS) for plugin in each["types"])
+    ]
+
+
+def other_pod_network(node: Mapping[str, Any], *, pod_network: str) -> list[str]:
+    """Return the files of another pod network, on a node that has none of this one.
+
+    A second pod network beside the first would cut off the pods that run.
+    """
+    configurations = node.get("cni", [])
+    if pod_network not in _OWN or any(each["file"] == _OWN[pod_network] for each in configurations):
+        return []
+    foreign = _foreign(configurations, pod_network=pod_network)
+    return [
+        each["file"]
+        for each in configurations
+        if each["file"] in foreign or not set(each["types"]) <= _STANDARD_PLUGINS
     ]
 
 

@@ -17,7 +17,7 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.bramble.pi.plugins.module_utils._boot.layout import PARTITIONS
 from ansible_collections.bramble.pi.plugins.module_utils._common.files import read_text
-from ansible_collections.bramble.pi.plugins.module_utils._kubeadm import node_files, state
+from ansible_collections.bramble.pi.plugins.module_utils._kubeadm import networks, node_files, state
 from ansible_collections.bramble.pi.plugins.module_utils._kubernetes.ca_hash import CaCertError, ca_cert_hash
 from ansible_collections.bramble.pi.plugins.module_utils._kubernetes.kubeconfig import server_of
 from ansible_collections.bramble.pi.plugins.module_utils._node import facts, swap
@@ -48,6 +48,10 @@ def _kubernetes(module: AnsibleModule) -> dict[str, Any]:
         "unfinished": node_files.is_unfinished(),
         "ca_cert_hash": certificate_hash,
         "server": server_of(read_text(state.KUBELET_KUBECONFIG) or ""),
+        **networks.read_networks(
+            controller_manager_manifest=read_text(state.CONTROLLER_MANAGER_MANIFEST),
+            admin_kubeconfig=read_text(state.ADMIN_KUBECONFIG),
+        ),
     }
 
 

@@ -6,9 +6,10 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
+from ansible_collections.bramble.pi.plugins.module_utils._kubeadm.networks import disagreements
 from ansible_collections.bramble.pi.plugins.module_utils._kubeadm.state import IN_CLUSTER
 from ansible_collections.bramble.pi.plugins.module_utils._kubernetes import os_support
 from ansible_collections.bramble.pi.plugins.module_utils._kubernetes.compatibility import (
@@ -16,7 +17,11 @@ from ansible_collections.bramble.pi.plugins.module_utils._kubernetes.compatibili
     CompatibilityError,
     parse_version,
 )
-from ansible_collections.bramble.pi.plugins.module_utils._node.check_pod_network import check_pod_network
+from ansible_collections.bramble.pi.plugins.module_utils._node.check_pod_network import (
+    CNI_FOLDER,
+    check_pod_network,
+    other_pod_network,
+)
 from ansible_collections.bramble.pi.plugins.plugin_utils._inventory import identity, rack_groups
 
 SUPPORTED_DISTRIBUTIONS = ("debian", "raspbian", "ubuntu")
@@ -52,10 +57,14 @@ def node_problems(
     variables: Mapping[str, Any] | None = None,
     kubernetes: str = "",
     pod_network: str = "none",
+    pod_cidr: str = "",
+    service_cidr: str = "",
+    others: Iterable[Mapping[str, Any]] = (),
 ) -> list[str]:
-    """Say why a host cannot become a node, or not yet: a sentence for each reason.
+    """Say why a host cannot become a node, or not stay one: a sentence for each reason.
 
-    ``machine_ids`` are those of all hosts of the play whose facts are known, ``variables`` those of the host.
+    ``machine_ids`` are those of all hosts of the play whose facts are known, ``others`` these facts, and
+    ``variables`` those of the host.
     """
     problems = []
     distribution = facts["distribution"]
@@ -85,9 +94,65 @@ def node_problems(
             f" cluster that knows it by its name: set os_prep_hostname to {facts['hostname']} for {host}, or"
             " take it out of the cluster first with the playbook reset"
         )
-    if not _in_cluster(facts):
+    if _in_cluster(facts):
+        problems += _cluster_problems(
+            facts,
+            variables or {},
+            cluster=_cluster_of(facts, others),
+            pod_network=pod_network,
+            pod_cidr=pod_cidr,
+            service_cidr=service_cidr,
+        )
+    else:
         problems += _pod_network_faults(facts, pod_network)
     return problems
+
+
+def _cluster_of(facts: Mapping[str, Any], others: Iterable[Mapping[str, Any]]) -> Mapping[str, Any]:
+    """Return what a control plane of the node's cluster knows of it; a worker knows less."""
+    known: Mapping[str, Any] = facts["kubernetes"]
+    for other in others:
+        kubernetes: Mapping[str, Any] = other["kubernetes"]
+        if (
+            known["state"] == "worker"
+            and known.get("ca_cert_hash")
+            and kubernetes["state"] == "control_plane"
+            and kubernetes.get("ca_cert_hash") == known.get("ca_cert_hash")
+        ):
+            return kubernetes
+    return known
+
+
+def _cluster_problems(
+    facts: Mapping[str, Any],
+    variables: Mapping[str, Any],
+    *,
+    cluster: Mapping[str, Any],
+    pod_network: str,
+    pod_cidr: str,
+    service_cidr: str,
+) -> Iterator[str]:
+    """Say in what the cluster of a node, which may be made by hand, is another than the inventory's."""
+    configuration = variables.get("control_plane_cluster_configuration")
+    networking = configuration.get("networking") if isinstance(configuration, Mapping) else None
+    networking = networking if isinstance(networking, Mapping) else {}
+    # What an interrupted run has begun with other values is undone, as far as it is not in use.
+    if pod_cidr and service_cidr and not cluster.get("unfinished"):
+        yield from disagreements(
+            cluster,
+            # As kubeadm_init merges them.
+            pod_cidr=str(networking.get("podSubnet") or pod_cidr),
+            service_cidr=str(networking.get("serviceSubnet") or service_cidr),
+            endpoint=str(variables.get("control_plane_endpoint") or ""),
+            pod_network=pod_network,
+        )
+    others = other_pod_network(facts, pod_network=pod_network)
+    if others:
+        yield (
+            f"the node is part of a cluster whose pods have the network of {' and '.join(others)} in"
+            f" {CNI_FOLDER}; expected that of pod_network_plugin {pod_network}, which would be a second one:"
+            " set pod_network_plugin to none to keep the first, or remove these files if they are left over"
+        )
 
 
 def _release_problems(

@@ -17,17 +17,38 @@ import yaml
 from tests.unit.run_module import REPOSITORY
 
 CALICO = {"file": "10-calico.conflist", "types": ["calico"]}
+FLANNEL = {"file": "10-flannel.conflist", "types": ["flannel", "portmap"]}
 VXLAN = "kernel 6.8.0-raspi has no module vxlan; expected vxlan, for flannel: on Ubuntu 21.10 to 23.10: sudo"
 CNI = "10-calico.conflist in /etc/cni/net.d comes before 10-flannel.conflist by name; expected"
+OTHER = "part of a cluster whose pods have the network of 10-calico.conflist in /etc/cni/net.d; expected"
+PODS = "the cluster's pods is 10.32.0.0/16; expected 10.244.0.0/16: set control_plane_pod_cidr to 10.32.0.0"
 NODES: dict[str, tuple[dict[str, Any], dict[str, Any], str, str]] = {
     "pi-1": ({}, {}, "", ""),
     "pi-2": ({"vxlan": False}, {}, "refused", VXLAN),
     "pi-3": ({"cni": [CALICO]}, {}, "refused", CNI),
     # These run already, and may have found their way around it.
     "pi-4": ({"vxlan": False, "kubernetes": {"state": "worker"}}, {}, "warned", VXLAN),
-    "pi-5": ({"cni": [CALICO], "kubernetes": {"state": "control_plane"}}, {}, "warned", CNI),
+    "pi-5": ({"cni": [CALICO, FLANNEL], "kubernetes": {"state": "control_plane"}}, {}, "warned", CNI),
     "pi-6": ({"vxlan": False, "cni": [CALICO]}, {"pod_network_plugin": "none"}, "", ""),
     "pi-7": ({"vxlan": None, "cni": [{"file": "87-x.conf", "types": ["x"]}]}, {}, "", ""),
+    # A cluster that was made by hand, and has another pod network.
+    "pi-8": ({"cni": [CALICO], "kubernetes": {"state": "worker"}}, {}, "refused", OTHER),
+    "pi-9": (
+        {
+            "kubernetes": {
+                "state": "control_plane",
+                "ca_cert_hash": "sha256:aa",
+                "pod_cidr": "10.32.0.0/16",
+                "service_cidr": "10.96.0.0/12",
+            }
+        },
+        {},
+        "refused",
+        PODS,
+    ),
+    # Its worker has no file that says so.
+    "pi-10": ({"kubernetes": {"state": "worker", "ca_cert_hash": "sha256:aa"}}, {}, "refused", PODS),
+    "pi-11": ({"kubernetes": {"state": "worker", "ca_cert_hash": "sha256:bb"}}, {}, "", ""),
 }
 
 
