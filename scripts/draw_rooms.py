@@ -54,10 +54,11 @@ FLOORS: list[dict[str, str]] = [
     },
     {"plugin_utils/_cards": "what a card says to its node"},
     {"plugin_utils/_preflight": "every mistake of an inventory"},
+    {"plugin_utils/_start": "questions, and the first inventory"},
     {"modules": "on nodes", "action": "on the controller", "filter": "for roles"},
 ]
 #: What stands in the margin beside the first floor that it is true of.
-NOTES = {0: "module_utils", 6: "plugin_utils", 10: "what roles call"}
+NOTES = {0: "module_utils", 6: "plugin_utils", 11: "what roles call"}
 
 WIDTH, MARGIN, GAP, HEIGHT, BOX = 1200, 140, 10, 92, 62
 STYLE = """

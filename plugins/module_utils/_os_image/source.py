@@ -188,16 +188,29 @@ def _entries(items: Any) -> Iterator[dict[str, Any]]:
             yield from _entries(item.get("subitems"))
 
 
-def find_in_list(*, text: str, url: str, origin: str) -> Expected:
-    """Find an image in the official image list of Raspberry Pi, or one of the same form."""
+def _images(text: str, origin: str) -> list[dict[str, Any]]:
     try:
-        document = json.loads(text)
-        items = list(_entries(document["os_list"]))
+        return list(_entries(json.loads(text)["os_list"]))
     except (ValueError, TypeError, KeyError) as error:
         raise ImageSourceError(
             f"{origin} is not an image list; expected JSON with os_list as in os_list_imagingutility_v4.json"
             f": {error}. Correct 'image_list'"
         ) from error
+
+
+def newest_in_list(*, text: str, name: str, origin: str) -> str | None:
+    """Return the URL of the newest image of a name in an image list; None if it has none."""
+    named = [
+        (str(item.get("release_date", "")), str(item["url"]))
+        for item in _images(text, origin)
+        if item.get("name") == name and is_url(str(item.get("url", "")))
+    ]
+    return max(named)[1] if named else None
+
+
+def find_in_list(*, text: str, url: str, origin: str) -> Expected:
+    """Find an image in the official image list of Raspberry Pi, or one of the same form."""
+    items = _images(text, origin)
     for item in items:
         if item.get("url") == url:
             break

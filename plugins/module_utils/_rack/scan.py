@@ -206,7 +206,7 @@ def merge(sightings: Iterable[Sighting]) -> list[Found]:
     )
 
 
-def _names(found: Sequence[Found]) -> list[str]:
+def names(found: Sequence[Found]) -> list[str]:
     """Name each Raspberry Pi as it calls itself, if that is a name of its own, and number the rest."""
     own = Counter(pi.hostname for pi in found)
     free = (name for number in count(1) if (name := f"pi-{number}") not in own)
@@ -219,7 +219,7 @@ def _names(found: Sequence[Found]) -> list[str]:
 def inventory(found: Sequence[Found]) -> str:
     """Write hosts for an inventory, to be sorted into groups by hand."""
     lines = ["all:", "  hosts:"]
-    for name, pi in zip(_names(found), found):
+    for name, pi in zip(names(found), found):
         told = [
             pi.model,
             pi.hostname and f"calls itself {pi.hostname}",

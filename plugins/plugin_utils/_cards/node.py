@@ -23,7 +23,7 @@ from ansible_collections.bramble.pi.plugins.plugin_utils._inventory.addresses im
     parse_interface,
 )
 
-_USER = re.compile(r"[a-z][a-z0-9-]{0,31}")
+USER = re.compile(r"[a-z][a-z0-9-]{0,31}")
 #: The forms of crypt(5) that a Debian or Ubuntu takes.
 _PASSWORD_HASH = re.compile(r"\$(y|gy|7|2[abxy]|6|5)\$[^\s:!*]{8,}")
 
@@ -164,7 +164,7 @@ def _node_problems(node: CardNode) -> Iterator[str]:
 def _user_problems(node: CardNode) -> Iterator[str]:
     if not node.user:
         yield "flash_user is not set, nor is ansible_user: set one in group_vars/all.yml, such as 'pi'"
-    elif _USER.fullmatch(node.user) is None or node.user == "root":
+    elif USER.fullmatch(node.user) is None or node.user == "root":
         yield (
             f"flash_user is {node.user!r}: it has to begin with a letter, followed by a-z, 0-9 and hyphens, "
             "32 characters at most, and not to be root; set ansible_user or flash_user"
