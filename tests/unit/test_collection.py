@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 import tarfile
@@ -13,6 +14,8 @@ from pathlib import Path
 
 import pytest
 import yaml
+
+from scripts.test_runner.parts import copy_collection
 
 ROOT = Path(__file__).resolve().parents[2]
 BIN = Path(sys.executable).parent
@@ -101,6 +104,59 @@ def test_installed_preflight_validates_an_inventory(installed: Path) -> None:
     output = use(installed, "ansible-playbook", "bramble.pi.preflight", "-i", str(inventory))
     assert "failed=0" in output
     assert "DEPRECATION" not in output
+
+
+@pytest.fixture(scope="module")
+def repository(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Put the checkout's files into a bare repository of git, and return its URL."""
+    if not (ROOT / ".git").exists():
+        pytest.skip("not a checkout")
+    folder = tmp_path_factory.mktemp("git")
+    checkout = copy_collection(folder)
+    author = ["-c", "user.name=test", "-c", "user.email=test@example.org"]
+    for command in (
+        ["git", "checkout", "--quiet", "-b", "main"],
+        ["git", "add", "--all"],
+        ["git", *author, "commit", "--quiet", "-m", "All of it"],
+        ["git", "clone", "--quiet", "--bare", ".", str(folder / "bramble.pi.git")],
+    ):
+        subprocess.run(command, cwd=checkout, check=True)
+    return f"file://{folder}/bramble.pi.git"
+
+
+@pytest.mark.parametrize("form", ["url", "requirements"])
+def test_what_the_readme_installs_from_git_writes_an_inventory(
+    form: str, repository: str, tmp_path: Path
+) -> None:
+    readme = (ROOT / "README.md").read_text()
+    url = "https://github.com/bramble-pi/bramble.pi"
+    if form == "url":
+        (line,) = re.findall(r"`ansible-galaxy (collection install git\+\S+)`", readme)
+        arguments = line.replace(url, repository).split()
+    else:
+        (block,) = re.findall(r"```yaml\n(   collections:\n.*?)   ```", readme, re.DOTALL)
+        (tmp_path / "requirements.yml").write_text(block.replace(url, repository))
+        arguments = ["collection", "install", "-r", "requirements.yml"]
+    home = {"HOME": str(tmp_path), "ANSIBLE_HOME": str(tmp_path / ".ansible")}
+    run("ansible-galaxy", *arguments, cwd=tmp_path, **home)
+    output = run(
+        *("ansible-playbook", "bramble.pi.start", "-e", "start_image_list="),
+        *("-e", "start_network=192.168.7.0/24", "-e", "start_search=none"),
+        cwd=tmp_path,
+        **home,
+    )
+    assert "ansible-playbook -i my-rack bramble.pi.site" in output
+    assert (tmp_path / "my-rack/hosts.yml").exists()
+    assert not (tmp_path / ".ansible/collections/ansible_collections/bramble/pi/tests").exists()
+
+
+def test_readme_installs_what_the_requirements_name() -> None:
+    names = set(re.findall(r"^([a-z-]+)", (ROOT / "requirements.txt").read_text(), re.MULTILINE))
+    # ansible-core brings it.
+    expected = names - {"cryptography"}
+    for page in ("README.md", "docs/start.md"):
+        (line,) = re.findall(r"^ +pip install (.*)", (ROOT / page).read_text(), re.MULTILINE)
+        assert {re.split("[>=]", name.strip("'"))[0] for name in line.split()} == expected
 
 
 MODULES = sorted(path.stem for path in (ROOT / "plugins" / "modules").glob("*.py"))
