@@ -106,6 +106,16 @@ def test_installed_preflight_validates_an_inventory(installed: Path) -> None:
     assert "DEPRECATION" not in output
 
 
+def test_ansible_builder_reads_what_the_installed_collection_needs(installed: Path) -> None:
+    found = yaml.safe_load(use(installed, "ansible-builder", "introspect", str(installed)))
+    names = {re.split("[>=]", line)[0] for line in found["python"]}
+    # ansible-core is the definition's own business.
+    assert names == {"jmespath", "netaddr", "cryptography"}
+    assert {"openssh-client [platform:dpkg]", "zstd", "mtools", "age"} <= {
+        line.partition("  #")[0] for line in found["system"]
+    }
+
+
 @pytest.fixture(scope="module")
 def repository(tmp_path_factory: pytest.TempPathFactory) -> str:
     """Put the checkout's files into a bare repository of git, and return its URL."""
