@@ -127,7 +127,7 @@ class ActionModule(ActionBase):
             readers=self._readers(),
         )
         if not self._task.check_mode:
-            folder.write(target, files, check=self._preflight)
+            folder.write(target, files, private={inventory.VAULT}, check=self._preflight)
         return {
             "changed": True,
             "folder": str(target),

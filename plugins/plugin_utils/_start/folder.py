@@ -11,7 +11,7 @@ import os
 import shutil
 import signal
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Container, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
@@ -76,8 +76,13 @@ def _removed_when_interrupted(folder: Path) -> Iterator[None]:
             signal.signal(number, before)
 
 
-def write(folder: Path, files: Mapping[str, str], *, check: Callable[[Path], None]) -> None:
-    """Make the folder with these files, by their paths in it, if the check has nothing against them."""
+def write(
+    folder: Path, files: Mapping[str, str], *, private: Container[str] = (), check: Callable[[Path], None]
+) -> None:
+    """Make the folder with these files, by their paths in it, if the check has nothing against them.
+
+    Those that are ``private`` are for this user alone.
+    """
     check_free(folder)
     try:
         _remove_left_over(folder.parent)
@@ -86,7 +91,7 @@ def write(folder: Path, files: Mapping[str, str], *, check: Callable[[Path], Non
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX)
             with _removed_when_interrupted(unfinished):
-                _fill(unfinished, files)
+                _fill(unfinished, files, private)
                 check(unfinished)
                 _rename(unfinished, folder)
         finally:
@@ -95,11 +100,11 @@ def write(folder: Path, files: Mapping[str, str], *, check: Callable[[Path], Non
         raise StartError(os_error_text(error, path=str(folder), denied=_DENIED)) from error
 
 
-def _fill(folder: Path, files: Mapping[str, str]) -> None:
+def _fill(folder: Path, files: Mapping[str, str], private: Container[str]) -> None:
     for name, text in files.items():
         path = folder / name
         path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
-        mode = 0o600 if path.name == "vault.yml" else 0o644
+        mode = 0o600 if name in private else 0o644
         with os.fdopen(
             os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "w", encoding="utf-8"
         ) as file:

@@ -13,8 +13,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from ansible_collections.bramble.pi.plugins.plugin_utils._start.answers import NAT, NETBOOT, ROUTER
 from ansible_collections.bramble.pi.plugins.plugin_utils._start.questions import Answers, Node
 
-#: Where the only secret is, if there is one.
-VAULT = "group_vars/nat_headnode/vault.yml"
+#: Where the only secret is, if there is one. No folder of that name, beside which Ansible would pass over a
+#: file nat_headnode.yml that somebody makes later.
+VAULT = "group_vars/nat_headnode.yml"
 _TEMPLATE = re.compile(r"\{[{%#]")
 _HEADINGS = {
     ROUTER: [
@@ -63,7 +64,7 @@ def files(
     }
     if answers.wifi_key:
         found[VAULT] = (
-            "---\n# Encrypt this file before it is copied anywhere:\n"
+            "---\n# The vault of the head; to be encrypted before it is copied anywhere:\n"
             f"#   ansible-vault encrypt {shlex.quote(f'{name}/{VAULT}')}\n"
             f"vault_wifi_psk: {scalar(answers.wifi_key)}\n"
         )
@@ -261,7 +262,9 @@ def next_commands(answers: Answers, *, name: str, has_key: bool) -> list[str]:
     """Say what to run next, in the order."""
     inventory = f"ansible-playbook -i {shlex.quote(name)}"
     vault = " --ask-vault-pass" if answers.wifi_key else ""
-    new = any(not node.runs for node in answers.nodes)
+    new = [node.name for node in answers.nodes if not node.runs]
+    # Those that run keep their cards.
+    only_new = "" if len(new) == len(answers.nodes) else f" --limit {','.join(new)}"
     limit = f" --limit {answers.nodes[0].name}"
     commands = [] if has_key else ["ssh-keygen -t ed25519"]
     if answers.wifi_key:
@@ -270,11 +273,16 @@ def next_commands(answers: Answers, *, name: str, has_key: bool) -> list[str]:
         known = all(node.mac and node.serial for node in answers.nodes[1:])
         scan = f"{inventory} bramble.pi.scan -e scan_from={answers.nodes[0].name} -e scan_listen=60{vault}"
         commands += [
-            f"{inventory} bramble.pi.flash{limit} --ask-become-pass{vault}",
+            *(
+                []
+                if answers.nodes[0].runs
+                else [f"{inventory} bramble.pi.flash{limit} --ask-become-pass{vault}"]
+            ),
             f"{inventory} bramble.pi.network{limit}{vault}",
-            *([] if known else [scan]),
+            # What it has found goes into the lines that wait for it.
+            *([] if known else [scan, f"$EDITOR {shlex.quote(f'{name}/hosts.yml')}"]),
             f"{inventory} bramble.pi.netboot{vault}",
         ]
     elif new:
-        commands.append(f"{inventory} bramble.pi.flash --ask-become-pass{vault}")
+        commands.append(f"{inventory} bramble.pi.flash{only_new} --ask-become-pass{vault}")
     return [*commands, *(f"{inventory} bramble.pi.{playbook}{vault}" for playbook in ("site", "verify"))]

@@ -150,8 +150,10 @@ def test_questions_at_a_terminal(tmp_path: Path) -> None:
     run.wait_for("preflight accepts it. Next:")
     assert run.end() == 0
     assert KEY not in run.output
-    assert f"ansible-vault encrypt {tmp_path}/rack/group_vars/nat_headnode/vault.yml" in run.output
-    assert KEY in (tmp_path / "rack/group_vars/nat_headnode/vault.yml").read_text()
+    assert f"ansible-vault encrypt {tmp_path}/rack/group_vars/nat_headnode.yml" in run.output
+    vault = tmp_path / "rack/group_vars/nat_headnode.yml"
+    assert KEY in vault.read_text()
+    assert vault.stat().st_mode & 0o777 == 0o600
     assert loaded(tmp_path / "rack")["nat_headnode"] == {"pi-1": {"ansible_host": "192.0.2.9"}}
 
 
