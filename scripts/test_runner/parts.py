@@ -70,6 +70,12 @@ def lint(outcome: Outcome) -> None:
     outcome.check("oxlint", ["oxlint", "--deny-warnings", "."])
     outcome.check("ansible-lint", ["ansible-lint", "--strict"])
     outcome.check("changelog", ["antsibull-changelog", "lint"])
+    # The reference of modules, filters and roles: schema, markup, and names of what exists.
+    references = ["--plugin-docs", "--skip-rstcheck", "--validate-collection-refs", "all"]
+    outcome.check(
+        "antsibull-docs",
+        ["antsibull-docs", "lint-collection-docs", *references, "--disallow-unknown-collection-refs", "."],
+    )
 
 
 def is_shell_script(name: str) -> bool:
