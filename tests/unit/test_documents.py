@@ -228,6 +228,14 @@ def test_variables_in_documents_are_read_by_a_role_or_a_playbook(path: Path) -> 
     assert [name for name in sorted(named) if not (name.endswith("_") and begins_one(name))] == []
 
 
+def test_the_picture_of_the_demonstration_has_its_steps() -> None:
+    picture = (ROOT / "docs" / "demo.svg").read_text(encoding="utf-8").replace("&#160;", " ")
+    script = (ROOT / "scripts" / "demo.sh").read_text(encoding="utf-8").partition("down)")[0]
+    steps = re.findall(r'step "(.*?)"', script)
+    assert steps
+    assert [step for step in steps if step not in picture] == [], "record it again: scripts/draw_demo.py"
+
+
 @pytest.mark.parametrize("folder", COMMANDS_IN)
 def test_commands_in_code_are_of_what_there_is(folder: str) -> None:
     wrong = []
