@@ -7,7 +7,7 @@ RUN_TESTS = .venv/bin/python -m scripts.run_tests
 # The rack of containers that the demonstration brings up; a copy of the folder is another rack.
 INVENTORY ?= inventories/virtual
 
-.PHONY: help demo demo-down test test-long bench bench-cards bench-live setup $(PARTS) $(LONG_PARTS)
+.PHONY: help demo demo-down test test-long bench bench-cards bench-live docs setup $(PARTS) $(LONG_PARTS)
 
 help: ## show this list
 	@sed -n 's/^\([a-z0-9 $$()A-Z_-]*\):.*## \(.*\)/\1	\2/p' Makefile | \
@@ -44,6 +44,10 @@ bench: ## count what a converge that changes nothing costs (needs the demonstrat
 bench-cards: ## measure the writing of cards on throttled loop devices (needs root)
 	@scripts/setup.sh cards
 	@PYTHONPATH=.collections .venv/bin/python -m tests.bench.flash_cards
+
+docs: ## build the site of the documents and the reference into .cache/site/html
+	@scripts/setup.sh
+	@.venv/bin/python -m scripts.build_docs
 
 bench-live: ## measure the frames of the live page with fifty nodes and a thousand pods
 	@scripts/setup.sh browser
