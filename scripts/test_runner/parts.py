@@ -69,6 +69,10 @@ def lint(outcome: Outcome) -> None:
     outcome.check("shellcheck", ["shellcheck", *scripts])
     outcome.check("oxlint", ["oxlint", "--deny-warnings", "."])
     outcome.check("ansible-lint", ["ansible-lint", "--strict"])
+    workflows = tracked_files(".github/workflows/*.yml")
+    outcome.check(
+        "workflows", ["check-jsonschema", "--builtin-schema", "vendor.github-workflows", *workflows]
+    )
     outcome.check("changelog", ["antsibull-changelog", "lint"])
     # The reference of modules, filters and roles: schema, markup, and names of what exists.
     references = ["--plugin-docs", "--skip-rstcheck", "--validate-collection-refs", "all"]
