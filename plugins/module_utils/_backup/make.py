@@ -28,6 +28,11 @@ from ansible_collections.bramble.pi.plugins.module_utils._common.errors import B
 from ansible_collections.bramble.pi.plugins.module_utils._common.files import read_text, write_text
 from ansible_collections.bramble.pi.plugins.module_utils._kubeadm import node_files, state
 
+#: How a run was ended from outside, as its signal handler raises SystemExit.
+_STOPPED = (
+    "it was stopped before its end, as by 'systemctl stop', its time limit or a shutdown; expected its end:"
+    " run 'systemctl start bramble-backup'"
+)
 #: The cluster may remove history, or write much, just while a backup is proved.
 _ATTEMPTS = 3
 
@@ -74,9 +79,8 @@ def make_backup(*, run: Runner, wishes: Wishes, now: Callable[[], datetime] = _n
     with backup_scratch.locked():
         try:
             status = _make(run=run, wishes=wishes, now=now)
-        except (BrambleError, OSError) as error:
-            message = os_error_text(error) if isinstance(error, OSError) else str(error)
-            failed = backup_status.failed(before=_before(), now=now(), error=message)
+        except (BrambleError, OSError, SystemExit) as error:
+            failed = backup_status.failed(before=_before(), now=now(), error=_reason(error))
             # On a full disk not even that can be written down; the doctor then sees an old proof.
             with contextlib.suppress(OSError):
                 write_text(state.BACKUP_STATUS, backup_status.dumped(failed))
@@ -86,6 +90,12 @@ def make_backup(*, run: Runner, wishes: Wishes, now: Callable[[], datetime] = _n
         with contextlib.suppress(FileNotFoundError):
             os.unlink(state.RESTORE_BEGUN)
         return status
+
+
+def _reason(error: BaseException) -> str:
+    if isinstance(error, SystemExit):
+        return _STOPPED
+    return os_error_text(error) if isinstance(error, OSError) else str(error)
 
 
 def _before() -> dict[str, Any] | None:

@@ -101,15 +101,14 @@ class ControlPlane:
         found: Any = next((answer for words, answer in answers.items() if words in asked), {})
         return 0, json.dumps(found), ""
 
+    def wishes(self, **wishes: Any) -> dict[str, Any]:
+        """Return the options of a backup, as the module has them."""
+        options = {"recipients": [AGE_KEY], "folder": str(self.folder), "keep": 3, "keep_days": 30}
+        return {**options, **wishes}
+
     def backup(self, **wishes: Any) -> dict[str, Any]:
-        parameters = {
-            "recipients": [AGE_KEY],
-            "folder": str(self.folder),
-            "keep": 3,
-            "keep_days": 30,
-            **wishes,
-        }
-        return make.make_backup(run=self.run, wishes=make.Wishes.of(parameters), now=lambda: NOW)
+        parameters = make.Wishes.of(self.wishes(**wishes))
+        return make.make_backup(run=self.run, wishes=parameters, now=lambda: NOW)
 
     def status(self) -> dict[str, Any]:
         found: dict[str, Any] = json.loads(Path(state.BACKUP_STATUS).read_text())

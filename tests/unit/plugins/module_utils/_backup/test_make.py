@@ -9,13 +9,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.bramble.pi.plugins.module_utils._backup import manifest
+from ansible_collections.bramble.pi.plugins.module_utils._backup import make, manifest
 from ansible_collections.bramble.pi.plugins.module_utils._backup.manifest import BackupError
 from ansible_collections.bramble.pi.plugins.module_utils._kubeadm import state
 
 from tests.unit.kubeadm_node import CA_HASH
 from tests.unit.plugins.module_utils._backup.control_plane import (
     AGE_KEY,
+    NOW,
     SECRET,
     ControlPlane,
     control_plane,
@@ -223,3 +224,18 @@ def test_old_ones_go_once_there_is_a_new_one(node: ControlPlane) -> None:
         (node.folder / f"bramble-202609{day}T120000Z-0fffefc56e99-pi-1.tar.gz.age").write_text("")
     node.backup(recipients=[AGE_KEY], keep=2)
     assert sorted(os.listdir(node.folder)) == ["bramble-20260930T120000Z-0fffefc56e99-pi-1.tar.gz.age", NAME]
+
+
+def test_a_run_that_is_stopped_has_failed(node: ControlPlane) -> None:
+    proved = node.backup()["proved"]
+
+    def run(command: list[str]) -> tuple[int, str, str]:
+        # What the timer's handler of SIGTERM does.
+        raise SystemExit(143)
+
+    with pytest.raises(SystemExit):
+        make.make_backup(run=run, wishes=make.Wishes.of(node.wishes()), now=lambda: NOW)
+    status = node.status()
+    assert status["proved"] == proved
+    assert status["error"].startswith("it was stopped before its end, as by 'systemctl stop'")
+    assert len(os.listdir(node.folder)) == 1
