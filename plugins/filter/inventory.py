@@ -16,6 +16,7 @@ from ansible_collections.bramble.pi.plugins.plugin_utils._inventory import (
     identity,
     leases,
     netboot,
+    receivers,
     ssh,
 )
 from ansible_collections.bramble.pi.plugins.plugin_utils._inventory import (
@@ -24,6 +25,12 @@ from ansible_collections.bramble.pi.plugins.plugin_utils._inventory import (
 
 HostVars = Mapping[str, Mapping[str, Any]]
 Groups = Mapping[str, Sequence[str]]
+
+
+@filter_errors()
+def backup_receivers(hostvars: HostVars, host: str, names: Sequence[str]) -> list[dict[str, Any]]:
+    """List the nodes that get copies of a host's backups."""
+    return receivers.receivers(host=host, names=names, hosts=hostvars)
 
 
 @filter_errors(subject="the bootptab file (rack_services_bootptab) is not as it should be")
@@ -129,6 +136,7 @@ class FilterModule:
     def filters(self) -> dict[str, Callable[..., Any]]:
         """Name the filters; each is documented in a file of its name."""
         return {
+            "backup_receivers": backup_receivers,
             "bootptab": bootptab,
             "control_groups_problem": control_groups_problem,
             "live_view_boards": live_view_boards,

@@ -13,6 +13,8 @@ version_added: '0.1.0'
 description:
   - Writes one file that the node's Python runs, which does what M(bramble.pi.cluster_backup) does, and the
     settings that it reads. A timer of systemd may run it.
+  - With O(copies) it makes the key that copies are sent with, which never leaves the node; without, it
+    removes it.
 author:
   - bramble.pi contributors (@bramble-pi)
 extends_documentation_fragment:
@@ -43,6 +45,31 @@ options:
     description: How many days they are kept; the newest one stays.
     type: int
     default: 30
+  copies:
+    description:
+      - The nodes that get a copy of each backup, as M(bramble.pi.cluster_backup) has them. What they need for
+        that is done by M(bramble.pi.backup_receiver).
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      name:
+        description: The node's name.
+        type: str
+        required: true
+      address:
+        description: Where it is reached by ssh.
+        type: str
+        required: true
+      port:
+        description: The port of its sshd.
+        type: int
+        default: 22
+  forget:
+    description: Nodes of RV(former) that do not let this one in any more.
+    type: list
+    elements: str
+    default: []
   dest:
     description: Where the program is written.
     type: path
@@ -62,19 +89,32 @@ changes:
   type: list
   elements: str
   sample: [write /usr/local/lib/bramble/backup.pyz]
+public_key:
+  description:
+    - The public half of the key that copies are sent with; empty without one, and in check mode before it is
+      made.
+  returned: success
+  type: str
+  sample: ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIGYPBWtAFNQ5YQbNGYPo8DRBZu1sBFHZ1bCDFMK+3Gah bramble-backup
+former:
+  description: The nodes that got copies, get none now, and may still let this one in.
+  returned: success
+  type: list
+  elements: str
+  sample: [pi-3]
 """
 
 import json
-import os
 from dataclasses import asdict
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.bramble.pi.plugins.module_utils._backup import copies, program, send, timer
+from ansible_collections.bramble.pi.plugins.module_utils._backup import status as backup_status
 from ansible_collections.bramble.pi.plugins.module_utils._backup.make import Wishes
-from ansible_collections.bramble.pi.plugins.module_utils._backup.program import program
 from ansible_collections.bramble.pi.plugins.module_utils._backup.status import SETTINGS
 from ansible_collections.bramble.pi.plugins.module_utils._common.changes import Changes
 from ansible_collections.bramble.pi.plugins.module_utils._common.errors import module_errors
-from ansible_collections.bramble.pi.plugins.module_utils._common.files import replace_file
+from ansible_collections.bramble.pi.plugins.module_utils._common.files import read_text
 
 
 def main() -> None:
@@ -85,6 +125,8 @@ def main() -> None:
             "folder": {"type": "path", "default": "/var/lib/bramble/backups"},
             "keep": {"type": "int", "default": 14},
             "keep_days": {"type": "int", "default": 30},
+            "copies": copies.OPTION,
+            "forget": {"type": "list", "elements": "str", "default": []},
             "dest": {"type": "path", "default": "/usr/local/lib/bramble/backup.pyz"},
         },
         supports_check_mode=True,
@@ -93,21 +135,20 @@ def main() -> None:
     wishes = Wishes.of(module.params)
     with module_errors(module, result=changes.result):
         wishes.check()
-        changes.write(SETTINGS, json.dumps(asdict(wishes), indent=2) + "\n")
-        _write_program(module.params["dest"], changes)
-    module.exit_json(**changes.result())
-
-
-def _write_program(path: str, changes: Changes) -> None:
-    expected = program()
-    try:
-        with open(path, "rb") as file:
-            present = file.read()
-    except FileNotFoundError:
-        present = None
-    if present != expected and changes.note(f"write {path}"):
-        os.makedirs(os.path.dirname(path), mode=0o755, exist_ok=True)
-        replace_file(path, expected, mode=0o755)
+        former = copies.former(
+            before=backup_status.parse(read_text(SETTINGS)),
+            now=wishes.copies,
+            forget=module.params["forget"],
+        )
+        content = {**asdict(wishes), "former": former}
+        changes.write(SETTINGS, json.dumps(content, indent=2) + "\n")
+        program.install(timer, module.params["dest"], changes)
+        key = ""
+        if wishes.copies:
+            key = send.own_key(changes, module.run_command)
+        else:
+            send.remove_key(changes)
+    module.exit_json(**changes.result(), public_key=key, former=former)
 
 
 if __name__ == "__main__":

@@ -50,6 +50,26 @@ options:
     description: How many days they are kept; the newest one stays.
     type: int
     default: 30
+  copies:
+    description:
+      - The nodes that get a copy of each backup, by ssh, once M(bramble.pi.backup_program) and
+        M(bramble.pi.backup_receiver) have set them up. One that cannot be reached fails nothing here.
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      name:
+        description: The node's name.
+        type: str
+        required: true
+      address:
+        description: Where it is reached by ssh.
+        type: str
+        required: true
+      port:
+        description: The port of its sshd.
+        type: int
+        default: 22
 """
 
 EXAMPLES = r"""
@@ -111,9 +131,22 @@ backup:
       type: str
       returned: success
       sample: sha256:0fffefc56e995a82f8966f6d22d96bbe4ad95e32bfaa7f7a591a1fb935e9a206
+    copies:
+      description:
+        - By node, when a copy last came there, which one is the newest there, which ones of this node's came,
+          and why the last one did not.
+      type: dict
+      returned: success
+      sample:
+        pi-2:
+          copied: '2026-10-01T12:00:25Z'
+          file: bramble-20261001T120000Z-0fffefc56e99-pi-1.tar.gz.age
+          names: [bramble-20261001T120000Z-0fffefc56e99-pi-1.tar.gz.age]
+          error: null
 """
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.bramble.pi.plugins.module_utils._backup import copies
 from ansible_collections.bramble.pi.plugins.module_utils._backup.make import Wishes, make_backup
 from ansible_collections.bramble.pi.plugins.module_utils._common.errors import module_errors
 
@@ -126,6 +159,7 @@ def main() -> None:
             "folder": {"type": "path", "default": "/var/lib/bramble/backups"},
             "keep": {"type": "int", "default": 14},
             "keep_days": {"type": "int", "default": 30},
+            "copies": copies.OPTION,
         },
         supports_check_mode=True,
     )

@@ -16,6 +16,7 @@ import pytest
 from tests.e2e.conftest import ALL_READY, BIN, Rack, Run, is_up, wait_for
 
 STATUS = "/var/lib/bramble/backup-status.json"
+COPIES = "/var/lib/bramble-backup-copies/pi-1"
 KUBECTL = "kubectl --kubeconfig /etc/kubernetes/admin.conf"
 # Every kind that can be listed, but for what the cluster itself writes all the time.
 OBJECTS = f"""
@@ -33,6 +34,7 @@ class Backups(NamedTuple):
     rack: Rack
     arguments: list[str]
     fetched: Path
+    checked: Run
     made: Run
 
     def status(self) -> dict[str, Any]:
@@ -52,10 +54,13 @@ def backups(cluster: Rack, tmp_path_factory: pytest.TempPathFactory) -> Backups:
     values = {
         "backup_recipients": [recipient],
         "backup_fetch_folder": str(folder / "fetched"),
+        "backup_copy_to": ["pi-2"],
     }
     arguments = ["-e", json.dumps(values)]
+    checked = cluster.playbook("playbooks/backup.yml", *arguments, "--check")
+    assert cluster.shell("pi-2", f"ls -d {COPIES} 2>/dev/null; id bramble-backup 2>/dev/null || true") == ""
     made = cluster.playbook("playbooks/backup.yml", *arguments)
-    return Backups(cluster, arguments, folder / "fetched" / "pi-1", made)
+    return Backups(cluster, arguments, folder / "fetched" / "pi-1", checked, made)
 
 
 def test_a_backup_is_proved_and_fetched(backups: Backups) -> None:
@@ -70,6 +75,25 @@ def test_a_backup_is_proved_and_fetched(backups: Backups) -> None:
     assert fetched.read_bytes().startswith(b"age-encryption.org/v1")
 
 
+def test_another_node_lets_it_add_copies(backups: Backups) -> None:
+    """Check, apply, check; the last test of backups applies once more, without it."""
+    assert backups.checked.recap()["pi-1"]["failed"] == 0
+    again = backups.rack.playbook("playbooks/backup.yml", *backups.arguments, "--check")
+    # That a backup would be made.
+    assert again.recap()["pi-1"]["changed"] == 1
+    newest = Path(backups.status()["file"]).name
+    assert f"Copied to {COPIES} on pi-2" in backups.made.output
+    assert newest in copies(backups)
+
+
+def copies(backups: Backups) -> set[str]:
+    """Return the copies on the other node that are what the control plane has."""
+    script = "cd {} && sha256sum bramble-*"
+    own = backups.rack.shell("pi-1", script.format("/var/lib/bramble/backups")).splitlines()
+    there = backups.rack.shell("pi-2", script.format(COPIES)).splitlines()
+    return {line.split()[1] for line in set(own) & set(there)}
+
+
 def test_nothing_is_left_in_memory_or_in_the_runtime(backups: Backups) -> None:
     left = backups.rack.shell("pi-1", "mount | grep bramble-backup; docker ps -a | grep bramble-etcd; true")
     assert left == ""
@@ -81,6 +105,7 @@ def test_the_service_of_the_timer_makes_one_without_a_controller(backups: Backup
     after = backups.status()
     assert after["error"] is None
     assert after["revision"] > before["revision"]
+    assert Path(after["file"]).name in copies(backups)
     assert backups.rack.shell("pi-1", "systemctl is-active bramble-backup.timer").strip() == "active"
 
 
@@ -113,9 +138,9 @@ def deployed(backups: Backups) -> Iterator[Backups]:
     rack.shell("pi-1", f"{KUBECTL} delete deployment before")
 
 
-def restore(backups: Backups, file: Path, *, code: int) -> Run:
+def restore(backups: Backups, file: Path | None, *, code: int) -> Run:
     identity = backups.fetched.parents[1] / "backup.key"
-    values = {"backup_restore_file": str(file), "backup_identity_file": str(identity)}
+    values = {"backup_restore_file": str(file or ""), "backup_identity_file": str(identity)}
     arguments = [*backups.arguments, "-e", json.dumps(values), "--tags", "restore"]
     return backups.rack.playbook("playbooks/restore.yml", *arguments, code=code)
 
@@ -146,7 +171,11 @@ def test_a_lost_control_plane_comes_back_with_everything(deployed: Backups) -> N
     before, running = objects(rack), containers(rack)
     rack.shell("pi-1", f"{KUBECTL} create configmap since-the-backup")
     rack.shell("pi-1", "find /etc/kubernetes /var/lib/etcd -mindepth 1 -delete")
-    done = restore(deployed, max(deployed.fetched.iterdir()), code=0)
+    # The newest one is on the card that is lost, and on the node that has a copy.
+    newest = max(deployed.fetched.iterdir())
+    newest.unlink()
+    done = restore(deployed, None, code=0)
+    assert newest.exists()
     assert "What changed in it since then is lost" in done.output
     wait_for(lambda: rack.ready() == ALL_READY, 180, "all nodes are Ready")
     after = objects(rack)
@@ -164,17 +193,27 @@ def test_the_doctor_tells_of_a_run_that_failed_and_the_timer_can_be_removed(back
     # A restore has removed what was written down of backups before it.
     rack.shell("pi-1", "systemctl start bramble-backup.service")
     proved = backups.status()["proved"]
+    kept = len(copies(backups))
     rack.shell("pi-1", "mv /usr/bin/age /usr/bin/age.away")
     try:
-        failed = rack.playbook("playbooks/backup.yml", *backups.arguments, "-e", "backup_schedule=", code=2)
+        values = json.dumps({"backup_schedule": "", "backup_copy_to": []})
+        failed = rack.playbook("playbooks/backup.yml", *backups.arguments, "-e", values, code=2)
     finally:
         rack.shell("pi-1", "mv /usr/bin/age.away /usr/bin/age")
     assert "age is not installed on this node" in failed.output
+    assert f"pi-2 lets pi-1 in no more. Its copies stay, {kept} in {COPIES}" in failed.output
+    assert int(rack.shell("pi-2", f"ls {COPIES} | wc -l")) == kept
+    assert (
+        rack.shell("pi-2", "id bramble-backup 2>/dev/null || ls /var/lib/bramble-backup 2>/dev/null; true")
+        == ""
+    )
+    assert rack.shell("pi-1", "ls /etc/bramble/backup-copy 2>/dev/null; true") == ""
     assert rack.shell("pi-1", "ls /etc/systemd/system | grep bramble-backup; true") == ""
     assert backups.status()["proved"] == proved
     assert "age is not installed on this node" in rack.playbook("playbooks/doctor.yml").output
     # Whatever comes after finds no failed run.
     rack.shell("pi-1", f"rm {STATUS}")
+    rack.shell("pi-2", f"rm -r {COPIES}")
 
 
 @pytest.mark.long

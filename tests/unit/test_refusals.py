@@ -86,6 +86,7 @@ _ANSWERS = "what nodes, the cluster or a user answer while the run goes on"
 _FACTS = "what was read of the node"
 _FIRST = "all of it is looked at on the controller, before the role has touched anything"
 OTHERWISE: dict[str, str] = {
+    "backup/tasks/main.yml: Fail on copies that did not come": _ANSWERS,
     "backup/tasks/restore.yml: Fail without a backup": "a file of the controller",
     "backup/tasks/restore.yml: Fail on other control planes": _FACTS,
     "backup/tasks/restore.yml: Fail if Ansible leaves its files on nodes": "a setting of Ansible",
@@ -346,6 +347,26 @@ VALIDATED: dict[str, list[Row]] = {
             {"netboot_tree_serial": "6a1b9c04", "netboot_tree_container_storage": "disk"},
             "netboot_tree_container_storage is 'disk', and netboot_tree_container_device is ''; expected the",
             BY_NETWORK,
+        ),
+    ],
+    "plugin_utils._inventory.receivers.receivers": [
+        Row({"backup_copy_to": ["pi-9"]}, "backup_copy_to has 'pi-9', which is no host of the inventory"),
+        Row(
+            {"backup_copy_to": ["pi-1"]}, "backup_copy_to is ['pi-1'], which is pi-1 itself; expected another"
+        ),
+        Row(
+            {"backup_copy_to": ["pi-2"], "os_prep_address": "192.168.1.101"},
+            "backup_copy_to has 'pi-2', which has the address of pi-1, 192.168.1.101; expected another node",
+        ),
+        Row(
+            {"backup_copy_to": ["pi-2"], "os_prep_address": "127.0.0.1"},
+            "backup_copy_to has 'pi-2', which is reached at 127.0.0.1; expected",
+        ),
+    ],
+    "module_utils._backup.copies.folder_problem": [
+        Row(
+            {"backup_copy_folder": "/mnt/my disk", "backup_copy_to": ["pi-2"]},
+            "backup_copy_folder is '/mnt/my disk'; expected the whole path of a folder, of letters, digits",
         ),
     ],
     "module_utils._ssh.config.quoted": [

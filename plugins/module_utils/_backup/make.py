@@ -12,9 +12,10 @@ from dataclasses import dataclass
 from datetime import datetime, timezone
 from typing import Any
 
-from ansible_collections.bramble.pi.plugins.module_utils._backup import archive, etcd_output, retention
+from ansible_collections.bramble.pi.plugins.module_utils._backup import archive, etcd_output, retention, send
 from ansible_collections.bramble.pi.plugins.module_utils._backup import scratch as backup_scratch
 from ansible_collections.bramble.pi.plugins.module_utils._backup import status as backup_status
+from ansible_collections.bramble.pi.plugins.module_utils._backup.copies import Receiver
 from ansible_collections.bramble.pi.plugins.module_utils._backup.etcd import Etcd, etcd_of_node
 from ansible_collections.bramble.pi.plugins.module_utils._backup.manifest import (
     SNAPSHOT,
@@ -45,6 +46,8 @@ class Wishes:
     folder: str
     keep: int
     keep_days: int
+    #: The nodes that get a copy of each.
+    copies: Sequence[Receiver] = ()
 
     @classmethod
     def of(cls, parameters: Mapping[str, Any]) -> Wishes:
@@ -54,6 +57,7 @@ class Wishes:
             folder=str(parameters["folder"]),
             keep=int(parameters["keep"]),
             keep_days=int(parameters["keep_days"]),
+            copies=tuple(Receiver.of(each) for each in parameters.get("copies") or ()),
         )
 
     def check(self) -> None:
@@ -74,9 +78,13 @@ def _now() -> datetime:
 
 
 def make_backup(*, run: Runner, wishes: Wishes, now: Callable[[], datetime] = _now) -> dict[str, Any]:
-    """Make a backup that is proved, and return the status that is written down; so is a failure."""
+    """Make a backup that is proved, send copies, and return the status that is written down; so is a failure.
+
+    A copy that does not arrive fails nothing here: it is in the status, and sent with the next one.
+    """
     wishes.check()
     with backup_scratch.locked():
+        copied = (_before() or {}).get("copies", {})
         try:
             status = _make(run=run, wishes=wishes, now=now)
         except (BrambleError, OSError, SystemExit) as error:
@@ -85,11 +93,26 @@ def make_backup(*, run: Runner, wishes: Wishes, now: Callable[[], datetime] = _n
             with contextlib.suppress(OSError):
                 write_text(state.BACKUP_STATUS, backup_status.dumped(failed))
             raise
+        status["copies"] = {each.name: copied[each.name] for each in wishes.copies if each.name in copied}
         write_text(state.BACKUP_STATUS, backup_status.dumped(status))
         # A cluster that was backed up since a restore is not that restore's to overwrite any more.
         with contextlib.suppress(FileNotFoundError):
             os.unlink(state.RESTORE_BEGUN)
+        _send_copies(status, wishes=wishes, now=now)
         return status
+
+
+def _send_copies(status: dict[str, Any], *, wishes: Wishes, now: Callable[[], datetime]) -> None:
+    owner = retention.owner(ca_cert_hash=status["ca_cert_hash"], node=os.uname().nodename)
+    for receiver in wishes.copies:
+        copy = status["copies"].setdefault(receiver.name, {"copied": None, "file": None, "names": []})
+        try:
+            send.bring_up_to_date(receiver, copy, folder=wishes.folder, owner=owner, now=now)
+        except SystemExit:
+            copy["error"] = _STOPPED
+            raise
+        finally:
+            write_text(state.BACKUP_STATUS, backup_status.dumped(status))
 
 
 def _reason(error: BaseException) -> str:

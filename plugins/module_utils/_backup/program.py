@@ -1,30 +1,31 @@
 # Copyright: bramble.pi contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The program of the timer: this collection's own code, as one file that the node's Python runs."""
+"""Programs that run without a controller: this collection's own code, as one file that Python runs."""
 
 from __future__ import annotations
 
 import ast
 import inspect
 import io
+import os
 import sys
 import zipfile
 from collections.abc import Iterator
 from types import ModuleType
 
-from ansible_collections.bramble.pi.plugins.module_utils._backup import timer
+from ansible_collections.bramble.pi.plugins.module_utils._common.changes import Changes
+from ansible_collections.bramble.pi.plugins.module_utils._common.files import replace_file
 
-_START = f"from {timer.__name__} import main\n\nmain()\n"
 _PACKAGE = "ansible_collections."
 #: The same files make the same program.
 _DATE = (2020, 1, 1, 0, 0, 0)
 
 
-def sources() -> dict[str, str]:
-    """Return the files that the timer's code imports, one after the other, by their name in the program."""
-    found = {"__main__.py": _START}
-    left = [timer.__name__]
+def sources(start: ModuleType) -> dict[str, str]:
+    """Return the files that a module's code imports, one after the other, by their name in the program."""
+    found = {"__main__.py": f"from {start.__name__} import main\n\nmain()\n"}
+    left = [start.__name__]
     while left:
         name = left.pop()
         module = sys.modules[name]
@@ -55,10 +56,23 @@ def _imported(source: str) -> Iterator[str]:
             yield from (f"{node.module}.{alias.name}" for alias in node.names)
 
 
-def program() -> bytes:
-    """Return the program, a zip archive."""
+def program(start: ModuleType) -> bytes:
+    """Return the program that begins with a module's main(), a zip archive."""
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
-        for name, text in sorted(sources().items()):
+        for name, text in sorted(sources(start).items()):
             archive.writestr(zipfile.ZipInfo(name, _DATE), text)
     return buffer.getvalue()
+
+
+def install(start: ModuleType, path: str, changes: Changes) -> None:
+    """Have the program there."""
+    expected = program(start)
+    try:
+        with open(path, "rb") as file:
+            present = file.read()
+    except FileNotFoundError:
+        present = None
+    if present != expected and changes.note(f"write {path}"):
+        os.makedirs(os.path.dirname(path), mode=0o755, exist_ok=True)
+        replace_file(path, expected, mode=0o755)

@@ -8,8 +8,12 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Collection, Iterable
 from datetime import datetime, timedelta, timezone
+from typing import NamedTuple
 
 _TIME = "%Y%m%dT%H%M%SZ"
+_NAME = re.compile(
+    r"bramble-(?P<created>[0-9]{8}T[0-9]{6}Z)-(?P<owner>[0-9a-f]{12}-[A-Za-z0-9][A-Za-z0-9.-]{0,63})\.tar\.gz\.age"
+)
 #: The kubelet evicts pods below a tenth of free space, so as much stays.
 _RESERVE = 0.1
 _MEBIBYTE = 1024 * 1024
@@ -31,15 +35,28 @@ def file_name(*, owner: str, created: datetime) -> str:
     return f"bramble-{created:{_TIME}}-{owner}.tar.gz.age"
 
 
-def created_of(name: str, *, owner: str) -> datetime | None:
-    """Return when a backup was made, by its name; None for any other file, and what is not the owner's."""
-    match = re.fullmatch(rf"bramble-(?P<created>\d{{8}}T\d{{6}}Z)-{re.escape(owner)}\.tar\.gz\.age", name)
+class Name(NamedTuple):
+    """What the name of a backup says."""
+
+    created: datetime
+    owner: str
+
+
+def parse_name(name: str) -> Name | None:
+    """Read the name of a backup; None for that of any other file."""
+    match = _NAME.fullmatch(name)
     if match is None:
         return None
     try:
-        return datetime.strptime(match["created"], _TIME).replace(tzinfo=timezone.utc)
+        return Name(datetime.strptime(match["created"], _TIME).replace(tzinfo=timezone.utc), match["owner"])
     except ValueError:
         return None
+
+
+def created_of(name: str, *, owner: str) -> datetime | None:
+    """Return when a backup was made, by its name; None for any other file, and what is not the owner's."""
+    named = parse_name(name)
+    return named.created if named is not None and named.owner == owner else None
 
 
 def superfluous(
@@ -65,15 +82,16 @@ def superfluous(
     )
 
 
-def disk_problem(*, folder: str, needed: int, available: int, size: int) -> str | None:
+def disk_problem(
+    *, folder: str, needed: int, available: int, size: int, remedy: str = "set backup_keep to fewer"
+) -> str | None:
     """Say why a backup has no room on the disk."""
     reserve = int(size * _RESERVE)
     if available - needed >= reserve:
         return None
     return (
         f"{folder} has {available // _MEBIBYTE} MiB free; expected {(needed + reserve) // _MEBIBYTE} MiB or"
-        " more, so that a tenth of the disk stays free: free some there (see df -h), or"
-        " set backup_keep to fewer"
+        f" more, so that a tenth of the disk stays free: free some there (see df -h), or {remedy}"
     )
 
 

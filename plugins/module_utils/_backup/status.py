@@ -72,9 +72,9 @@ def dumped(status: Mapping[str, Any]) -> str:
     return json.dumps(status, indent=2) + "\n"
 
 
-def proved_at(status: Mapping[str, Any] | None) -> datetime | None:
-    """Return when the last backup was proved that was."""
+def time_of(status: Mapping[str, Any] | None, what: str) -> datetime | None:
+    """Return when the last backup was proved that was, or the last copy ``copied`` that came."""
     try:
-        return datetime.strptime(str((status or {})["proved"]), ISO).replace(tzinfo=timezone.utc)
+        return datetime.strptime(str((status or {})[what]), ISO).replace(tzinfo=timezone.utc)
     except (KeyError, ValueError):
         return None

@@ -17,6 +17,9 @@ from ansible_collections.bramble.pi.plugins.module_utils._backup.status import S
 from ansible_collections.bramble.pi.plugins.module_utils._common.errors import BrambleError, os_error_text
 from ansible_collections.bramble.pi.plugins.module_utils._common.files import read_text
 
+#: The backup is proved, and is not made again for a copy; the service has this in RestartPreventExitStatus.
+_NOT_COPIED = 75
+
 
 def run(command: list[str]) -> tuple[int, str, str]:
     """Run a command as AnsibleModule.run_command does."""
@@ -58,3 +61,7 @@ def main() -> None:
         f"{status['file']}: {status['keys']} keys at revision {status['revision']},"
         f" proved at {status['proved']}\n"
     )
+    problems = [copy["error"] for copy in status["copies"].values() if copy["error"]]
+    if problems:
+        sys.stderr.write("".join(f"{problem}\n" for problem in problems))
+        raise SystemExit(_NOT_COPIED)

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from ansible_collections.bramble.pi.plugins.module_utils._backup.status import proved_at
+from ansible_collections.bramble.pi.plugins.module_utils._backup.status import time_of
 from ansible_collections.bramble.pi.plugins.module_utils._kubeadm.state import IN_CLUSTER
 from ansible_collections.bramble.pi.plugins.module_utils._node.findings import (
     ERROR,
@@ -97,7 +97,7 @@ def check_certificates(
 
 def check_backup(backup: Mapping[str, Any] | None, *, now: datetime, days: int) -> Iterator[Finding]:
     """Say how long ago the last backup was proved, if that is too long, and why the last run failed."""
-    proved = proved_at(backup)
+    proved = time_of(backup, "proved")
     expected = f"a proved one, at most {days} days old"
     if proved is None and not (backup or {}).get("error"):
         yield finding(
@@ -116,3 +116,20 @@ def check_backup(backup: Mapping[str, Any] | None, *, now: datetime, days: int) 
         seen.append(f"the run at {backup.get('tried')} failed: {backup['error']}")
     if seen:
         yield finding("backup", WARNING, evidence="; ".join(seen), expected=expected)
+    yield from _check_copies((backup or {}).get("copies") or {}, now=now, days=days)
+
+
+def _check_copies(copies: Mapping[str, Any], *, now: datetime, days: int) -> Iterator[Finding]:
+    for name, copy in copies.items():
+        seen = []
+        copied = time_of(copy, "copied")
+        if copied is None:
+            seen.append(f"no copy ever came to {name}")
+        elif now - copied > timedelta(days=days):
+            age = (now - copied) // timedelta(days=1)
+            seen.append(f"the last copy came to {name} {age} days ago, at {copied:%Y-%m-%dT%H:%M:%SZ}")
+        if copy.get("error"):
+            seen.append(str(copy["error"]))
+        if seen:
+            expected = f"one that came at most {days} days ago"
+            yield finding("backup_copy", WARNING, evidence="; ".join(seen), expected=expected)

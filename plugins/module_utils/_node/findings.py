@@ -144,6 +144,12 @@ KINDS = {
         " run after it failed, with the cause (warning); or there is none (info)",
         "ansible-playbook -i INVENTORY bramble.pi.backup; what the timer said: journalctl -u bramble-backup",
     ),
+    "backup_copy": Kind(
+        (WARNING,),
+        "the last copy of a backup that came to a node of backup_copy_to did so more than doctor_backup_days"
+        " ago, or the last one did not, with the cause",
+        "switch that node on, or correct what it says; then: ansible-playbook -i INVENTORY bramble.pi.backup",
+    ),
     "machine_id": Kind(
         (ERROR,),
         "two nodes have the same machine-id, as after cloning a card",

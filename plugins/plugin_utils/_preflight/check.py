@@ -14,6 +14,7 @@ from typing import Any, Callable
 
 from ansible_collections.bramble.pi.plugins.plugin_utils._preflight import (
     access,
+    backup,
     cards,
     cluster,
     cluster_networks,
@@ -56,6 +57,7 @@ CHECKS: tuple[Callable[[Rack], Iterator[Finding]], ...] = (
     cluster.check_flags,
     cluster.check_failure_detection,
     access.check_open_doors,
+    backup.check_copies,
     failover.check_failover,
     images.check_images,
     cards.check_cards,

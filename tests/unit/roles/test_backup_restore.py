@@ -19,6 +19,8 @@ ROLE = Path(__file__).resolve().parents[3] / "roles" / "backup"
 #: Those that ask no node.
 TASKS = (
     "Find the newest backup on the controller",
+    "Find the copies on other nodes",
+    "Fetch the newest copy if none that is here is newer",
     "Fail without a backup",
     "Fail on other control planes",
     "Fail if Ansible leaves its files on nodes",
@@ -94,3 +96,42 @@ def test_other_control_planes_that_live(folder: Path) -> None:
 def test_an_ansible_that_leaves_its_files(folder: Path) -> None:
     said = restore(folder, environment={"ANSIBLE_KEEP_REMOTE_FILES": "1"})
     assert "keep_remote_files is true; expected false" in said
+
+
+#: One day newer, and one day older, than the newest on the controller.
+NEWER, OLDER = (NEWEST.replace("20261002", day) for day in ("20261003", "20261001"))
+
+
+def copies(folder: Path, *names: str) -> dict[str, Any]:
+    """Have copies on other nodes, all of which are this machine here."""
+    of_sender = folder / "copies" / "pi-1"
+    of_sender.mkdir(parents=True)
+    for name in (*names, f"{NEWER.replace('1003', '1004')}.part"):
+        (of_sender / name).write_text(f"copy {name}")
+    return {"backup_copy_to": ["pi-1", "pi-2", "pi-3"], "backup_copy_folder": str(folder / "copies")}
+
+
+def test_a_newer_copy_is_fetched(folder: Path) -> None:
+    said = restore(folder, **copies(folder, OLDER, NEWER))
+    assert f"chosen {folder}/pi-1/{NEWER}" in said
+    assert (folder / "pi-1" / NEWER).read_text() == f"copy {NEWER}"
+
+
+def test_an_older_copy_is_not(folder: Path) -> None:
+    assert f"chosen {folder}/pi-1/{NEWEST}" in restore(folder, **copies(folder, OLDER))
+    assert not (folder / "pi-1" / OLDER).exists()
+
+
+def test_a_copy_where_the_controller_has_none(tmp_path: Path) -> None:
+    assert f"chosen {tmp_path}/pi-1/{OLDER}" in restore(tmp_path, **copies(tmp_path, OLDER))
+
+
+def test_no_copy_and_no_backup(tmp_path: Path) -> None:
+    said = " ".join(restore(tmp_path, **copies(tmp_path)).split())
+    assert "/pi-1 has no backup, nor has pi-2, pi-3; expected one: set backup_restore_file to it" in said
+
+
+def test_the_named_one_whatever_there_is(folder: Path) -> None:
+    named = str(folder / "pi-1" / NEWEST)
+    said = restore(folder, **copies(folder, NEWER), backup_restore_file=named)
+    assert f"chosen {named}" in said

@@ -53,6 +53,10 @@ def node(**changes: Any) -> dict[str, Any]:
             "proved": "2026-10-01T03:00:20Z",
             "keys": 312,
             "file": "/var/lib/bramble/backups/bramble-20261001T030000Z-0fffefc56e99-pi-1.tar.gz.age",
+            "copies": {
+                "pi-2": {"copied": "2026-10-01T03:00:25Z", "error": None},
+                HOSTILE: {"copied": None, "error": HOSTILE},
+            },
         },
         "page_size": 4096,
         **changes,
@@ -115,6 +119,7 @@ def test_values_are_escaped_wherever_they_stand(tmp_path: Path) -> None:
         {HOSTILE: receipt},
     )
     read = Page(text)
+    assert "none, the last one failed" in text
     assert "script" not in read.tags
     assert "img" not in read.tags
     shown = " ".join(HOSTILE.split())

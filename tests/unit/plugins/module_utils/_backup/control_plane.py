@@ -63,6 +63,7 @@ class ControlPlane:
     def __init__(self, node: FakeNode) -> None:
         self.node = node
         self.root = node.root
+        self.programs = node.programs
         self.folder = node.root / "backups"
         self.commands: list[list[str]] = []
         self.client = "ctr"

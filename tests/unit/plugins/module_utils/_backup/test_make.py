@@ -226,6 +226,113 @@ def test_old_ones_go_once_there_is_a_new_one(node: ControlPlane) -> None:
     assert sorted(os.listdir(node.folder)) == ["bramble-20260930T120000Z-0fffefc56e99-pi-1.tar.gz.age", NAME]
 
 
+TO = {"name": "pi-2", "address": "10.0.0.2", "port": 2222}
+OTHER = {"name": "pi-3", "address": "10.0.0.3", "port": 22}
+#: Takes what comes to pi-2, and says so; the other one does not answer.
+SSH = """\
+#!/bin/sh
+for word; do last=$word; done
+case $* in
+*10.0.0.3*) echo "ssh: connect to host 10.0.0.3 port 22: No route to host" >&2; exit 255 ;;
+*refused*) echo "/copies/pi-1 has 3 MiB free; expected 9 MiB or more" >&2; exit 1 ;;
+esac
+name=${last#add }
+cat >"$FOLDER/${name%% *}"
+echo "$last" >>"$FOLDER/asked"
+"""
+
+
+@pytest.fixture
+def receiver(node: ControlPlane, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    (node.programs / "ssh").write_text(SSH)
+    (node.programs / "ssh").chmod(0o755)
+    folder = tmp_path / "copies"
+    folder.mkdir()
+    monkeypatch.setenv("FOLDER", str(folder))
+    return folder
+
+
+def test_a_backup_is_sent_once_it_is_proved(node: ControlPlane, receiver: Path) -> None:
+    made = node.backup(copies=[TO])
+    assert made == node.status()
+    assert made["copies"]["pi-2"] == {
+        "copied": "2026-10-01T12:00:00Z",
+        "error": None,
+        "file": NAME,
+        "names": [NAME],
+    }
+    assert (receiver / NAME).read_bytes() == (node.folder / NAME).read_bytes()
+    assert (receiver / "asked").read_text() == f"add {NAME} {made['size']} {made['sha256']}\n"
+    # What has come there is not sent again.
+    node.backup(copies=[TO])
+    assert len((receiver / "asked").read_text().splitlines()) == 1
+
+
+def test_one_that_does_not_answer_fails_no_backup(node: ControlPlane, receiver: Path) -> None:
+    made = node.backup(copies=[OTHER, TO])
+    assert (made["error"], made["copies"]["pi-2"]["error"]) == (None, None)
+    assert made["copies"]["pi-3"] == {
+        "copied": None,
+        "error": f"pi-3 did not take {NAME}: ssh: connect to host 10.0.0.3 port 22: No route to host;"
+        " expected an answer of 10.0.0.3, port 22: see that pi-3 is switched on, and run 'ansible-playbook"
+        " bramble.pi.backup', which sets both sides up",
+        "file": None,
+        "names": [],
+    }
+    assert node.status() == made
+    # It gets what it lacks with the next one, the newest first.
+    older = NAME.replace("20261001", "20260930")
+    (node.folder / older).write_text("older")
+    again = node.backup(copies=[{**OTHER, "address": "10.0.0.4"}])
+    assert again["copies"]["pi-3"]["names"] == [older, NAME]
+    assert "pi-2" not in again["copies"]
+    asked = [line.split()[1] for line in (receiver / "asked").read_text().splitlines()]
+    assert asked[-2:] == [NAME, older]
+
+
+def test_what_a_receiver_says_is_in_the_status(node: ControlPlane, receiver: Path) -> None:
+    made = node.backup(copies=[{**TO, "address": "refused"}])
+    said = f"pi-2 did not take {NAME}: /copies/pi-1 has 3 MiB free; expected 9 MiB or more"
+    assert made["copies"]["pi-2"]["error"] == said
+
+
+def test_a_failed_run_keeps_what_was_copied_before(node: ControlPlane, receiver: Path) -> None:
+    before = node.backup(copies=[TO])["copies"]
+    node.hashes["copy"] = 12
+    with pytest.raises(BackupError):
+        node.backup(copies=[TO])
+    assert node.status()["copies"] == before
+
+
+def test_a_node_without_ssh(node: ControlPlane, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(make.send.copies, "ssh_command", lambda *_given: ["/nowhere/ssh"])
+    error = node.backup(copies=[TO])["copies"]["pi-2"]["error"]
+    assert error.startswith("ssh is not installed on this node; expected Debian's package: run 'apt-get")
+
+
+def test_a_file_that_cannot_be_read(node: ControlPlane, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(_path: str) -> str:
+        raise OSError(5, "Input/output error", NAME)
+
+    monkeypatch.setattr(make.send, "_send", lambda _receiver, path: fail(path))
+    made = node.backup(copies=[TO])
+    assert (made["error"], made["copies"]["pi-2"]["error"]) == (None, f"{NAME}: Input/output error")
+
+
+def test_sending_that_is_stopped_is_in_the_status(
+    node: ControlPlane, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stop(*_given: Any, **_more: Any) -> None:
+        raise SystemExit(143)
+
+    monkeypatch.setattr(make.send, "_send", stop)
+    with pytest.raises(SystemExit):
+        node.backup(copies=[TO])
+    status = node.status()
+    assert status["error"] is None
+    assert status["copies"]["pi-2"]["error"].startswith("it was stopped before its end")
+
+
 def test_a_run_that_is_stopped_has_failed(node: ControlPlane) -> None:
     proved = node.backup()["proved"]
 

@@ -302,6 +302,16 @@ FOUND = [
         "bramble.pi.backup",
     ),
     (
+        changed(
+            kubernetes=CONTROL_PLANE,
+            backup={"proved": "2026-10-01T03:00:20Z", "copies": {"pi-2": {"error": "pi-2: no route"}}},
+        ),
+        {},
+        ("backup_copy", "warning"),
+        "no copy ever came to pi-2; pi-2: no route",
+        "bramble.pi.backup",
+    ),
+    (
         changed(kubernetes=CONTROL_PLANE, backup=None),
         {},
         ("backup", "info"),
@@ -647,6 +657,32 @@ def test_age_of_the_last_proved_backup(
     found = [each for each in check_node(node=node, expected=expected) if each.check == "backup"]
     assert [each.severity for each in found] == ([severity] if severity else [])
     assert all(evidence in each.evidence for each in found)
+
+
+COPY = {"copied": "2026-09-30T03:00:25Z", "file": "b.age", "names": ["b.age"], "error": None}
+
+
+@pytest.mark.parametrize(
+    ("copy", "days", "evidence"),
+    [
+        (COPY, 2, None),
+        (COPY, 1, "the last copy came to pi-2 1 days ago, at 2026-09-30T03:00:25Z"),
+        ({**COPY, "error": "pi-2 did not take b.age"}, 2, "pi-2 did not take b.age"),
+        (
+            {**COPY, "copied": None, "error": "pi-2 did not take b.age"},
+            2,
+            "no copy ever came to pi-2; pi-2 did not take b.age",
+        ),
+        ({}, 2, "no copy ever came to pi-2"),
+    ],
+)
+def test_age_of_the_last_copy(copy: dict[str, Any], days: int, evidence: str | None) -> None:
+    backup = {**MADE, "proved": "2026-10-01T03:00:20Z", "copies": {"pi-2": copy}}
+    node = {**healthy(), "backup": backup, "kubernetes": CONTROL_PLANE}
+    found = check_node(node=node, expected=findings.Expected(now=NOW, backup_days=days))
+    of_backups = [each for each in found if each.check.startswith("backup")]
+    expected = [] if evidence is None else [("backup_copy", "warning", evidence)]
+    assert [(each.check, each.severity, each.evidence) for each in of_backups] == expected
 
 
 def test_a_worker_has_no_backup() -> None:
