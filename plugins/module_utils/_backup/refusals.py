@@ -118,11 +118,12 @@ def refusals(
 
 @dataclass(frozen=True)
 class Begun:
-    """What is written down on the node while a backup is restored."""
+    """What is written down on the node while a backup is restored, once its control plane is stopped."""
 
+    #: Of the backup: that it may be put there holds for no other one.
     sha256: str
-    #: Whether the node's files are in place, and its kubelet was started with them.
-    started: bool = False
+    #: Whether all is in place but the manifests of the control plane, which are written next.
+    placed: bool = False
 
     def dumped(self) -> str:
         """Return it as the text of its file."""
@@ -130,14 +131,27 @@ class Begun:
 
 
 def parse_begun(text: str | None) -> Begun | None:
-    """Read it; a file that was cut off tells of a restore that has to begin again."""
-    if text is None:
-        return None
+    """Read it; what cannot be read says nothing."""
     try:
-        content = json.loads(text)
-        return Begun(str(content["sha256"]), bool(content["started"]))
+        content = json.loads(text or "")
+        return Begun(str(content["sha256"]), bool(content["placed"]))
     except (ValueError, KeyError, TypeError):
-        return Begun("")
+        return None
+
+
+def resumes(
+    *, begun: Begun | None, now: Begun, ca_cert_hash: str | None, expected: str, control_plane: bool
+) -> bool:
+    """Tell whether a restore of the same backup was begun here, and what is here now is what it has left.
+
+    A control plane that is there without its having written one, and another cluster's CA, are not its own.
+    """
+    return (
+        begun is not None
+        and begun.sha256 == now.sha256
+        and ca_cert_hash in (None, expected)
+        and (begun.placed or not control_plane)
+    )
 
 
 def identity_problem(text: str) -> str | None:

@@ -92,19 +92,14 @@ class _Restore:
     def run(self, *, check_mode: bool) -> dict[str, Any]:
         begun = backup_refusals.parse_begun(read_text(state.RESTORE_BEGUN))
         now = backup_refusals.Begun(archive.sha256_of(self._wishes.src))
-        # What another cluster has left here since then is not part of it.
-        resumed = (
-            begun is not None
-            and begun.sha256 in (now.sha256, "")
-            and node_files.cluster_ca_hash() in (None, self._manifest.ca_cert_hash)
+        resumed = backup_refusals.resumes(
+            begun=begun,
+            now=now,
+            ca_cert_hash=node_files.cluster_ca_hash(),
+            expected=self._manifest.ca_cert_hash,
+            control_plane=node_files.has_control_plane(),
         )
-        in_place = (
-            resumed
-            and begun is not None
-            and begun.started
-            and node_files.has_control_plane()
-            and os.path.isdir(state.ETCD_DATA)
-        )
+        in_place = resumed and node_files.has_control_plane() and os.path.isdir(state.ETCD_DATA)
         problems = list(
             backup_refusals.refusals(
                 manifest=self._manifest,
@@ -170,16 +165,18 @@ class _Restore:
         command = ["kubectl", *access, "get", "--raw=/readyz"]
         return self._node.run(["timeout", "20", *command])[0] == 0
 
-    # In this order another run can begin again wherever one was killed.
+    # In this order another run can begin again wherever one was killed. One that was killed before it had
+    # stopped what was there has changed nothing that lasts, and asks for consent again.
 
     def _place(self, member: backup_refusals.Member, begun: backup_refusals.Begun) -> list[str]:
         # The last that can refuse.
         image = self._image()
-        write_text(state.RESTORE_BEGUN, begun.dumped(), mode=0o600)
         self._stop()
-        shutil.rmtree(_RESTORED, ignore_errors=True)
+        write_text(state.RESTORE_BEGUN, begun.dumped(), mode=0o600)
         etcd = Etcd(run=self._node.run, image=image, client=self._client(), folder=self._folder, pki=False)
+        # The tool of a run that was killed goes on writing until then.
         etcd.clean()
+        shutil.rmtree(_RESTORED, ignore_errors=True)
         os.makedirs(state.ETCD, mode=0o700, exist_ok=True)
         options = etcd_output.restore_options(help_text=etcd.restore_help())
         etcd.restore(
@@ -200,13 +197,14 @@ class _Restore:
             os.unlink(state.BOOTSTRAP_KUBECONFIG)
         # Else kubeadm would undo what is restored here.
         node_files.clear_attempt()
-        # The static pods come last: with them the node is a control plane.
-        names = sorted(self._manifest.files, key=lambda name: (f"/{name}".startswith(state.MANIFESTS), name))
-        for name in names:
-            if name != SNAPSHOT:
-                self._write(name)
-        started = backup_refusals.Begun(begun.sha256, started=True)
-        write_text(state.RESTORE_BEGUN, started.dumped(), mode=0o600)
+        # With these the node is a control plane, which a boot starts; what it writes then, no run undoes.
+        last = [name for name in self._manifest.files if f"/{name}" in state.COMPONENT_MANIFESTS]
+        for name in sorted(self._manifest.files.keys() - {SNAPSHOT, *last}):
+            self._write(name)
+        placed = backup_refusals.Begun(begun.sha256, placed=True)
+        write_text(state.RESTORE_BEGUN, placed.dumped(), mode=0o600)
+        for name in last:
+            self._write(name)
         return options
 
     def _write(self, name: str) -> None:

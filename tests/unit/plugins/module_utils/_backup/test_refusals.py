@@ -86,13 +86,39 @@ def test_the_member_in_the_manifest_of_etcd() -> None:
     ("text", "begun"),
     [
         (None, None),
-        ("", refusals.Begun("")),
-        ('{"sha256": "a', refusals.Begun("")),
-        (refusals.Begun("ab", started=True).dumped(), refusals.Begun("ab", started=True)),
+        ("", None),
+        ('{"sha256": "a', None),
+        (refusals.Begun("ab", placed=True).dumped(), refusals.Begun("ab", placed=True)),
     ],
 )
 def test_a_restore_that_was_begun(text: str | None, begun: refusals.Begun | None) -> None:
     assert refusals.parse_begun(text) == begun
+
+
+@pytest.mark.parametrize(
+    ("begun", "ca_cert_hash", "control_plane", "resumed"),
+    [
+        (None, None, False, False),
+        (refusals.Begun("ab"), None, False, True),
+        (refusals.Begun("ab"), "sha256:1", False, True),
+        (refusals.Begun("ab", placed=True), "sha256:1", True, True),
+        # Another backup, another cluster, and a control plane that somebody else has put there since.
+        (refusals.Begun("cd"), "sha256:1", False, False),
+        (refusals.Begun("ab", placed=True), "sha256:2", True, False),
+        (refusals.Begun("ab"), "sha256:1", True, False),
+    ],
+)
+def test_what_a_restore_has_left_is_its_own(
+    begun: refusals.Begun | None, ca_cert_hash: str | None, control_plane: bool, resumed: bool
+) -> None:
+    found = refusals.resumes(
+        begun=begun,
+        now=refusals.Begun("ab"),
+        ca_cert_hash=ca_cert_hash,
+        expected="sha256:1",
+        control_plane=control_plane,
+    )
+    assert found is resumed
 
 
 @pytest.mark.parametrize(

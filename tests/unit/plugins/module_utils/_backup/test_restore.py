@@ -16,7 +16,7 @@ from ansible_collections.bramble.pi.plugins.module_utils._backup import archive,
 from ansible_collections.bramble.pi.plugins.module_utils._backup import refusals as backup_refusals
 from ansible_collections.bramble.pi.plugins.module_utils._backup import restore as backup_restore
 from ansible_collections.bramble.pi.plugins.module_utils._backup.manifest import BackupError
-from ansible_collections.bramble.pi.plugins.module_utils._kubeadm import state
+from ansible_collections.bramble.pi.plugins.module_utils._kubeadm import node_files, state
 from ansible_collections.bramble.pi.plugins.module_utils._kubeadm.node import Node
 
 from tests.unit.kubeadm_node import CA_HASH
@@ -35,7 +35,7 @@ class Blank:
     def __init__(self, was: ControlPlane, monkeypatch: pytest.MonkeyPatch) -> None:
         self.root = was.root
         self.backup = was.backup()["file"]
-        self.answers = self.slow = self.others = False
+        self.answers = self.slow = self.others = self.tool_goes_on = False
         self.commands: list[list[str]] = []
         self.left = -1
         for folder in ("etc/kubernetes", "var/lib/etcd", "var/lib/kubelet"):
@@ -83,6 +83,10 @@ class Blank:
             return 0, "Kubernetes v1.36.1\n", ""
         if "restore --help" in words:
             return 0, "--bump-revision --mark-compacted", ""
+        if self.tool_goes_on and words.endswith(" rm bramble-etcd-tool"):
+            # Until then it writes.
+            (self.root / "var/lib/etcd/bramble-restored/member").mkdir(parents=True)
+            self.tool_goes_on = False
         if "snapshot restore" in words:
             (self.root / "var/lib/etcd/bramble-restored/member").mkdir(parents=True)
             (self.root / "var/lib/etcd/bramble-restored/member/db").write_text("restored")
@@ -163,6 +167,58 @@ def test_killed_anywhere_and_run_again(blank: Blank) -> None:
             break
     # More than the files of kubeadm.
     assert kills > 12
+
+
+def test_what_a_boot_after_a_kill_has_started_is_not_put_back_again(blank: Blank) -> None:
+    booted = 0
+    for step in range(1, 100):
+        for folder in ("etc/kubernetes", "var/lib/etcd", "var/lib/kubelet"):
+            shutil.rmtree(blank.root / folder, ignore_errors=True)
+        blank.answers, blank.left = False, step
+        try:
+            blank.restore()
+        except Killed:
+            blank.left = -1
+            if node_files.has_control_plane():
+                (blank.root / "var/lib/etcd/member/db").write_text("written since")
+                blank.restore()
+                assert blank.files()["var/lib/etcd/member/db"] == "written since", step
+                booted += 1
+        else:
+            break
+    assert booted > 0
+
+
+def test_a_run_that_was_killed_while_the_cluster_stopped_is_no_consent(
+    blank: Blank, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = _living(blank)
+
+    def killed(_data: str) -> bool:
+        raise Killed
+
+    with monkeypatch.context() as patch:
+        patch.setattr(backup_restore, "runs_on", killed)
+        with pytest.raises(Killed):
+            blank.restore(replace=True)
+    assert not Path(state.RESTORE_BEGUN).exists()
+    # It is asked for again, whether its manifests were put back or not.
+    blank.answers = False
+    with pytest.raises(BackupError, match="there is a Kubernetes on this node already"):
+        blank.restore()
+    for path in state.COMPONENT_MANIFESTS:
+        Path(path).write_text(before[str(Path(path).relative_to(blank.root))])
+    blank.answers = True
+    with pytest.raises(BackupError, match="the cluster answers"):
+        blank.restore()
+    assert blank.files() == before
+    blank.restore(replace=True)
+
+
+def test_a_tool_that_outlives_its_run_is_ended_before_its_folder_is_removed(blank: Blank) -> None:
+    blank.tool_goes_on = True
+    blank.restore()
+    assert os.listdir(blank.root / "var/lib/etcd") == ["member"]
 
 
 def test_a_killed_run_that_had_started_the_cluster_only_waits(blank: Blank) -> None:
@@ -268,7 +324,7 @@ def test_an_attempt_of_kubeadm_that_was_interrupted_is_over(blank: Blank) -> Non
 @pytest.mark.parametrize("sha256", ["", "that of the backup"])
 def test_what_a_restore_of_long_ago_has_left_is_no_consent(blank: Blank, sha256: str) -> None:
     _living(blank)
-    marker = backup_refusals.Begun(archive.sha256_of(blank.backup) if sha256 else "", started=True)
+    marker = backup_refusals.Begun(archive.sha256_of(blank.backup) if sha256 else "", placed=True)
     Path(state.RESTORE_BEGUN).write_text(marker.dumped())
     # The node has become a part of another cluster.
     other = (FIXTURES / "rsa.crt").read_text()
@@ -281,7 +337,7 @@ def test_what_a_restore_of_long_ago_has_left_is_no_consent(blank: Blank, sha256:
 @pytest.mark.parametrize("lost", ["var/lib/etcd", "etc/kubernetes"])
 def test_what_was_in_place_and_is_not_any_more_is_put_there_again(blank: Blank, lost: str) -> None:
     expected = _living(blank)
-    marker = backup_refusals.Begun(archive.sha256_of(blank.backup), started=True)
+    marker = backup_refusals.Begun(archive.sha256_of(blank.backup), placed=True)
     Path(state.RESTORE_BEGUN).write_text(marker.dumped())
     shutil.rmtree(blank.root / lost)
     blank.restore()
