@@ -15,7 +15,6 @@ import shutil
 import stat
 import subprocess
 import tarfile
-import tempfile
 import zlib
 from collections.abc import Iterator, Sequence
 from typing import IO, NamedTuple, cast
@@ -105,10 +104,16 @@ def write(path: str, members: Sequence[Member], *, recipients: Sequence[str]) ->
     for recipient in recipients:
         command += ["--recipient", recipient]
     try:
-        with tempfile.TemporaryFile() as errors, _started(command, errors, stdin=subprocess.PIPE) as process:
+        with _memory() as errors, _started(command, errors, stdin=subprocess.PIPE) as process:
             with contextlib.suppress(BrokenPipeError):
                 _write_tar(cast("IO[bytes]", process.stdin), members)
-            _end(process, errors, part)
+            _end(
+                process,
+                errors,
+                part,
+                "expected a disk that takes it: free some there (see df -h), or look at dmesg whether the"
+                " disk fails",
+            )
         # Not for others, whatever age made of it; FAT has no modes, and it is encrypted.
         with contextlib.suppress(PermissionError):
             os.chmod(part, 0o600)
@@ -126,6 +131,11 @@ def remove_parts(folder: str, *, owner: str) -> None:
     for name in os.listdir(folder):
         if name.endswith(_PART) and retention.created_of(name[: -len(_PART)], owner=owner):
             os.unlink(os.path.join(folder, name))
+
+
+def _memory() -> IO[bytes]:
+    """Give a file that a full disk does not keep from being written."""
+    return os.fdopen(os.memfd_create("age"), "w+b")
 
 
 @contextlib.contextmanager
@@ -146,14 +156,16 @@ def _started(
             raise
 
 
-def _end(process: subprocess.Popen[bytes], errors: IO[bytes], what: str) -> None:
+def _end(process: subprocess.Popen[bytes], errors: IO[bytes], what: str, remedy: str) -> None:
     if process.stdin is not None:
         with contextlib.suppress(BrokenPipeError):
             process.stdin.close()
     if process.wait() != 0:
         errors.seek(0)
         said = errors.read().decode("utf-8", "replace").strip()[-600:]
-        raise BackupError(f"age ended with {process.returncode} at {what}: {said or 'it said nothing'}")
+        raise BackupError(
+            f"age ended with {process.returncode} at {what}: {said or 'it said nothing'}; {remedy}"
+        )
 
 
 def _write_tar(file: IO[bytes], members: Sequence[Member]) -> None:
@@ -204,7 +216,7 @@ def extract(path: str, *, identity: str, folder: str) -> manifest.Manifest:
     """
     command = ["age", "--decrypt", "--identity", identity, path]
     seen: dict[str, File] = {}
-    with tempfile.TemporaryFile() as errors, _started(command, errors, stdout=subprocess.PIPE) as process:
+    with _memory() as errors, _started(command, errors, stdout=subprocess.PIPE) as process:
         problem = ""
         try:
             with tarfile.open(fileobj=process.stdout, mode="r|gz") as archive:
@@ -216,7 +228,13 @@ def extract(path: str, *, identity: str, folder: str) -> manifest.Manifest:
         # What follows the archive's end is authenticated, too.
         while process.stdout is not None and process.stdout.read(_BLOCK):
             pass
-        _end(process, errors, f"{path}, which is no backup for this identity, or was changed or cut off")
+        _end(
+            process,
+            errors,
+            f"{path}, which is no backup for this identity, or was changed or cut off",
+            "expected a whole one: set backup_restore_file to another copy, or backup_identity_file to the"
+            " key of one of its recipients",
+        )
     if problem:
         raise BackupError(f"{path} cannot be read: {problem}; expected a whole backup: take another one")
     text = read_text(os.path.join(folder, manifest.NAME))

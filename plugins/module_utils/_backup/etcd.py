@@ -182,6 +182,7 @@ class Etcd:
         if code != 0:
             self._remove(name)
             said = (errors.strip() or output.strip() or "it said nothing")[-600:]
+            said += etcd_output.room_advice(said=said, memory=self.folder)
             raise CommandError(f"'{' '.join(words[:1] + _meaning(words))}' ended with {code}: {said}")
         return output
 

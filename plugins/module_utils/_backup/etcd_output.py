@@ -74,6 +74,15 @@ def restore_options(*, help_text: str) -> list[str]:
     return []
 
 
+def room_advice(*, said: str, memory: str) -> str:
+    """Return what to do when a tool, or the container runtime, had no room; ``memory`` is a folder there."""
+    if "no space left on device" not in said.lower():
+        return ""
+    if memory in said:
+        return "; expected memory for a copy of etcd's data: move pods to other nodes, and run this again"
+    return "; expected a disk with room for a container: free some there (see df -h)"
+
+
 def free_ports(*, taken: Collection[int], number: int) -> list[int]:
     """Choose ports of the loopback address for an etcd beside the cluster's."""
     return [port for port in range(23790, 23990) if port not in taken][:number]

@@ -80,3 +80,16 @@ def test_watchers_notice_where_the_tool_can_do_so() -> None:
 
 def test_ports_that_are_free() -> None:
     assert etcd_output.free_ports(taken={23790, 23792}, number=2) == [23791, 23793]
+
+
+@pytest.mark.parametrize(
+    ("said", "advice"),
+    [
+        ("Error: could not write /run/bramble-backup/s.db.part: no space left on device", "more memory"),
+        ("docker: write /var/lib/docker/overlay2/x: No space left on device.", "a disk with room"),
+        ("Error: context deadline exceeded (/run/bramble-backup)", ""),
+    ],
+)
+def test_what_has_no_room_says_where(said: str, advice: str) -> None:
+    found = etcd_output.room_advice(said=said, memory="/run/bramble-backup")
+    assert (advice in found) if advice else (found == "")
