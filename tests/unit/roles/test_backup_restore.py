@@ -135,3 +135,9 @@ def test_the_named_one_whatever_there_is(folder: Path) -> None:
     named = str(folder / "pi-1" / NEWEST)
     said = restore(folder, **copies(folder, NEWER), backup_restore_file=named)
     assert f"chosen {named}" in said
+
+
+def test_a_check_does_not_go_on_with_a_cluster_that_was_not_restored() -> None:
+    (*_before, last) = yaml.safe_load((ROLE.parents[1] / "playbooks" / "restore.yml").read_text())
+    assert last["ansible.builtin.import_playbook"] == "site.yml"
+    assert last["when"] == "not ansible_check_mode"
