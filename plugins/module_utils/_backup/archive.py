@@ -35,6 +35,8 @@ _BLOCK = 1 << 20
 _LEVEL = 3
 
 
+#: Follows each error of age.
+_WHERE_TO_REPORT = "age: report unexpected"
 _NO_AGE = "age is not installed on this node; expected Debian's package: run 'apt-get install age'"
 
 
@@ -162,7 +164,8 @@ def _end(process: subprocess.Popen[bytes], errors: IO[bytes], what: str, remedy:
             process.stdin.close()
     if process.wait() != 0:
         errors.seek(0)
-        said = errors.read().decode("utf-8", "replace").strip()[-600:]
+        lines = errors.read().decode("utf-8", "replace").strip().splitlines()
+        said = "; ".join(line for line in lines if not line.startswith(_WHERE_TO_REPORT))[-600:]
         raise BackupError(
             f"age ended with {process.returncode} at {what}: {said or 'it said nothing'}; {remedy}"
         )

@@ -171,7 +171,8 @@ def test_a_backup_ends_a_restore_that_was_begun_before_it(node: ControlPlane) ->
 
 def test_age_that_fails_leaves_nothing(node: ControlPlane, monkeypatch: pytest.MonkeyPatch) -> None:
     age = node.node.programs / "age"
-    age.write_text('#!/bin/sh\necho "age: error: no space left on device" >&2\nexit 1\n')
+    said = "age: error: no space left on device\nage: report unexpected or unhelpful errors"
+    age.write_text(f'#!/bin/sh\necho "{said}" >&2\nexit 1\n')
     # What it says is told on a disk that takes nothing any more, too.
     monkeypatch.setattr(tempfile, "TemporaryFile", None)
     with pytest.raises(
