@@ -31,6 +31,23 @@ OPTIONS: dict[str, dict[str, dict[str, Any]]] = {
         "scan_listen": {"type": "int"},
         "scan_file": {"type": "path"},
     },
+    "start": {
+        "start_folder": {"type": "str"},
+        "start_shape": {"type": "str"},
+        "start_search": {"type": "str"},
+        "start_nodes": {"type": "str"},
+        "start_address": {"type": "str"},
+        "start_user": {"type": "str"},
+        "start_wifi_ssid": {"type": "str"},
+        "start_wifi_country": {"type": "str"},
+        "start_wifi_psk": {"type": "str"},
+        "start_network": {"type": "str"},
+        "start_gateway": {"type": "str"},
+        "start_boards": {"type": "list"},
+        "start_image": {"type": "str"},
+        "start_image_list": {"type": "str"},
+        "start_timezone": {"type": "str"},
+    },
 }
 
 

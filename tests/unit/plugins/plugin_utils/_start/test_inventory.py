@@ -20,7 +20,7 @@ from ansible_collections.bramble.pi.plugins.action.start_inventory import exampl
 from ansible_collections.bramble.pi.plugins.module_utils._common.errors import BrambleError
 from ansible_collections.bramble.pi.plugins.module_utils._rack.scan import Found
 from ansible_collections.bramble.pi.plugins.plugin_utils._preflight.check import validate
-from ansible_collections.bramble.pi.plugins.plugin_utils._preflight.inventory import role_options
+from ansible_collections.bramble.pi.plugins.plugin_utils._preflight.inventory import read_options
 from ansible_collections.bramble.pi.plugins.plugin_utils._start import inventory, questions
 from ansible_collections.bramble.pi.plugins.plugin_utils._start.found import Routes
 from ansible_collections.bramble.pi.plugins.plugin_utils._start.questions import Answers, Known, Question
@@ -99,7 +99,7 @@ def checked(files: Mapping[str, str]) -> tuple[list[str], list[str]]:
     return validate(groups=groups, hosts=hosts, specs=SPECS, node_network=network, known_variables=[])
 
 
-SPECS = role_options()
+SPECS = read_options()
 #: Every combination of what is answered; each is written, and read by Ansible.
 RACKS: dict[str, tuple[dict[str, str], Known, list[Found]]] = {
     **{
