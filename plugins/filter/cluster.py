@@ -9,7 +9,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Callable
 
 from ansible_collections.bramble.pi.plugins.plugin_utils._common.filters import filter_errors
-from ansible_collections.bramble.pi.plugins.plugin_utils._inventory import cluster, failover, labels
+from ansible_collections.bramble.pi.plugins.plugin_utils._inventory import (
+    cluster,
+    failover,
+    labels,
+    maintenance,
+)
 from ansible_collections.bramble.pi.plugins.plugin_utils._inventory.hosts import node_warnings
 
 
@@ -40,6 +45,21 @@ def hosts_to_join(
 ) -> list[str]:
     """Name those that have yet to join."""
     return cluster.hosts_to_join(hostvars=hostvars, hosts=hosts, state=state)
+
+
+def hosts_to_maintain(
+    hostvars: Mapping[str, Mapping[str, Any]], hosts: Sequence[str], results: Sequence[str]
+) -> list[str]:
+    """Name those of a cluster on which something is due."""
+    return maintenance.due(hostvars=hostvars, hosts=hosts, results=results)
+
+
+@filter_errors()
+def maintenance_batches(
+    nodes: Sequence[str], groups: Mapping[str, Sequence[str]], serial: Any
+) -> list[maintenance.Batch]:
+    """Say which nodes are worked on at the same time."""
+    return maintenance.batches(nodes=nodes, groups=groups, serial=serial)
 
 
 def cluster_ca_cert_hash(hostvars: Mapping[str, Mapping[str, Any]], control_plane: str) -> str:
@@ -83,7 +103,9 @@ class FilterModule:
             "control_plane_answers": control_plane_answers,
             "failover_problems": failover_problems,
             "hosts_to_join": hosts_to_join,
+            "hosts_to_maintain": hosts_to_maintain,
             "initial_control_plane": initial_control_plane,
+            "maintenance_batches": maintenance_batches,
             "nodes_to_label": nodes_to_label,
             "run_summary": run_summary,
             "seen_control_plane": seen_control_plane,

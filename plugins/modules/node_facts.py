@@ -192,6 +192,12 @@ ansible_facts:
               returned: success
               type: bool
               sample: false
+            maintenance:
+              description: Whether the role maintenance took the node out of use in a run that has not come to
+                its end.
+              returned: success
+              type: bool
+              sample: false
             ca_cert_hash:
               description: Hash of the cluster CA's public key as kubeadm takes it; none without one.
               returned: success

@@ -102,12 +102,14 @@ OTHERWISE: dict[str, str] = {
     "flash/tasks/confirm.yml: Fail without consent": _ANSWERS,
     "flash/tasks/find_card.yml: Fail unless there is exactly one card": _ANSWERS,
     "image_cache/tasks/serve.yml: Fail on a server that does not answer": _ANSWERS,
+    "maintenance/tasks/nodes.yml: Fail if a node before is not back": _ANSWERS,
+    "maintenance/tasks/nodes.yml: Fail with the state of all": _ANSWERS,
     "netboot_tree/tasks/main.yml: Check what the nodes are to be": _FIRST,
     "node_network/tasks/main.yml: Print the node's new address": _ANSWERS,
     "os_prep/tasks/main.yml: Fail on unsupported nodes": _FACTS,
     "os_prep/tasks/main.yml: Check that the control groups can be used": _FACTS,
     "os_prep/tasks/reboot.yml: Ask for consent to reboot": _FACTS,
-    "os_prep/tasks/reboot.yml: Check that swap has stayed off": _FACTS,
+    "os_prep/tasks/restart.yml: Check that swap has stayed off": _FACTS,
     "os_prep/tasks/time_sync.yml: Fail on a clock that is not synchronised": _FACTS,
     "pod_network/tasks/routed.yml: Fail on a node without a part of the pod network": _ANSWERS,
     "preflight/tasks/main.yml: Validate the inventory": "preflight itself",
@@ -173,6 +175,12 @@ VALIDATED: dict[str, list[Row]] = {
             {"control_plane_taints": [{"key": "disk", "value": "a b", "effect": "NoSchedule"}]},
             "control_plane_taints: the value of the taint disk is 'a b'; expected nothing or at most 63",
         ),
+    ],
+    "plugin_utils._inventory.maintenance.size": [
+        Row(
+            {"maintenance_serial": "half"}, "maintenance_serial is 'half'; expected how many workers at a ti"
+        ),
+        Row({"maintenance_serial": 0}, "maintenance_serial is 0; expected how many workers at a time"),
     ],
     "module_utils._node.settings.check_modules": [
         Row({"os_prep_kernel_modules": ["br netfilter"]}, "a kernel module is 'br netfilter'; expected its"),

@@ -84,6 +84,9 @@ ATTEMPT = f"{KUBERNETES}/.bramble-attempt.json"
 BACKUP_STATUS = "/var/lib/bramble/backup-status.json"
 RESTORE_BEGUN = "/var/lib/bramble/restore.json"
 
+#: The role maintenance works on this node, or did when its run was killed.
+MAINTENANCE = f"{KUBELET}/.bramble-maintenance"
+
 _COMPONENTS = ("kube-apiserver", "kube-controller-manager", "kube-scheduler")
 _ETCD_MANIFEST = f"{MANIFESTS}/etcd.yaml"
 APISERVER_MANIFEST = f"{MANIFESTS}/kube-apiserver.yaml"

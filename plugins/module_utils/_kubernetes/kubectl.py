@@ -57,13 +57,14 @@ def replaced(bindings: Iterable[str]) -> dict[str, str]:
     return {f"clusterrolebinding.rbac.authorization.k8s.io/{name}": "configured" for name in bindings}
 
 
-def _kubectl(kubeconfig: str, *, seconds: int = _RUN_TIMEOUT) -> list[str]:
+def limited(kubeconfig: str, *, seconds: int = _RUN_TIMEOUT) -> list[str]:
     """Return how kubectl is begun, so that it ends whatever the API server does."""
     limit = ["timeout", "--kill-after=10", str(seconds)]
     return [*limit, "kubectl", "--kubeconfig", kubeconfig, f"--request-timeout={_TIMEOUT}s"]
 
 
-def _failed(command: Sequence[str], code: int, errors: str) -> CommandError:
+def failure(command: Sequence[str], code: int, errors: str) -> CommandError:
+    """Return the error of a command that :func:`limited` began."""
     _timeout, _kill, seconds, *words = command
     if code in _TIMED_OUT:
         return CommandError(
@@ -99,7 +100,7 @@ def _found(*, run: Runner, kubectl: Sequence[str], objects: Sequence[str]) -> li
     command = [*kubectl, "get", "--ignore-not-found", "--output=json", *objects]
     code, output, errors = run(command)
     if code != 0:
-        raise _failed(command, code, errors)
+        raise failure(command, code, errors)
     if not output.strip():
         return []
     answer = json.loads(output)
@@ -134,7 +135,7 @@ def delete(
     """
     if check_mode and not os.path.exists(kubeconfig):
         return []
-    kubectl = _kubectl(kubeconfig, seconds=timeout + _TIMEOUT)
+    kubectl = limited(kubeconfig, seconds=timeout + _TIMEOUT)
     if namespace:
         kubectl.append(f"--namespace={namespace}")
     found = _found(run=run, kubectl=kubectl, objects=objects)
@@ -152,7 +153,7 @@ def delete(
     if not left:
         return names
     if code not in _TIMED_OUT and "timed out" not in errors:
-        raise _failed(command, code, errors)
+        raise failure(command, code, errors)
     told = "; ".join(f"{_name(thing)} is held by: {holding(thing)}" for thing in left)
     raise CommandError(f"Not deleted after {timeout} s: {told}")
 
@@ -161,7 +162,7 @@ def apply(*, run: Runner, kubeconfig: str, check_mode: bool) -> dict[str, Any]:
     """Apply the objects that ``run`` gives kubectl to read, and return the result of the module."""
     if check_mode and not os.path.exists(kubeconfig):
         return {"changed": True, "objects": {}}
-    kubectl = _kubectl(kubeconfig)
+    kubectl = limited(kubeconfig)
     command = [*kubectl, "apply", "-f", "-"]
     if check_mode:
         command.append("--dry-run=server")
@@ -178,6 +179,6 @@ def apply(*, run: Runner, kubeconfig: str, check_mode: bool) -> dict[str, Any]:
             return {"changed": True, "objects": objects}
     namespace_missing = check_mode and only_namespace_missing(errors)
     if code != 0 and not namespace_missing:
-        raise _failed(command, code, errors)
+        raise failure(command, code, errors)
     objects = applied(output)
     return {"changed": namespace_missing or set(objects.values()) != {"unchanged"}, "objects": objects}

@@ -46,6 +46,7 @@ def _kubernetes(module: AnsibleModule) -> dict[str, Any]:
     return {
         "state": node_files.kubernetes_state(),
         "unfinished": node_files.is_unfinished(),
+        "maintenance": os.path.exists(state.MAINTENANCE),
         "ca_cert_hash": certificate_hash,
         "server": server_of(read_text(state.KUBELET_KUBECONFIG) or ""),
         **networks.read_networks(

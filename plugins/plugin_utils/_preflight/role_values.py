@@ -16,7 +16,7 @@ from ansible_collections.bramble.pi.plugins.module_utils._kubeadm import join_co
 from ansible_collections.bramble.pi.plugins.module_utils._kubernetes import node_labels
 from ansible_collections.bramble.pi.plugins.module_utils._node import settings
 from ansible_collections.bramble.pi.plugins.module_utils._ssh import config as ssh_config
-from ansible_collections.bramble.pi.plugins.plugin_utils._inventory import rack_groups
+from ansible_collections.bramble.pi.plugins.plugin_utils._inventory import maintenance, rack_groups
 from ansible_collections.bramble.pi.plugins.plugin_utils._preflight.rack import ALL, Finding, Rack
 
 #: A host, the variable that is to be set, and what raises a BrambleError if there is something wrong with it.
@@ -31,6 +31,7 @@ _CHECKS: dict[str, Callable[[Any], Any]] = {
     "workers_labels": node_labels.check_labels,
     "workers_taints": node_labels.check_taints,
     "workers_zone": lambda zone: node_labels.check_labels({node_labels.ZONE: zone}),
+    "maintenance_serial": lambda value: maintenance.size(value, of=1),
     "os_prep_kernel_cmdline": lambda tokens: cmdline.desired(present=tokens, absent=(), settings={}),
     "os_prep_kernel_modules": settings.check_modules,
     "os_prep_sysctl": settings.check_sysctl,

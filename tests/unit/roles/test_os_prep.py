@@ -39,8 +39,8 @@ def said(tmp_path_factory: pytest.TempPathFactory) -> str:
         for host, (wish, active, culprits) in swaps.items()
     }
     (folder / "hosts.yml").write_text(json.dumps({"all": {"hosts": hosts}}))
-    reboot = yaml.safe_load((ROOT / "roles/os_prep/tasks/reboot.yml").read_text())
-    check = next(task for task in reboot if task["name"] == CHECK)
+    restart = yaml.safe_load((ROOT / "roles/os_prep/tasks/restart.yml").read_text())
+    check = next(task for task in restart if task["name"] == CHECK)
     tasks = [{"ansible.builtin.set_fact": {"bramble": "{{ seen }}", "cacheable": True}}, check]
     play = {"hosts": "all", "gather_facts": False, "tasks": tasks}
     (folder / "play.yml").write_text(json.dumps([play]))

@@ -1,0 +1,232 @@
+# Copyright: bramble.pi contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Takes a node of a running cluster out of use, and gives it back; ``drain`` decides about its pods.
+
+What was found is written on the Node itself, by the request that cordons it, so that whoever goes on after
+a run that was killed knows whether the cordon is ours.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, Callable
+
+from ansible_collections.bramble.pi.plugins.module_utils._common.commands import CommandError, Runner
+from ansible_collections.bramble.pi.plugins.module_utils._common.errors import BrambleError
+from ansible_collections.bramble.pi.plugins.module_utils._kubernetes import drain, kubectl
+
+#: On a Node that is worked on: JSON, what of it was so before.
+ANNOTATION = "bramble.pi/maintenance"
+#: How long one question may take, in seconds.
+_QUESTION = 30
+#: How often is looked, and how many looks in a row have to find all in order: what a node told before its
+#: kubelet was restarted is believed for a moment.
+_INTERVAL = 3
+_LOOKS = 2
+#: From this minor on the flag has its present name.
+_EMPTYDIR_SINCE = 20
+
+
+class MaintenanceError(BrambleError):
+    """A node that cannot be taken out of use, or that does not come back."""
+
+
+@dataclass(frozen=True)
+class Maintenance:
+    """One node, and how it is worked on."""
+
+    run: Runner
+    node: str
+    kubeconfig: str
+    timeout: int
+    consent: drain.Consent = field(default_factory=drain.Consent)
+    clock: Callable[[], float] = time.monotonic
+    sleep: Callable[[float], None] = time.sleep
+
+    def _kubectl(self, *words: str, seconds: int = _QUESTION) -> str:
+        command = [*kubectl.limited(self.kubeconfig, seconds=seconds), *words]
+        code, output, errors = self.run(command)
+        if code != 0:
+            raise kubectl.failure(command, code, errors)
+        return output
+
+    def _get(self, *words: str) -> Any:
+        return json.loads(self._kubectl("get", "--output=json", *words))
+
+    def _list(self, kind: str, *words: str) -> Sequence[Any]:
+        found: Sequence[Any] = self._get(kind, "--all-namespaces", *words)["items"]
+        return found
+
+    def _pods(self) -> Sequence[Any]:
+        return self._list("pods", f"--field-selector=spec.nodeName={self.node}")
+
+    def verdicts(self) -> list[drain.Verdict]:
+        """Say what becomes of each pod of the node."""
+        cluster = drain.Cluster(
+            budgets=self._list("poddisruptionbudgets"),
+            daemon_sets=self._list("daemonsets"),
+            claims=self._list("persistentvolumeclaims"),
+            volumes=self._list("persistentvolumes"),
+        )
+        return drain.verdicts(pods=self._pods(), cluster=cluster, consent=self.consent)
+
+    def _refuse(self, verdicts: Sequence[drain.Verdict], *actions: drain.Action) -> None:
+        blocking = [str(each) for each in verdicts if each.action in actions]
+        if blocking:
+            raise MaintenanceError(
+                f"{self.node} cannot be drained, and nothing was done to it: {'. '.join(blocking)}"
+            )
+
+    def begin(self, *, check_mode: bool) -> tuple[bool, list[drain.Verdict]]:
+        """Cordon and drain the node; tell whether there was something to do, and what became of its pods."""
+        node = self._get("node", self.node)
+        try:
+            self._keep_majority()
+            # Nobody would end the pods of a node that is not Ready.
+            drains = drain.is_ready(node)
+            verdicts = self._decide(wait=not check_mode) if drains else []
+        except MaintenanceError:
+            # Nothing is left incomplete, not even by a run that was killed.
+            if _before(node) is not None and not check_mode:
+                self._release(node)
+            raise
+        moving = any(each.action != drain.Action.STAYS for each in verdicts)
+        changed = moving or _before(node) is None or not _is_cordoned(node)
+        if changed and not check_mode:
+            self._cordon(node)
+            if drains:
+                self._drain()
+        return changed, verdicts
+
+    def _keep_majority(self) -> None:
+        members = self._list("pods", "--selector=component=etcd,tier=control-plane")
+        problem = drain.etcd_problem(node=self.node, members=members)
+        if problem:
+            raise MaintenanceError(problem)
+
+    def _decide(self, *, wait: bool) -> list[drain.Verdict]:
+        """Return what becomes of the pods, once no budget has to be waited for; refuse what cannot be."""
+        deadline = self.clock() + self.timeout
+        while True:
+            verdicts = self.verdicts()
+            self._refuse(verdicts, drain.Action.BLOCKS)
+            if not wait or drain.Action.WAITS not in {each.action for each in verdicts}:
+                return verdicts
+            if self.clock() >= deadline:
+                self._refuse(verdicts, drain.Action.WAITS)
+            self.sleep(_INTERVAL)
+
+    def _cordon(self, node: Any) -> None:
+        before = _before(node)
+        if before is None:
+            unready = sorted(drain.unready(self._pods()))
+            before = {"cordoned": _is_cordoned(node), "unready": unready}
+        self._patch(
+            {
+                "metadata": {"annotations": {ANNOTATION: json.dumps(before, sort_keys=True)}},
+                "spec": {"unschedulable": True},
+            }
+        )
+
+    def _patch(self, patch: Any) -> None:
+        self._kubectl("patch", "node", self.node, "--type=merge", f"--patch={json.dumps(patch)}")
+
+    def _drain(self) -> None:
+        words = ["drain", self.node, "--ignore-daemonsets", f"--timeout={self.timeout}s"]
+        if self.consent.bare_pods:
+            words.append("--force")
+        if self.consent.emptydir_data:
+            named = "emptydir" if self._minor() >= _EMPTYDIR_SINCE else "local"
+            words.append(f"--delete-{named}-data")
+        try:
+            self._kubectl(*words, seconds=self.timeout + _QUESTION)
+        except CommandError as error:
+            left = [each for each in self.verdicts() if each.action != drain.Action.STAYS]
+            self._release(self._get("node", self.node))
+            names = ". ".join(str(each) for each in left)
+            raise MaintenanceError(
+                f"{self.node} was not drained within {self.timeout} s, and takes pods again as before. "
+                f"Left were: {names or error}; expected all gone: see why they stay, or set "
+                f"maintenance_timeout to more than {self.timeout} s"
+            ) from error
+
+    def _minor(self) -> int:
+        version = json.loads(self._kubectl("version", "--client", "--output=json"))["clientVersion"]
+        return int("".join(filter(str.isdigit, version["minor"])))
+
+    def _release(self, node: Any) -> None:
+        before = _before(node) or {}
+        patch: dict[str, Any] = {"metadata": {"annotations": {ANNOTATION: None}}}
+        if not before.get("cordoned"):
+            patch["spec"] = {"unschedulable": None}
+        self._patch(patch)
+
+    def end(self, *, check_mode: bool) -> bool:
+        """Wait until the node is as before, and give it back; tell whether there was something to do."""
+        if check_mode:
+            return _before(self._get("node", self.node)) is not None
+        deadline = self.clock() + self.timeout
+        first, found = "", 0
+        problem: str | None = "it was not looked at"
+        while True:
+            try:
+                renewed = self._lease()
+                first = first or renewed
+                problem = self._shortcoming(alive=renewed != first)
+            except CommandError as error:
+                # The API server may be on this very node.
+                problem = str(error)
+            found = 0 if problem else found + 1
+            if found == _LOOKS:
+                break
+            if self.clock() >= deadline:
+                raise MaintenanceError(
+                    f"{self.node} is not back after {self.timeout} s, and stays cordoned: {problem}; "
+                    "expected it Ready with the pods that belong there: see bramble.pi.doctor, then run this "
+                    f"again, or set maintenance_timeout to more than {self.timeout} s"
+                )
+            self.sleep(_INTERVAL)
+        node = self._get("node", self.node)
+        if _before(node) is None:
+            return False
+        self._release(node)
+        return True
+
+    def _lease(self) -> str:
+        lease = self._get("lease", self.node, "--namespace=kube-node-lease")
+        return str(lease["spec"].get("renewTime", ""))
+
+    def _shortcoming(self, *, alive: bool) -> str | None:
+        """Say what is missing until the node is as it was."""
+        node = self._get("node", self.node)
+        if not alive:
+            return "its kubelet has not been heard of"
+        if not drain.is_ready(node):
+            return "it is not Ready"
+        known = (_before(node) or {}).get("unready", ())
+        missing = sorted(set(drain.unready(self._pods())) - set(known))
+        return f"not Ready: {', '.join(missing)}" if missing else None
+
+
+def _annotations(node: Any) -> dict[str, str]:
+    return node["metadata"].get("annotations") or {}
+
+
+def _is_cordoned(node: Any) -> bool:
+    return bool(node["spec"].get("unschedulable"))
+
+
+def _before(node: Any) -> dict[str, Any] | None:
+    """Return what was so before a run that has not come to its end; None without such a run."""
+    text = _annotations(node).get(ANNOTATION)
+    if text is None:
+        return None
+    try:
+        found = json.loads(text)
+    except ValueError:
+        found = None
+    return found if isinstance(found, dict) else {}

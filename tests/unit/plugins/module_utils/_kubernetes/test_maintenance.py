@@ -1,0 +1,315 @@
+# Copyright: bramble.pi contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A node is taken out of use and given back, with a cluster that is a dictionary, killed at each request."""
+
+from __future__ import annotations
+
+import copy
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from ansible_collections.bramble.pi.plugins.module_utils._kubernetes import drain, maintenance
+from ansible_collections.bramble.pi.plugins.module_utils._kubernetes.maintenance import (
+    ANNOTATION,
+    Maintenance,
+    MaintenanceError,
+)
+
+from tests.unit.plugins.module_utils._kubernetes.test_drain import (
+    DAEMON,
+    DEPLOYED,
+    EMPTYDIR,
+    NEVER,
+    NOT_NOW,
+    READY,
+    UNREADY,
+    budget,
+    member,
+    pod,
+)
+
+PROXY = {"metadata": {"namespace": "default", "name": "proxy"}}
+
+
+class KilledError(Exception):
+    """The run was killed."""
+
+
+class Cluster:
+    """What kubectl answers from, and a clock that its questions turn on."""
+
+    def __init__(self, *pods: Any, **lists: Any) -> None:
+        self.lists: dict[str, Any] = {
+            "pods": list(pods),
+            "poddisruptionbudgets": [],
+            "daemonsets": [PROXY],
+            "persistentvolumeclaims": [],
+            "persistentvolumes": [],
+            **lists,
+        }
+        self.node: dict[str, Any] = {"metadata": {"name": "pi-2"}, "spec": {}, "status": READY}
+        self.etcd: list[Any] = []
+        self.now = 0.0
+        self.minor = "20"
+        self.commands: list[str] = []
+        #: The number of the request that no longer comes.
+        self.killed_at: int | None = None
+        self.drains = True
+        self.alive_from = 5.0
+        #: What happens while time goes by.
+        self.on_sleep: Callable[[], None] = lambda: None
+
+    def run(self, command: list[str]) -> tuple[int, str, str]:
+        assert command[0] == "timeout"
+        assert any(word.startswith("--request-timeout=") for word in command)
+        words = command[7:]
+        self.commands.append(" ".join(words))
+        if self.killed_at is not None and len(self.commands) > self.killed_at:
+            raise KilledError
+        return self.answer(words)
+
+    def answer(self, words: list[str]) -> tuple[int, str, str]:
+        if words[0] == "patch":
+            patch = json.loads(words[-1].partition("=")[2])
+            for part in ("metadata", "spec"):
+                merge(self.node[part], patch.get(part, {}))
+            return 0, "", ""
+        if words[0] == "drain":
+            if not self.drains:
+                return 1, "", "error when evicting pods: global timeout reached"
+            self.lists["pods"] = [each for each in self.lists["pods"] if drain.belongs(each)]
+            return 0, "", ""
+        if words[0] == "version":
+            return 0, json.dumps({"clientVersion": {"minor": self.minor}}), ""
+        kind = words[2]
+        if kind == "node":
+            return 0, json.dumps(self.node), ""
+        if kind == "lease":
+            renewed = self.now if self.now >= self.alive_from else 0
+            return 0, json.dumps({"spec": {"renewTime": str(renewed)}}), ""
+        items = self.etcd if "--selector=component=etcd,tier=control-plane" in words else self.lists[kind]
+        return 0, json.dumps({"items": items}), ""
+
+    def sleep(self, seconds: float) -> None:
+        self.now += seconds
+        self.on_sleep()
+
+    def maintenance(self, **more: Any) -> Maintenance:
+        given = {"timeout": 60, "kubeconfig": "/k", "node": "pi-2", **more}
+        return Maintenance(run=self.run, clock=lambda: self.now, sleep=self.sleep, **given)
+
+    def begin(self, *, check: bool = False, **more: Any) -> bool:
+        return self.maintenance(**more).begin(check_mode=check)[0]
+
+    def end(self, **more: Any) -> bool:
+        self.alive_from = self.now + 5
+        return self.maintenance(**more).end(check_mode=False)
+
+    def begin_and_end(self) -> None:
+        self.begin()
+        self.end()
+
+    @property
+    def asked_to(self) -> list[str]:
+        return [words for words in self.commands if words.split()[0] in ("patch", "drain")]
+
+
+def merge(target: dict[str, Any], patch: dict[str, Any]) -> None:
+    for key, value in patch.items():
+        if value is None:
+            target.pop(key, None)
+        elif isinstance(value, dict):
+            merge(target.setdefault(key, {}), value)
+        else:
+            target[key] = value
+
+
+def as_before(cluster: Cluster) -> bool:
+    return ANNOTATION not in cluster.node["metadata"].get("annotations", {}) and cluster.node["spec"] == {}
+
+
+def test_there_and_back() -> None:
+    cluster = Cluster(pod(DEPLOYED), pod(DAEMON))
+    assert cluster.begin(check=True)
+    assert cluster.asked_to == []
+    assert cluster.begin()
+    assert cluster.asked_to[-1] == "drain pi-2 --ignore-daemonsets --timeout=60s"
+    assert cluster.node["spec"] == {"unschedulable": True}
+    # Again, it finds that all is done.
+    assert not cluster.begin()
+    assert cluster.end()
+    assert as_before(cluster)
+    assert not cluster.end()
+
+
+def test_a_node_that_its_user_had_cordoned_stays_cordoned() -> None:
+    cluster = Cluster(pod(DEPLOYED))
+    cluster.node["spec"] = {"unschedulable": True}
+    assert cluster.begin()
+    assert cluster.begin() is False
+    assert cluster.end()
+    assert cluster.node["spec"] == {"unschedulable": True}
+    assert ANNOTATION not in cluster.node["metadata"]["annotations"]
+
+
+@pytest.mark.parametrize("cordoned", [False, True])
+def test_killed_at_each_request_and_run_again(cordoned: bool) -> None:
+    whole = Cluster(pod(DEPLOYED), pod(DAEMON))
+    whole.begin()
+    whole.end()
+    for step in range(len(whole.commands)):
+        cluster = Cluster(pod(DEPLOYED), pod(DAEMON))
+        cluster.node["spec"] = {"unschedulable": True} if cordoned else {}
+        at_first = copy.deepcopy(cluster.node["spec"])
+        cluster.killed_at = step
+        with pytest.raises(KilledError):
+            cluster.begin_and_end()
+        cluster.killed_at = None
+        cluster.begin_and_end()
+        assert cluster.node["spec"] == at_first, step
+        assert not cluster.node["metadata"]["annotations"], step
+
+
+BLOCKING = [
+    (Cluster(pod({})), "set maintenance_delete_bare_pods"),
+    (Cluster(pod(DEPLOYED, volumes=EMPTYDIR)), "set maintenance_delete_emptydir_data"),
+    (Cluster(pod(DEPLOYED), poddisruptionbudgets=[NEVER]), "PodDisruptionBudget default/web lets no pod"),
+    (Cluster(pod(DEPLOYED), poddisruptionbudgets=[NOT_NOW]), "expected that its pods become Ready"),
+]
+
+
+@pytest.mark.parametrize(("cluster", "text"), BLOCKING)
+def test_what_blocks_is_named_before_anything_is_done(cluster: Cluster, text: str) -> None:
+    with pytest.raises(MaintenanceError, match=text):
+        cluster.begin()
+    assert cluster.asked_to == []
+    assert as_before(cluster)
+
+
+def test_what_came_to_block_after_a_run_was_killed_gives_the_node_back() -> None:
+    cluster = Cluster(pod(DEPLOYED))
+    cluster.begin()
+    cluster.lists["pods"] = [pod({})]
+    with pytest.raises(MaintenanceError, match="set maintenance_delete_bare_pods"):
+        cluster.begin()
+    assert cluster.node["spec"] == {}
+
+
+def test_a_budget_that_allows_none_now_is_waited_for() -> None:
+    cluster = Cluster(pod(DEPLOYED), poddisruptionbudgets=[NOT_NOW])
+    cluster.on_sleep = lambda: cluster.lists.update(poddisruptionbudgets=[budget()])
+    assert cluster.begin()
+    assert 0 < cluster.now < 60
+
+
+def test_etcd_keeps_its_majority() -> None:
+    cluster = Cluster(pod(DEPLOYED))
+    cluster.etcd = [member("pi-2"), member("pi-1"), member("pi-4", ready=False)]
+    with pytest.raises(MaintenanceError, match="etcd has 3 members and needs 2 of them"):
+        cluster.begin()
+    assert cluster.asked_to == []
+
+
+def test_a_drain_that_does_not_end_gives_the_node_back() -> None:
+    cluster = Cluster(pod(DEPLOYED), pod(DAEMON))
+    cluster.drains = False
+    with pytest.raises(MaintenanceError) as caught:
+        cluster.begin()
+    assert "pi-2 was not drained within 60 s, and takes pods again as before" in str(caught.value)
+    assert "pod default/web-1" in str(caught.value)
+    assert "proxy" not in str(caught.value)
+    assert "set maintenance_timeout to more than 60 s" in str(caught.value)
+    assert as_before(cluster)
+
+
+def test_a_node_that_is_not_ready_is_not_drained() -> None:
+    cluster = Cluster(pod(DEPLOYED), pod({}))
+    cluster.node["status"] = UNREADY
+    assert cluster.begin()
+    assert [words.split()[0] for words in cluster.asked_to] == ["patch"]
+    assert not cluster.begin()
+    cluster.node["status"] = READY
+    assert cluster.end()
+    assert as_before(cluster)
+
+
+@pytest.mark.parametrize(
+    ("minor", "flag"), [("19", "local"), ("19+", "local"), ("20", "emptydir"), ("36", "emptydir")]
+)
+def test_flags_by_version(minor: str, flag: str) -> None:
+    cluster = Cluster(pod(DEPLOYED, volumes=EMPTYDIR))
+    cluster.minor = minor
+    assert cluster.begin(consent=drain.Consent(bare_pods=True, emptydir_data=True))
+    drained = "drain pi-2 --ignore-daemonsets --timeout=60s --force"
+    assert cluster.asked_to[-1] == f"{drained} --delete-{flag}-data"
+
+
+def test_a_node_is_believed_once_its_kubelet_was_heard_of_again() -> None:
+    cluster = Cluster(pod(DAEMON))
+    cluster.begin()
+    cluster.end()
+    assert cluster.now >= 5
+
+
+GONE = [
+    (lambda cluster: cluster.node.update(status=UNREADY), "stays cordoned: it is not Ready"),
+    (
+        lambda cluster: cluster.lists.update(pods=[pod(DAEMON, status=UNREADY)]),
+        "stays cordoned: not Ready: DaemonSet default/proxy",
+    ),
+]
+
+
+@pytest.mark.parametrize(("breaks", "text"), GONE)
+def test_a_node_that_does_not_come_back_stays_cordoned(breaks: Callable[[Cluster], None], text: str) -> None:
+    cluster = Cluster(pod(DAEMON))
+    cluster.begin()
+    breaks(cluster)
+    with pytest.raises(MaintenanceError, match=text):
+        cluster.end()
+    assert cluster.node["spec"] == {"unschedulable": True}
+    # Once it is back, the next run ends it.
+    cluster.node["status"] = READY
+    cluster.lists["pods"] = []
+    assert cluster.end()
+    assert as_before(cluster)
+
+
+def test_a_kubelet_that_stays_away_is_told() -> None:
+    cluster = Cluster()
+    cluster.begin()
+    cluster.alive_from = 1e9
+    with pytest.raises(MaintenanceError, match="its kubelet has not been heard of"):
+        cluster.maintenance().end(check_mode=False)
+
+
+def test_an_api_server_that_is_away_is_waited_for() -> None:
+    cluster = Cluster()
+    cluster.begin()
+    answer = cluster.answer
+
+    def silent(words: list[str]) -> tuple[int, str, str]:
+        return answer(words) if cluster.now > 20 else (1, "", "connection refused")
+
+    cluster.answer = silent  # type: ignore[method-assign]
+    assert cluster.end()
+    assert cluster.now > 20
+
+
+def test_what_was_broken_before_is_not_waited_for() -> None:
+    cluster = Cluster(pod(DAEMON, status=UNREADY))
+    cluster.begin()
+    assert cluster.end()
+
+
+def test_a_note_that_somebody_has_changed_ends_as_if_it_were_ours() -> None:
+    cluster = Cluster()
+    cluster.node["metadata"]["annotations"] = {ANNOTATION: "[broken"}
+    cluster.node["spec"] = {"unschedulable": True}
+    assert cluster.maintenance().end(check_mode=True)
+    assert cluster.end()
+    assert as_before(cluster)
+    assert maintenance.ANNOTATION.startswith("bramble.pi/")

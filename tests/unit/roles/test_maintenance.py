@@ -1,0 +1,161 @@
+# Copyright: bramble.pi contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""In which order the role maintenance works on nodes, and what a node that fails does to the others."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+#: Answers for any node, and writes down what is asked of it. Its kubelets are heard of all the time.
+KUBECTL = """#!/usr/bin/env python3
+import json, os, sys, time
+folder = os.path.dirname(__file__)
+words = [word for word in sys.argv[1:] if not word.startswith(("--kubeconfig", "--request-timeout"))]
+words = words[1:] if words[0].startswith("/") else words
+if words[1].startswith("--raw"):
+    sys.exit(print("ok"))
+def note(line):
+    with open(f"{folder}/log", "a") as file:
+        file.write(line + "\\n")
+name = words[-1] if words[:2] == ["get", "--output=json"] and words[2] == "node" else words[1]
+path = f"{folder}/node-{words[2] if words[0] == 'patch' else name}"
+node = {"metadata": {}, "spec": {}, "status": {"conditions": [{"type": "Ready", "status": "True"}]}}
+if os.path.exists(path):
+    node = json.load(open(path))
+if words[0] == "drain":
+    # The first one takes the longest.
+    time.sleep({"b": 1.0, "c": 0.7, "d": 0.3}.get(words[1], 0))
+    if os.path.exists(f"{folder}/stuck"):
+        sys.exit(1)
+    note(f"drain {words[1]}")
+elif words[0] == "patch":
+    patch = json.loads(words[-1].partition("=")[2])
+    node["metadata"].update(patch["metadata"])
+    node["spec"].update(patch.get("spec", {}))
+    json.dump(node, open(path, "w"))
+    if not node["spec"].get("unschedulable"):
+        note(f"back {words[2]}")
+elif words[2] == "node":
+    print(json.dumps(node))
+elif words[2] == "lease":
+    print(json.dumps({"spec": {"renewTime": str(time.time())}}))
+else:
+    print(json.dumps({"items": []}))
+"""
+WORK = """
+- ansible.builtin.shell:
+    cmd: |
+      echo "work {{ inventory_hostname }}" >>"{{ folder }}/log"
+      test {{ inventory_hostname }} != "{{ broken }}"
+  changed_when: true
+"""
+PLAY = """
+- hosts: control_plane:workers
+  gather_facts: false
+  tasks:
+    - ansible.builtin.include_role:
+        name: bramble.pi.maintenance
+      vars:
+        maintenance_nodes: "{{ nodes }}"
+        maintenance_role: "{{ folder }}/work"
+        maintenance_tasks: do
+        __maintenance_mark: "{{ folder }}/mark-{{ inventory_hostname }}"
+      when: inventory_hostname in nodes
+    - ansible.builtin.debug:
+        msg: after
+"""
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    (tmp_path / "kubectl").write_text(KUBECTL.replace("/usr/bin/env python3", sys.executable, 1))
+    (tmp_path / "kubectl").chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+    (tmp_path / "work/tasks").mkdir(parents=True)
+    (tmp_path / "work/tasks/do.yml").write_text(WORK)
+    (tmp_path / "play.yml").write_text(PLAY)
+    local = {"ansible_connection": "local", "ansible_python_interpreter": sys.executable}
+    groups: dict[str, Any] = {
+        "control_plane": {"hosts": {"a": {}, "b": {}}},
+        "workers": {"hosts": {"c": {}, "d": {}, "e": {}, "f": {}}},
+    }
+    (tmp_path / "hosts.yml").write_text(json.dumps({"all": {"vars": local, "children": groups}}))
+    (tmp_path / "log").touch()
+    return tmp_path
+
+
+def run(folder: Path, **variables: object) -> tuple[int, str, list[str]]:
+    given = {
+        "folder": str(folder),
+        "maintenance_serial": 2,
+        "broken": "",
+        "nodes": list("dcabe"),
+        **variables,
+    }
+    done = subprocess.run(
+        [
+            Path(sys.executable).with_name("ansible-playbook"),
+            *("-i", folder / "hosts.yml", folder / "play.yml", "-e", json.dumps(given)),
+        ],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "ANSIBLE_FORKS": "10"},
+    )
+    return done.returncode, done.stdout + done.stderr, (folder / "log").read_text().splitlines()
+
+
+def whole(*nodes: str) -> set[str]:
+    return {f"{step} {node}" for step in ("drain", "work", "back") for node in nodes}
+
+
+def test_control_planes_one_by_one_then_workers_some_at_a_time(folder: Path) -> None:
+    code, output, log = run(folder)
+    assert code == 0, output
+    assert log[:6] == ["drain a", "work a", "back a", "drain b", "work b", "back b"]
+    assert set(log[6:12]) == whole("c", "d")
+    assert log[12:] == ["drain e", "work e", "back e"]
+    assert list(folder.glob("mark-*")) == []
+
+
+def test_what_fails_ends_the_run_and_the_next_run_goes_on(folder: Path) -> None:
+    code, output, log = run(folder, broken="b")
+    assert code != 0
+    assert log == ["drain a", "work a", "back a", "drain b", "work b"]
+    told = "Of the others a had been done before, and d, c, e was not touched"
+    assert told in " ".join(output.split())
+    # Not even those on which nothing was due.
+    assert "after" not in output
+    assert [path.name for path in folder.glob("mark-*")] == ["mark-b"]
+    # It is drained by now.
+    code, output, log = run(folder, nodes=["b"])
+    assert code == 0, output
+    assert log[5:] == ["work b", "back b"]
+    assert list(folder.glob("mark-*")) == []
+
+
+def test_what_brings_a_cluster_back_is_done_without_it(folder: Path) -> None:
+    kubectl = folder / "kubectl"
+    kubectl.write_text("#!/bin/sh\necho connection refused >&2\nexit 1\n")
+    code, output, log = run(folder, nodes=["c"])
+    assert code == 0, output
+    assert log == ["work c"]
+    # Once it answers, the next run looks after the node.
+    assert [path.name for path in folder.glob("mark-*")] == ["mark-c"]
+
+
+def test_a_node_that_is_not_drained_stays_in_use(folder: Path) -> None:
+    (folder / "stuck").touch()
+    code, output, log = run(folder, nodes=["c"])
+    assert code != 0
+    assert "c was not drained within 300 s, and takes pods again as before" in " ".join(output.split())
+    assert log == ["back c"]
+    assert list(folder.glob("mark-*")) == []
