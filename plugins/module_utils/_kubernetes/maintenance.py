@@ -124,7 +124,12 @@ class Maintenance:
         before = _before(node)
         if before is None:
             unready = sorted(drain.unready(self._pods()))
-            before = {"cordoned": _is_cordoned(node), "unready": unready}
+            before = {
+                "cordoned": _is_cordoned(node),
+                # As in a cluster that has no pod network yet.
+                "ready": drain.is_ready(node),
+                "unready": unready,
+            }
         self._patch(
             {
                 "metadata": {"annotations": {ANNOTATION: json.dumps(before, sort_keys=True)}},
@@ -205,9 +210,10 @@ class Maintenance:
         node = self._get("node", self.node)
         if not alive:
             return "its kubelet has not been heard of"
-        if not drain.is_ready(node):
+        before = _before(node) or {}
+        if before.get("ready", True) and not drain.is_ready(node):
             return "it is not Ready"
-        known = (_before(node) or {}).get("unready", ())
+        known = before.get("unready", ())
         missing = sorted(set(drain.unready(self._pods())) - set(known))
         return f"not Ready: {', '.join(missing)}" if missing else None
 

@@ -313,3 +313,12 @@ def test_a_note_that_somebody_has_changed_ends_as_if_it_were_ours() -> None:
     assert cluster.end()
     assert as_before(cluster)
     assert maintenance.ANNOTATION.startswith("bramble.pi/")
+
+
+def test_a_node_that_was_not_ready_before_only_has_to_be_heard_of() -> None:
+    """As in a cluster that has no pod network yet, which comes after the reboot."""
+    cluster = Cluster()
+    cluster.node["status"] = UNREADY
+    cluster.begin_and_end()
+    assert not cluster.node["spec"].get("unschedulable")
+    assert ANNOTATION not in cluster.node["metadata"]["annotations"]
