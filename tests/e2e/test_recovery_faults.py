@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 import pytest
 
-from tests.e2e.conftest import BIN, Rack, is_up, wait_for
+from tests.e2e.conftest import BIN, NODES, Rack, is_up, wait_for
 from tests.e2e.test_recovery import KUBECTL, STATUS, containers, objects
 
 ON_NODE = Path(__file__).parent / "on_node"
@@ -281,3 +281,22 @@ def init(container: str) -> int:
     """Return the process by which a container ends."""
     ask = ["podman", "inspect", "--format", "{{.State.Pid}}", container]
     return int(subprocess.check_output(ask, text=True))
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("lost", [True, False])
+def test_check_mode_says_what_it_would_do_and_touches_nothing(made: Made, *, lost: bool) -> None:
+    rack = made.rack
+    if lost:
+        made.lose()
+        wait_for(lambda: "Running" not in rack.shell("pi-1", RUNNING), 120, "the kubelet ends the containers")
+    before = sums(rack)
+    done = rack.run(*made.restore("--check", replace=not lost))
+    assert "The cluster would be as it was at" in done.output
+    changed = {host: counts["changed"] for host, counts in done.recap().items()}
+    # The restore, and nothing that it would have made.
+    assert changed == {**dict.fromkeys(NODES, 0), "pi-1": 1}
+    assert sums(rack) == before
+    if lost:
+        rack.run(*made.restore("--tags", "restore"))
+    assert_as_it_was(made)
