@@ -120,9 +120,10 @@ def containers(rack: Rack, deployment: str = "before") -> dict[str, str]:
     """Return the container of each pod of the deployment, {pod: id}."""
     pods = rack.kubectl("get", "pods", f"--selector=app={deployment}")["items"]
     return {
-        pod["metadata"]["name"]: pod["status"]["containerStatuses"][0]["containerID"]
+        pod["metadata"]["name"]: status["containerID"]
         for pod in pods
-        if pod["status"]["phase"] == "Running"
+        for status in pod["status"].get("containerStatuses", [])
+        if "running" in status["state"]
     }
 
 
