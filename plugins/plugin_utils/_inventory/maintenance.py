@@ -40,8 +40,8 @@ def _is_due(variables: Mapping[str, Any], results: Sequence[str]) -> bool:
     facts = cluster.kubernetes(variables)
     if facts.get("state") not in (cluster.WORKER, cluster.CONTROL_PLANE) or facts.get("unfinished"):
         return False
-    wanted = any(variables.get(name, {}).get(key) for name in results for key in _DUE)
-    return bool(wanted or facts.get("maintenance"))
+    needed = any(variables.get(name, {}).get(key) for name in results for key in _DUE)
+    return bool(needed or facts.get("maintenance"))
 
 
 def size(value: Any, *, of: int) -> int:
