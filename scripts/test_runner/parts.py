@@ -181,9 +181,9 @@ KEEP = {"E2E_KEEP": "yes"}
 #: the other, take almost as long as all together; when what they measure wants quiet, QEMU is beside them.
 JOBS = [
     Job("unit", pytest("tests/unit", *ALONE), piece="alone", beside=0),
-    # What the linters see is told before a rack is built.
+    # What the linters see is told before a rack is built. Then the longest chain begins, e2e.
     Job("lint", lint, load=1.0),
-    Job("molecule", molecule(LONE_SCENARIO), piece=LONE_SCENARIO, after="lint", load=1.1, beside=1.0),
+    Job("molecule", molecule(LONE_SCENARIO), piece=LONE_SCENARIO, after="unit", load=1.1, beside=1.0),
     Job(
         "e2e",
         pytest(*E2E, *CHANGE, f"--deselect={RESET[0]}", environment=KEEP),
