@@ -85,7 +85,8 @@ def main() -> None:
     changes = Changes(check_mode=module.check_mode)
     with module_errors(module, result=changes.result):
         nodes = module.params["nodes"]
-        for told in nodes.values():
+        for name, told in nodes.items():
+            node_labels.check_desired(name, told)
             node_labels.check_labels(told["labels"])
             node_labels.check_taints(told["taints"])
         NodeLabels(

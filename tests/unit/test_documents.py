@@ -18,6 +18,7 @@ import pytest
 import yaml
 from ansible.cli.playbook import PlaybookCLI
 from ansible.parsing.dataloader import DataLoader
+from ansible_collections.bramble.pi.plugins.module_utils._node.findings import KINDS
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
@@ -31,7 +32,7 @@ COMMAND = re.compile(
     r"(?: --?[\w-]+(?: [\w{][^\s\"'`;,]*)?)*"
 )
 #: What begins as a variable of a role does, and is a file, a registered result or a key of one.
-OTHER_NAMES = {"control_plane_only", "control_plane_pod", "flash_node", "pod_network_images"}
+OTHER_NAMES = {"control_plane_only", "control_plane_pod", "flash_node", "pod_network_images", *KINDS}
 
 
 def tracked(*patterns: str) -> list[Path]:

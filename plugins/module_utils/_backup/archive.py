@@ -269,9 +269,16 @@ def _in_memory(folder: str, needed: int) -> Iterator[None]:
         ) from error
 
 
+def _belongs(name: str) -> bool:
+    """Tell whether a file is one that a backup has: whoever knows a recipient can make one with others."""
+    path = f"/{name}"
+    trees = tuple(f"{tree}/" for tree in _TREES)
+    return name in (manifest.NAME, manifest.SNAPSHOT) or path in _FILES or path.startswith(trees)
+
+
 def _extract(archive: tarfile.TarFile, entry: tarfile.TarInfo, folder: str) -> File:
     parts = entry.name.split("/")
-    if entry.name.startswith("/") or ".." in parts or not (entry.isreg() or entry.issym()):
+    if not _belongs(entry.name) or {"", ".", ".."} & set(parts) or not (entry.isreg() or entry.issym()):
         raise BackupError(f"the backup has {entry.name!r}; expected files of Kubernetes only")
     target = os.path.join(folder, entry.name)
     os.makedirs(os.path.dirname(target), mode=0o700, exist_ok=True)

@@ -106,6 +106,11 @@ def request(command: str) -> Request:
     return Request(match["name"], int(match["size"]), match["sha256"])
 
 
+def is_there_text(asked: Request) -> str:
+    """Return what a receiver says of a copy that it has; the sender reads it."""
+    return f"{asked.name} is there"
+
+
 def refusal(
     asked: Request, *, copies: Iterable[Copy], folder: str, now: datetime, disk: int, free: int
 ) -> str:
@@ -186,7 +191,16 @@ def with_sender(text: str, *, sender: str, line: str = "") -> str:
 
 def folder_problem(folder: str) -> str:
     """Say why a folder cannot be named in a line of authorized_keys; empty if it can."""
-    if re.fullmatch(r"(/[A-Za-z0-9_@+=.,-]+)+/?", folder) and ".." not in folder.split("/"):
+    parts = folder.split("/")
+    if re.fullmatch(r"(/[A-Za-z0-9_@+=.,-]+)+/?", folder) and not {".", ".."} & set(parts):
+        # Both go with the last sender, or receiver, and copies stay.
+        for removed in (HOME, SENDER_FOLDER):
+            if f"{folder}/".startswith(f"{removed}/"):
+                return (
+                    f"backup_copy_folder is {folder}, in {removed}, which is removed when no copies are sent"
+                    " any more; expected another folder, such as /var/lib/bramble-backup-copies: set it in"
+                    " your inventory"
+                )
         return ""
     return (
         f"backup_copy_folder is {folder!r}; expected the whole path of a folder, of letters, digits and"
@@ -235,6 +249,8 @@ def ssh_command(receiver: Receiver, asked: Request) -> list[str]:
     """Return the command that a copy is sent by: with this key alone, to this host key alone."""
     options = {
         "BatchMode": "yes",
+        # Before OpenSSH 8.5 it is yes: it enters an address, whose key then is that of a former card.
+        "CheckHostIP": "no",
         "ConnectTimeout": "20",
         "GlobalKnownHostsFile": "/dev/null",
         "HostKeyAlias": receiver.name,

@@ -79,7 +79,9 @@ def room_advice(*, said: str, memory: str) -> str:
     if "no space left on device" not in said.lower():
         return ""
     if memory in said:
-        return "; expected memory for a copy of etcd's data: move pods to other nodes, and run this again"
+        return (
+            "; expected more memory, for a copy of etcd's data: move pods to other nodes, and run this again"
+        )
     return "; expected a disk with room for a container: free some there (see df -h)"
 
 

@@ -34,6 +34,9 @@ _STOPPED = (
     "it was stopped before its end, as by 'systemctl stop', its time limit or a shutdown; expected its end:"
     " run 'systemctl start bramble-backup'"
 )
+#: The exit code of a run whose backup is proved and did not come to a receiver; the service has it in
+#: RestartPreventExitStatus, as no other backup is to be made for a copy.
+NOT_COPIED = 75
 #: The cluster may remove history, or write much, just while a backup is proved.
 _ATTEMPTS = 3
 
@@ -108,9 +111,10 @@ def _send_copies(status: dict[str, Any], *, wishes: Wishes, now: Callable[[], da
         copy = status["copies"].setdefault(receiver.name, {"copied": None, "file": None, "names": []})
         try:
             send.bring_up_to_date(receiver, copy, folder=wishes.folder, owner=owner, now=now)
-        except SystemExit:
+        except SystemExit as error:
             copy["error"] = _STOPPED
-            raise
+            # By its time limit, too: the backup is proved, and systemd is not to have another one made.
+            raise SystemExit(NOT_COPIED) from error
         finally:
             write_text(state.BACKUP_STATUS, backup_status.dumped(status))
 

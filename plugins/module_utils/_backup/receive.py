@@ -45,8 +45,10 @@ def receive(*, folder: str, days: int, command: str, source: IO[bytes]) -> str:
             if name.endswith(_PART):
                 os.unlink(name, dir_fd=descriptor)
         if _is_there(descriptor, asked):
-            return f"{asked.name} is there"
+            return copies.is_there_text(asked)
         now = datetime.now(timezone.utc)
+        # Before as well, else a disk without room for the new one would keep the old ones for ever.
+        _remove_expired(descriptor, now, days)
         disk = os.statvfs(descriptor)
         problem = copies.refusal(
             asked,
@@ -59,9 +61,13 @@ def receive(*, folder: str, days: int, command: str, source: IO[bytes]) -> str:
         if problem:
             raise BackupError(problem)
         _add(descriptor, asked, source)
-        for name in copies.expired(_present(descriptor), now=now, days=days):
-            os.unlink(name, dir_fd=descriptor)
+        _remove_expired(descriptor, now, days)
     return f"{asked.name} was added"
+
+
+def _remove_expired(descriptor: int, now: datetime, days: int) -> None:
+    for name in copies.expired(_present(descriptor), now=now, days=days):
+        os.unlink(name, dir_fd=descriptor)
 
 
 @contextlib.contextmanager

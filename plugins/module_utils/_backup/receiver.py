@@ -97,6 +97,9 @@ def _check(*, sender: str, folder: str, run: Runner) -> None:
         problems += [
             f"{each} in /etc/ssh/sshd_config, and reload ssh" for each in copies.door_problems(output)
         ]
+    if not host_keys():
+        # Else the control plane's own run would end on it, without a backup.
+        problems.append("there is no host key in /etc/ssh; expected one: run 'ssh-keygen -A' there")
     if problems:
         raise BackupError("; ".join(problems))
 

@@ -31,6 +31,9 @@ def bring_up_to_date(
     copy["error"] = None
     copy["names"] = sorted(there & set(copy["names"]))
     try:
+        # Without the newest, which it keeps for ever, its card was flashed again, or its folder is another.
+        if copy["names"] and not _send(receiver, os.path.join(folder, copy["names"][-1])):
+            copy["names"] = copy["names"][-1:]
         for name in sorted(there - set(copy["names"]), reverse=True):
             _send(receiver, os.path.join(folder, name))
             copy["names"] = sorted([*copy["names"], name])
@@ -42,7 +45,8 @@ def bring_up_to_date(
         copy["error"] = os_error_text(error)
 
 
-def _send(receiver: Receiver, path: str) -> None:
+def _send(receiver: Receiver, path: str) -> bool:
+    """Send a backup, and tell whether it was there before."""
     asked = Request(os.path.basename(path), os.path.getsize(path), archive.sha256_of(path))
     command = copies.ssh_command(receiver, asked)
     try:
@@ -68,6 +72,7 @@ def _send(receiver: Receiver, path: str) -> None:
             )
         said = said or f"ssh ended with {done.returncode}"
         raise BackupError(f"{receiver.name} did not take {asked.name}: {said}{remedy}")
+    return done.stdout.decode("utf-8", "replace").strip().endswith(copies.is_there_text(asked))
 
 
 def own_key(changes: Changes, run: Runner) -> str:

@@ -11,14 +11,11 @@ import subprocess
 import sys
 from typing import NoReturn
 
-from ansible_collections.bramble.pi.plugins.module_utils._backup.make import Wishes, make_backup
+from ansible_collections.bramble.pi.plugins.module_utils._backup.make import NOT_COPIED, Wishes, make_backup
 from ansible_collections.bramble.pi.plugins.module_utils._backup.manifest import BackupError
 from ansible_collections.bramble.pi.plugins.module_utils._backup.status import SETTINGS
 from ansible_collections.bramble.pi.plugins.module_utils._common.errors import BrambleError, os_error_text
 from ansible_collections.bramble.pi.plugins.module_utils._common.files import read_text
-
-#: The backup is proved, and is not made again for a copy; the service has this in RestartPreventExitStatus.
-_NOT_COPIED = 75
 
 
 def run(command: list[str]) -> tuple[int, str, str]:
@@ -64,4 +61,4 @@ def main() -> None:
     problems = [copy["error"] for copy in status["copies"].values() if copy["error"]]
     if problems:
         sys.stderr.write("".join(f"{problem}\n" for problem in problems))
-        raise SystemExit(_NOT_COPIED)
+        raise SystemExit(NOT_COPIED)

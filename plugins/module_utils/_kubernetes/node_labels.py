@@ -118,6 +118,13 @@ class Desired:
         return bool(self.labels or self.taints)
 
 
+def check_desired(name: str, desired: Any) -> None:
+    """Refuse what is not labels and taints of a node."""
+    if not isinstance(desired, Mapping) or set(desired) != {"labels", "taints"}:
+        seen = sorted(map(str, desired)) if isinstance(desired, Mapping) else type(desired).__name__
+        raise NodeLabelsError(f"what is desired of {name} is {seen}; expected labels and taints")
+
+
 def parse(desired: Mapping[str, Any]) -> Desired:
     """Read what is desired for a node; its labels and taints were checked."""
     taints = [

@@ -13,6 +13,8 @@ from ansible_collections.bramble.pi.plugins.plugin_utils._preflight.rack import 
 
 #: What Ansible itself makes of tags.
 _SPECIAL = ("all", "always", "never", "tagged", "untagged")
+#: What molecule skips in every playbook.
+_MOLECULE = ("notest", "molecule-notest")
 _MISSPELT_TAG = 0.6
 
 
@@ -45,7 +47,7 @@ def check_tags(
         return
     for option, given in (("--tags", run), ("--skip-tags", skip)):
         for tag in given:
-            if tag in there or tag in _SPECIAL:
+            if tag in there or tag in (*_SPECIAL, *_MOLECULE):
                 continue
             like = names.nearest(tag, sorted(there), _MISSPELT_TAG)
             hint = f" (did you mean {like}?)" if like else ""

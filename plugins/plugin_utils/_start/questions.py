@@ -141,7 +141,11 @@ def ask_rest(ask: Ask, place: Place, known: Known, boards: Sequence[scan.Found])
     """Ask for what the inventory needs beside the boards that were found."""
     has_head = place.shape != ROUTER
     network = ask(_network(place, known))
+    gateway = network[1] if has_head else ask(_gateway(known.routes, network))
     seen = [board for board in boards if _is_node(board, network, has_head=has_head)]
+    if not has_head:
+        # The router may be a Pi, too.
+        seen = [board for board in seen if board.address != str(gateway)]
     number = ask(
         Question(
             "nodes",
@@ -156,7 +160,7 @@ def ask_rest(ask: Ask, place: Place, known: Known, boards: Sequence[scan.Found])
             ask, network, [board for board in boards if board not in seen], seen, number
         )
     else:
-        nodes, head = _on_router(ask, network, known.routes, seen, number), ""
+        nodes, head = _on_router(ask, network, known.routes, seen, number=number, gateway=gateway), ""
     user = ask(
         Question(
             "user",
@@ -172,7 +176,7 @@ def ask_rest(ask: Ask, place: Place, known: Known, boards: Sequence[scan.Found])
         shape=place.shape,
         user=user,
         network=network,
-        gateway=network[1] if has_head else ask(_gateway(known.routes, network)),
+        gateway=gateway,
         head=head,
         nodes=tuple(nodes),
         cluster_networks=_cluster_networks([network, *outside, *_as_network(head)]),
@@ -244,13 +248,18 @@ def _named(boards: Sequence[scan.Found], number: int) -> list[tuple[str, scan.Fo
 
 
 def _on_router(
-    ask: Ask, network: IPv4Network, routes: Routes, boards: Sequence[scan.Found], number: int
+    ask: Ask,
+    network: IPv4Network,
+    routes: Routes,
+    boards: Sequence[scan.Found],
+    *,
+    number: int,
+    gateway: IPv4Address | None,
 ) -> list[Node]:
     named = _named(boards, number)
     missing = sum(not board.address for _name, board in named)
     taken = {*(IPv4Address(board.address) for board in boards), *routes.addresses}
-    if routes.gateway is not None:
-        taken.add(routes.gateway)
+    taken |= {address for address in (routes.gateway, gateway) if address is not None}
     free: list[IPv4Address] = []
     if missing:
 

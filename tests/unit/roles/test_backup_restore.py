@@ -22,6 +22,7 @@ TASKS = (
     "Find the copies on other nodes",
     "Fetch the newest copy if none that is here is newer",
     "Fail without a backup",
+    "Fail on nodes that may have a newer copy",
     "Fail on other control planes",
     "Fail if Ansible leaves its files on nodes",
 )
@@ -36,7 +37,11 @@ def facts(host: str, state: str | None) -> dict[str, Any]:
 
 
 def restore(
-    folder: Path, *others: dict[str, Any], environment: dict[str, str] | None = None, **variables: Any
+    folder: Path,
+    *others: dict[str, Any],
+    environment: dict[str, str] | None = None,
+    silent: str = "",
+    **variables: Any,
 ) -> str:
     tasks = yaml.safe_load((ROLE / "tasks" / "restore.yml").read_text())
     chosen = [task for task in tasks if task["name"] in TASKS]
@@ -53,7 +58,12 @@ def restore(
         "__backup_others": {"results": others},
         **variables,
     }
-    hosts = {name: {"hosts": dict.fromkeys(hosts)} for name, hosts in GROUPS.items()}
+    # Nobody listens there.
+    away = {"ansible_connection": "ssh", "ansible_host": "127.0.0.1", "ansible_port": 1}
+    hosts = {
+        name: {"hosts": {host: away if host == silent else None for host in hosts}}
+        for name, hosts in GROUPS.items()
+    }
     (folder / "inventory.yml").write_text(yaml.safe_dump({"all": {"children": hosts}}))
     (folder / "play.yml").write_text(yaml.safe_dump([play]))
     done = subprocess.run(
@@ -120,6 +130,16 @@ def test_a_newer_copy_is_fetched(folder: Path) -> None:
 def test_an_older_copy_is_not(folder: Path) -> None:
     assert f"chosen {folder}/pi-1/{NEWEST}" in restore(folder, **copies(folder, OLDER))
     assert not (folder / "pi-1" / OLDER).exists()
+
+
+def test_a_node_that_may_have_a_newer_copy_and_does_not_answer(folder: Path) -> None:
+    given = copies(folder, OLDER)
+    said = " ".join(restore(folder, silent="pi-3", **given).split())
+    assert f"pi-3 may have a newer copy than {NEWEST}, and did not tell; expected an answer" in said
+    assert f"set backup_restore_file to {folder}/pi-1/{NEWEST}" in said
+    assert '"msg": "chosen' not in said
+    named = str(folder / "pi-1" / NEWEST)
+    assert f"chosen {named}" in restore(folder, silent="pi-3", backup_restore_file=named, **given)
 
 
 def test_a_copy_where_the_controller_has_none(tmp_path: Path) -> None:

@@ -58,7 +58,9 @@ def test_a_file_that_was_changed_is_refused(node: ControlPlane) -> None:
         extract(node, path)
 
 
-@pytest.mark.parametrize("name", ["/etc/shadow", "../../etc/shadow", "etc/../../shadow"])
+@pytest.mark.parametrize(
+    "name", ["/etc/shadow", "../../etc/shadow", "etc/../../shadow", "etc/shadow", "root/.bashrc"]
+)
 def test_nothing_is_written_elsewhere(node: ControlPlane, name: str) -> None:
     path = repacked(node, {name: b"root::0:0:::::"})
     with pytest.raises(BackupError, match="expected files of Kubernetes only"):

@@ -68,6 +68,13 @@ def test_what_in_sshd_keeps_senders_out(settings: str, problem: str | None) -> N
         ("/mnt/a\n", False),
         ("/mnt/%h", False),
         ("/mnt/../etc", False),
+        ("/var/lib/./bramble-backup", False),
+        # They would go with the user.
+        ("/var/lib/bramble-backup", False),
+        ("/var/lib/bramble-backup/", False),
+        ("/var/lib/bramble-backup/copies", False),
+        ("/etc/bramble/backup-copy/x", False),
+        ("/var/lib/bramble-backup2", True),
         ("mnt", False),
         ("/", False),
         ("", False),
@@ -103,9 +110,13 @@ def test_each_sender_has_one_line() -> None:
 def test_ssh_has_one_key_and_one_host_key() -> None:
     words = copies.ssh_command(Receiver("pi-2", "10.0.0.2", 2222), Request("name", 3, "0f"))
     assert words[-3:] == ["--", "10.0.0.2", "add name 3 0f"]
-    assert {"StrictHostKeyChecking=yes", "HostKeyAlias=pi-2", "IdentitiesOnly=yes", "BatchMode=yes"} <= set(
-        words
-    )
+    assert {
+        "CheckHostIP=no",
+        "StrictHostKeyChecking=yes",
+        "HostKeyAlias=pi-2",
+        "IdentitiesOnly=yes",
+        "BatchMode=yes",
+    } <= set(words)
     assert words[1:3] == ["-F", "none"]
 
 

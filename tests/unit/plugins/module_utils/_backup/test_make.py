@@ -244,6 +244,7 @@ case $* in
 *refused*) echo "/copies/pi-1 has 3 MiB free; expected 9 MiB or more" >&2; exit 1 ;;
 esac
 name=${last#add }
+[ ! -e "$FOLDER/${name%% *}" ] || { echo "${name%% *} is there"; exit; }
 cat >"$FOLDER/${name%% *}"
 echo "$last" >>"$FOLDER/asked"
 """
@@ -273,6 +274,18 @@ def test_a_backup_is_sent_once_it_is_proved(node: ControlPlane, receiver: Path) 
     # What has come there is not sent again.
     node.backup(copies=[TO])
     assert len((receiver / "asked").read_text().splitlines()) == 1
+
+
+def test_a_receiver_that_was_flashed_again_gets_all_of_them(node: ControlPlane, receiver: Path) -> None:
+    node.backup(copies=[TO])
+    older = NAME.replace("20261001", "20260930")
+    (node.folder / older).write_text("older")
+    node.backup(copies=[TO])
+    for path in receiver.iterdir():
+        path.unlink()
+    made = node.backup(copies=[TO])
+    assert made["copies"]["pi-2"]["names"] == [older, NAME]
+    assert sorted(path.name for path in receiver.iterdir()) == ["asked", older, NAME]
 
 
 def test_one_that_does_not_answer_fails_no_backup(node: ControlPlane, receiver: Path) -> None:
@@ -333,8 +346,10 @@ def test_sending_that_is_stopped_is_in_the_status(
         raise SystemExit(143)
 
     monkeypatch.setattr(make.send, "_send", stop)
-    with pytest.raises(SystemExit):
+    with pytest.raises(SystemExit) as ended:
         node.backup(copies=[TO])
+    # systemd starts no other one, which would push an older backup out.
+    assert ended.value.code == make.NOT_COPIED
     status = node.status()
     assert status["error"] is None
     assert status["copies"]["pi-2"]["error"].startswith("it was stopped before its end")

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import fcntl
 import hashlib
+import io
 import os
 import signal
 import subprocess
@@ -277,6 +278,19 @@ def test_whoever_adds_some_makes_none_go_before_its_time(receiver: Receiver) -> 
         assert receiver.run(add(name(timedelta(minutes=number), owner=f"{number:012x}-other")))[0] == 0
     assert [path for path in kept if not path.exists()] == []
     assert not gone.exists()
+
+
+def test_a_disk_that_is_full_of_old_ones_gets_room(
+    receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    newest = receiver.put(name(timedelta(days=1)), ago=timedelta(days=1))
+    old = receiver.put(name(timedelta(days=40)), ago=timedelta(days=40))
+    # As the disk is, by what is there.
+    monkeypatch.setattr(copies, "refusal", lambda *_given, **_more: "no room" if old.exists() else "")
+    assert "was added" in receive.receive(
+        folder=str(receiver.folder), days=30, command=add(), source=io.BytesIO(DATA)
+    )
+    assert newest.exists()
 
 
 def test_a_clock_that_jumps_ahead_removes_nothing() -> None:

@@ -24,7 +24,7 @@ from ansible_collections.bramble.pi.plugins.plugin_utils._preflight.inventory im
 from ansible_collections.bramble.pi.plugins.plugin_utils._start import inventory, questions
 from ansible_collections.bramble.pi.plugins.plugin_utils._start.found import Routes
 from ansible_collections.bramble.pi.plugins.plugin_utils._start.questions import Answers, Known, Question
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 ROOT = Path(__file__).resolve().parents[5]
@@ -303,6 +303,18 @@ NETWORKS = st.builds(
 
 
 @settings(max_examples=int(0.4 * settings().max_examples))
+# A router that is a Pi.
+@example(
+    shape="router",
+    nodes="1",
+    network=IPv4Network("10.0.0.0/21"),
+    own=IPv4Network("10.0.0.0/7"),
+    address=None,
+    wifi_ssid="",
+    wifi_psk="none",
+    image="0",
+    seen=[(IPv4Address("0.0.0.0"), "")],
+)
 @given(
     shape=st.sampled_from(["router", "nat", "netboot"]),
     nodes=st.integers(1, 30).map(str),
