@@ -82,6 +82,7 @@ def node_problems(
     pod_network: str = "none",
     pod_cidr: str = "",
     service_cidr: str = "",
+    control_plane: str = "",
 ) -> list[str]:
     """List what is in the way of a host."""
     facts = {name: hostvars[name].get("ansible_facts", {}).get("bramble") for name in {host, *play_hosts}}
@@ -96,6 +97,7 @@ def node_problems(
         pod_cidr=pod_cidr,
         service_cidr=service_cidr,
         others=[known for known in facts.values() if known],
+        cluster_variables=hostvars[control_plane or host],
     )
 
 

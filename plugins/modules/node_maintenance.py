@@ -16,7 +16,10 @@ description:
     Ready, and then lets pods be scheduled on it again.
   - Which pods cannot go is found out before anything is touched, and each is named with what it would
     take. A budget that only now allows no pod to go is waited for.
-  - A node that is not Ready is cordoned and not drained, as nobody there would end its pods.
+  - A node that is not Ready is cordoned and not drained, as nobody there would end its pods. Nor is the only
+    node of a cluster, whose pods can go nowhere and are started again there.
+  - A node is refused while another one is not back, that is, was Ready before a run drained it and is not
+    now.
   - A node that its user has cordoned stays cordoned. What was so before is written on the Node, as the
     annotation C(bramble.pi/maintenance), so that this holds after a run that was killed as well.
   - A control plane is refused while etcd would lose its majority without it. One or two control planes lose
@@ -90,6 +93,13 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
+in_use:
+  description:
+    - That the node, which was not drained, takes pods as before. Where it is missing the module failed before
+      it knew, as where the API server went away, and the node may be cordoned.
+  returned: failure, with O(state=drained)
+  type: bool
+  sample: true
 pods:
   description: What becomes of each pod of the node.
   returned: success, with O(state=drained)
@@ -116,7 +126,10 @@ pods:
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.bramble.pi.plugins.module_utils._common.errors import module_errors
 from ansible_collections.bramble.pi.plugins.module_utils._kubernetes.drain import Consent
-from ansible_collections.bramble.pi.plugins.module_utils._kubernetes.maintenance import Maintenance
+from ansible_collections.bramble.pi.plugins.module_utils._kubernetes.maintenance import (
+    Maintenance,
+    MaintenanceError,
+)
 
 
 def main() -> None:
@@ -143,7 +156,11 @@ def main() -> None:
     with module_errors(module):
         if given["state"] == "available":
             module.exit_json(changed=maintenance.end(check_mode=module.check_mode))
-        changed, verdicts = maintenance.begin(check_mode=module.check_mode)
+        try:
+            changed, verdicts = maintenance.begin(check_mode=module.check_mode)
+        except MaintenanceError as error:
+            # After any other error nobody knows.
+            module.fail_json(msg=str(error), in_use=True)
     pods = [{"pod": each.pod, "action": each.action.value, "reason": each.reason} for each in verdicts]
     module.exit_json(changed=changed, pods=pods)
 

@@ -86,8 +86,9 @@ _ANSWERS = "what nodes, the cluster or a user answer while the run goes on"
 _FACTS = "what was read of the node"
 _FIRST = "all of it is looked at on the controller, before the role has touched anything"
 OTHERWISE: dict[str, str] = {
-    "backup/tasks/main.yml: Fail on copies that did not come": _ANSWERS,
+    "backup/tasks/copied.yml: Fail on copies that did not come": _ANSWERS,
     "backup/tasks/restore.yml: Fail without a backup": "a file of the controller",
+    "backup/tasks/restore.yml: Fail on nodes that may have a newer copy": _ANSWERS,
     "backup/tasks/restore.yml: Fail on other control planes": _FACTS,
     "backup/tasks/restore.yml: Fail if Ansible leaves its files on nodes": "a setting of Ansible",
     "control_plane/tasks/find.yml: Fail without a control plane that answers": _ANSWERS,

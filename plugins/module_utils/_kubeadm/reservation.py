@@ -28,6 +28,8 @@ _EACH_POD = 11
 #: What fits on a board; no kubelet runs more than 110 unless it is told to.
 _PODS_EACH_GIB = 8
 _PODS = 110
+#: Boards of less than this, in MiB, keep a quarter at most.
+_SMALL_MIB = 768
 #: Thousandths of each core, as in https://cloud.google.com/kubernetes-engine/docs/concepts/plan-node-sizes
 _CORES = (60, 10, 5, 5)
 
@@ -39,7 +41,11 @@ class ReservationError(BrambleError):
 def for_board(*, memory_mib: int, cores: int) -> dict[str, str]:
     """Return what a board of that size is to keep."""
     pods = min(_PODS_EACH_GIB * memory_mib / 1024, _PODS)
-    return {"cpu": f"{sum(_CORES[:cores])}m", "memory": f"{int(_DAEMONS + _EACH_POD * pods)}Mi"}
+    kept = int(_DAEMONS + _EACH_POD * pods)
+    if memory_mib < _SMALL_MIB:
+        # Such a board has little to spare for pods; with all of the above not even the pod network would run.
+        kept = min(kept, memory_mib // 4)
+    return {"cpu": f"{sum(_CORES[:cores])}m", "memory": f"{kept}Mi"}
 
 
 def check_reservation(value: Any) -> None:

@@ -10,7 +10,8 @@ a pod                                                         its verdict
 ============================================================  ==========================================
 static, by a manifest on the node                             stays
 of a DaemonSet                                                stays; blocks if that DaemonSet is gone
-ended, or being deleted                                       goes
+ended                                                         goes
+being deleted, and one of the following two                   waits, as kubectl drain refuses it until then
 without a controller                                          blocks without consent
 with an emptyDir                                              blocks without consent
 of two budgets                                                blocks, as the API server refuses it
@@ -162,13 +163,15 @@ def _by_budget(pod: _Object, budgets: Sequence[_Object]) -> Verdict | None:
         )
     (budget,) = budgets
     status = budget.get("status") or {}
-    if budget["spec"].get("unhealthyPodEvictionPolicy") == "AlwaysAllow" and not is_ready(pod):
+    healthy, needed = status.get("currentHealthy", 0), status.get("desiredHealthy", 0)
+    # What is not Ready takes nothing away either, from 1.22 on; an older API server has kubectl drain wait.
+    spared = budget["spec"].get("unhealthyPodEvictionPolicy") == "AlwaysAllow" or healthy >= needed > 0
+    if spared and not is_ready(pod):
         return None
     if status.get("observedGeneration", 0) < budget["metadata"].get("generation", 0):
         return Verdict(name, Action.WAITS, f"PodDisruptionBudget {names} has not been counted yet")
     if status.get("disruptionsAllowed", 0) > 0:
         return None
-    healthy, needed = status.get("currentHealthy", 0), status.get("desiredHealthy", 0)
     expected = status.get("expectedPods", 0)
     told = (
         f"PodDisruptionBudget {names} lets no pod of {workload(pod)} go: "
@@ -212,8 +215,6 @@ def verdict(*, pod: _Object, cluster: Cluster, consent: Consent) -> Verdict:
     name, found = name_of(pod), owner(pod)
     if is_static(pod):
         return Verdict(name, Action.STAYS, "a manifest on the node makes it")
-    if pod["metadata"].get("deletionTimestamp"):
-        return Verdict(name, Action.GOES, "it is being deleted")
     if is_ended(pod):
         return Verdict(name, Action.GOES, "it has ended")
     if found is not None and found[0] == "DaemonSet":
@@ -221,6 +222,17 @@ def verdict(*, pod: _Object, cluster: Cluster, consent: Consent) -> Verdict:
         if f"{namespace}/{found[1]}" in {name_of(each) for each in cluster.daemon_sets}:
             return Verdict(name, Action.STAYS, f"it is of DaemonSet {found[1]}")
         found = None
+    scratch = [volume["name"] for volume in pod["spec"].get("volumes") or () if "emptyDir" in volume]
+    if pod["metadata"].get("deletionTimestamp"):
+        if (found is None and not consent.bare_pods) or (scratch and not consent.emptydir_data):
+            return Verdict(
+                name,
+                Action.WAITS,
+                "it is being deleted",
+                "expected it gone: look at kubectl --namespace "
+                f"{pod['metadata'].get('namespace', 'default')} describe pod {pod['metadata']['name']}",
+            )
+        return Verdict(name, Action.GOES, "it is being deleted")
     if found is None and not consent.bare_pods:
         return Verdict(
             name,
@@ -228,7 +240,6 @@ def verdict(*, pod: _Object, cluster: Cluster, consent: Consent) -> Verdict:
             "it has no controller that would make it again elsewhere",
             "expected consent to lose it: set maintenance_delete_bare_pods to true, or delete it",
         )
-    scratch = [volume["name"] for volume in pod["spec"].get("volumes") or () if "emptyDir" in volume]
     if scratch and not consent.emptydir_data:
         return Verdict(
             name,

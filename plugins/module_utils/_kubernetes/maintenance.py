@@ -32,7 +32,7 @@ _EMPTYDIR_SINCE = 20
 
 
 class MaintenanceError(BrambleError):
-    """A node that cannot be taken out of use, or that does not come back."""
+    """A node that cannot be taken out of use, and is in use as before; or one that does not come back."""
 
 
 @dataclass(frozen=True)
@@ -84,10 +84,15 @@ class Maintenance:
     def begin(self, *, check_mode: bool) -> tuple[bool, list[drain.Verdict]]:
         """Cordon and drain the node; tell whether there was something to do, and what became of its pods."""
         node = self._get("node", self.node)
+        nodes = self._get("nodes")["items"]
+        others = [each for each in nodes if each["metadata"]["name"] != self.node]
         try:
             self._keep_majority()
-            # Nobody would end the pods of a node that is not Ready.
-            drains = drain.is_ready(node)
+            if drain.is_ready(node):
+                self._keep_others(others)
+            # Nobody would end the pods of a node that is not Ready. Those of the only node can go nowhere:
+            # its kubelet starts them again, with all that they had.
+            drains = drain.is_ready(node) and bool(others)
             verdicts = self._decide(wait=not check_mode) if drains else []
         except MaintenanceError:
             # Nothing is left incomplete, not even by a run that was killed.
@@ -107,6 +112,15 @@ class Maintenance:
         problem = drain.etcd_problem(node=self.node, members=members)
         if problem:
             raise MaintenanceError(problem)
+
+    def _keep_others(self, others: Sequence[Any]) -> None:
+        away = [each["metadata"]["name"] for each in others if _is_away(each)]
+        if away:
+            raise MaintenanceError(
+                f"{self.node} was not touched, as {', '.join(away)}, which was Ready before it was drained, "
+                "is not back; expected it back first: see bramble.pi.doctor. If it is lost for good, take it "
+                f"out of the cluster: kubectl delete node {' '.join(away)}"
+            )
 
     def _decide(self, *, wait: bool) -> list[drain.Verdict]:
         """Return what becomes of the pods, once no budget has to be waited for; refuse what cannot be."""
@@ -208,9 +222,12 @@ class Maintenance:
     def _shortcoming(self, *, alive: bool) -> str | None:
         """Say what is missing until the node is as it was."""
         node = self._get("node", self.node)
+        before = _before(node)
+        if before is None:
+            # Noted on its disk alone, as by a run that was killed before it cordoned the node.
+            return None
         if not alive:
             return "its kubelet has not been heard of"
-        before = _before(node) or {}
         if before.get("ready", True) and not drain.is_ready(node):
             return "it is not Ready"
         known = before.get("unready", ())
@@ -224,6 +241,12 @@ def _annotations(node: Any) -> dict[str, str]:
 
 def _is_cordoned(node: Any) -> bool:
     return bool(node["spec"].get("unschedulable"))
+
+
+def _is_away(node: Any) -> bool:
+    """Tell whether a node has not come back from a run; one of this run is Ready until all are drained."""
+    before = _before(node)
+    return before is not None and before.get("ready", True) and not drain.is_ready(node)
 
 
 def _before(node: Any) -> dict[str, Any] | None:

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -57,6 +58,15 @@ def _reason(result: Mapping[str, Any]) -> str:
     return text.strip().splitlines()[-1].removeprefix("Task failed: ")
 
 
+#: What a client is told by an API server that runs: its certificate has expired, or it has too much to do.
+_RUNS = re.compile(r"Unauthorized|Forbidden|x509|certificate|TLS handshake timeout")
+
+
+def _may_run(result: Mapping[str, Any]) -> bool:
+    """Tell whether an API server that has not answered may run all the same."""
+    return bool(result.get("unreachable") or _RUNS.search(str(result.get("stderr") or "")))
+
+
 def control_plane_answers(results: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """Return the first control plane that has answered, and why the others have not."""
     answering = [result["item"] for result in results if result.get("rc") == 0]
@@ -65,6 +75,7 @@ def control_plane_answers(results: Sequence[Mapping[str, Any]]) -> dict[str, Any
         "silent": [
             f"{result['item']}: {_reason(result)}" for result in results if result["item"] not in answering
         ],
+        "unknown": [result["item"] for result in results if result.get("rc") != 0 and _may_run(result)],
     }
 
 

@@ -60,11 +60,13 @@ def node_problems(
     pod_cidr: str = "",
     service_cidr: str = "",
     others: Iterable[Mapping[str, Any]] = (),
+    cluster_variables: Mapping[str, Any] | None = None,
 ) -> list[str]:
     """Say why a host cannot become a node, or not stay one: a sentence for each reason.
 
-    ``machine_ids`` are those of all hosts of the play whose facts are known, ``others`` these facts, and
-    ``variables`` those of the host.
+    ``machine_ids`` are those of all hosts of the play whose facts are known, ``others`` these facts,
+    ``variables`` those of the host, and ``cluster_variables`` those of a control plane, where what holds for
+    the whole cluster may be set alone.
     """
     problems = []
     distribution = facts["distribution"]
@@ -97,7 +99,7 @@ def node_problems(
     if _in_cluster(facts):
         problems += _cluster_problems(
             facts,
-            variables or {},
+            cluster_variables or variables or {},
             cluster=_cluster_of(facts, others),
             pod_network=pod_network,
             pod_cidr=pod_cidr,
@@ -134,16 +136,21 @@ def _cluster_problems(
 ) -> Iterator[str]:
     """Say in what the cluster of a node, which may be made by hand, is another than the inventory's."""
     configuration = variables.get("control_plane_cluster_configuration")
-    networking = configuration.get("networking") if isinstance(configuration, Mapping) else None
+    configuration = configuration if isinstance(configuration, Mapping) else {}
+    networking = configuration.get("networking")
     networking = networking if isinstance(networking, Mapping) else {}
     # What an interrupted run has begun with other values is undone, as far as it is not in use.
     if pod_cidr and service_cidr and not cluster.get("unfinished"):
         yield from disagreements(
             cluster,
             # As kubeadm_init merges them.
-            pod_cidr=str(networking.get("podSubnet") or pod_cidr),
-            service_cidr=str(networking.get("serviceSubnet") or service_cidr),
-            endpoint=str(variables.get("control_plane_endpoint") or ""),
+            pod_cidr=str(networking.get("podSubnet") or variables.get("control_plane_pod_cidr") or pod_cidr),
+            service_cidr=str(
+                networking.get("serviceSubnet") or variables.get("control_plane_service_cidr") or service_cidr
+            ),
+            endpoint=str(
+                configuration.get("controlPlaneEndpoint") or variables.get("control_plane_endpoint") or ""
+            ),
             pod_network=pod_network,
         )
     others = other_pod_network(facts, pod_network=pod_network)

@@ -13,6 +13,8 @@ from ansible_collections.bramble.pi.plugins.plugin_utils._inventory import hosts
 
 #: Where the role control_plane keeps what the first one saw of all nodes.
 _RESULT = "control_plane_initialised"
+#: Where the roles keep that a host has joined since.
+_JOINED = ("control_plane_joined", "__workers_join")
 
 
 def _desired(variables: Mapping[str, Any], role: str) -> dict[str, Any]:
@@ -24,6 +26,11 @@ def _desired(variables: Mapping[str, Any], role: str) -> dict[str, Any]:
     return {"labels": labels, "taints": taints}
 
 
+def _has_joined(variables: Mapping[str, Any]) -> bool:
+    results = [variables.get(name, {}) for name in _JOINED]
+    return any(result and not result.get("skipped") and not result.get("failed") for result in results)
+
+
 def to_label(
     *,
     hostvars: Mapping[str, Mapping[str, Any]],
@@ -33,7 +40,8 @@ def to_label(
     """Return labels and taints of the nodes that differ, by the nodes' names.
 
     Where this run has not looked at the nodes, it is not known what they still have from the run before. One
-    that was not there when it looked has nothing.
+    that was not there when it looked has nothing, and is left out unless it has joined since: with
+    ``--tags control_plane`` there are no workers yet.
     """
     found = rack_groups.read(groups)
     names = hosts.node_names(hostvars=hostvars, groups=groups)
@@ -50,6 +58,8 @@ def to_label(
         if host not in play_hosts:
             continue
         name = names[host]
+        if seen is not None and name not in seen and not _has_joined(hostvars[host]):
+            continue
         desired = _desired(hostvars[host], "control_plane" if host in found.control_planes else "workers")
         if seen is None or node_labels.plan(
             name=name, seen=seen.get(name, {}), desired=node_labels.parse(desired)

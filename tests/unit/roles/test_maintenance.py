@@ -20,6 +20,8 @@ import json, os, sys, time
 folder = os.path.dirname(__file__)
 words = [word for word in sys.argv[1:] if not word.startswith(("--kubeconfig", "--request-timeout"))]
 words = words[1:] if words[0].startswith("/") else words
+if os.path.exists(f"{folder}/silent"):
+    sys.exit("connection refused")
 if words[1].startswith("--raw"):
     sys.exit(print("ok"))
 def note(line):
@@ -35,6 +37,10 @@ if words[0] == "drain":
     time.sleep({"b": 1.0, "c": 0.7, "d": 0.3}.get(words[1], 0))
     if os.path.exists(f"{folder}/stuck"):
         sys.exit(1)
+    if os.path.exists(f"{folder}/lost"):
+        # From now on nothing is answered.
+        os.rename(f"{folder}/lost", f"{folder}/silent")
+        sys.exit("connection refused")
     note(f"drain {words[1]}")
 elif words[0] == "patch":
     patch = json.loads(words[-1].partition("=")[2])
@@ -45,6 +51,8 @@ elif words[0] == "patch":
         note(f"back {words[2]}")
 elif words[2] == "node":
     print(json.dumps(node))
+elif words[2] == "nodes":
+    print(json.dumps({"items": [{"metadata": {"name": name}, "spec": {}} for name in "abcdef"]}))
 elif words[2] == "lease":
     print(json.dumps({"spec": {"renewTime": str(time.time())}}))
 else:
@@ -158,4 +166,28 @@ def test_a_node_that_is_not_drained_stays_in_use(folder: Path) -> None:
     assert code != 0
     assert "c was not drained within 300 s, and takes pods again as before" in " ".join(output.split())
     assert log == ["back c"]
+    assert list(folder.glob("mark-*")) == []
+
+
+def test_a_node_of_which_nobody_knows_is_looked_after_by_the_next_run(folder: Path) -> None:
+    """The API server goes away while it is drained."""
+    (folder / "lost").touch()
+    code, output, log = run(folder, nodes=["c"])
+    assert code != 0
+    assert json.loads((folder / "node-c").read_text())["spec"] == {"unschedulable": True}
+    assert [path.name for path in folder.glob("mark-*")] == ["mark-c"]
+    (folder / "silent").unlink()
+    code, output, log = run(folder, nodes=["c"])
+    assert code == 0, output
+    assert log[-2:] == ["work c", "back c"]
+    assert list(folder.glob("mark-*")) == []
+
+
+def test_a_cluster_that_cannot_be_asked_is_not_taken_for_one_that_is_away(folder: Path) -> None:
+    kubectl = folder / "kubectl"
+    kubectl.write_text("#!/bin/sh\necho 'You must be logged in to the server (Unauthorized)' >&2\nexit 1\n")
+    code, output, log = run(folder, nodes=["c"])
+    assert code != 0
+    assert "the node was not touched, as the cluster may run" in " ".join(output.split())
+    assert log == []
     assert list(folder.glob("mark-*")) == []

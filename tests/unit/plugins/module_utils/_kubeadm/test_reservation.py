@@ -16,7 +16,10 @@ MEMINFO = "MemTotal:         930000 kB\nMemFree:          100000 kB\n"
 @pytest.mark.parametrize(
     ("gib", "cores", "memory", "cpu"),
     [
-        (0.5, 4, "299Mi", "80m"),
+        # What the kernel of a board of 512 MB has.
+        (416 / 1024, 4, "104Mi", "80m"),
+        (0.5, 4, "128Mi", "80m"),
+        (0.75, 4, "321Mi", "80m"),
         (1, 1, "343Mi", "60m"),
         (1, 4, "343Mi", "80m"),
         (2, 4, "431Mi", "80m"),

@@ -76,6 +76,7 @@ LOCAL = drain.Cluster(
 )
 CLAIM = [{"name": "data", "persistentVolumeClaim": {"claimName": "data"}}]
 ALL = drain.Consent(bare_pods=True, emptydir_data=True)
+NOW = "2026-11-30T00:00:00Z"
 
 TABLE = [
     ("of a deployment", pod(DEPLOYED), CLUSTER, Action.GOES, "Deployment web makes it elsewhere"),
@@ -87,7 +88,12 @@ TABLE = [
      Action.BLOCKS, "it has no controller"),
     ("bare, and ended", pod({}, status={"phase": "Succeeded"}), CLUSTER, Action.GOES, "it has ended"),
     ("bare, and failed", pod({}, status={"phase": "Failed"}), CLUSTER, Action.GOES, "it has ended"),
-    ("being deleted", pod({}, deletionTimestamp="2026-11-30T00:00:00Z"), CLUSTER, Action.GOES, "deleted"),
+    ("being deleted", pod(DEPLOYED, deletionTimestamp=NOW), CLUSTER, Action.GOES, "deleted"),
+    ("bare, and being deleted", pod({}, deletionTimestamp=NOW), CLUSTER, Action.WAITS,
+     "it is being deleted; expected it gone: look at kubectl --namespace default describe pod web-1"),
+    ("with data of its own, and being deleted",
+     pod(DEPLOYED, volumes=EMPTYDIR, deletionTimestamp=NOW), CLUSTER, Action.WAITS, "deleted"),
+    ("of a DaemonSet, and being deleted", pod(DAEMON, deletionTimestamp=NOW), CLUSTER, Action.STAYS, "proxy"),
     ("with data of its own", pod(DEPLOYED, volumes=EMPTYDIR), CLUSTER, Action.BLOCKS,
      "Deployment web has the emptyDir cache, whose data would be lost; expected consent: set "
      "maintenance_delete_emptydir_data to true"),
@@ -112,8 +118,10 @@ TABLE = [
     ("not Ready, of a budget that lets such go", pod(DEPLOYED, status=UNREADY),
      drain.Cluster(budgets=[budget(allowed=0, needed=2, spec={"unhealthyPodEvictionPolicy": "AlwaysAllow"})]),
      Action.GOES, "elsewhere"),
-    ("not Ready, of another budget", pod(DEPLOYED, status=UNREADY), drain.Cluster(budgets=[NEVER]),
-     Action.BLOCKS, "lets no pod"),
+    ("not Ready, of a budget that has enough without it", pod(DEPLOYED, status=UNREADY),
+     drain.Cluster(budgets=[budget(allowed=0, expected=3, needed=2)]), Action.GOES, "elsewhere"),
+    ("not Ready, of a budget that has too few", pod(DEPLOYED, status=UNREADY),
+     drain.Cluster(budgets=[budget(allowed=-1, expected=2, needed=2)]), Action.BLOCKS, "lets no pod"),
     ("of another namespace's budget", pod(DEPLOYED, namespace="other"), drain.Cluster(budgets=[NEVER]),
      Action.GOES, "elsewhere"),
 ]  # fmt: skip

@@ -51,6 +51,7 @@ class Cluster:
             **lists,
         }
         self.node: dict[str, Any] = {"metadata": {"name": "pi-2"}, "spec": {}, "status": READY}
+        self.others: list[Any] = [{"metadata": {"name": "pi-1"}, "spec": {}, "status": READY}]
         self.etcd: list[Any] = []
         self.now = 0.0
         self.minor = "20"
@@ -87,6 +88,8 @@ class Cluster:
         kind = words[2]
         if kind == "node":
             return 0, json.dumps(self.node), ""
+        if kind == "nodes":
+            return 0, json.dumps({"items": [self.node, *self.others]}), ""
         if kind == "lease":
             renewed = self.now if self.now >= self.alive_from else 0
             return 0, json.dumps({"spec": {"renewTime": str(renewed)}}), ""
@@ -284,6 +287,39 @@ def test_a_kubelet_that_stays_away_is_told() -> None:
     cluster.alive_from = 1e9
     with pytest.raises(MaintenanceError, match="its kubelet has not been heard of"):
         cluster.maintenance().end(check_mode=False)
+
+
+def test_the_only_node_is_not_drained() -> None:
+    cluster = Cluster(pod({}), pod(DEPLOYED, volumes=EMPTYDIR), poddisruptionbudgets=[NEVER])
+    cluster.others = []
+    assert cluster.begin()
+    assert [words.split()[0] for words in cluster.asked_to] == ["patch"]
+    assert cluster.end()
+    assert as_before(cluster)
+
+
+@pytest.mark.parametrize(("ready", "refused"), [(True, True), (False, False)])
+def test_no_node_is_touched_while_another_is_not_back(ready: bool, refused: bool) -> None:
+    """One that was broken before, as its mate in a batch of two, is no reason."""
+    cluster = Cluster(pod(DEPLOYED))
+    note = {ANNOTATION: json.dumps({"cordoned": False, "ready": ready, "unready": []})}
+    metadata = {"name": "pi-3", "annotations": note}
+    cluster.others = [{"metadata": metadata, "spec": {}, "status": UNREADY}]
+    if refused:
+        with pytest.raises(MaintenanceError, match="as pi-3, which was Ready before it was drained, is"):
+            cluster.begin()
+        assert cluster.asked_to == []
+        # What may bring it back, or is broken itself, takes nothing away.
+        cluster.node["status"] = UNREADY
+    assert cluster.begin()
+
+
+def test_a_node_that_was_noted_on_its_disk_alone_is_not_waited_for() -> None:
+    """A run was killed before it cordoned the node, or no API server answered it."""
+    cluster = Cluster(pod(DAEMON, status=UNREADY))
+    cluster.node["status"] = UNREADY
+    assert not cluster.end()
+    assert cluster.asked_to == []
 
 
 def test_an_api_server_that_is_away_is_waited_for() -> None:

@@ -150,5 +150,19 @@ def test_who_answers_and_why_others_do_not() -> None:
         f"pi-1: {off.removeprefix('Task failed: ')}",
         "pi-2: The connection to the server pi-2:6443 was refused",
     ]
-    assert control_plane_answers(results) == {"host": "pi-3", "silent": silent}
-    assert control_plane_answers(results[:2]) == {"host": "", "silent": silent}
+    assert control_plane_answers(results) == {"host": "pi-3", "silent": silent, "unknown": ["pi-1"]}
+    assert control_plane_answers(results[:2]) == {"host": "", "silent": silent, "unknown": ["pi-1"]}
+
+
+@pytest.mark.parametrize(
+    ("stderr", "unknown"),
+    [
+        ("error: You must be logged in to the server (Unauthorized)", ["pi-1"]),
+        ("Unable to connect to the server: net/http: TLS handshake timeout", ["pi-1"]),
+        ("Unable to connect to the server: x509: certificate has expired or is not yet valid", ["pi-1"]),
+        ("The connection to the server pi-1:6443 was refused", []),
+        ("Unable to connect to the server: dial tcp 10.0.0.9:6443: connect: no route to host", []),
+    ],
+)
+def test_an_api_server_that_may_run_all_the_same(stderr: str, unknown: list[str]) -> None:
+    assert control_plane_answers([{"item": "pi-1", "rc": 1, "stderr": stderr}])["unknown"] == unknown

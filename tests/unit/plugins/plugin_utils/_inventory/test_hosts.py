@@ -132,3 +132,43 @@ def test_a_node_of_a_cluster_has_what_serves_it() -> None:
     seen = facts(distribution=BULLSEYE, kubernetes={"state": "worker"}, hostname="pi-1")
     hostvars = {"pi-1": {"ansible_facts": {"bramble": seen}}}
     assert node_problems(hostvars, "pi-1", "pi-1", [], kubernetes="1.36") == []
+
+
+CONTROL_PLANE = {"state": "control_plane", "ca_cert_hash": "sha256:aa", "pod_cidr": "10.32.0.0/16",
+                 "service_cidr": "10.43.0.0/16", "api_server": "https://rack.lan:6443"}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "variables",
+    [
+        {
+            "control_plane_endpoint": "rack.lan:6443",
+            "control_plane_pod_cidr": "10.32.0.0/16",
+            "control_plane_service_cidr": "10.43.0.0/16",
+        },
+        {
+            "control_plane_cluster_configuration": {
+                "controlPlaneEndpoint": "rack.lan",
+                "networking": {"podSubnet": "10.32.0.0/16", "serviceSubnet": "10.43.0.0/16"},
+            }
+        },
+    ],
+)
+def test_what_holds_for_the_cluster_may_be_set_for_control_planes_alone(variables: dict[str, Any]) -> None:
+    """In group_vars/control_plane.yml, as preflight reads it there as well."""
+    seen = {
+        "pi-1": facts(hostname="pi-1", machine_id="a", kubernetes=CONTROL_PLANE),
+        "pi-2": facts(
+            hostname="pi-2", machine_id="b", kubernetes={"state": "worker", "ca_cert_hash": "sha256:aa"}
+        ),
+    }
+    hostvars: dict[str, Any] = {host: {"ansible_facts": {"bramble": found}} for host, found in seen.items()}
+    hostvars["pi-1"] = {**hostvars["pi-1"], **variables}
+
+    def told(host: str, **more: str) -> list[str]:
+        networks = {"pod_cidr": "10.244.0.0/16", "service_cidr": "10.96.0.0/12", **more}
+        return node_problems(hostvars, host, host, list(hostvars), **networks)
+
+    assert told("pi-1", control_plane="pi-1") == []
+    assert told("pi-2", control_plane="pi-1") == []
+    assert any("rack.lan:6443" in problem for problem in told("pi-2"))

@@ -25,6 +25,7 @@ def told(seen: dict[str, Any] | None, *hosts: str, **variables: dict[str, Any]) 
 
 
 WITH = {"workers_labels": {"disk": "ssd"}, "workers_zone": "shelf-1"}
+JOINED = {"__workers_join": {"changed": True}}
 
 
 @pytest.mark.parametrize(
@@ -34,13 +35,16 @@ WITH = {"workers_labels": {"disk": "ssd"}, "workers_zone": "shelf-1"}
         (told({"pi-2": {"labels": {"theirs": "x"}, "taints": [TAINT]}}), {}),
         (told(None), {"pi-1": NONE, "pi-2": NONE, "pi-3": NONE}),
         (told(None, "Pi-3"), {"pi-3": NONE}),
-        (told({}, pi2=WITH), {"pi-2": {"labels": SHELF, "taints": []}}),
+        (told({}, pi2={**WITH, **JOINED}), {"pi-2": {"labels": SHELF, "taints": []}}),
+        # With --tags control_plane nobody has joined yet.
+        (told({"pi-1": {}}, pi2=WITH), {}),
+        (told({"pi-1": {}}, pi2={**WITH, "__workers_join": {"skipped": True}}), {}),
         (told({"pi-2": {"labels": SHELF, "annotations": OURS}}, pi2=WITH), {}),
         (told({"pi-2": {"labels": SHELF, "annotations": OURS}}), {"pi-2": NONE}),
         (told({"pi-2": {"labels": SHELF, "annotations": OURS}}, "pi-1"), {}),
-        (told({}, pi3={"workers_taints": [TAINT]}), {"pi-3": {"labels": {}, "taints": [TAINT]}}),
+        (told({}, pi3={"workers_taints": [TAINT], **JOINED}), {"pi-3": {"labels": {}, "taints": [TAINT]}}),
         (
-            told({}, pi1={"control_plane_zone": "attic", "workers_labels": {"no": "worker"}}),
+            told({"pi-1": {}}, pi1={"control_plane_zone": "attic", "workers_labels": {"no": "worker"}}),
             {"pi-1": {"labels": {"topology.kubernetes.io/zone": "attic"}, "taints": []}},
         ),
     ],
