@@ -18,6 +18,7 @@ from ansible.module_utils.common.text.converters import to_text
 from ansible.plugins.action import ActionBase
 from ansible_collections.bramble.pi.plugins.module_utils._common.errors import BrambleError
 from ansible_collections.bramble.pi.plugins.module_utils._rack.scan import Found
+from ansible_collections.bramble.pi.plugins.plugin_utils._preflight import playbooks
 from ansible_collections.bramble.pi.plugins.plugin_utils._preflight.inventory import SHARED_DEFAULTS
 from ansible_collections.bramble.pi.plugins.plugin_utils._start import answers as start_answers
 from ansible_collections.bramble.pi.plugins.plugin_utils._start import (
@@ -90,16 +91,22 @@ class ActionModule(ActionBase):
         try:
             self._refuse_unknown()
             _spec, self._given = self.validate_argument_spec(argument_spec=_OPTIONS)
+            # The playbook passes it on so, as callbacks print the arguments of tasks.
+            given = self._templar.template(self._variables.get("__start_wifi_psk"))
+            if self._given["wifi_psk"] is None and given not in (None, ""):
+                self._given["wifi_psk"] = to_text(given)
             return self._start()
         except AnsiblePromptInterrupt:
             raise AnsibleActionFail("interrupted; nothing was written") from None
         except BrambleError as error:
-            raise AnsibleActionFail(f"{error}; nothing was written") from error
+            # Ansible would say the text of each cause again.
+            raise AnsibleActionFail(f"{error}; nothing was written") from None
 
     def _refuse_unknown(self) -> None:
         unknown = sorted(
             name
-            for name in self._variables
+            # An inventory of ansible.cfg may have others of its owner's.
+            for name in playbooks.extra_variables()
             if name.startswith(_PREFIX) and name.removeprefix(_PREFIX) not in _OPTIONS
         )
         if unknown:
@@ -116,6 +123,8 @@ class ActionModule(ActionBase):
         place = questions.ask_place(self._ask, known)
         boards = self._boards(place)
         answers = questions.ask_rest(self._ask, place, known, boards)
+        for warning in inventory.warnings(answers):
+            self._display.warning(warning)
         target = Path(place.folder)
         name = os.path.relpath(target) if target.is_relative_to(Path.cwd()) else str(target)
         shared = yaml.safe_load(SHARED_DEFAULTS.read_text(encoding="utf-8"))
@@ -177,10 +186,18 @@ class ActionModule(ActionBase):
         if place.searched is None:
             return []
         self._display.display(f"Searching {place.searched} for Pis")
-        return [
+        found = [
             Found(**found)
             for found in self._module("rack_scan", {"network": str(place.searched)}).get("found", [])
         ]
+        if found:
+            self._display.display(
+                "These were found, and are nodes from now on; take those of the rack alone into hosts.yml, "
+                "and a Pi with cable and Wi-Fi once:"
+            )
+        for board in found:
+            self._display.display(f"  {board.address or 'no address'}: {questions.seen_of(board)}")
+        return found
 
     def _readers(self) -> list[str]:
         devices = self._module("sd_card_info", {}).get("devices", [])

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Callable
 
+from ansible import constants
 from ansible.utils.display import Display
 from ansible_collections.bramble.pi.plugins.module_utils._boot.receipt import parse_receipt
 from ansible_collections.bramble.pi.plugins.plugin_utils._inventory import identity, rack_groups
@@ -115,8 +116,9 @@ def command_line_problems(
         specs=inventory.read_options() if variables else {},
         variables=variables,
         known_variables=_names(known_variables),
-        run_tags=list(run_tags),
-        skip_tags=list(skip_tags),
+        # What ansible.cfg or the environment sets for every playbook is not of this command line.
+        run_tags=[tag for tag in run_tags if tag not in (constants.TAGS_RUN or ())],
+        skip_tags=[tag for tag in skip_tags if tag not in (constants.TAGS_SKIP or ())],
         tags=playbooks.tags_of_run(),
     )
     for warning in warnings:

@@ -50,6 +50,9 @@ def test_the_definition_of_the_documentation_is_accepted(tmp_path: Path) -> None
     recipe = (tmp_path / "context/Containerfile").read_text()
     assert "debian:trixie" in recipe
     assert "python3-venv" in recipe
+    # It runs ensurepip, which Debian refuses for its own Python; python3-pip is there already.
+    assert "pip_install $PYCMD" not in recipe
+    assert re.search(r"apt-get install .*python3-pip", recipe)
 
 
 def test_packages_that_messages_name_are_there() -> None:

@@ -103,6 +103,7 @@ OTHERWISE: dict[str, str] = {
     "flash/tasks/confirm.yml: Fail without consent": _ANSWERS,
     "flash/tasks/find_card.yml: Fail unless there is exactly one card": _ANSWERS,
     "image_cache/tasks/serve.yml: Fail on a server that does not answer": _ANSWERS,
+    "maintenance/tasks/nodes.yml: Fail if the cluster may run and cannot be asked": _ANSWERS,
     "maintenance/tasks/nodes.yml: Fail if a node before is not back": _ANSWERS,
     "maintenance/tasks/nodes.yml: Fail with the state of all": _ANSWERS,
     "netboot_tree/tasks/main.yml: Check what the nodes are to be": _FIRST,

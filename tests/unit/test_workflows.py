@@ -82,6 +82,16 @@ def test_rights_are_those_that_it_takes(path: Path) -> None:
     assert "pull_request_target" not in workflow["on"]
 
 
+@pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.stem)
+def test_where_a_secret_is_nothing_else_is_installed(path: Path) -> None:
+    for job in load(path.stem)["jobs"].values():
+        if "secrets." not in str(job):
+            continue
+        run = "\n".join(commands(job))
+        assert re.findall(r"pip install (.*)", run) == ["ansible-core"]
+        assert not re.search(r"\bmake\b|scripts/", run)
+
+
 def test_versions_are_those_that_are_supported() -> None:
     matrix = load("test")["jobs"]["versions"]["strategy"]["matrix"]
     oldest = yaml.safe_load((ROOT / "meta" / "runtime.yml").read_text())["requires_ansible"]

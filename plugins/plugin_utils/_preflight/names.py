@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from ansible_collections.bramble.pi.plugins.module_utils._node import settings
+from ansible_collections.bramble.pi.plugins.plugin_utils._preflight import playbooks
 from ansible_collections.bramble.pi.plugins.plugin_utils._preflight.rack import (
     ALL,
     HEAD_GROUP,
@@ -135,7 +136,8 @@ def unknown(name: str, specs: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> 
     options = [option for role in specs.values() for option in role]
     if name in options or name in REMOVED or name.startswith(("_", "ansible_")):
         return None
-    prefixed = name.startswith(tuple(f"{role}_" for role in specs))
+    # Those of playbooks begin with words of everybody: start_time, scan_ports.
+    prefixed = name.startswith(tuple(f"{role}_" for role in specs if role not in playbooks.OPTIONS))
     like = nearest(name, options, MISSPELT_WITH_PREFIX if prefixed else MISSPELT)
     return Unknown(like) if like or prefixed else None
 

@@ -58,12 +58,16 @@ def extra_variables() -> list[str]:
 
 
 def _ours(playbook: str) -> Path | None:
-    """Find the file of a playbook of this collection; one of the user's own is none."""
+    """Find the file of a playbook of this collection; one of the user's own is none.
+
+    In a checkout one may lie beside site.yml, or beside ours in playbooks/.
+    """
     path = Path(playbook)
     if playbook.startswith(_COLLECTION):
         path = FOLDER / f"{playbook[len(_COLLECTION) :]}.yml"
     path = path.resolve()
-    return path if path.is_file() and path.parent in (FOLDER, FOLDER.parent) else None
+    ours = path.parent == FOLDER or path == FOLDER.parent / "site.yml"
+    return path if ours and path.is_file() else None
 
 
 def _tags(found: Any, path: Path) -> Iterator[str]:
@@ -94,4 +98,7 @@ def tags_of_run(playbooks: Sequence[str] | None = None) -> set[str] | None:
     found = [_ours(str(playbook)) for playbook in given]
     if not found or None in found:
         return None
-    return {tag for path in found if path for tag in tags_in(path)}
+    try:
+        return {tag for path in found if path for tag in tags_in(path)}
+    except (OSError, yaml.YAMLError):
+        return None  # Ours have nothing that cannot be read so: it is the user's own.

@@ -101,7 +101,7 @@ def _hosts(answers: Answers, name: str, version: str) -> list[str]:
         "  vars:",
         "    # The user that Ansible logs in as on every node; it has to be allowed to",
         "    # use sudo (add -K to the commands where sudo asks for a password).",
-        f"    ansible_user: {answers.user}",
+        f"    ansible_user: {scalar(answers.user)}",
         "",
         "    # The network that the nodes are in.",
         f"    preflight_node_network: {answers.network}",
@@ -181,7 +181,11 @@ def _head(answers: Answers, head: Node) -> list[str]:
         *_group(
             "nat_headnode",
             ["The head, with the name or address that you reach it at from outside."],
-            [*([f"# {head.seen}"] if head.seen else []), f"{head.name}:", f"  ansible_host: {answers.head}"],
+            [
+                *([f"# {head.seen}"] if head.seen else []),
+                f"{head.name}:",
+                f"  ansible_host: {scalar(answers.head)}",
+            ],
         ),
         "  vars:",
         "    # Its interface to the switch, and the one to the outside.",
@@ -286,3 +290,14 @@ def next_commands(answers: Answers, *, name: str, has_key: bool) -> list[str]:
     elif new:
         commands.append(f"{inventory} bramble.pi.flash{only_new} --ask-become-pass{vault}")
     return [*commands, *(f"{inventory} bramble.pi.{playbook}{vault}" for playbook in ("site", "verify"))]
+
+
+def warnings(answers: Answers) -> list[str]:
+    """Say what of the rack cannot work as it was answered."""
+    if not answers.head or answers.nodes[0].runs or answers.wifi_name:
+        return []
+    return [
+        f"the new card of the head {answers.nodes[0].name} joins no Wi-Fi, so that {answers.head} is reached "
+        "only if it is connected to your network in another way; expected one: set start_wifi_ssid, or "
+        "nat_headnode_wifi_ssid in hosts.yml before the card is written"
+    ]

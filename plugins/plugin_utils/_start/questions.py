@@ -142,15 +142,23 @@ def ask_rest(ask: Ask, place: Place, known: Known, boards: Sequence[scan.Found])
     has_head = place.shape != ROUTER
     network = ask(_network(place, known))
     gateway = network[1] if has_head else ask(_gateway(known.routes, network))
-    seen = [board for board in boards if _is_node(board, network, has_head=has_head)]
+    seen = [board for board in boards if _is_node(board, network)]
     if not has_head:
         # The router may be a Pi, too.
         seen = [board for board in seen if board.address != str(gateway)]
+    # What was searched for is seen somewhere; others are the user's own word.
+    elsewhere = [board.address for board in boards if not board.seen and not _is_node(board, network)]
+    if elsewhere and not has_head:
+        raise StartError(
+            f"start_boards has {', '.join(elsewhere)}, outside of {network}; expected addresses in it: "
+            "correct them, or set start_network"
+        )
     number = ask(
         Question(
             "nodes",
             f"How many Pis are there{', the head among them' if has_head else ''}?",
-            f"The first runs the control plane, the others your workloads{_seen_among(boards)}.",
+            "The first runs the control plane, the others your workloads"
+            f"{_seen_among(boards if has_head else seen)}.",
             str(max(3, len(seen) + has_head)),
             answers.count,
         )
@@ -197,14 +205,23 @@ def _network(place: Place, known: Known) -> Question:
         default = place.searched or known.routes.own
     else:
         default = free_network(taken=known.routes.networks, prefix=24)
-    return Question("network", "", "", str(default or ""), answers.network, asked=False)
+    return Question(
+        "network",
+        "Which network are the Pis in?",
+        "Each has an address in it. Nothing is searched, so it cannot be told from what answers.",
+        str(default or ""),
+        answers.network,
+        # Behind a head it is ours to choose.
+        asked=place.shape == ROUTER and place.searched is None,
+    )
 
 
-def _is_node(board: scan.Found, network: IPv4Network, *, has_head: bool) -> bool:
-    """Tell whether a board is one of the nodes in a network; with a head, others may be that."""
-    if not board.address:
-        return has_head
-    return IPv4Address(board.address) in network
+def _is_node(board: scan.Found, network: IPv4Network) -> bool:
+    """Tell whether a board is one of the nodes in a network; with a head, others may be that.
+
+    One without an address has one to get.
+    """
+    return not board.address or IPv4Address(board.address) in network
 
 
 def _as_network(text: str) -> list[IPv4Network]:
@@ -258,7 +275,7 @@ def _on_router(
 ) -> list[Node]:
     named = _named(boards, number)
     missing = sum(not board.address for _name, board in named)
-    taken = {*(IPv4Address(board.address) for board in boards), *routes.addresses}
+    taken = {*(IPv4Address(board.address) for board in boards if board.address), *routes.addresses}
     taken |= {address for address in (routes.gateway, gateway) if address is not None}
     free: list[IPv4Address] = []
     if missing:
@@ -279,7 +296,7 @@ def _on_router(
         )
     rest = iter(free)
     return [
-        Node(name, board.address or str(next(rest)), seen=_seen(board), runs=bool(board.address))
+        Node(name, board.address or str(next(rest)), seen=seen_of(board), runs=bool(board.address))
         for name, board in named
     ]
 
@@ -306,14 +323,14 @@ def _behind_head(
     missing = sum(not board.address for _name, board in named[1:])
     start = network[2] if network.num_addresses > 3 else network[1]
     free = iter(answers.free_addresses(network=network, first=start, number=missing, taken=taken))
-    nodes = [Node(named[0][0], str(network[1]), seen=_seen(named[0][1]), runs=bool(heads))]
+    nodes = [Node(named[0][0], str(network[1]), seen=seen_of(named[0][1]), runs=bool(heads))]
     for name, board in named[1:]:
         address = board.address or str(next(free))
-        nodes.append(Node(name, address, board.mac, board.serial, _seen(board), runs=bool(board.address)))
+        nodes.append(Node(name, address, board.mac, board.serial, seen_of(board), runs=bool(board.address)))
     return nodes, head
 
 
-def _seen(board: scan.Found) -> str:
+def seen_of(board: scan.Found) -> str:
     """Say what was seen of a board."""
     told = [board.model, board.mac, board.hostname and f"calls itself {board.hostname}"]
     # Anybody may have sent the name.
@@ -325,7 +342,8 @@ def _ask_wifi(ask: Ask, known: Known) -> tuple[str, str, str]:
         Question(
             "wifi_ssid",
             f"Which Wi-Fi does the head join ({NONE} if it is connected already)?",
-            "The head is the only way to the outside. Its card is written with it.",
+            "The head is the only way to the outside. Its card is written with it; a new card without one "
+            "cannot be reached.",
             NONE,
             answers.wifi_name,
         )

@@ -217,7 +217,7 @@ def test_defaults_without_a_terminal_and_the_newest_image_of_a_list(tmp_path: Pa
             "expected one like '10.244.0.0/16'; set start_network; nothing was written",
         ),
         ([], "the network is '', which is not an IPv4 network"),
-        (["start_nods=3"], "start_nods is not known; expected one of start_address, start_boards,"),
+        (["start_nods=3"], "-e sets start_nods, which is not known: did you mean start_nodes?"),
         (
             ["start_shape=nat", "start_wifi_ssid=home", "start_wifi_country=DE", "start_wifi_psk=s3cret"],
             "the Wi-Fi's key has 6 characters",
@@ -232,7 +232,20 @@ def test_answers_that_are_refused_leave_nothing(
     assert done.returncode != 0
     assert message in re.sub(r"\s+", " ", done.stdout), done.stdout
     assert "s3cret" not in done.stdout
+    assert re.sub(r"\s+", " ", done.stdout).count("nothing was written") <= 2
     assert not (tmp_path / "rack").exists()
+
+
+def test_the_key_is_printed_nowhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ANSIBLE_DISPLAY_ARGS_TO_STDOUT", "true")
+    monkeypatch.setenv("ANSIBLE_VERBOSITY", "5")
+    (tmp_path / "answers.yml").write_text(f"start_wifi_psk: {KEY}\n")
+    given = ["start_shape=nat", "start_wifi_ssid=home", "start_wifi_country=DE", f"@{tmp_path}/answers.yml"]
+    done = start(tmp_path, f"start_folder={tmp_path}/rack", *given)
+    assert done.returncode == 0, done.stdout
+    assert "wifi_ssid=home" in done.stdout
+    assert KEY not in done.stdout
+    assert KEY in (tmp_path / "rack/group_vars/nat_headnode.yml").read_text()
 
 
 def test_check_mode_writes_nothing(tmp_path: Path) -> None:
@@ -257,6 +270,8 @@ def test_boards_and_networks_are_found(tmp_path: Path) -> None:
         },
         "workers": {"pi-2": {"ansible_host": "192.168.9.101", "node_network_address": "192.168.9.101/24"}},
     }
+    # Whoever has other Pis in that network sees them before they are worked on.
+    assert "192.168.9.60: Raspberry Pi 3 or 4 (by its MAC), dc:a6:32:01:36:c2" in done.stdout
     text = (tmp_path / "rack/hosts.yml").read_text()
     assert "# Raspberry Pi 3 or 4 (by its MAC), dc:a6:32:01:36:c2" in text
     assert "node_network_gateway: 192.168.9.1\n" in text

@@ -17,6 +17,8 @@ import jinja2
 import jinja2.meta
 import pytest
 import yaml
+from ansible import constants
+from ansible_collections.bramble.pi.plugins.filter import report
 from ansible_collections.bramble.pi.plugins.plugin_utils._preflight import check, playbooks
 
 from tests.unit.plugins.plugin_utils._preflight.test_sources import play
@@ -108,6 +110,25 @@ def test_tags_of_a_user_s_own_playbook_are_not_known(tmp_path: Path) -> None:
         assert playbooks.tags_of_run(given) is None
 
 
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("mine.yml", "- import_playbook: site.yml\n"),
+        ("mine.yml", "- ansible.builtin.import_playbook: bramble.pi.site\n"),
+        ("mine.yml", "- hosts: all\n  vars:\n    mine: !unsafe '{{ x }}'\n"),
+        ("playbooks/mine.yml", "- ansible.builtin.import_playbook: bramble.pi.site\n"),
+        ("playbooks/mine.yml", "- hosts: all\n  vars:\n    mine: !unsafe '{{ x }}'\n"),
+    ],
+)
+def test_a_user_s_own_playbook_may_lie_in_the_checkout(
+    name: str, text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "playbooks").mkdir()
+    monkeypatch.setattr(playbooks, "FOLDER", tmp_path / "playbooks")
+    (tmp_path / name).write_text(text, encoding="utf-8")
+    assert playbooks.tags_of_run([str(tmp_path / name)]) is None
+
+
 OWN = "If it is your own, name it in preflight_known_variables in group_vars/all.yml"
 TAGS = {"docker", "os_prep", "always"}
 
@@ -116,6 +137,8 @@ TAGS = {"docker", "os_prep", "always"}
     ("given", "text"),
     [
         ({"variables": ["scan_network", "ansible_user", "mine", "_scan_netwrok", "flash_user"]}, ""),
+        # Like start_image, but words that others use.
+        ({"variables": ["start_time", "scan_ports"]}, ""),
         (
             {"variables": ["scan_netwrok"]},
             f"-e sets scan_netwrok, which is not known: did you mean scan_network? {OWN}",
@@ -167,6 +190,17 @@ def test_what_only_begins_like_one_of_ours_is_a_warning() -> None:
     assert warning.startswith("-e sets docker_registry_of_mine, which begins like a variable of bramble.pi")
 
 
+def test_tags_of_every_playbook_are_not_of_the_command_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(playbooks, "tags_of_run", lambda: TAGS)
+    assert len(report.command_line_problems([], ["all"], ["slow"])) == 1
+    # As ansible.cfg has it, in its section [tags], or ANSIBLE_SKIP_TAGS.
+    monkeypatch.setattr(constants, "TAGS_SKIP", ["slow"])
+    monkeypatch.setattr(constants, "TAGS_RUN", ["mine"])
+    assert report.command_line_problems([], ["mine"], ["slow"]) == []
+    (problem,) = report.command_line_problems([], ["mine", "dokcer"], ["slow"])
+    assert "dokcer" in problem
+
+
 NODES = "control_plane: {hosts: {pi-1: {ansible_host: 192.0.2.1}}}\nworkers: {hosts: {}}\n"
 
 
@@ -176,6 +210,7 @@ NODES = "control_plane: {hosts: {pi-1: {ansible_host: 192.0.2.1}}}\nworkers: {ho
         ("preflight", ["-e", "kube_package_version=1.36", "-t", "preflght", "-e", "@extra.yml"]),
         ("reset", ["-e", "reset_confrim=yes", "--skip-tags", "worker", "-e", '{"mine": 1}']),
         ("scan", ["-e", "scan_netwrok=192.0.2.0/24"]),
+        ("start", ["-e", "strat_nodes=4"]),
         ("virtual_rack_destroy", ["-e", "virtual_rack_remove_cach=true"]),
     ],
 )

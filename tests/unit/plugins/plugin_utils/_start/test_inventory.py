@@ -190,9 +190,43 @@ def test_at_most_eight_questions_each_with_a_default_and_a_reason(shape: str, kn
     for question in interview.asked:
         assert question.text.endswith("?")
         assert question.why.endswith(".")
-        # Of a country nothing can be guessed.
-        assert question.default or question.name == "wifi_country"
+        # Of a country nothing can be guessed, nor of a network where no route is known.
+        assert question.default or question.name in ("wifi_country", "network")
     assert [question.name for question in interview.asked if question.secret] in ([], ["wifi_psk"])
+
+
+@pytest.mark.parametrize(
+    ("given", "asked"), [({}, False), ({"search": "none"}, True), ({"shape": "nat"}, False)]
+)
+def test_the_network_is_asked_for_where_none_is_searched(given: dict[str, str], asked: bool) -> None:
+    # That of a container's controller is not the Pis'.
+    interview = Interview(**given)
+    interview.answers()
+    assert ("network" in [question.name for question in interview.asked]) == asked
+
+
+@pytest.mark.parametrize(
+    ("given", "boards", "number"),
+    [
+        ({"shape": "nat"}, [], 1),
+        ({"shape": "netboot"}, [], 1),
+        ({"shape": "nat", "wifi_ssid": "home"}, [], 0),
+        # It was reached.
+        ({"shape": "nat"}, BOARDS, 0),
+        ({}, [], 0),
+    ],
+)
+def test_a_new_head_that_joins_no_wifi_is_warned_of(
+    given: dict[str, str], boards: list[Found], number: int
+) -> None:
+    assert len(inventory.warnings(Interview(**given).answers(boards=boards))) == number
+
+
+@pytest.mark.parametrize("name", ["on", "no", "null", "true"])
+def test_names_that_yaml_takes_for_something_else_stay_names(name: str) -> None:
+    tree = load(files_of(Interview(shape="nat", user=name, address=name).answers())["hosts.yml"])["all"]
+    assert tree["vars"]["ansible_user"] == name
+    assert tree["children"]["nat_headnode"]["hosts"]["pi-1"]["ansible_host"] == name
 
 
 def test_boards_that_run_keep_their_addresses_and_names() -> None:
@@ -204,6 +238,24 @@ def test_boards_that_run_keep_their_addresses_and_names() -> None:
         # 102 is the controller's own.
         ("pi-3", "192.168.1.103", False),
     ]
+
+
+def test_boards_on_a_router_without_an_address_get_one() -> None:
+    given = [Found("dc:a6:32:01:36:c2", "", "node7", "", "", []), BOARDS[1]]
+    answers = Interview().answers(boards=given)
+    assert [(node.name, node.address, node.runs) for node in answers.nodes] == [
+        ("node7", "192.168.1.101", False),
+        ("pi-1", "192.168.1.61", True),
+        ("pi-2", "192.168.1.103", False),
+    ]
+
+
+def test_boards_of_the_user_s_own_are_not_left_out() -> None:
+    outside = Found("dc:a6:32:01:36:c2", "10.9.8.7", "", "", "", [])
+    with pytest.raises(BrambleError, match=r"start_boards has 10\.9\.8\.7, outside of 192\.168\.1\.0/24"):
+        Interview().answers(boards=[outside])
+    # Neighbours of another network are nobody's word.
+    assert len(Interview(nodes="2").answers(boards=[outside._replace(seen=["neighbour"])]).nodes) == 2
 
 
 @pytest.mark.parametrize(
