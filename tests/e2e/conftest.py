@@ -147,9 +147,9 @@ def rack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rack]:
     changes = {
         "virtual_rack_name: demo": f"virtual_rack_name: {RACK_NAME}\n    control_plane_pod_cidr: {POD_CIDR}",
         "10.89.60.0/24": RACK_SUBNET,
-        # Workers of two releases, with a runtime each; one has a label and a zone.
+        # Workers of two releases, with a runtime each, in two zones; one has a label.
         "pi-[2:3]:": (
-            "pi-2:\n        pi-3:\n          virtual_rack_node_os: trixie\n"
+            "pi-2:\n          workers_zone: shelf-2\n        pi-3:\n          virtual_rack_node_os: trixie\n"
             "          docker_kubernetes_runtime: containerd\n          workers_labels: {disk: ssd}\n"
             "          workers_zone: shelf-1"
         ),

@@ -111,6 +111,8 @@ def made(cluster: Rack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ma
     (folder / "backup.key").write_text(identity)
     (recipient,) = (line.split()[-1] for line in identity.splitlines() if "public key" in line)
     new = Made(cluster, recipient, folder / "backup.key", folder / "backup.tar.gz.age", set(), {}, {})
+    # They would be among the objects now, and not afterwards.
+    wait_for(lambda: not ending(cluster), 120, "pods of other tests are gone")
     deploy(cluster, "kept", 4)
     with on_node(cluster, "write.py", str(RATE), NOTES) as writer:
         wait_for(lambda: len(written(cluster)) > RATE, 60, "the cluster is written to")
@@ -132,6 +134,12 @@ def made(cluster: Rack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ma
     numbers = {name: number for when, name, number in notes if when < began}
     yield new._replace(objects=objects(cluster), containers=containers(cluster, "kept"), numbers=numbers)
     cluster.shell("pi-1", f"{CLEAN}; true")
+
+
+def ending(rack: Rack) -> list[str]:
+    """Return the pods that are being deleted."""
+    pods = [pod["metadata"] for pod in rack.kubectl("get", "pods", "--all-namespaces")["items"]]
+    return [pod["name"] for pod in pods if "deletionTimestamp" in pod]
 
 
 def deploy(rack: Rack, name: str, replicas: int) -> None:

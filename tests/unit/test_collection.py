@@ -141,7 +141,7 @@ def test_what_the_readme_installs_from_git_writes_an_inventory(
     readme = (ROOT / "README.md").read_text()
     url = "https://github.com/bramble-pi/bramble.pi"
     if form == "url":
-        (line,) = re.findall(r"`ansible-galaxy (collection install git\+\S+)`", readme)
+        (line,) = re.findall(r"^ +ansible-galaxy (collection install git\+\S+)$", readme, re.MULTILINE)
         arguments = line.replace(url, repository).split()
     else:
         (block,) = re.findall(r"```yaml\n(   collections:\n.*?)   ```", readme, re.DOTALL)

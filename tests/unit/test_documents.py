@@ -32,7 +32,14 @@ COMMAND = re.compile(
     r"(?: --?[\w-]+(?: [\w{][^\s\"'`;,]*)?)*"
 )
 #: What begins as a variable of a role does, and is a file, a registered result or a key of one.
-OTHER_NAMES = {"control_plane_only", "control_plane_pod", "flash_node", "pod_network_images", *KINDS}
+OTHER_NAMES = {
+    "control_plane_only",
+    "control_plane_pod",
+    "flash_node",
+    "pod_network_images",
+    "workers_joined",
+    *KINDS,
+}
 
 
 def tracked(*patterns: str) -> list[Path]:

@@ -229,7 +229,8 @@ def test_other_resolvers_do_not_interrupt():
         lost[node] = int(summary[1]) - int(summary[2])
     print(f"of a packet each 0.2 s were lost: {lost}")
     assert status == 0, output
-    assert max(lost.values()) <= 1
+    # An interface that is taken down is away for seconds; a busy machine loses one packet or two.
+    assert max(lost.values()) <= 4
     for node in NODES:
         resolvers = in_node(node, "sh", "-c", "cat /etc/resolv.conf; resolvectl dns 2>&1")
         assert "192.0.2.54" in resolvers, node

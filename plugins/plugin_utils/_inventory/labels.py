@@ -14,7 +14,7 @@ from ansible_collections.bramble.pi.plugins.plugin_utils._inventory import hosts
 #: Where the role control_plane keeps what the first one saw of all nodes.
 _RESULT = "control_plane_initialised"
 #: Where the roles keep that a host has joined since.
-_JOINED = ("control_plane_joined", "__workers_join")
+_JOINED = ("control_plane_joined", "workers_joined")
 
 
 def _desired(variables: Mapping[str, Any], role: str) -> dict[str, Any]:

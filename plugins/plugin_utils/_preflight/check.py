@@ -56,6 +56,7 @@ CHECKS: tuple[Callable[[Rack], Iterator[Finding]], ...] = (
     access.check_ssh,
     cluster.check_flags,
     cluster.check_failure_detection,
+    cluster.check_zones,
     access.check_open_doors,
     backup.check_copies,
     failover.check_failover,

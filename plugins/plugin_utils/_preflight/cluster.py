@@ -62,6 +62,19 @@ def check_control_planes(rack: Rack) -> Iterator[Finding]:
                 yield Finding(f"control_plane_advertise_address is {advertised!r}, which {error}", host)
 
 
+def check_zones(rack: Rack) -> Iterator[Finding]:
+    """Warn of workers without a zone where others have one: the scheduler passes them over."""
+    workers = [host for host in rack.workers if not rack.is_unknown(host, "workers_zone")]
+    without = [host for host in workers if not rack.value(host, "workers_zone")]
+    if without and len(without) < len(workers):
+        yield Finding(
+            f"workers_zone is empty for {', '.join(without)}, and others have one; expected one for each"
+            " worker or for none, as Kubernetes spreads pods over the zones that it knows, and so puts almost"
+            " all onto the others: set workers_zone for these as well",
+            warning=True,
+        )
+
+
 def check_versions(rack: Rack) -> Iterator[Finding]:
     """Check that the versions are versions and go together."""
     for host in rack.nodes:

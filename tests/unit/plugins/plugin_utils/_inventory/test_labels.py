@@ -25,7 +25,7 @@ def told(seen: dict[str, Any] | None, *hosts: str, **variables: dict[str, Any]) 
 
 
 WITH = {"workers_labels": {"disk": "ssd"}, "workers_zone": "shelf-1"}
-JOINED = {"__workers_join": {"changed": True}}
+JOINED = {"workers_joined": {"changed": True}}
 
 
 @pytest.mark.parametrize(
@@ -38,7 +38,7 @@ JOINED = {"__workers_join": {"changed": True}}
         (told({}, pi2={**WITH, **JOINED}), {"pi-2": {"labels": SHELF, "taints": []}}),
         # With --tags control_plane nobody has joined yet.
         (told({"pi-1": {}}, pi2=WITH), {}),
-        (told({"pi-1": {}}, pi2={**WITH, "__workers_join": {"skipped": True}}), {}),
+        (told({"pi-1": {}}, pi2={**WITH, "workers_joined": {"skipped": True}}), {}),
         (told({"pi-2": {"labels": SHELF, "annotations": OURS}}, pi2=WITH), {}),
         (told({"pi-2": {"labels": SHELF, "annotations": OURS}}), {"pi-2": NONE}),
         (told({"pi-2": {"labels": SHELF, "annotations": OURS}}, "pi-1"), {}),

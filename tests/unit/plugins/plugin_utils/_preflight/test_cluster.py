@@ -245,3 +245,23 @@ def test_how_far_versions_may_be_apart(versions: tuple[str, ...], text: str | No
     )
     assert len(problems) == (text is not None)
     assert text is None or text in problems[0]
+
+
+@pytest.mark.parametrize(
+    ("zones", "told"),
+    [
+        ({}, []),
+        ({"pi-2": "a", "pi-3": "b"}, []),
+        ({"pi-3": "b"}, ["workers_zone is empty for pi-2, and others have one"]),
+    ],
+)
+def test_a_zone_for_each_worker_or_for_none(zones: dict[str, str], told: list[str]) -> None:
+    groups = {"control_plane": ["pi-1"], "workers": ["pi-2", "pi-3"]}
+    hosts = {
+        host: {"workers_zone": zones[host]} if host in zones else {} for host in ("pi-1", "pi-2", "pi-3")
+    }
+    problems, warnings = found(hosts=hosts, groups=groups)
+    assert problems == []
+    assert len(warnings) == len(told)
+    for text, warning in zip(told, warnings):
+        assert text in warning
