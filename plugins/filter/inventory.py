@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Callable
 
+import jinja2.runtime
 from ansible_collections.bramble.pi.plugins.module_utils._rack.bootptab import Entry, parse_bootptab
 from ansible_collections.bramble.pi.plugins.plugin_utils._common.filters import filter_errors
 from ansible_collections.bramble.pi.plugins.plugin_utils._inventory import (
@@ -97,8 +98,30 @@ def node_problems(
         pod_cidr=pod_cidr,
         service_cidr=service_cidr,
         others=[known for known in facts.values() if known],
-        cluster_variables=hostvars[control_plane or host],
+        cluster_variables=_settings_of_cluster(hostvars[control_plane or host]),
     )
+
+
+#: What holds for the whole cluster, and may be set for its control planes alone.
+_OF_CLUSTER = (
+    "control_plane_cluster_configuration",
+    "control_plane_endpoint",
+    "control_plane_pod_cidr",
+    "control_plane_service_cidr",
+)
+
+
+def _settings_of_cluster(variables: Any) -> dict[str, Any]:
+    """Read them from another host; None is a template that cannot be evaluated from here."""
+    return {name: _known(variables[name]) for name in _OF_CLUSTER if name in variables}
+
+
+def _known(value: Any) -> Any:
+    if isinstance(value, jinja2.runtime.Undefined):
+        return None
+    if isinstance(value, Mapping):
+        return {key: _known(part) for key, part in value.items()}
+    return value
 
 
 def rack_groups(groups: Groups) -> dict[str, list[str]]:

@@ -36,7 +36,7 @@ def _flag(manifest: str, name: str) -> str:
 
 
 def disagreements(
-    cluster: Mapping[str, Any], *, pod_cidr: str, service_cidr: str, endpoint: str, pod_network: str
+    cluster: Mapping[str, Any], *, pod_cidr: str, service_cidr: str, endpoint: str | None, pod_network: str
 ) -> Iterator[str]:
     """Say in what a cluster that is there differs from the inventory, and can never be changed."""
     seen = cluster.get("pod_cidr")
@@ -55,7 +55,9 @@ def disagreements(
                 f"the network of the cluster's {what} is {seen}; expected {expected}: set"
                 f" control_plane_{variable} to {seen}, {_RESET}"
             )
-    yield from _endpoint(cluster.get("api_server"), endpoint)
+    # None is one that is not known here.
+    if endpoint is not None:
+        yield from _endpoint(cluster.get("api_server"), str(endpoint))
 
 
 def _endpoint(server: str | None, endpoint: str) -> Iterator[str]:

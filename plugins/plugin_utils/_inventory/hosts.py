@@ -148,9 +148,7 @@ def _cluster_problems(
             service_cidr=str(
                 networking.get("serviceSubnet") or variables.get("control_plane_service_cidr") or service_cidr
             ),
-            endpoint=str(
-                configuration.get("controlPlaneEndpoint") or variables.get("control_plane_endpoint") or ""
-            ),
+            endpoint=configuration.get("controlPlaneEndpoint", variables.get("control_plane_endpoint", "")),
             pod_network=pod_network,
         )
     others = other_pod_network(facts, pod_network=pod_network)

@@ -46,6 +46,19 @@ NODES: dict[str, tuple[dict[str, Any], dict[str, Any], str, str]] = {
         "refused",
         PODS,
     ),
+    # An endpoint that is a template of another host's, which is not compared.
+    "pi-12": (
+        {
+            "kubernetes": {
+                "state": "control_plane",
+                "ca_cert_hash": "sha256:cc",
+                "api_server": "https://192.168.1.9:6443",
+            }
+        },
+        {"control_plane_endpoint": "{{ hostvars['pi-1'].ansible_connection }}:6443"},
+        "",
+        "",
+    ),
     # Its worker has no file that says so.
     "pi-10": ({"kubernetes": {"state": "worker", "ca_cert_hash": "sha256:aa"}}, {}, "refused", PODS),
     "pi-11": ({"kubernetes": {"state": "worker", "ca_cert_hash": "sha256:bb"}}, {}, "", ""),
