@@ -166,10 +166,10 @@ def test_labels_and_taints_are_kept_in_step(rack: Rack) -> None:
     taint = '"workers_taints": [{"key": "slow", "effect": "PreferNoSchedule"}]'
     rack.playbook("site.yml", "--tags", "labels", "-e", f'{{"workers_labels": {{"shelf": "top"}}, {taint}}}')
     assert seen("pi-3") == ({"shelf": "top", "theirs": "kept", zone: "shelf-1"}, ["slow"])
-    assert seen("pi-2") == ({"shelf": "top"}, ["slow"])
+    assert seen("pi-2") == ({"shelf": "top", zone: "shelf-2"}, ["slow"])
     rack.playbook("site.yml", "--tags", "labels")
     assert seen("pi-3") == ours
-    assert seen("pi-2") == ({}, [])
+    assert seen("pi-2") == ({zone: "shelf-2"}, [])
 
 
 def test_check_mode_on_the_running_cluster_changes_nothing(rack: Rack) -> None:
