@@ -30,14 +30,14 @@ EMPTYDIR = [{"name": "cache", "emptyDir": {}}]
 def pod(
     metadata: dict[str, Any],
     *,
-    status: dict[str, Any] = READY,
+    status: dict[str, Any] | None = None,
     volumes: list[dict[str, Any]] | None = None,
     **more: Any,
 ) -> dict[str, Any]:
     return {
         "metadata": {"namespace": "default", "name": "web-1", **metadata, **more},
         "spec": {"nodeName": "pi-2", "volumes": volumes or []},
-        "status": status,
+        "status": status or READY,
     }
 
 
