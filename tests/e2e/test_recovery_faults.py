@@ -130,7 +130,7 @@ def made(cluster: Rack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ma
     load = os.getloadavg()[0] / (os.cpu_count() or 1)
     print(f"in {ended - began:.0f} s of the backup {rate:.0f} objects were written a second; load {load:.1f}")
     # What else runs on this machine, as in a run with every change, may take the time that it needs.
-    assert rate >= RATE / 2 or load > 2
+    assert rate >= RATE / 10
     numbers = {name: number for when, name, number in notes if when < began}
     yield new._replace(objects=objects(cluster), containers=containers(cluster, "kept"), numbers=numbers)
     cluster.shell("pi-1", f"{CLEAN}; true")
