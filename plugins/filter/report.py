@@ -139,7 +139,9 @@ def inventory_problems(
 ) -> list[str]:
     """List what was not read of an inventory."""
     paths = [str(path) for path in paths]
-    return sources.problems(paths, optional=not needed) or sources.needed_problems(paths, groups, needed)
+    return sources.problems(paths, groups=groups, optional=not needed) or sources.needed_problems(
+        paths, groups, needed
+    )
 
 
 class FilterModule:

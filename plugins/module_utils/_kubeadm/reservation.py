@@ -22,7 +22,8 @@ _FLAG = "system-reserved"
 #: Quantities as Kubernetes writes them.
 _FORMS = {"cpu": re.compile(r"\d+m|\d+(?:\.\d+)?"), "memory": re.compile(r"\d+(?:[KMG]i?)?")}
 
-#: MiB for the daemons and for each pod, as https://github.com/awslabs/amazon-eks-ami has them.
+#: MiB for the daemons and for each pod, as https://github.com/awslabs/amazon-eks-ami has them
+#: (nodeadm/internal/kubelet/config.go; measured there, see its pull request 419).
 _DAEMONS = 255
 _EACH_POD = 11
 #: What fits on a board; no kubelet runs more than 110 unless it is told to.

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from ansible.errors import AnsibleError
@@ -14,7 +14,7 @@ from ansible.inventory.data import InventoryData
 from ansible.inventory.manager import IGNORED
 from ansible.parsing.dataloader import DataLoader
 from ansible.plugins.loader import inventory_loader
-from ansible_collections.bramble.pi.plugins.plugin_utils._preflight import yaml_inventory
+from ansible_collections.bramble.pi.plugins.plugin_utils._preflight import variable_files, yaml_inventory
 
 #: What Ansible reads where no inventory is given.
 DEFAULT = "/etc/ansible/hosts"
@@ -95,8 +95,11 @@ def needed_problems(
     ]
 
 
-def problems(sources: Sequence[str], *, optional: bool) -> list[str]:
-    """Say what of the sources of an inventory was not read; ``optional``: there may be none."""
+def problems(sources: Sequence[str], *, groups: Collection[str], optional: bool) -> list[str]:
+    """Say what of the sources of an inventory was not read.
+
+    ``groups``: the names of all groups; ``optional``: there may be no inventory.
+    """
     found: list[str] = []
     for source in sources:
         path = Path(source)
@@ -122,4 +125,6 @@ def problems(sources: Sequence[str], *, optional: bool) -> list[str]:
             found += [
                 f"the inventory {file}: {text}" for text in _file_problems(file, named=not path.is_dir())
             ]
-    return found
+        found += variable_files.problems(path, groups)
+    # Two sources may lie in one folder.
+    return list(dict.fromkeys(found))

@@ -91,7 +91,7 @@ def test_what_is_lost_is_named(name: str, tmp_path: Path) -> None:
     path = tmp_path / "hosts.yml"
     path.write_text(text, encoding="utf-8")
     for source in (tmp_path, path):
-        (problem,) = sources.problems([str(source)], optional=False)
+        (problem,) = sources.problems([str(source)], groups=[], optional=False)
         assert problem.startswith(f"the inventory {path}: {message}") or message in problem
         assert "s3cret" not in problem
 
@@ -116,7 +116,7 @@ def test_what_is_lost_is_named(name: str, tmp_path: Path) -> None:
 def test_what_ansible_reads_is_no_problem(name: str, text: str, tmp_path: Path) -> None:
     path = tmp_path / name
     path.write_text(text, encoding="utf-8")
-    assert sources.problems([str(tmp_path), str(path), "pi-1,pi-2"], optional=False) == []
+    assert sources.problems([str(tmp_path), str(path), "pi-1,pi-2"], groups=[], optional=False) == []
 
 
 KEY = "-----BEGIN OPENSSH PRIVATE KEY-----\nb3BlbnNzaC1rZXk=\n-----END OPENSSH PRIVATE KEY-----\n"
@@ -147,19 +147,19 @@ def write_good_folder(folder: Path, others: dict[str, str]) -> None:
 
 def test_other_files_beside_it_are_no_problem(tmp_path: Path) -> None:
     write_good_folder(tmp_path, {**BESIDE, **UNKNOWN_NAMES})
-    assert sources.problems([str(tmp_path)], optional=False) == []
+    assert sources.problems([str(tmp_path)], groups=[], optional=False) == []
 
 
 def test_a_path_that_is_not_there_is_named(tmp_path: Path) -> None:
-    (problem,) = sources.problems([str(tmp_path / "my-rak")], optional=True)
+    (problem,) = sources.problems([str(tmp_path / "my-rak")], groups=[], optional=True)
     assert problem.startswith(
         f"the inventory {tmp_path}/my-rak does not exist; expected a folder or file: run "
     )
-    (problem,) = sources.problems([str(tmp_path)], optional=True)
+    (problem,) = sources.problems([str(tmp_path)], groups=[], optional=True)
     assert problem.startswith(f"the inventory {tmp_path} is a folder without files; expected hosts.yml in it")
     path = tmp_path / "hosts.yml"
     path.symlink_to("nowhere")
-    (problem,) = sources.problems([str(tmp_path)], optional=True)
+    (problem,) = sources.problems([str(tmp_path)], groups=[], optional=True)
     assert "cannot be read (No such file or directory)" in problem
 
 
