@@ -224,6 +224,8 @@ CARDS, BOOT, RACK = (
 NEEDS: dict[str, tuple[list[str], list[str]]] = {
     # Without root some tests cannot run, which they say; the others do.
     "unit": ([], ["cards", "network"]),
+    # The image of the controller is built.
+    "unit-long": ([], ["cards", "network", "rack"]),
     "sanity": ([], ["pythons"]),
     "cards": (CARDS, ["cards"]),
     "boot": ([*CARDS, "boot"], ["cards", "boot", "rack"]),
@@ -234,4 +236,4 @@ NEEDS: dict[str, tuple[list[str], list[str]]] = {
 
 def needs(part: str) -> tuple[list[str], list[str]]:
     """Return the command that tells whether a part can be run here, and its groups of packages."""
-    return NEEDS.get(part.removesuffix("-long"), ([], []))
+    return NEEDS.get(part) or NEEDS.get(part.removesuffix("-long"), ([], []))

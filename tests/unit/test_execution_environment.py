@@ -1,10 +1,11 @@
 # Copyright: bramble.pi contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What an execution environment is made of: ansible-builder accepts it, and Debian has the packages."""
+"""The controller in a container: its image runs, and what an execution environment is made of is accepted."""
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import subprocess
@@ -12,6 +13,10 @@ import sys
 from pathlib import Path
 
 import pytest
+import yaml
+
+from scripts.test_runner.parts import copy_collection
+from tests import debian
 
 ROOT = Path(__file__).resolve().parents[2]
 BIN = Path(sys.executable).parent
@@ -81,3 +86,59 @@ def test_debian_has_each_package() -> None:
     assert {
         name: candidates.get(name, "(none)") for name in names if candidates.get(name, "(none)") == "(none)"
     } == {}
+
+
+@pytest.mark.long
+def test_the_image_of_the_controller_writes_an_inventory(tmp_path: Path) -> None:
+    if os.geteuid() != 0 or not shutil.which("podman") or not shutil.which("mmdebstrap"):
+        pytest.skip("needs root, podman and mmdebstrap")
+    base, image = "localhost/bramble-test-base", "localhost/bramble-test-controller"
+    context = copy_collection(tmp_path / "checkout")
+    # Stands for the image that the file names, as that comes from a registry.
+    root = debian.root("trixie", variant="minbase", packages=["ca-certificates"])
+    settings = root / "etc/apt/apt.conf.d/99-this-machine"
+    settings.write_text("\n".join(debian.apt_settings()) + "\n")
+    # Without podman's own limits, which may be above what this machine may set.
+    environment = {**os.environ, "CONTAINERS_CONF": str(ROOT / "roles/virtual_rack/files/containers.conf")}
+
+    def podman(*arguments: str) -> str:
+        done = subprocess.run(
+            ["podman", *arguments],
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            check=False,
+        )
+        print(done.stdout)
+        assert done.returncode == 0, f"podman {arguments[0]} ended with {done.returncode}"
+        return done.stdout
+
+    try:
+        archive = tmp_path / "base.tar"
+        subprocess.run(["tar", "-C", str(root), "-cf", str(archive), "."], check=True)
+        podman("import", "--quiet", str(archive), base)
+        recipe = str(context / "meta/Containerfile")
+        podman(
+            *("build", "--network", "host", "--from", base, "--tag", image, "--file", recipe, str(context))
+        )
+        rack = tmp_path / "rack"
+        rack.mkdir()
+        answers = ["search=none", "network=192.0.2.0/24", "gateway=192.0.2.1", "timezone=Europe/Berlin"]
+        answers += ["nodes=3", "image=https://192.0.2.9/os.img.xz"]
+        said = podman(
+            *("run", "--rm", "--network", "none", "--volume", f"{rack}:/rack", image),
+            *("ansible-playbook", "bramble.pi.start"),
+            *(word for answer in answers for word in ("-e", f"start_{answer}")),
+        )
+        assert "preflight accepts it" in said
+        assert "all" in yaml.safe_load((rack / "my-rack/hosts.yml").read_text())
+        programs = podman(
+            *("run", "--rm", "--network", "none", image, "sh", "-c"),
+            "for name in ssh sshpass zstd gzip xz mcopy lsblk ip age git; do command -v $name; done",
+        )
+        assert len(programs.split()) == 10
+    finally:
+        settings.unlink()
+        for name in (image, base):
+            podman("rmi", "--force", "--ignore", name)
