@@ -58,7 +58,7 @@ def root(release: str, *, variant: str, packages: Sequence[str]) -> Path:
             raise RuntimeError(f"mmdebstrap failed:\n{done.stderr[-4000:]}")
 
     key = hashlib.sha256(repr((variant, sorted(packages))).encode()).hexdigest()[:12]
-    return kept(folder=CACHE / "systems", kind=release, key=key, make=make) / "root"
+    return kept(folder=CACHE / "systems", kind=f"{release}-{variant}", key=key, make=make) / "root"
 
 
 def inside(root: Path, *, mounts: Mapping[Path, str], environment: Mapping[str, str]) -> list[str]:

@@ -95,7 +95,8 @@ def test_the_image_of_the_controller_writes_an_inventory(tmp_path: Path) -> None
     base, image = "localhost/bramble-test-base", "localhost/bramble-test-controller"
     context = copy_collection(tmp_path / "checkout")
     # Stands for the image that the file names, as that comes from a registry.
-    root = debian.root("trixie", variant="minbase", packages=["ca-certificates"])
+    # The same as for the newest ansible-core.
+    root = debian.root("trixie", variant="minbase", packages=["python3", "openssh-client"])
     settings = root / "etc/apt/apt.conf.d/99-this-machine"
     settings.write_text("\n".join(debian.apt_settings()) + "\n")
     # Without podman's own limits, which may be above what this machine may set.
