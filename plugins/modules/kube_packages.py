@@ -18,7 +18,7 @@ description:
     C(kubernetes.list) has another key for the same repository, with which no apt command works.
   - Where everything is as desired, neither the repository nor the key is fetched.
   - With O(version) a minor alone, an installed patch of it stays. Another minor than the installed one is
-    refused, as that is an upgrade of the cluster.
+    refused, as that is an upgrade of the cluster, unless O(upgrade) is set.
 author:
   - bramble.pi contributors (@bramble-pi)
 extends_documentation_fragment:
@@ -59,6 +59,12 @@ options:
     default: true
   allow_downgrade:
     description: Whether an older patch than the installed one may be installed.
+    type: bool
+    default: false
+  upgrade:
+    description:
+      - Whether a newer minor than the installed one may be installed, as an upgrade of the cluster does, node
+        by node and with M(bramble.pi.kubeadm_upgrade) between kubeadm and kubelet.
     type: bool
     default: false
 """
@@ -122,6 +128,7 @@ def main() -> None:
             "packages": {"type": "list", "elements": "str", "default": ["kubelet", "kubeadm", "kubectl"]},
             "hold": {"type": "bool", "default": True},
             "allow_downgrade": {"type": "bool", "default": False},
+            "upgrade": {"type": "bool", "default": False},
         },
         supports_check_mode=True,
     )

@@ -48,6 +48,7 @@ class Order(NamedTuple):
     packages: list[str]
     hold: bool
     allow_downgrade: bool
+    upgrade: bool = False
 
 
 class KubePackages:
@@ -72,6 +73,7 @@ class KubePackages:
             wish=self.wish,
             installed={name: before[name] for name in names if name in before},
             allow_downgrade=self.order.allow_downgrade,
+            upgrade=self.order.upgrade,
         )
         missing = packages.packages_to_install(names=names, installed=before, target=target)
         self.ensure_repository(refresh=bool(missing))

@@ -117,12 +117,17 @@ def upstream_version(text: str) -> Version | None:
     return Version(int(major), int(minor), int(patch))
 
 
-def target_version(*, wish: Version, installed: dict[str, Package], allow_downgrade: bool) -> Version:
-    """Decide for a version, or refuse; without a patch it is left to the repository."""
+def target_version(
+    *, wish: Version, installed: dict[str, Package], allow_downgrade: bool, upgrade: bool = False
+) -> Version:
+    """Decide for a version, or refuse; without a patch it is left to the repository.
+
+    With ``upgrade`` the installed ones may be of an older minor.
+    """
     present: dict[str, Version] = {}
     for name, package in installed.items():
         version = upstream_version(package.version)
-        if version is None or version.short != wish.short:
+        if version is None or (version.short != wish.short and not (upgrade and version < wish)):
             raise KubePackagesError(
                 f"{name} {package.version} is installed; expected {wish}: another minor is an upgrade of the "
                 "cluster (one minor at a time, the control plane first), which this role does not do. Set "
@@ -133,7 +138,7 @@ def target_version(*, wish: Version, installed: dict[str, Package], allow_downgr
     if not present:
         return wish
     newest = max(present.values())
-    if wish.patch is None:
+    if wish.patch is None and newest.short == wish.short:
         return newest
     if newest > wish and not allow_downgrade:
         name = next(name for name, version in present.items() if version == newest)

@@ -155,6 +155,33 @@ def test_refuses_surprises(wish: str, version: str, message: str) -> None:
         )
 
 
+@pytest.mark.parametrize(
+    ("wish", "present"),
+    [
+        ("1.37.0", installed("kubelet", "kubeadm")),
+        # kubeadm comes before the others.
+        ("1.37.0", {**installed("kubelet"), **installed("kubeadm", version="1.37.0-1.1")}),
+        ("1.36.2", installed("kubelet", version="1.36.1-1.1")),
+    ],
+)
+def test_an_upgrade_takes_a_newer_minor(wish: str, present: dict[str, Package]) -> None:
+    decided = packages.target_version(
+        wish=parse_version(wish), installed=present, allow_downgrade=False, upgrade=True
+    )
+    assert str(decided) == wish
+
+
+@pytest.mark.parametrize("wish", ["1.35.9", "1.36.0"])
+def test_an_upgrade_takes_no_older_one(wish: str) -> None:
+    with pytest.raises(packages.KubePackagesError, match=r"kubelet 1\.36\.1-1\.1 is installed; expected"):
+        packages.target_version(
+            wish=parse_version(wish),
+            installed=installed("kubelet", version="1.36.1-1.1"),
+            allow_downgrade=False,
+            upgrade=True,
+        )
+
+
 def test_names_what_has_to_be_installed() -> None:
     present = {
         **installed("kubelet"),
