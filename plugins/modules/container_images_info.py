@@ -43,6 +43,10 @@ options:
     description: Whether the node is a control plane.
     type: bool
     default: false
+  kubernetes_version:
+    description: The version whose images of Kubernetes are meant, such as V(1.37.0). By default that of the
+      installed kubeadm, which for a newer version names its own etcd and CoreDNS.
+    type: str
   cluster_configuration:
     description: Values of kubeadm's C(ClusterConfiguration), which may name another C(imageRepository).
     type: dict
@@ -108,6 +112,7 @@ def main() -> None:
             "images": {"type": "dict", "default": {}},
             "kubernetes": {"type": "bool", "default": True},
             "control_plane": {"type": "bool", "default": False},
+            "kubernetes_version": {"type": "str"},
             "cluster_configuration": {"type": "dict", "default": {}},
         },
         supports_check_mode=True,

@@ -56,6 +56,7 @@ class NeededImages:
         kubernetes: bool,
         control_plane: bool,
         cluster_configuration: Mapping[str, Any],
+        kubernetes_version: str | None = None,
     ) -> list[dict[str, str | None]]:
         """Return what is needed, and the ids of what is there."""
         has_runtime = self._is_there(self._client.program, "whether its images are there is")
@@ -64,7 +65,9 @@ class NeededImages:
             variables.update({images.normalize(name, variable=variable): variable for name in names})
         if kubernetes:
             if self._is_there("kubeadm", "its images are"):
-                output = self._kubeadm_list(cluster_configuration=cluster_configuration)
+                output = self._kubeadm_list(
+                    cluster_configuration=cluster_configuration, version=kubernetes_version
+                )
                 for name in kubeadm_images(text=output, control_plane=control_plane):
                     variables.setdefault(name, _KUBEADM_VARIABLE)
             sandbox = self._runtime.sandbox_image(run=self._run) if has_runtime else None
@@ -85,12 +88,12 @@ class NeededImages:
         self.unknown.append(f"{program} is not installed yet; {what} not known")
         return False
 
-    def _kubeadm_list(self, *, cluster_configuration: Mapping[str, Any]) -> str:
+    def _kubeadm_list(self, *, cluster_configuration: Mapping[str, Any], version: str | None) -> str:
         """Ask kubeadm for its images, without its asking the internet for the newest version."""
         node = Node(run=self._run)
         documents = config.minimal_documents(
             version=node.api_version(),
-            kubernetes_version=node.release(),
+            kubernetes_version=f"v{version}" if version else node.release(),
             cri_socket=self._runtime.socket,
             cluster_configuration=cluster_configuration,
         )

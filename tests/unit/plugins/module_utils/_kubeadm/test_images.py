@@ -91,6 +91,18 @@ def test_what_a_worker_needs_and_has() -> None:
     assert (images.architecture, images.unknown) == ("arm64", [])
 
 
+def test_another_version_is_what_kubeadm_is_asked_for() -> None:
+    node = Node("docker", "kubeadm")
+    needed(node).find(
+        images_by_variable={},
+        kubernetes=True,
+        control_plane=False,
+        cluster_configuration={},
+        kubernetes_version="1.21.0",
+    )
+    assert '"kubernetesVersion": "v1.21.0"' in node.configuration["text"]
+
+
 def test_what_is_not_installed_yet_is_unknown_in_check_mode() -> None:
     images = needed(Node(), check_mode=True)
     assert [image["id"] for image in find(images)] == [None, None]
