@@ -26,7 +26,7 @@ def test_a_copy_that_did_not_come(tmp_path: Path, serial: int) -> None:
         **play,
         "serial": serial,
         "tasks": [
-            {"ansible.builtin.set_fact": {"__backup_made": made}},
+            {"ansible.builtin.set_fact": {"backup_made": made}},
             {"ansible.builtin.debug": {"msg": "made on {{ inventory_hostname }}"}},
             include,
         ],
