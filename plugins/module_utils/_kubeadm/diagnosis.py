@@ -52,6 +52,15 @@ _CHECK_REMEDIES = (
         r"ImagePull",
         "load the images with kube_packages_image_archives, or give the node a way to the registry",
     ),
+    (
+        r"CreateJob",
+        "no node ran the Job upgrade-health-check in 15 s: kubectl get nodes; one has to be Ready and take"
+        " pods (kubectl uncordon)",
+    ),
+    (
+        r"ControlPlaneNodesReady|StaticPodManifest",
+        "bring the control plane back before; the playbook doctor tells what is missing",
+    ),
     (r"IsPrivilegedUser", "run the playbook with become"),
     (r"Hostname.*", "set os_prep_hostname to a name of letters, digits and hyphens"),
     (r"Service-.*", "systemctl status shows why the service is not running"),

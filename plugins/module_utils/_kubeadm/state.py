@@ -87,6 +87,9 @@ RESTORE_BEGUN = "/var/lib/bramble/restore.json"
 #: The role maintenance works on this node, or did when its run was killed.
 MAINTENANCE = f"{KUBELET}/.bramble-maintenance"
 
+#: The run of kubeadm upgrade on this node that has not come to its end.
+UPGRADE = f"{KUBELET}/.bramble-upgrade.json"
+
 _COMPONENTS = ("kube-apiserver", "kube-controller-manager", "kube-scheduler")
 _ETCD_MANIFEST = f"{MANIFESTS}/etcd.yaml"
 APISERVER_MANIFEST = f"{MANIFESTS}/kube-apiserver.yaml"
