@@ -120,6 +120,8 @@ OTHERWISE: dict[str, str] = {
     "reset/tasks/confirm.yml: Fail without consent": _ANSWERS,
     "reset/tasks/leave.yml: Fail on workloads that cannot be drained": _ANSWERS,
     "ssh_access/tasks/key.yml: Fail on a key without its public half": "a file of the controller",
+    "upgrade/tasks/control_plane.yml: Fail with the state of all": _ANSWERS,
+    "upgrade/tasks/main.yml: Fail without a backup to go back to": "only an upgrade needs one",
     "verify/tasks/main.yml: Fail on nodes that are missing or not Ready": _ANSWERS,
     "verify/tasks/workload.yml: Fail if all pods are on one node": _ANSWERS,
     "verify/tasks/workload.yml: Print the findings": _ANSWERS,
