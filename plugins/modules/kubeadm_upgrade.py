@@ -36,9 +36,8 @@ attributes:
 options:
   version:
     description: The version to come to, with its patch, such as V("1.36.1"), at most one minor newer than
-      what runs.
+      what runs. By default that of the installed kubeadm, so that a run is finished that was killed.
     type: raw
-    required: true
   node_name:
     description: Name of the node in the cluster, such as V(pi-2).
     type: str
@@ -78,6 +77,11 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
+version:
+  description: The version that the node is brought to.
+  returned: success
+  type: str
+  sample: 1.37.0
 action:
   description: What kubeadm had to do before the module ran, V(apply), V(node) or nothing.
   returned: success
@@ -120,7 +124,7 @@ def main() -> None:
     """Run the module."""
     module = AnsibleModule(
         argument_spec={
-            "version": {"type": "raw", "required": True},
+            "version": {"type": "raw"},
             "node_name": {"type": "str", "required": True},
             "control_plane": {"type": "bool", "default": False},
             "ignore_preflight_errors": {"type": "list", "elements": "str", "default": []},

@@ -150,8 +150,8 @@ class Upgrade:
 
 def bring_to(*, node: Node, parameters: Mapping[str, Any], check_mode: bool) -> dict[str, Any]:
     """Bring the node to the version as far as that is kubeadm's, and return the module's result."""
-    target = check_version(parameters["version"])
     node.need("kubeadm", "kubectl", "kubelet")
+    target = check_version(parameters["version"] or node.release().lstrip("v"))
     upgrade = Upgrade(node=node, name=parameters["node_name"], control_plane=parameters["control_plane"])
     upgrade.wait_for_cluster(timeout=parameters["timeout"])
     due, found = upgrade.due(target)
@@ -161,6 +161,7 @@ def bring_to(*, node: Node, parameters: Mapping[str, Any], check_mode: bool) -> 
         found = upgrade.found()
     return {
         "changed": changed,
+        "version": str(target),
         "action": due.kubeadm,
         "kubelet_due": due.kubelet,
         "due": due.anything,

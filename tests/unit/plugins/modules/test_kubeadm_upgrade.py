@@ -38,7 +38,9 @@ KUBEADM = f"""\
 #!/bin/sh
 cd ROOT
 case "$1 $2" in
-    "version -o") cat kubeadm-version ;;
+    "version -o")
+        test "$3" = short && cat kubeadm-version && exit
+        echo '{{"clientVersion": {{"gitVersion": "'"$(cat kubeadm-version)"'"}}}}' ;;
     "upgrade "*)
         echo "$*" >>ran
         left=$(cat kill 2>/dev/null || echo 99)
@@ -150,6 +152,13 @@ def test_another_kubeadm_is_refused_before_anything_is_touched(
     assert f"kubeadm is {OLD} on this node; expected {NEW}" in upgrade(capsys)["msg"]
     assert ran(node) == []
     assert not Path(state.UPGRADE).exists()
+
+
+def test_by_default_it_is_the_version_of_kubeadm(node: FakeNode, capsys: pytest.CaptureFixture[str]) -> None:
+    assert upgrade(capsys, version=None, check=True)["version"] == NEW
+    node.write("/kubeadm-version", f"v{OLD}\n")
+    found = upgrade(capsys, version=None)
+    assert (found["version"], found["due"], ran(node)) == (OLD, False, [])
 
 
 def test_a_version_without_a_patch_is_refused(node: FakeNode, capsys: pytest.CaptureFixture[str]) -> None:
