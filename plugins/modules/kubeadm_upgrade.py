@@ -103,7 +103,7 @@ reason:
   type: str
   sample: the cluster's configuration says 1.36.2
 running:
-  description: The versions that the node runs. What is not told is null.
+  description: The versions that the node runs. What is not known is null.
   returned: success
   type: dict
   sample:

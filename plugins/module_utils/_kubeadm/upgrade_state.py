@@ -38,7 +38,7 @@ _VERSION = re.compile(r"v?(\d+)\.(\d+)\.(\d+)")
 
 
 class Found(NamedTuple):
-    """What a node runs; None where it is not there, or not told."""
+    """What a node runs; None where it is not there, or not known."""
 
     #: By the cluster's kubeadm configuration.
     cluster: Version | None
