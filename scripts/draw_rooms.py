@@ -40,7 +40,10 @@ FLOORS: list[dict[str, str]] = [
         "module_utils/_node": "facts, settings, health, findings",
         "module_utils/_sd_card": "block devices, plan, writer",
     },
-    {"module_utils/_netboot": "trees that nodes boot from"},
+    {
+        "module_utils/_netboot": "trees that nodes boot from",
+        "module_utils/_upgrade": "plan, APIs that go, offers",
+    },
     # From here on it runs on the controller only.
     {
         "plugin_utils/_common": "how filters end on an error",
@@ -50,6 +53,7 @@ FLOORS: list[dict[str, str]] = [
         "plugin_utils/_kubernetes": "manifests, ConfigMaps",
         "plugin_utils/_remote_access": "who comes in from outside",
         "plugin_utils/_report": "the rack on one page",
+        "plugin_utils/_upgrade": "what would stop one",
         "plugin_utils/_verify": "what kubectl says",
     },
     {"plugin_utils/_cards": "what a card says to its node"},
