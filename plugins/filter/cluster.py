@@ -90,7 +90,14 @@ def run_summary(
     warnings = {
         host: node_warnings(facts=facts[host], pod_network=pod_network) for host in hosts if facts[host]
     }
-    return cluster.run_summary(messages=messages, remaining=remaining, inventory=inventory, warnings=warnings)
+    found = [hostvars[host].get("kube_packages_result", {}).get("newer") for host in hosts]
+    return cluster.run_summary(
+        messages=messages,
+        remaining=remaining,
+        inventory=inventory,
+        warnings=warnings,
+        newer=next((version for version in found if version), ""),
+    )
 
 
 class FilterModule:

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Callable
 
 from ansible_collections.bramble.pi.plugins.plugin_utils._common.filters import filter_errors
-from ansible_collections.bramble.pi.plugins.plugin_utils._inventory import hosts
+from ansible_collections.bramble.pi.plugins.plugin_utils._inventory import cluster, hosts
 from ansible_collections.bramble.pi.plugins.plugin_utils._upgrade import decision
 
 
@@ -38,9 +38,14 @@ def upgrade_plan(
     return decision.decide(rack, wish=version)
 
 
+def cluster_version(hostvars: Mapping[str, Mapping[str, Any]], groups: Mapping[str, Sequence[str]]) -> str:
+    """Return what the cluster runs."""
+    return cluster.running_version(hostvars=hostvars, groups=groups)
+
+
 class FilterModule:
     """What Ansible looks for."""
 
     def filters(self) -> dict[str, Callable[..., Any]]:
         """Name the filters."""
-        return {"upgrade_plan": upgrade_plan}
+        return {"cluster_version": cluster_version, "upgrade_plan": upgrade_plan}

@@ -19,6 +19,9 @@ description:
   - Where everything is as desired, neither the repository nor the key is fetched.
   - With O(version) a minor alone, an installed patch of it stays. Another minor than the installed one is
     refused, as that is an upgrade of the cluster, unless O(upgrade) is set.
+  - With O(member) no other version is installed at all, not even another patch, as that goes node by node.
+    With O(cluster_version) a node that is to join gets the version that the cluster runs, and none that is
+    newer or of another minor.
 author:
   - bramble.pi contributors (@bramble-pi)
 extends_documentation_fragment:
@@ -67,6 +70,18 @@ options:
         by node and with M(bramble.pi.kubeadm_upgrade) between kubeadm and kubelet.
     type: bool
     default: false
+  member:
+    description: Whether the node is in a running cluster.
+    type: bool
+    default: false
+  cluster_version:
+    description: What the cluster runs that the node is to join, such as V(1.36.1); empty if not known.
+    type: str
+    default: ''
+  report_newer:
+    description: Whether to tell of a newer version that apt knows of without fetching anything.
+    type: bool
+    default: false
 """
 
 EXAMPLES = r"""
@@ -109,6 +124,11 @@ repository_file:
   returned: success
   type: str
   sample: /etc/apt/sources.list.d/kubernetes.sources
+newer:
+  description: A newer version of the minor that apt knows of, if there is one, with O(report_newer).
+  returned: success
+  type: str
+  sample: 1.36.3
 """
 
 from ansible.module_utils.basic import AnsibleModule
@@ -129,6 +149,9 @@ def main() -> None:
             "hold": {"type": "bool", "default": True},
             "allow_downgrade": {"type": "bool", "default": False},
             "upgrade": {"type": "bool", "default": False},
+            "member": {"type": "bool", "default": False},
+            "cluster_version": {"type": "str", "default": ""},
+            "report_newer": {"type": "bool", "default": False},
         },
         supports_check_mode=True,
     )
@@ -140,7 +163,10 @@ def main() -> None:
     changes = Changes(check_mode=module.check_mode, run=run)
     with module_errors(module, result=changes.result):
         result = KubePackages(
-            order=Order(**module.params), run=run, warn=module.warn, changes=changes
+            order=Order(**{**module.params, "cluster_version": module.params["cluster_version"] or None}),
+            run=run,
+            warn=module.warn,
+            changes=changes,
         ).ensure()
     module.exit_json(**result)
 

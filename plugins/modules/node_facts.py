@@ -192,6 +192,11 @@ ansible_facts:
               returned: success
               type: bool
               sample: false
+            version:
+              description: The version of the API server of a control plane; none on a worker.
+              returned: success
+              type: str
+              sample: 1.36.2
             maintenance:
               description: Whether the role maintenance took the node out of use in a run that has not come to
                 its end.

@@ -17,7 +17,7 @@ from ansible_collections.bramble.pi.plugins.module_utils._common.commands import
 from ansible_collections.bramble.pi.plugins.module_utils._common.download import download, unproved
 from ansible_collections.bramble.pi.plugins.module_utils._common.files import read_text
 from ansible_collections.bramble.pi.plugins.module_utils._common.systemd import Systemd
-from ansible_collections.bramble.pi.plugins.module_utils._kubernetes import packages
+from ansible_collections.bramble.pi.plugins.module_utils._kubernetes import cluster_version, packages
 from ansible_collections.bramble.pi.plugins.module_utils._kubernetes.compatibility import (
     Version,
     parse_version,
@@ -49,6 +49,10 @@ class Order(NamedTuple):
     hold: bool
     allow_downgrade: bool
     upgrade: bool = False
+    #: Whether the node is in a cluster, and what that runs, if it is known.
+    member: bool = False
+    cluster_version: str | None = None
+    report_newer: bool = False
 
 
 class KubePackages:
@@ -69,11 +73,12 @@ class KubePackages:
         """Install, hold and enable, and return the module's result."""
         names = self.order.packages
         before = self.installed()
+        installed = {name: before[name] for name in names if name in before}
         target = packages.target_version(
-            wish=self.wish,
-            installed={name: before[name] for name in names if name in before},
-            allow_downgrade=self.order.allow_downgrade,
-            upgrade=self.order.upgrade,
+            wish=self.wish if self.order.upgrade else self.version_of_cluster(installed),
+            installed=installed,
+            allow_downgrade=self.may_go_down,
+            upgrade=self.order.upgrade or self.joins,
         )
         missing = packages.packages_to_install(names=names, installed=before, target=target)
         self.ensure_repository(refresh=bool(missing))
@@ -88,7 +93,40 @@ class KubePackages:
             "previous": _versions(before),
             "held": sorted(name for name, package in after.items() if package.held),
             "repository_file": _SOURCE,
+            "newer": self.newer(target) if self.order.report_newer else None,
         }
+
+    @property
+    def joins(self) -> bool:
+        """Whether the node is to join a cluster whose version it has to have; nobody uses it meanwhile."""
+        return not self.order.member and self.order.cluster_version is not None
+
+    @property
+    def may_go_down(self) -> bool:
+        """Whether an older patch may be installed."""
+        return self.order.allow_downgrade or self.joins
+
+    def version_of_cluster(self, installed: dict[str, apt.Package]) -> Version:
+        """Return the version that goes with the cluster that the node is in, or joins."""
+        if not self.order.member:
+            known = self.order.cluster_version
+            return cluster_version.of_newcomer(
+                wish=self.wish, cluster=parse_version(known) if known else None
+            )
+        versions = {
+            name: version
+            for name, package in installed.items()
+            if (version := packages.upstream_version(package.version))
+        }
+        return cluster_version.of_member(wish=self.wish, installed=versions)
+
+    def newer(self, target: Version) -> str | None:
+        """Return the newest version that apt knows of already, if that is newer."""
+        madison = ["apt-cache", *_ONLY_SOURCE, "madison", "kubelet"]
+        offered = packages.read_madison(text=self.run(madison)[1]).get("kubelet", ())
+        versions = [version for text in offered if (version := packages.upstream_version(text))]
+        newest = max(versions, default=target)
+        return str(newest) if target.patch is not None and newest > target else None
 
     def installed(self) -> dict[str, apt.Package]:
         """Ask dpkg."""
@@ -162,7 +200,7 @@ class KubePackages:
         arguments = [f"{name}={version}" for name, version in versions.items()]
         self.changes.note(f"install {' '.join(arguments)}")
         options = ["--allow-change-held-packages"]
-        if self.order.allow_downgrade:
+        if self.may_go_down:
             options.append("--allow-downgrades")
         apt.install(run=self.run, arguments=[*options, *arguments])
 

@@ -127,6 +127,12 @@ def installed_packages(*, text: str) -> dict[str, tuple[str, str]]:
     return {row[0]: (row[1], row[2]) for row in rows if len(row) == 4 and row[3] == "installed"}
 
 
+def apiserver_version(*, manifest: str) -> str | None:
+    """Return the version of a control plane, by the image of its API server; None where it names none."""
+    found = re.search(r"^\s+image: \S+:v([0-9]+\.[0-9]+\.[0-9]+)", manifest, re.MULTILINE)
+    return found[1] if found else None
+
+
 def clock(*, timedatectl: str, utc: str) -> dict[str, Any]:
     """Describe the clock from the output of ``timedatectl show``."""
     values = dict(line.split("=", 1) for line in timedatectl.splitlines() if "=" in line)

@@ -49,6 +49,7 @@ def _kubernetes(module: AnsibleModule) -> dict[str, Any]:
         "maintenance": os.path.exists(state.MAINTENANCE),
         "ca_cert_hash": certificate_hash,
         "server": server_of(read_text(state.KUBELET_KUBECONFIG) or ""),
+        "version": facts.apiserver_version(manifest=read_text(state.APISERVER_MANIFEST) or ""),
         **networks.read_networks(
             controller_manager_manifest=read_text(state.CONTROLLER_MANAGER_MANIFEST),
             admin_kubeconfig=read_text(state.ADMIN_KUBECONFIG),

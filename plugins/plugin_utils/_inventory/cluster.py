@@ -9,6 +9,8 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from ansible_collections.bramble.pi.plugins.module_utils._kubernetes.compatibility import parse_version
+
 CONTROL_PLANE = "control_plane"
 WORKER = "worker"
 
@@ -36,6 +38,16 @@ def initial_control_plane(
 
 #: Where the role control_plane keeps what came of a host.
 _ROLE_RESULTS = ("control_plane_initialised", "control_plane_joined")
+
+
+def running_version(*, hostvars: Mapping[str, Mapping[str, Any]], groups: Mapping[str, Sequence[str]]) -> str:
+    """Return the version of the oldest API server of the cluster; empty if this run has read of none."""
+    found = []
+    for host in groups.get("control_plane", ()):
+        facts = kubernetes(hostvars[host])
+        if facts.get("state") == CONTROL_PLANE and facts.get("version"):
+            found.append(parse_version(facts["version"]))
+    return str(min(found)) if found else ""
 
 
 def seen_control_plane(
@@ -102,8 +114,12 @@ def run_summary(
     remaining: Sequence[str],
     inventory: str,
     warnings: Mapping[str, Sequence[str]],
+    newer: str = "",
 ) -> list[str]:
-    """Say what will hurt, which hosts of a run failed, each with its message, or how to go on if none did."""
+    """Say what will hurt, which hosts of a run failed, each with its message, or how to go on if none did.
+
+    ``newer`` is a version of Kubernetes that there is, and that the cluster does not run.
+    """
     told = [f"{host}: {warning}" for host in remaining for warning in warnings.get(host, ())]
     failed = [
         f"{host} failed: {message or 'see its message above'}"
@@ -111,4 +127,9 @@ def run_summary(
         if host not in remaining
     ]
     proof = f"ansible-playbook -i {inventory} bramble.pi.verify"
+    if newer:
+        told.append(
+            f"Kubernetes {newer} is there; the cluster stays as it is until: ansible-playbook -i {inventory} "
+            f"bramble.pi.upgrade -e kube_packages_version={newer}"
+        )
     return told + (failed or [f"To verify the cluster and have a report of it: {proof}"])

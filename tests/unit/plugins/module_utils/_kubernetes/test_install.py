@@ -104,6 +104,24 @@ def ensure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Ensure:
     return run
 
 
+def test_a_node_of_a_cluster_stays_as_it_is_and_says_what_is_newer(ensure: Ensure) -> None:
+    node = Node(status="hi ", packages=dict.fromkeys(("kubelet", "kubeadm", "kubectl"), "1.36.1-1.1"))
+    assert ensure(node, member=True, report_newer=True)["newer"] == "1.36.2"
+    assert ensure(node, member=True)["newer"] is None
+    with pytest.raises(KubePackagesError, match="which is an upgrade, node by node"):
+        ensure(node, member=True, version="1.36.2")
+    assert node.log == []
+
+
+def test_a_node_that_joins_gets_what_the_cluster_runs(ensure: Ensure) -> None:
+    node = Node(status="ii ", packages={"kubelet": "1.36.2-1.1"})
+    ensure(node, cluster_version="1.36.1")
+    assert {node.packages[name][1] for name in ("kubelet", "kubeadm", "kubectl")} == {"1.36.1-1.1"}
+    assert any("--allow-downgrades" in line for line in node.log)
+    with pytest.raises(KubePackagesError, match=r"the cluster runs 1\.36\.1, and kube_packages_version is 1\.37"):
+        ensure(Node(), cluster_version="1.36.1", version="1.37")
+
+
 def test_says_that_nobody_vouches_for_a_key_that_comes_over_http(ensure: Ensure) -> None:
     (warning,) = ensure(Node(), key="http://mirror/release.asc")["warnings"]
     assert warning.startswith("http://mirror/release.asc came over http and was not checked")
