@@ -120,6 +120,7 @@ OTHERWISE: dict[str, str] = {
     "reset/tasks/confirm.yml: Fail without consent": _ANSWERS,
     "reset/tasks/leave.yml: Fail on workloads that cannot be drained": _ANSWERS,
     "ssh_access/tasks/key.yml: Fail on a key without its public half": "a file of the controller",
+    "upgrade/tasks/plan.yml: Fail on what would stop the upgrade": _ANSWERS,
     "upgrade/tasks/control_plane.yml: Fail with the state of all": _ANSWERS,
     "upgrade/tasks/main.yml: Fail without a backup to go back to": "only an upgrade needs one",
     "verify/tasks/main.yml: Fail on nodes that are missing or not Ready": _ANSWERS,
