@@ -9,7 +9,7 @@ the node                        kube_packages_version         what happens
 in a cluster                    the minor, or the very patch  stays as it is
 in a cluster                    newer                         refused, with the command that upgrades
 in a cluster                    older                         refused, with the value to set
-in a cluster, between versions  any                           refused, with the command that goes on
+in a cluster, an older kubelet  any                           refused, with the command that goes on
 in none; one runs               its minor                     the version that the cluster runs
 in none; one runs               an older patch of its minor   that
 in none; one runs               newer, or an older minor      refused, with the command or the value
@@ -42,7 +42,8 @@ def of_member(*, wish: Version, installed: Mapping[str, Version]) -> Version:
         return wish
     newest = max(installed.values())
     program = next(name for name, version in installed.items() if version == newest)
-    if min(installed.values()) != newest:
+    # Programs that are older than the kubelet are renewed with nobody hurt.
+    if installed.get("kubelet", newest) != newest:
         versions = ", ".join(f"{name} {version}" for name, version in installed.items())
         raise KubePackagesError(
             f"{versions} are installed, and the node is in a running cluster; expected one version: an "

@@ -20,6 +20,11 @@ def test_a_node_of_a_cluster_stays_as_it_is(wish: str, version: str | None, targ
     assert str(cluster_version.of_member(wish=parse_version(wish), installed=installed)) == target
 
 
+def test_what_is_older_than_the_kubelet_is_renewed() -> None:
+    installed = {"kubelet": parse_version("1.20.3"), "kubectl": parse_version("1.20.2")}
+    assert str(cluster_version.of_member(wish=parse_version("1.20"), installed=installed)) == "1.20.3"
+
+
 @pytest.mark.parametrize(
     ("wish", "versions", "told"),
     [
