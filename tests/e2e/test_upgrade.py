@@ -154,13 +154,54 @@ def run_and_kill(rack: Rack, moment: Moment) -> None:
     assert watched.returncode == 0, f"{moment.name} did not come: {watched}\n{output[-3000:]}"
 
 
+def ingress(api: str) -> str:
+    """Write an Ingress for the workload in one of its APIs."""
+    old = {"serviceName": "web", "servicePort": 80}
+    backend = {"service": {"name": "web", "port": {"number": 80}}} if api.endswith("/v1") else old
+    document = {
+        "apiVersion": api,
+        "kind": "Ingress",
+        "metadata": {"name": "web", "namespace": "maintenance"},
+        "spec": {"defaultBackend" if api.endswith("/v1") else "backend": backend},
+    }
+    return yaml.safe_dump(document)
+
+
+def refused_with_all_that_stops_it(rack: Rack, groups: dict[str, dict[str, str]]) -> None:
+    """Ask for the climb while an object and a pod stop it, and put both right."""
+    deployment = rack.kubectl("-n", "maintenance", "get", "deployment", "web")
+    image = deployment["spec"]["template"]["spec"]["containers"][0]["image"]
+    rack.shell("pi-1", f"{KUBECTL} apply -f - <<'END'\n{ingress('networking.k8s.io/v1beta1')}END")
+    rack.shell("pi-1", f"{KUBECTL} -n maintenance run bare --image={image} --restart=Never")
+    told = (
+        "Ingress maintenance/web was written with networking.k8s.io/v1beta1",
+        "pod maintenance/bare: it has no controller",
+    )
+    before = versions(rack, groups)
+    for arguments, code in (("--check",), 0), ((), 2):
+        run = rack.playbook(*RUN, *arguments, code=code)
+        text = " ".join(run.output.split())
+        assert "Kubernetes comes to 1.22.0 in 2 steps" in text
+        assert [each for each in told if each not in text] == []
+        assert all(counts["changed"] == 0 for counts in run.recap().values())
+        assert cordoned(rack) == frozenset()
+    assert versions(rack, groups) == before
+    # Up to there the Ingress stops nothing.
+    less = rack.playbook(PLAYBOOK, "-e", f"kube_packages_version={BETWEEN}", "--check")
+    assert told[0] not in " ".join(less.output.split())
+    rack.shell("pi-1", f"{KUBECTL} apply -f - <<'END'\n{ingress('networking.k8s.io/v1')}END")
+    rack.shell("pi-1", f"{KUBECTL} -n maintenance delete pod bare --now")
+
+
 def climb(rack: Rack, groups: dict[str, dict[str, str]], kills: Sequence[Moment]) -> None:
     """Climb two minors, killed at these moments, while a service is asked."""
     before = versions(rack, groups)
     assert before == all_at(OLD)
     refused = rack.playbook(*RUN, "-e", '{"backup_recipients": []}', code=2)
     assert "backup_recipients is empty" in refused.output
+    refused_with_all_that_stops_it(rack, groups)
     checked = rack.playbook(*RUN, "--check")
+    assert "What would stop it" not in checked.output
     assert all(counts["changed"] == counts["failed"] == 0 for counts in checked.recap().values())
     assert versions(rack, groups) == before
     asker = Asker(rack.shell("pi-1", "hostname -I").split()[0])
