@@ -24,6 +24,7 @@ description:
     annotation C(bramble.pi/maintenance), so that this holds after a run that was killed as well.
   - A control plane is refused while etcd would lose its majority without it. One or two control planes lose
     it whenever one of them is away; these are not refused.
+  - A node that the cluster does not know, as somebody has deleted it there, is left as it is.
 author:
   - bramble.pi contributors (@bramble-pi)
 extends_documentation_fragment:
@@ -61,6 +62,24 @@ options:
     description: Whether the data in pods' emptyDir volumes may be lost.
     type: bool
     default: false
+  drain:
+    description:
+      - Whether pods are to go elsewhere. If not, the node is neither cordoned nor drained, and those of its
+        pods that were Ready are waited for with O(state=available), as where its kubelet alone is restarted.
+    type: bool
+    default: true
+  boot_id:
+    description:
+      - What C(/proc/sys/kernel/random/boot_id) of the node says now. With O(state=available), what its
+        kubelet told before that boot does not count, nor do containers that ran before it.
+    type: str
+    default: ''
+  kubelet_started:
+    description:
+      - What C(systemctl show --property=ExecMainStartTimestamp kubelet) prints on the node, with C(TZ=UTC).
+        With O(state=available), what its kubelet told before that does not count.
+    type: str
+    default: ''
   kubeconfig:
     description: The kubeconfig to use, on this host.
     type: path
@@ -89,6 +108,7 @@ EXAMPLES = r"""
   bramble.pi.node_maintenance:
     node: pi-2
     state: available
+    boot_id: "{{ boot_id.content | b64decode | trim }}"
   delegate_to: pi-1
 """
 
@@ -97,7 +117,12 @@ in_use:
   description:
     - That the node, which was not drained, takes pods as before. Where it is missing the module failed before
       it knew, as where the API server went away, and the node may be cordoned.
-  returned: failure, with O(state=drained)
+  returned: failure, and where the cluster does not know the node, with O(state=drained)
+  type: bool
+  sample: true
+known:
+  description: Whether the cluster knows the node.
+  returned: success, with O(state=drained)
   type: bool
   sample: true
 pods:
@@ -129,6 +154,8 @@ from ansible_collections.bramble.pi.plugins.module_utils._kubernetes.drain impor
 from ansible_collections.bramble.pi.plugins.module_utils._kubernetes.maintenance import (
     Maintenance,
     MaintenanceError,
+    Restart,
+    started,
 )
 
 
@@ -141,6 +168,9 @@ def main() -> None:
             "timeout": {"type": "int", "default": 300},
             "delete_bare_pods": {"type": "bool", "default": False},
             "delete_emptydir_data": {"type": "bool", "default": False},
+            "drain": {"type": "bool", "default": True},
+            "boot_id": {"type": "str", "default": ""},
+            "kubelet_started": {"type": "str", "default": ""},
             "kubeconfig": {"type": "path", "default": "/etc/kubernetes/admin.conf"},
         },
         supports_check_mode=True,
@@ -152,17 +182,22 @@ def main() -> None:
         kubeconfig=given["kubeconfig"],
         timeout=given["timeout"],
         consent=Consent(bare_pods=given["delete_bare_pods"], emptydir_data=given["delete_emptydir_data"]),
+        drains=given["drain"],
+        restart=Restart(boot_id=given["boot_id"], kubelet_started=started(given["kubelet_started"])),
     )
     with module_errors(module):
         if given["state"] == "available":
             module.exit_json(changed=maintenance.end(check_mode=module.check_mode))
         try:
-            changed, verdicts = maintenance.begin(check_mode=module.check_mode)
+            begun = maintenance.begin(check_mode=module.check_mode)
         except MaintenanceError as error:
             # After any other error nobody knows.
             module.fail_json(msg=str(error), in_use=True)
+    if begun is None:
+        module.exit_json(changed=False, known=False, in_use=True, pods=[])
+    changed, verdicts = begun
     pods = [{"pod": each.pod, "action": each.action.value, "reason": each.reason} for each in verdicts]
-    module.exit_json(changed=changed, pods=pods)
+    module.exit_json(changed=changed, known=True, pods=pods)
 
 
 if __name__ == "__main__":

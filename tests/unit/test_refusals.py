@@ -105,6 +105,7 @@ OTHERWISE: dict[str, str] = {
     "image_cache/tasks/serve.yml: Fail on a server that does not answer": _ANSWERS,
     "maintenance/tasks/nodes.yml: Fail if the cluster may run and cannot be asked": _ANSWERS,
     "maintenance/tasks/nodes.yml: Fail if a node before is not back": _ANSWERS,
+    "maintenance/tasks/nodes.yml: Fail on a control plane that the cluster does not know": _ANSWERS,
     "maintenance/tasks/nodes.yml: Fail with the state of all": _ANSWERS,
     "netboot_tree/tasks/main.yml: Check what the nodes are to be": _FIRST,
     "node_network/tasks/main.yml: Print the node's new address": _ANSWERS,

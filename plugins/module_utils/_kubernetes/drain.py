@@ -26,6 +26,7 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from itertools import chain
 from typing import Any, NamedTuple
 
 _Object = Mapping[str, Any]
@@ -285,10 +286,38 @@ def etcd_problem(*, node: str, members: Collection[_Object]) -> str | None:
     )
 
 
-def unready(pods: Iterable[_Object]) -> Iterator[str]:
-    """Name what belongs to a node and is not Ready there, each by a name that its next pod has as well."""
+def _container_ids(pod: _Object) -> set[str]:
+    found = pod.get("status", {}).get("containerStatuses") or ()
+    return {str(each["containerID"]) for each in found if each.get("containerID")}
+
+
+def containers(pods: Iterable[_Object]) -> set[str]:
+    """Return the IDs of the containers of what belongs to a node."""
+    return set(chain.from_iterable(_container_ids(pod) for pod in pods if belongs(pod)))
+
+
+def unready(pods: Iterable[_Object], *, gone: Collection[str] = ()) -> Iterator[str]:
+    """Name what belongs to a node and is not Ready there, each by a name that its next pod has as well.
+
+    What is told of a container that is ``gone`` is no longer so.
+    """
     for pod in pods:
-        if belongs(pod) and not is_ready(pod) and not is_ended(pod):
+        ready = is_ready(pod) and _container_ids(pod).isdisjoint(gone)
+        if belongs(pod) and not ready and not is_ended(pod):
             found = None if is_static(pod) else owner(pod)
             namespace = pod["metadata"].get("namespace", "default")
             yield f"{found[0]} {namespace}/{found[1]}" if found else f"pod {name_of(pod)}"
+
+
+def serving(pods: Iterable[_Object]) -> Iterator[str]:
+    """Name the pods that are Ready and could be elsewhere."""
+    return (f"pod {name_of(pod)}" for pod in pods if is_ready(pod) and not belongs(pod))
+
+
+def unserving(pods: Iterable[_Object], *, before: Collection[str]) -> Iterator[str]:
+    """Name those pods that were Ready before, are still there, and are not Ready."""
+    for pod in pods:
+        name = f"pod {name_of(pod)}"
+        leaves = is_ended(pod) or pod["metadata"].get("deletionTimestamp")
+        if name in before and not leaves and not is_ready(pod):
+            yield name

@@ -10,6 +10,7 @@ a run that was killed knows whether the cordon is ours.
 from __future__ import annotations
 
 import json
+import re
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -23,8 +24,8 @@ from ansible_collections.bramble.pi.plugins.module_utils._kubernetes import drai
 ANNOTATION = "bramble.pi/maintenance"
 #: How long one question may take, in seconds.
 _QUESTION = 30
-#: How often is looked, and how many looks in a row have to find all in order: what a node told before its
-#: kubelet was restarted is believed for a moment.
+#: How often is looked, and how many looks in a row have to find all in order: what a kubelet told of pods
+#: before it was restarted is believed for a moment.
 _INTERVAL = 3
 _LOOKS = 2
 #: From this minor on the flag has its present name.
@@ -36,6 +37,22 @@ class MaintenanceError(BrambleError):
 
 
 @dataclass(frozen=True)
+class Restart:
+    """What the node itself says of its boot and its kubelet; nothing told before that counts any more."""
+
+    boot_id: str = ""
+    #: As the API writes times, without parts of a second and zone; of the node's own clock, as what its
+    #: kubelet tells.
+    kubelet_started: str = ""
+
+
+def started(text: str) -> str:
+    """Read what ``systemctl show --property=ExecMainStartTimestamp`` prints in UTC, if a unit was started."""
+    found = re.search(r"(\d{4}-\d\d-\d\d) (\d\d:\d\d:\d\d)(?:\.\d+)? UTC", text)
+    return f"{found[1]}T{found[2]}" if found else ""
+
+
+@dataclass(frozen=True)
 class Maintenance:
     """One node, and how it is worked on."""
 
@@ -44,6 +61,9 @@ class Maintenance:
     kubeconfig: str
     timeout: int
     consent: drain.Consent = field(default_factory=drain.Consent)
+    #: Whether its pods are to go; those that stay are waited for afterwards.
+    drains: bool = True
+    restart: Restart = field(default_factory=Restart)
     clock: Callable[[], float] = time.monotonic
     sleep: Callable[[float], None] = time.sleep
 
@@ -60,6 +80,11 @@ class Maintenance:
     def _list(self, kind: str, *words: str) -> Sequence[Any]:
         found: Sequence[Any] = self._get(kind, "--all-namespaces", *words)["items"]
         return found
+
+    def _find(self) -> Any:
+        """Return the Node; None if the cluster does not know it, as somebody has deleted it."""
+        output = self._kubectl("get", "--output=json", "node", self.node, "--ignore-not-found")
+        return json.loads(output) if output.strip() else None
 
     def _pods(self) -> Sequence[Any]:
         return self._list("pods", f"--field-selector=spec.nodeName={self.node}")
@@ -81,18 +106,24 @@ class Maintenance:
                 f"{self.node} cannot be drained, and nothing was done to it: {'. '.join(blocking)}"
             )
 
-    def begin(self, *, check_mode: bool) -> tuple[bool, list[drain.Verdict]]:
-        """Cordon and drain the node; tell whether there was something to do, and what became of its pods."""
-        node = self._get("node", self.node)
+    def begin(self, *, check_mode: bool) -> tuple[bool, list[drain.Verdict]] | None:
+        """Cordon and drain the node; tell whether there was something to do, and what became of its pods.
+
+        None if the cluster does not know the node: nothing runs there by its leave.
+        """
+        node = self._find()
+        if node is None:
+            return None
         nodes = self._get("nodes")["items"]
         others = [each for each in nodes if each["metadata"]["name"] != self.node]
         try:
-            self._keep_majority()
+            if self.drains:
+                self._keep_majority()
             if drain.is_ready(node):
                 self._keep_others(others)
             # Nobody would end the pods of a node that is not Ready. Those of the only node can go nowhere:
             # its kubelet starts them again, with all that they had.
-            drains = drain.is_ready(node) and bool(others)
+            drains = self.drains and drain.is_ready(node) and bool(others)
             verdicts = self._decide(wait=not check_mode) if drains else []
         except MaintenanceError:
             # Nothing is left incomplete, not even by a run that was killed.
@@ -100,10 +131,14 @@ class Maintenance:
                 self._release(node)
             raise
         moving = any(each.action != drain.Action.STAYS for each in verdicts)
-        changed = moving or _before(node) is None or not _is_cordoned(node)
-        if changed and not check_mode:
-            self._cordon(node)
-            if drains:
+        changed = moving or _before(node) is None or (self.drains and not _is_cordoned(node))
+        if not check_mode:
+            note = self._note(node)
+            if changed or note != _before(node):
+                spec = {"spec": {"unschedulable": True}} if self.drains else {}
+                annotations = {ANNOTATION: json.dumps(note, sort_keys=True)}
+                self._patch({"metadata": {"annotations": annotations}, **spec})
+            if changed and drains:
                 self._drain()
         return changed, verdicts
 
@@ -134,22 +169,22 @@ class Maintenance:
                 self._refuse(verdicts, drain.Action.WAITS)
             self.sleep(_INTERVAL)
 
-    def _cordon(self, node: Any) -> None:
-        before = _before(node)
-        if before is None:
-            unready = sorted(drain.unready(self._pods()))
-            before = {
-                "cordoned": _is_cordoned(node),
-                # As in a cluster that has no pod network yet.
-                "ready": drain.is_ready(node),
-                "unready": unready,
-            }
-        self._patch(
-            {
-                "metadata": {"annotations": {ANNOTATION: json.dumps(before, sort_keys=True)}},
-                "spec": {"unschedulable": True},
-            }
-        )
+    def _note(self, node: Any) -> dict[str, Any]:
+        """Return what is to be known of the node afterwards; of a run that was killed, what it found."""
+        pods = self._pods()
+        note = {
+            "cordoned": _is_cordoned(node),
+            # As in a cluster that has no pod network yet.
+            "ready": drain.is_ready(node),
+            "unready": sorted(drain.unready(pods)),
+            **(_before(node) or {}),
+            # That run may have booted it already.
+            "boot": _boot_id(node),
+            "containers": sorted(drain.containers(pods)),
+        }
+        if not self.drains:
+            note.setdefault("serving", sorted(drain.serving(pods)))
+        return note
 
     def _patch(self, patch: Any) -> None:
         self._kubectl("patch", "node", self.node, "--type=merge", f"--patch={json.dumps(patch)}")
@@ -165,7 +200,9 @@ class Maintenance:
             self._kubectl(*words, seconds=self.timeout + _QUESTION)
         except CommandError as error:
             left = [each for each in self.verdicts() if each.action != drain.Action.STAYS]
-            self._release(self._get("node", self.node))
+            node = self._find()
+            if node is not None:
+                self._release(node)
             names = ". ".join(str(each) for each in left)
             raise MaintenanceError(
                 f"{self.node} was not drained within {self.timeout} s, and takes pods again as before. "
@@ -187,15 +224,20 @@ class Maintenance:
     def end(self, *, check_mode: bool) -> bool:
         """Wait until the node is as before, and give it back; tell whether there was something to do."""
         if check_mode:
-            return _before(self._get("node", self.node)) is not None
+            node = self._find()
+            return node is not None and _before(node) is not None
         deadline = self.clock() + self.timeout
-        first, found = "", 0
-        problem: str | None = "it was not looked at"
+        first: tuple[str, str] | None = None
+        found = 0
         while True:
+            problem: str | None
             try:
-                renewed = self._lease()
-                first = first or renewed
-                problem = self._shortcoming(alive=renewed != first)
+                node = self._find()
+                if node is None:
+                    return False
+                heard = self._lease(), _heartbeat(node)
+                first = first or heard
+                problem = self._shortcoming(node, heard=heard, first=first)
             except CommandError as error:
                 # The API server may be on this very node.
                 problem = str(error)
@@ -204,35 +246,59 @@ class Maintenance:
                 break
             if self.clock() >= deadline:
                 raise MaintenanceError(
-                    f"{self.node} is not back after {self.timeout} s, and stays cordoned: {problem}; "
+                    f"{self.node} is not back after {self.timeout} s, and stays {self._state()}: {problem}; "
                     "expected it Ready with the pods that belong there: see bramble.pi.doctor, then run this "
                     f"again, or set maintenance_timeout to more than {self.timeout} s"
                 )
             self.sleep(_INTERVAL)
-        node = self._get("node", self.node)
-        if _before(node) is None:
+        node = self._find()
+        if node is None or _before(node) is None:
             return False
         self._release(node)
         return True
+
+    def _state(self) -> str:
+        return "cordoned" if self.drains else "as it is"
 
     def _lease(self) -> str:
         lease = self._get("lease", self.node, "--namespace=kube-node-lease")
         return str(lease["spec"].get("renewTime", ""))
 
-    def _shortcoming(self, *, alive: bool) -> str | None:
+    def _shortcoming(self, node: Any, *, heard: tuple[str, str], first: tuple[str, str]) -> str | None:
         """Say what is missing until the node is as it was."""
-        node = self._get("node", self.node)
         before = _before(node)
         if before is None:
             # Noted on its disk alone, as by a run that was killed before it cordoned the node.
             return None
-        if not alive:
+        # What was told before it was restarted tells nothing: its last words were that all was well.
+        since = self.restart.kubelet_started
+        fresh = [now != then or (since and now >= since) for now, then in zip(heard, first)]
+        if not fresh[0]:
             return "its kubelet has not been heard of"
+        if self.restart.boot_id and _boot_id(node) != self.restart.boot_id:
+            return "its kubelet has not reported since it was booted"
+        if since and not fresh[1]:
+            return "its kubelet has not reported since it was started"
         if before.get("ready", True) and not drain.is_ready(node):
             return "it is not Ready"
-        known = before.get("unready", ())
-        missing = sorted(set(drain.unready(self._pods())) - set(known))
-        return f"not Ready: {', '.join(missing)}" if missing else None
+        pods = self._pods()
+        # After a boot each container is another one; kubelets tell so up to ten seconds later.
+        booted = bool(self.restart.boot_id) and before.get("boot") not in (None, self.restart.boot_id)
+        gone = before.get("containers", ()) if booted else ()
+        missing = set(drain.unready(pods, gone=gone)) - set(before.get("unready", ()))
+        missing |= set(drain.unserving(pods, before=before.get("serving", ())))
+        return f"not Ready: {', '.join(sorted(missing))}" if missing else None
+
+
+def _boot_id(node: Any) -> str:
+    return str(node.get("status", {}).get("nodeInfo", {}).get("bootID", ""))
+
+
+def _heartbeat(node: Any) -> str:
+    """Return when the kubelet last told whether it is Ready."""
+    conditions = node.get("status", {}).get("conditions") or ()
+    told = (str(each.get("lastHeartbeatTime", "")) for each in conditions if each["type"] == "Ready")
+    return next(told, "")
 
 
 def _annotations(node: Any) -> dict[str, str]:

@@ -19,6 +19,7 @@ KUBECTL = """#!/usr/bin/env python3
 import json, os, sys, time
 folder = os.path.dirname(__file__)
 words = [word for word in sys.argv[1:] if not word.startswith(("--kubeconfig", "--request-timeout"))]
+words = [word for word in words if word != "--ignore-not-found"]
 words = words[1:] if words[0].startswith("/") else words
 if os.path.exists(f"{folder}/silent"):
     sys.exit("connection refused")
@@ -27,9 +28,13 @@ if words[1].startswith("--raw"):
 def note(line):
     with open(f"{folder}/log", "a") as file:
         file.write(line + "\\n")
+if os.path.exists(f"{folder}/deleted") and words[2] == "node":
+    sys.exit()
 name = words[-1] if words[:2] == ["get", "--output=json"] and words[2] == "node" else words[1]
 path = f"{folder}/node-{words[2] if words[0] == 'patch' else name}"
+boot = open("/proc/sys/kernel/random/boot_id").read().strip()
 node = {"metadata": {}, "spec": {}, "status": {"conditions": [{"type": "Ready", "status": "True"}]}}
+node["status"]["nodeInfo"] = {"bootID": boot}
 if os.path.exists(path):
     node = json.load(open(path))
 if words[0] == "drain":
@@ -75,6 +80,7 @@ PLAY = """
         maintenance_nodes: "{{ nodes }}"
         maintenance_role: "{{ folder }}/work"
         maintenance_tasks: do
+        maintenance_drain: "{{ drained }}"
         __maintenance_mark: "{{ folder }}/mark-{{ inventory_hostname }}"
       when: inventory_hostname in nodes
     - ansible.builtin.debug:
@@ -105,6 +111,7 @@ def run(folder: Path, **variables: object) -> tuple[int, str, list[str]]:
         "folder": str(folder),
         "maintenance_serial": 2,
         "broken": "",
+        "drained": True,
         "nodes": list("dcabe"),
         **variables,
     }
@@ -190,4 +197,23 @@ def test_a_cluster_that_cannot_be_asked_is_not_taken_for_one_that_is_away(folder
     assert code != 0
     assert "the node was not touched, as the cluster may run" in " ".join(output.split())
     assert log == []
+    assert list(folder.glob("mark-*")) == []
+
+
+def test_where_pods_feel_nothing_nothing_is_drained_and_one_still_comes_after_the_other(folder: Path) -> None:
+    code, output, log = run(folder, drained=False, nodes=list("bca"), maintenance_serial=1)
+    assert code == 0, output
+    # Nothing is cordoned, so that each patch finds it in use.
+    assert log == [f"{step} {node}" for node in "abc" for step in ("back", "work", "back")]
+    assert list(folder.glob("mark-*")) == []
+
+
+@pytest.mark.parametrize(("node", "text"), [("c", ""), ("b", "the cluster has no node b, which somebody")])
+def test_a_node_that_somebody_has_deleted(folder: Path, node: str, text: str) -> None:
+    """A worker is like one in no cluster; whether etcd can spare a control plane nobody tells."""
+    (folder / "deleted").touch()
+    code, output, log = run(folder, nodes=[node])
+    assert (code == 0) is not bool(text), output
+    assert text in " ".join(output.split())
+    assert log == ([] if text else [f"work {node}"])
     assert list(folder.glob("mark-*")) == []

@@ -16,6 +16,8 @@ from ansible_collections.bramble.pi.plugins.module_utils._kubernetes.maintenance
     ANNOTATION,
     Maintenance,
     MaintenanceError,
+    Restart,
+    started,
 )
 
 from tests.unit.plugins.module_utils._kubernetes.test_drain import (
@@ -55,6 +57,7 @@ class Cluster:
         self.etcd: list[Any] = []
         self.now = 0.0
         self.minor = "20"
+        self.known = True
         self.commands: list[str] = []
         #: The number of the request that no longer comes.
         self.killed_at: int | None = None
@@ -87,7 +90,8 @@ class Cluster:
             return 0, json.dumps({"clientVersion": {"minor": self.minor}}), ""
         kind = words[2]
         if kind == "node":
-            return 0, json.dumps(self.node), ""
+            assert words[-1] == "--ignore-not-found"
+            return 0, json.dumps(self.node) if self.known else "", ""
         if kind == "nodes":
             return 0, json.dumps({"items": [self.node, *self.others]}), ""
         if kind == "lease":
@@ -105,7 +109,9 @@ class Cluster:
         return Maintenance(run=self.run, clock=lambda: self.now, sleep=self.sleep, **given)
 
     def begin(self, *, check: bool = False, **more: Any) -> bool:
-        return self.maintenance(**more).begin(check_mode=check)[0]
+        begun = self.maintenance(**more).begin(check_mode=check)
+        assert begun is not None
+        return begun[0]
 
     def end(self, **more: Any) -> bool:
         self.alive_from = self.now + 5
@@ -358,3 +364,151 @@ def test_a_node_that_was_not_ready_before_only_has_to_be_heard_of() -> None:
     cluster.begin_and_end()
     assert not cluster.node["spec"].get("unschedulable")
     assert ANNOTATION not in cluster.node["metadata"]["annotations"]
+
+
+@pytest.mark.parametrize("check", [False, True])
+def test_a_node_that_the_cluster_does_not_know_is_left_as_it_is(check: bool) -> None:
+    cluster = Cluster(pod(DEPLOYED))
+    cluster.known = False
+    assert cluster.maintenance().begin(check_mode=check) is None
+    assert cluster.maintenance().end(check_mode=check) is False
+    assert cluster.asked_to == []
+    assert cluster.now == 0
+
+
+def test_a_node_that_is_deleted_while_it_is_waited_for_is_not_waited_for() -> None:
+    cluster = Cluster()
+    cluster.begin()
+    cluster.alive_from = 1e9
+    cluster.on_sleep = lambda: setattr(cluster, "known", False)
+    assert cluster.maintenance().end(check_mode=False) is False
+
+
+@pytest.mark.parametrize(
+    ("text", "time"),
+    [
+        ("ExecMainStartTimestamp=Mon 2026-11-30 06:41:06 UTC", "2026-11-30T06:41:06"),
+        ("ExecMainStartTimestamp=Mon 2026-11-30 06:41:06.123456 UTC\n", "2026-11-30T06:41:06"),
+        # Of another zone, which tells nothing; of a unit that never ran; without systemd.
+        ("ExecMainStartTimestamp=Mon 2026-11-30 07:41:06 CET", ""),
+        ("ExecMainStartTimestamp=", ""),
+        ("", ""),
+    ],
+)
+def test_when_a_unit_was_started(text: str, time: str) -> None:
+    assert started(text) == time
+
+
+def status(boot: str, heartbeat: str, *, ready: bool = True) -> dict[str, Any]:
+    condition = {"type": "Ready", "status": str(ready), "lastHeartbeatTime": f"2026-11-30T{heartbeat}Z"}
+    return {"conditions": [condition], "nodeInfo": {"bootID": boot}}
+
+
+def running(container: str, *, ready: bool = True) -> dict[str, Any]:
+    return {**(READY if ready else UNREADY), "containerStatuses": [{"containerID": container}]}
+
+
+#: What a node that was booted, or whose kubelet was started, at 12:00:10 is told to be; what is missing.
+TOLD = {
+    "nothing new": ("1", "12:00:05", "1", "c1", {}, "its kubelet has not reported since it was started"),
+    "nothing new, booted": ("1", "12:00:05", "2", "c1", {}, "has not reported since it was booted"),
+    "not Ready": ("2", "12:00:12", "2", "c2", {"ready": False}, "it is not Ready"),
+    "its last words of a pod": ("2", "12:00:12", "2", "c1", {}, "not Ready: DaemonSet default/proxy"),
+    "a pod that does not run yet": ("2", "12:00:12", "2", "c2", {"runs": False}, "DaemonSet default/proxy"),
+    "all well, booted": ("2", "12:00:12", "2", "c2", {}, ""),
+    # No container is another one then.
+    "all well, the kubelet alone": ("1", "12:00:10", "1", "c1", {}, ""),
+}
+
+
+@pytest.mark.parametrize("case", TOLD)
+def test_what_was_told_before_the_restart_does_not_count(case: str) -> None:
+    boot, heartbeat, actual, container, more, text = TOLD[case]
+    cluster = Cluster(pod(DAEMON, status=running("c1")))
+    cluster.node["status"] = status("1", "11:58:00")
+    cluster.begin()
+    cluster.node["status"] = status(boot, heartbeat, ready=more.get("ready", True))
+    cluster.lists["pods"] = [pod(DAEMON, status=running(container, ready=more.get("runs", True)))]
+    # Heard of all the time.
+    cluster.alive_from = 0
+    began = cluster.now
+    given = cluster.maintenance(restart=Restart(boot_id=actual, kubelet_started="2026-11-30T12:00:10"))
+    if text:
+        with pytest.raises(MaintenanceError, match=text):
+            given.end(check_mode=False)
+    else:
+        assert given.end(check_mode=False)
+        assert cluster.now - began < 60
+
+
+def test_a_clock_that_went_back_keeps_no_node_away() -> None:
+    cluster = Cluster()
+    cluster.node["status"] = status("1", "12:00:00")
+    cluster.begin()
+    cluster.node["status"] = status("2", "11:00:00")
+    cluster.on_sleep = lambda: cluster.node.update(status=status("2", "11:00:10"))
+    assert cluster.end(restart=Restart(boot_id="2", kubelet_started="2026-11-30T12:00:10"))
+
+
+def test_a_kubelet_that_was_heard_of_since_it_was_started_is_not_waited_for() -> None:
+    cluster = Cluster()
+    cluster.node["status"] = status("1", "12:00:12")
+    cluster.begin()
+    heard = json.dumps({"spec": {"renewTime": "2026-11-30T12:00:10.123456Z"}})
+    answer = cluster.answer
+    cluster.answer = (  # type: ignore[method-assign]
+        lambda words: (0, heard, "") if words[2] == "lease" else answer(words)
+    )
+    assert cluster.end(restart=Restart(boot_id="1", kubelet_started="2026-11-30T12:00:10"))
+    assert cluster.now == 3
+
+
+def test_a_run_that_was_killed_after_the_reboot_notes_what_runs_now() -> None:
+    cluster = Cluster(pod(DAEMON, status=running("c1")))
+    cluster.node["status"] = status("1", "12:00:00")
+    cluster.begin()
+    cluster.node["status"] = status("2", "12:00:12")
+    cluster.lists["pods"] = [pod(DAEMON, status=running("c2"))]
+    # Cordoned and drained it is already.
+    assert not cluster.begin()
+    note = json.loads(cluster.node["metadata"]["annotations"][ANNOTATION])
+    assert (note["boot"], note["containers"], note["cordoned"]) == ("2", ["c2"], False)
+
+
+def test_a_kubelet_alone_is_restarted_and_its_pods_are_waited_for() -> None:
+    """They stay, whatever they are; those that were not Ready, and those that leave, are not waited for."""
+    bare, broken, leaves = (f"default/{name}" for name in ("bare", "broken", "leaves"))
+    pods = {
+        bare: pod({"name": "bare"}),
+        broken: pod({"name": "broken"}, status=UNREADY),
+        leaves: pod({"name": "leaves"}),
+    }
+    cluster = Cluster(*pods.values(), poddisruptionbudgets=[NEVER])
+    cluster.etcd = [member("pi-2"), member("pi-1"), member("pi-4", ready=False)]
+    assert cluster.begin(drains=False)
+    assert [words.split()[0] for words in cluster.asked_to] == ["patch"]
+    assert cluster.node["spec"] == {}
+    assert not cluster.begin(drains=False)
+    pods[bare]["status"] = UNREADY
+    pods[leaves].update(status=UNREADY)
+    pods[leaves]["metadata"]["deletionTimestamp"] = "2026-11-30T12:00:00Z"
+    with pytest.raises(MaintenanceError, match=f"stays as it is: not Ready: pod {bare};"):
+        cluster.end(drains=False)
+    pods[bare]["status"] = READY
+    assert cluster.end(drains=False)
+    assert as_before(cluster)
+
+
+def test_a_node_is_restarted_by_both_ways_one_after_the_other() -> None:
+    """A run that only restarts the kubelet gives back what one that was killed had cordoned."""
+    cluster = Cluster(pod(DEPLOYED))
+    cluster.begin()
+    assert not cluster.begin(drains=False)
+    assert cluster.end(drains=False)
+    assert as_before(cluster)
+    assert cluster.begin(drains=False)
+    cluster.lists["pods"] = [pod(DEPLOYED)]
+    assert cluster.begin()
+    assert cluster.node["spec"] == {"unschedulable": True}
+    assert cluster.end()
+    assert as_before(cluster)
