@@ -73,12 +73,19 @@ changes:
   type: list
   elements: str
   sample: [change /etc/kubernetes/manifests/kube-apiserver.yaml]
+restart_required:
+  description: Whether the kubelet would be restarted, as nothing is changed in check mode.
+  returned: success, for the kubelet
+  type: bool
+  sample: true
 expected:
   description: What to expect when a node is lost, in words.
   returned: success, for the control plane
   type: str
   sample: A node that is lost is NotReady after 10 to 16 s
 """
+
+from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.bramble.pi.plugins.module_utils._common.changes import Changes
@@ -103,7 +110,7 @@ def main() -> None:
     )
     module.run_command_environ_update = {"LC_ALL": "C.UTF-8"}
     changes = Changes(check_mode=module.check_mode)
-    result = {}
+    result: dict[str, Any] = {}
     with module_errors(module, result=changes.result):
         work = FailureDetection(
             detection=failure_detection.parse(module.params["detection"]),
@@ -113,6 +120,7 @@ def main() -> None:
         )
         if module.params["component"] == "kubelet":
             work.kubelet(only_sooner=module.params["only_sooner"])
+            result["restart_required"] = module.check_mode and bool(changes)
         else:
             result["expected"] = work.control_plane()
     module.exit_json(**changes.result(), **result)

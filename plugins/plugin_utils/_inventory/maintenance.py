@@ -13,8 +13,8 @@ from typing import Any, TypedDict
 from ansible_collections.bramble.pi.plugins.module_utils._common.errors import BrambleError
 from ansible_collections.bramble.pi.plugins.plugin_utils._inventory import cluster
 
-#: By what a module says that something is due which its node's pods would feel.
-_DUE = ("reboot_required",)
+#: By what a module says that something is due which is done to one node at a time.
+_DUE = ("reboot_required", "restart_required")
 
 
 class MaintenanceValueError(BrambleError):

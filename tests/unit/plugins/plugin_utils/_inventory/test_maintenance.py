@@ -24,6 +24,7 @@ NEEDED = {"reboot_required": True}
     [
         ({"state": "worker"}, {"settings": NEEDED}, True),
         ({"state": "control_plane"}, {"settings": NEEDED}, True),
+        ({"state": "worker"}, {"settings": {"restart_required": True}}, True),
         ({"state": "worker"}, {"cmdline": NEEDED, "settings": {"reboot_required": False}}, True),
         ({"state": "worker"}, {"settings": {"reboot_required": False}}, False),
         ({"state": "worker"}, {"cmdline": {"skipped": True}}, False),
