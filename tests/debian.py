@@ -61,6 +61,37 @@ def root(release: str, *, variant: str, packages: Sequence[str]) -> Path:
     return kept(folder=CACHE / "systems", kind=f"{release}-{variant}", key=key, make=make) / "root"
 
 
+def package(name: str, *, release: str) -> Path:
+    """Return a folder with what a package of a release holds, the newest of it; nothing is installed."""
+
+    def make(folder: Path) -> None:
+        print(f"\nFetching {name} of Debian {release}, which takes up to a minute", flush=True)
+        apt = folder / "apt"
+        for part in ("lists/partial", "archives/partial", "download"):
+            (apt / part).mkdir(parents=True)
+        (apt / "status").touch()
+        keyring = "[signed-by=/usr/share/keyrings/debian-archive-keyring.gpg]"
+        (apt / "sources.list").write_text(f"deb {keyring} {mirror()} {release} main\n")
+        settings = {
+            "Dir::State": apt,
+            "Dir::State::status": apt / "status",
+            "Dir::Cache": apt,
+            "Dir::Etc::sourcelist": apt / "sources.list",
+            "Dir::Etc::sourceparts": "/dev/null",
+            "Acquire::Languages": "none",
+            # Whom apt downloads as cannot write to root's folders.
+            "APT::Sandbox::User": "root",
+        }
+        command = ["apt-get", *(f"--option={key}={value}" for key, value in settings.items())]
+        subprocess.run([*command, "update"], check=True, capture_output=True)
+        subprocess.run([*command, "download", name], check=True, capture_output=True, cwd=apt / "download")
+        (archive,) = (apt / "download").glob("*.deb")
+        subprocess.run(["dpkg-deb", "--extract", archive, folder / "root"], check=True)
+        remove(apt)
+
+    return kept(folder=CACHE / "packages", kind=f"{name}-of-{release}", key="1", make=make) / "root"
+
+
 def inside(root: Path, *, mounts: Mapping[Path, str], environment: Mapping[str, str]) -> list[str]:
     """Return what comes before a command that is to run in such a system, as its root and without a network.
 

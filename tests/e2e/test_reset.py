@@ -5,10 +5,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 import stat
 import subprocess
+import time
 from pathlib import Path
 from typing import Any
 
@@ -223,6 +225,46 @@ def test_node_that_is_restarted_comes_back_by_itself(second: Rack) -> None:
     second.run(str(ROOT / ".venv/bin/ansible"), "-i", str(second.inventory), "pi-2", "-b", "-m", "reboot")
     wait_for(lambda: second.ready() == SECOND_READY, 120, "all nodes are Ready")
     second.playbook("playbooks/verify.yml")
+
+
+@pytest.mark.long
+def test_control_planes_reboot_one_by_one_and_etcd_keeps_its_majority(second: Rack) -> None:
+    token = f"bramble.e2e={int(time.time())}"
+    tokens = ["cgroup_enable=cpuset", "cgroup_enable=memory", "cgroup_memory=1", "swapaccount=1", token]
+    run = ("site.yml", "--tags", "os_prep", "-e", json.dumps({"os_prep_kernel_cmdline": tokens}))
+
+    def with_token() -> set[str]:
+        return {node for node in CONTROL_PLANES if token in second.shell(node, "cat /proc/cmdline").split()}
+
+    subprocess.run(["podman", "stop", second.container("pi-3")], check=True, capture_output=True)
+    try:
+        wait_for(lambda: second.ready()["pi-3"] != "True", 180, "pi-3 is lost")
+        refused = second.playbook(*run, "--limit", "pi-1,pi-2", code=2)
+    finally:
+        subprocess.run(["podman", "start", second.container("pi-3")], check=True, capture_output=True)
+    assert (
+        "etcd has 3 members and needs 2 of them; without pi-1 there would be 1, as that of pi-3 is not"
+        in (" ".join(refused.output.split()))
+    )
+    assert "pi-2 was not touched" in refused.output
+    wait_for(lambda: second.ready() == SECOND_READY, 180, "all nodes are Ready")
+    assert with_token() == set()
+    seen: list[set[str]] = []
+    with second.start(*second.playbook_command(*run, "--limit", "control_plane")) as process:
+        while process.poll() is None:
+            with contextlib.suppress(subprocess.CalledProcessError):
+                nodes = second.kubectl("get", "nodes")["items"]
+                seen.append({each["metadata"]["name"] for each in nodes if each["spec"].get("unschedulable")})
+            time.sleep(1)
+        print(process.communicate()[0])
+    assert process.returncode == 0
+    assert [each for each, last in zip(seen, [set(), *seen], strict=False) if each and each != last] == [
+        {"pi-1"},
+        {"pi-2"},
+        {"pi-3"},
+    ]
+    assert with_token() == set(CONTROL_PLANES)
+    assert second.ready() == SECOND_READY
 
 
 def test_demo_down_leaves_nothing_behind(rack: Rack) -> None:
