@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.conftest import BIN, Rack, wait_for
+from tests.e2e.conftest import ALL_READY, BIN, Rack, wait_for
 
 WORKERS = ("pi-2", "pi-3")
 KUBECTL = "kubectl --kubeconfig /etc/kubernetes/admin.conf"
@@ -189,6 +189,22 @@ def test_workers_reboot_one_after_the_other_and_the_service_answers(served: Rack
     assert cordoned(served) == noted(served) == frozenset()
     again = served.playbook(*RUN)
     assert all(counts["changed"] == 0 for counts in again.recap().values())
+
+
+@pytest.mark.long
+def test_a_worker_that_somebody_has_deleted_is_rebooted_and_registers_again(cluster: Rack) -> None:
+    token = f"{TOKEN}.2"
+    given = ("-e", json.dumps({"os_prep_kernel_cmdline": [*TOKENS, token]}))
+    cluster.shell("pi-1", f"{KUBECTL} delete node pi-3")
+    try:
+        cluster.playbook("site.yml", "--tags", "os_prep", "--limit", "pi-3", *given)
+        assert token in cluster.shell("pi-3", "cat /proc/cmdline").split()
+        wait_for(lambda: cluster.ready() == ALL_READY, 120, "pi-3 is registered again")
+        assert cordoned(cluster) == noted(cluster) == frozenset()
+    finally:
+        cluster.shell("pi-3", f"sed -i 's/ {TOKEN}.2//; s/ {TOKEN}//' /boot/firmware/cmdline.txt")
+        # Its labels went with the Node.
+        cluster.playbook("site.yml", "--tags", "labels")
 
 
 #: What runs on a node that is drained: each with what its pods have, what its budgets are, and whether only

@@ -44,8 +44,26 @@ MOMENTS = {
 
 
 def test_one_worker_is_taken_out_and_added_again(cluster: Rack) -> None:
-    cluster.playbook("playbooks/reset.yml", "--limit", "pi-3", "-e", "reset_confirm=yes")
+    kubectl = "kubectl --kubeconfig /etc/kubernetes/admin.conf"
+    there = json.dumps({"spec": {"nodeName": "pi-3"}})
+    cluster.shell(
+        "pi-1",
+        f"{kubectl} create poddisruptionbudget kept --selector=app=kept --min-available=1;"
+        f"{kubectl} run kept --image=localhost/hello:1 --labels=app=kept --overrides='{there}';"
+        f"{kubectl} wait --for=condition=Ready --timeout=60s pod/kept",
+    )
+    run = ("playbooks/reset.yml", "--limit", "pi-3", "-e", "reset_confirm=yes")
+    refused = " ".join(cluster.playbook(*run, code=2).output.split())
+    assert (
+        "pi-3 cannot be drained, and nothing was done to it: pod default/kept: PodDisruptionBudget" in refused
+    )
+    assert "or set reset_drain to false" in refused
+    assert cluster.ready() == ALL_READY
+    assert not cluster.kubectl("get", "node", "pi-3")["spec"].get("unschedulable")
+    cluster.shell("pi-1", f"{kubectl} delete poddisruptionbudget kept")
+    cluster.playbook(*run)
     assert cluster.ready() == dict.fromkeys(NODES - {"pi-3"}, "True")
+    assert "kept" not in {pod["metadata"]["name"] for pod in cluster.kubectl("get", "pods")["items"]}
     tainted = ("-e", '{"workers_tainted_architectures": ["amd64"]}')
     added = cluster.playbook("site.yml", "--limit", "pi-3", *tainted)
     assert set(added.recap()) == {"pi-3"}
