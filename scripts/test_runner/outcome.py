@@ -28,6 +28,8 @@ ENVIRONMENT = {
     "LC_ALL": "C.UTF-8",
     "ANSIBLE_FORCE_COLOR": "0",
     "NO_COLOR": "1",
+    # Python compiles each file once, not in each process.
+    "PYTHONDONTWRITEBYTECODE": "",
 }
 #: pytest's exit code where no test was selected.
 NO_TESTS = 5

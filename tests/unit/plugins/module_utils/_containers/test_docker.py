@@ -83,9 +83,12 @@ def test_refuses_what_is_no_configuration(text: str, message: str) -> None:
         docker.merge_daemon_json(text=text, desired=DESIRED)
 
 
+# Small ones: most of the time would go into the making of large ones.
+words = st.text(max_size=5)
 json_values = st.recursive(
-    st.booleans() | st.integers() | st.text(),
-    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+    st.booleans() | st.integers() | words,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(words, inner, max_size=3),
+    max_leaves=8,
 )
 settings = st.dictionaries(st.sampled_from(["log-opts", "dns", "debug", "x"]), json_values)
 

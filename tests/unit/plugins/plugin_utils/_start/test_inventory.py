@@ -149,7 +149,7 @@ def preflight(folder: Path) -> str:
     return done.stdout
 
 
-@pytest.mark.some(6)
+@pytest.mark.some(4)
 @pytest.mark.parametrize("name", RACKS)
 def test_preflight_accepts_what_is_written(name: str, tmp_path: Path) -> None:
     given, known, boards = RACKS[name]
