@@ -7,24 +7,20 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
+
+from tests.unit.python_server import run_python
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 
 
 def run_module(name: str, *, check: bool = False, **options: Any) -> dict[str, Any]:
     """Run it, and return its result."""
-    done = subprocess.run(
-        [sys.executable, "-m", f"ansible_collections.bramble.pi.plugins.modules.{name}"],
-        input=json.dumps({"ANSIBLE_MODULE_ARGS": {**options, "_ansible_check_mode": check}}),
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=300,
-        env={**os.environ, "PYTHONPATH": str(REPOSITORY / ".collections")},
+    done = run_python(
+        ["-m", f"ansible_collections.bramble.pi.plugins.modules.{name}"],
+        text=json.dumps({"ANSIBLE_MODULE_ARGS": {**options, "_ansible_check_mode": check}}),
+        environment={**os.environ, "PYTHONPATH": str(REPOSITORY / ".collections")},
     )
     assert done.stdout, done.stderr
     result: dict[str, Any] = json.loads(done.stdout)

@@ -18,6 +18,7 @@ from typing import Any
 import pytest
 
 from tests.unit.kill import Moment
+from tests.unit.python_server import run_python
 
 REPOSITORY = Path(__file__).parents[4]
 FIXTURES = REPOSITORY / "tests/unit/fixtures"
@@ -42,6 +43,15 @@ def run(command: list[str], options: dict[str, Any], *, check: bool = False) -> 
     return result
 
 
+def run_here(options: dict[str, Any], *, check: bool = False) -> dict[str, Any]:
+    """Run the module on this machine's own files."""
+    arguments = {"ANSIBLE_MODULE_ARGS": {**options, "_ansible_check_mode": check}}
+    done = run_python([MODULE], text=json.dumps(arguments), environment=ENVIRONMENT)
+    assert done.stdout, done.stderr
+    result: dict[str, Any] = json.loads(done.stdout)
+    return result
+
+
 # A card that is mounted elsewhere
 
 
@@ -55,7 +65,7 @@ class Card:
 
     def run(self, settings: list[dict[str, Any]], *, check: bool = False, **options: Any) -> dict[str, Any]:
         arguments = {"path": str(self.config), "settings": settings, **options}
-        return run([sys.executable, str(MODULE)], arguments, check=check)
+        return run_here(arguments, check=check)
 
 
 @pytest.fixture

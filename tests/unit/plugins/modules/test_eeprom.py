@@ -7,14 +7,13 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.unit.plugins.module_utils._boot.test_eeprom import BOOTCONF, OTP_DUMP
+from tests.unit.python_server import run_python
 
 REPOSITORY = Path(__file__).parents[4]
 #: Prints the configuration of the EEPROM or of an update that waits for a reboot, and takes another one.
@@ -60,13 +59,11 @@ class Board:
         self.upd.rename(self.folder / "bootconf")
 
     def run(self, *, check: bool = False, **options: Any) -> dict[str, Any]:
-        done = subprocess.run(
-            [sys.executable, "-c", PROGRAM.replace("{board}", str(self.folder))],
-            input=json.dumps({"ANSIBLE_MODULE_ARGS": {**options, "_ansible_check_mode": check}}),
-            capture_output=True,
-            text=True,
-            check=False,
-            env={
+        (self.folder / "program.py").write_text(PROGRAM.replace("{board}", str(self.folder)))
+        done = run_python(
+            [self.folder / "program.py"],
+            text=json.dumps({"ANSIBLE_MODULE_ARGS": {**options, "_ansible_check_mode": check}}),
+            environment={
                 **os.environ,
                 "PATH": f"{self.folder}/bin:{os.environ['PATH']}",
                 "PYTHONPATH": str(REPOSITORY / ".collections"),

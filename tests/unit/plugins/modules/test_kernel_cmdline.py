@@ -19,6 +19,7 @@ from typing import Any
 import pytest
 
 from tests.unit.kill import Moment
+from tests.unit.python_server import run_python
 
 REPOSITORY = Path(__file__).parents[4]
 FIXTURES = REPOSITORY / "tests/unit/fixtures/cmdline"
@@ -45,6 +46,15 @@ def run(command: list[str], options: dict[str, Any], *, check: bool) -> dict[str
     return result
 
 
+def run_here(options: dict[str, Any], *, check: bool = False) -> dict[str, Any]:
+    """Run the module on this machine's own files."""
+    arguments = {"ANSIBLE_MODULE_ARGS": {**options, "_ansible_check_mode": check}}
+    done = run_python([MODULE], text=json.dumps(arguments), environment=ENVIRONMENT)
+    assert done.stdout, done.stderr
+    result: dict[str, Any] = json.loads(done.stdout)
+    return result
+
+
 class Node:
     """A folder with a command line file, and the line that the kernel was started with."""
 
@@ -64,7 +74,7 @@ class Node:
         return {"path": str(self.cmdline), "running": str(self.running), **options}
 
     def run(self, *, check: bool = False, **options: Any) -> dict[str, Any]:
-        return run([sys.executable, str(MODULE)], self.options(**options), check=check)
+        return run_here(self.options(**options), check=check)
 
     def refuse(self, reason: str, **options: Any) -> None:
         """Expect the same refusal with check mode and without, and nothing touched."""

@@ -20,6 +20,7 @@ import pytest
 
 from tests.unit.boot_card import system_files
 from tests.unit.kill import Moment, moment_name
+from tests.unit.python_server import run_python
 
 REPOSITORY = Path(__file__).parents[4]
 MODULE = REPOSITORY / "plugins/modules/netboot_tree.py"
@@ -159,9 +160,11 @@ class Lab:
         return process
 
     def run(self, *, check: bool = False, **options: Any) -> dict[str, Any]:
-        output, errors = self.start(check=check, **options).communicate()
-        assert output, errors
-        result: dict[str, Any] = json.loads(output)
+        arguments = {**self.options, **options, "_ansible_check_mode": check}
+        text = json.dumps({"ANSIBLE_MODULE_ARGS": arguments})
+        done = run_python([MODULE], text=text, environment=ENVIRONMENT)
+        assert done.stdout, done.stderr
+        result: dict[str, Any] = json.loads(done.stdout)
         return result
 
     def refused(self, **options: Any) -> str:

@@ -28,6 +28,7 @@ from ansible_collections.bramble.pi.plugins.module_utils._os_image.data_map impo
 from tests.seed import chance
 from tests.unit.image_server import ImageServer, image_server
 from tests.unit.kill import Moment, moment_name
+from tests.unit.python_server import run_python
 
 REPOSITORY = Path(__file__).parents[4]
 MODULE = REPOSITORY / "plugins/modules/os_image.py"
@@ -113,16 +114,20 @@ class Cache:
         self.images = folder / "images"
         self.environment = ENVIRONMENT
 
+    def arguments(self, options: dict[str, Any], *, check: bool) -> str:
+        return json.dumps(
+            {
+                "ANSIBLE_MODULE_ARGS": {
+                    **{key: str(value) for key, value in options.items()},
+                    "cache_dir": str(self.folder),
+                    "_ansible_check_mode": check,
+                }
+            }
+        )
+
     def start(
         self, *, check: bool = False, command: Sequence[str] = (sys.executable, str(MODULE)), **options: Any
     ) -> subprocess.Popen[str]:
-        arguments = {
-            "ANSIBLE_MODULE_ARGS": {
-                **{key: str(value) for key, value in options.items()},
-                "cache_dir": str(self.folder),
-                "_ansible_check_mode": check,
-            }
-        }
         process = subprocess.Popen(
             command,
             stdin=subprocess.PIPE,
@@ -132,7 +137,7 @@ class Cache:
             env=self.environment,
         )
         assert process.stdin
-        process.stdin.write(json.dumps(arguments))
+        process.stdin.write(self.arguments(options, check=check))
         process.stdin.close()
         process.stdin = None
         return process
@@ -143,15 +148,23 @@ class Cache:
         result: dict[str, Any] = json.loads(output)
         return result
 
+    def whole(self, *, check: bool = False, **options: Any) -> dict[str, Any]:
+        """Run the module to its end."""
+        text = self.arguments(options, check=check)
+        done = run_python([MODULE], text=text, environment=self.environment)
+        assert done.stdout, done.stderr
+        result: dict[str, Any] = json.loads(done.stdout)
+        return result
+
     def run(self, *, check: bool = False, **options: Any) -> dict[str, Any]:
-        result = self.end(self.start(check=check, **options))
+        result = self.whole(check=check, **options)
         assert not result.get("failed"), result
         return result
 
     def refuse(self, **options: Any) -> str:
         """Expect a refusal that leaves the images in the cache as they were; return the message."""
         before = self.names()
-        result = self.end(self.start(**options))
+        result = self.whole(**options)
         assert result.get("failed"), result
         assert "Traceback" not in result["msg"]
         assert self.names() == before

@@ -19,6 +19,7 @@ import pytest
 
 from tests import loop_devices
 from tests.unit.loop_card import LoopCard, needs_throttle, wait_until_free
+from tests.unit.python_server import run_python
 
 REPOSITORY = Path(__file__).parents[4]
 MODULE = REPOSITORY / "plugins/modules/sd_card_info.py"
@@ -44,7 +45,9 @@ def finish(process: subprocess.Popen[str]) -> dict[str, Any]:
 
 
 def run(**options: Any) -> dict[str, Any]:
-    return finish(start(**options))
+    text = json.dumps({"ANSIBLE_MODULE_ARGS": options})
+    result: dict[str, Any] = json.loads(run_python([MODULE], text=text, environment=ENVIRONMENT).stdout)
+    return result
 
 
 class Slot:
