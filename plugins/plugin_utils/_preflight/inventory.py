@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import jinja2.runtime
-import yaml
+from ansible.module_utils.common.yaml import yaml_load
 from ansible_collections.bramble.pi.plugins.plugin_utils._preflight import playbooks
 from ansible_collections.bramble.pi.plugins.plugin_utils._preflight.rack import UNKNOWN, Undefined
 from jinja2.exceptions import UndefinedError
@@ -33,10 +33,10 @@ SHARED_DEFAULTS = ROLES / "cluster_defaults/defaults/main.yml"
 
 def read_options() -> dict[str, dict[str, dict[str, Any]]]:
     """Read the options of all roles and playbooks, by role or playbook, each with its default."""
-    shared = yaml.safe_load(SHARED_DEFAULTS.read_text(encoding="utf-8"))
+    shared = yaml_load(SHARED_DEFAULTS.read_text(encoding="utf-8"))
     specs = dict(playbooks.OPTIONS)
     for path in sorted(ROLES.glob("*/meta/argument_specs.yml")):
-        entry_points = yaml.safe_load(path.read_text(encoding="utf-8"))["argument_specs"].values()
+        entry_points = yaml_load(path.read_text(encoding="utf-8"))["argument_specs"].values()
         specs[path.parts[-3]] = {
             name: {"default": shared[name], **option} if name in shared else option
             for entry in entry_points

@@ -11,6 +11,7 @@ from typing import Any
 
 import yaml
 from ansible import context
+from ansible.module_utils.common.yaml import yaml_load
 from ansible.parsing.dataloader import DataLoader
 from ansible.utils.vars import load_extra_vars
 
@@ -86,7 +87,7 @@ def _tags(found: Any, path: Path) -> Iterator[str]:
 
 def tags_in(path: Path) -> Iterator[str]:
     """Read the tags of a playbook of this collection, and of those that it imports; roles add none."""
-    yield from _tags(yaml.safe_load(path.read_text(encoding="utf-8")), path)
+    yield from _tags(yaml_load(path.read_text(encoding="utf-8")), path)
 
 
 def tags_of_run(playbooks: Sequence[str] | None = None) -> set[str] | None:
