@@ -18,6 +18,7 @@ from ansible_collections.bramble.pi.plugins.module_utils._kubeadm.node import No
 from ansible_collections.bramble.pi.plugins.modules import kubeadm_init
 
 from tests.unit.kubeadm_node import FakeNode, run
+from tests.unit.plays import loaded_once, write_for_each
 from tests.unit.run_module import REPOSITORY
 
 GRACE, PERIOD = ("node-monitor-grace-period", "12s"), ("node-monitor-period", "2s")
@@ -109,13 +110,16 @@ def arguments(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, A
     tasks = yaml.safe_load((role / "tasks/main.yml").read_text())
     (module,) = (task["bramble.pi.kubeadm_init"] for task in tasks if "bramble.pi.kubeadm_init" in task)
     node = {"bramble": {"default_address": "192.168.1.10"}, "cacheable": True}
-    write = {"content": "{{ given | to_json }}", "dest": f"{folder}/{{{{ inventory_hostname }}}}.json"}
     play = {
-        "hosts": "control_plane",
+        "hosts": loaded_once("control_plane"),
         "gather_facts": False,
         "vars_files": [str(role / "vars/main.yml")],
         "vars": {"given": module},
-        "tasks": [{"ansible.builtin.set_fact": node}, {"ansible.builtin.copy": write}],
+        "tasks": [
+            {"ansible.builtin.set_fact": node},
+            {"ansible.builtin.set_fact": {"found": "{{ given }}"}},
+            write_for_each("found", folder / "found.json"),
+        ],
     }
     (folder / "play.yml").write_text(json.dumps([play]))
     done = subprocess.run(
@@ -126,8 +130,8 @@ def arguments(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, A
         cwd=REPOSITORY,
     )
     assert done.returncode == 0, done.stdout + done.stderr
-    texts = [(folder / f"{host}.json").read_text() for host in hosts]
-    return {name: json.loads(text) for name, text in zip(ROWS, texts, strict=True)}
+    found = json.loads((folder / "found.json").read_text())
+    return {name: found[host] for name, host in zip(ROWS, hosts, strict=True)}
 
 
 @pytest.fixture

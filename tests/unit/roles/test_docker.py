@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from tests.unit.plays import loaded_once, write_for_each
 from tests.unit.preflight_rack import found, problem
 from tests.unit.run_module import run_module
 
@@ -57,15 +58,14 @@ def asked(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
         for number, (wish, _expected) in enumerate(ASKED)
     }
     (folder / "hosts.yml").write_text(json.dumps({"all": {"hosts": hosts}}))
-    content = "{{ __docker_daemon_json | to_json }}"
-    write = {
-        "ansible.builtin.copy": {"content": content, "dest": f"{folder}/{{{{ inventory_hostname }}}}.json"}
-    }
     play = {
-        "hosts": "all",
+        "hosts": loaded_once("all"),
         "gather_facts": False,
         "vars_files": [str(ROOT / "roles/docker/vars/main.yml")],
-        "tasks": [write],
+        "tasks": [
+            {"ansible.builtin.set_fact": {"found": "{{ __docker_daemon_json }}"}},
+            write_for_each("found", folder / "found.json"),
+        ],
     }
     (folder / "play.yml").write_text(json.dumps([play]))
     ansible = Path(sys.executable).with_name("ansible-playbook")
@@ -76,7 +76,8 @@ def asked(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
         check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr
-    return [json.loads((folder / f"{host}.json").read_text()) for host in hosts]
+    found = json.loads((folder / "found.json").read_text())
+    return [found[host] for host in hosts]
 
 
 @pytest.mark.parametrize("number", range(len(ASKED)))

@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 import yaml
 
+from tests.unit.plays import loaded_once
 from tests.unit.preflight_rack import check_row, found
 
 ROOT = Path(__file__).parents[3]
@@ -176,7 +177,7 @@ def said(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[str]]:
             "run_once": True,
         },
     ]
-    play = {"hosts": "all", "gather_facts": False, "tasks": tasks}
+    play = {"hosts": loaded_once("all"), "gather_facts": False, "tasks": tasks}
     (folder / "play.yml").write_text(json.dumps([play]))
     home = folder / "home"
     (home / ".ssh").mkdir(parents=True)

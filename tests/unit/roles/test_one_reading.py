@@ -14,6 +14,8 @@ from typing import Any
 
 import pytest
 
+from tests.unit.plays import loaded_once
+
 ROOT = Path(__file__).parents[3]
 GROUPS = {
     "workers": ["joined"],
@@ -103,7 +105,9 @@ def read(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any]]:
         task = {"ansible.builtin.set_fact": {f"read_{role}": values}}
         (path / "tasks/main.yml").write_text(json.dumps([task]))
     # A play for each, as the roles of one see the defaults of each other.
-    plays: list[dict[str, Any]] = [{"hosts": "all", "gather_facts": False, "roles": [role]} for role in READ]
+    plays: list[dict[str, Any]] = [
+        {"hosts": loaded_once("all"), "gather_facts": False, "roles": [role]} for role in READ
+    ]
     everything = " | combine(".join(f"read_{role}" for role in READ) + ")" * (len(READ) - 1)
     collect = [
         {"ansible.builtin.set_fact": {"found": f"{{{{ {everything} }}}}"}},
@@ -116,7 +120,7 @@ def read(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any]]:
             "run_once": True,
         },
     ]
-    plays.append({"hosts": "all", "gather_facts": False, "tasks": collect})
+    plays.append({"hosts": loaded_once("all"), "gather_facts": False, "tasks": collect})
     (folder / "play.yml").write_text(json.dumps(plays))
     done = subprocess.run(
         [Path(sys.executable).with_name("ansible-playbook"), "-i", folder / "hosts.yml", folder / "play.yml"],

@@ -14,6 +14,8 @@ from typing import Any
 import pytest
 import yaml
 
+from tests.unit.plays import loaded_once
+
 ROOT = Path(__file__).parents[3]
 CHECK = "Check that swap has stayed off"
 
@@ -42,7 +44,7 @@ def said(tmp_path_factory: pytest.TempPathFactory) -> str:
     restart = yaml.safe_load((ROOT / "roles/os_prep/tasks/restart.yml").read_text())
     check = next(task for task in restart if task["name"] == CHECK)
     tasks = [{"ansible.builtin.set_fact": {"bramble": "{{ seen }}", "cacheable": True}}, check]
-    play = {"hosts": "all", "gather_facts": False, "tasks": tasks}
+    play = {"hosts": loaded_once("all"), "gather_facts": False, "tasks": tasks}
     (folder / "play.yml").write_text(json.dumps([play]))
     ansible = Path(sys.executable).with_name("ansible-playbook")
     done = subprocess.run(

@@ -13,6 +13,7 @@ from typing import Any
 
 import yaml
 
+from tests.unit.plays import loaded_once, write_for_each
 from tests.unit.run_module import REPOSITORY
 
 ARCHITECTURE = {"key": "kubernetes.io/arch", "value": "arm", "effect": "NoSchedule"}
@@ -34,14 +35,17 @@ def joined(folder: Path, control_plane: dict[str, Any], **workers: dict[str, Any
     tasks = yaml.safe_load((role / "tasks/main.yml").read_text())
     (module,) = (task["bramble.pi.kubeadm_join"] for task in tasks if "bramble.pi.kubeadm_join" in task)
     given = {name: module[name] for name in ("join_configuration", "system_reserved")}
-    write = {"content": "{{ given | to_json }}", "dest": f"{folder}/{{{{ inventory_hostname }}}}.json"}
     fact = {"bramble": {"architecture": "armhf"}, "cacheable": True}
     play = {
-        "hosts": "workers",
+        "hosts": loaded_once("workers"),
         "gather_facts": False,
         "vars_files": [str(role / "vars/main.yml")],
         "vars": {"given": given},
-        "tasks": [{"ansible.builtin.set_fact": fact}, {"ansible.builtin.copy": write}],
+        "tasks": [
+            {"ansible.builtin.set_fact": fact},
+            {"ansible.builtin.set_fact": {"found": "{{ given }}"}},
+            write_for_each("found", folder / "found.json"),
+        ],
     }
     (folder / "play.yml").write_text(json.dumps([play]))
     done = subprocess.run(
@@ -52,7 +56,8 @@ def joined(folder: Path, control_plane: dict[str, Any], **workers: dict[str, Any
         cwd=REPOSITORY,
     )
     assert done.returncode == 0, done.stdout + done.stderr
-    return {name: json.loads((folder / f"{name}.json").read_text()) for name in workers}
+    found: dict[str, Any] = json.loads((folder / "found.json").read_text())
+    return found
 
 
 def test_taints_and_memory_for_the_system(tmp_path: Path) -> None:
