@@ -17,6 +17,7 @@ import pytest
 import yaml
 
 from tests.unit.namespace_node import NamespaceNode
+from tests.unit.plays import loaded_once
 from tests.unit.run_module import REPOSITORY
 
 
@@ -116,7 +117,7 @@ def playbook(role: Role, folder: Path) -> Path:
     for name in ("files", "templates"):
         (folder / name).symlink_to(source / name)
     play = {
-        "hosts": "localhost",
+        "hosts": loaded_once("localhost"),
         "gather_facts": False,
         "vars_files": [
             str(folder / "main.yml")
