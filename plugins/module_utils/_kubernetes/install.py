@@ -5,17 +5,14 @@
 
 from __future__ import annotations
 
-import glob
-import os
-import tempfile
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from ansible_collections.bramble.pi.plugins.module_utils._common import apt
+from ansible_collections.bramble.pi.plugins.module_utils._common.apt_repository import AptRepository, Key
+from ansible_collections.bramble.pi.plugins.module_utils._common.apt_sources import source_text
 from ansible_collections.bramble.pi.plugins.module_utils._common.changes import Changes
 from ansible_collections.bramble.pi.plugins.module_utils._common.commands import Runner, output_of
-from ansible_collections.bramble.pi.plugins.module_utils._common.download import download, unproved
-from ansible_collections.bramble.pi.plugins.module_utils._common.files import read_text
 from ansible_collections.bramble.pi.plugins.module_utils._common.systemd import Systemd
 from ansible_collections.bramble.pi.plugins.module_utils._kubernetes import cluster_version, packages
 from ansible_collections.bramble.pi.plugins.module_utils._kubernetes.compatibility import (
@@ -25,18 +22,9 @@ from ansible_collections.bramble.pi.plugins.module_utils._kubernetes.compatibili
 
 _SOURCE = "/etc/apt/sources.list.d/kubernetes.sources"
 _KEYRING = "/etc/apt/keyrings/kubernetes.asc"
-_OTHER_SOURCES = (
-    "/etc/apt/sources.list",
-    "/etc/apt/sources.list.d/*.list",
-    "/etc/apt/sources.list.d/*.sources",
-)
 _KUBELET_UNIT = "kubelet.service"
 #: dpkg writes it when it unpacks the package; the files of the package are as old as in there.
 _KUBELET_UNPACKED = "/var/lib/dpkg/info/kubelet.list"
-#: Only this repository; the lists of the others are left as they are.
-_ONLY_SOURCE = ["-o", f"Dir::Etc::sourcelist={_SOURCE}", "-o", "Dir::Etc::sourceparts=/dev/null"]
-#: By itself apt-get update takes an unreachable repository for a warning.
-_FAIL_ON_ERRORS = ["-o", "APT::Update::Error-Mode=any"]
 
 
 class Order(NamedTuple):
@@ -67,7 +55,21 @@ class KubePackages:
         self.wish = parse_version(order.version)
         self.url = packages.repository_url(template=order.repository, wish=self.wish)
         key = order.key or f"{self.url.rstrip('/')}/Release.key"
-        self.key_url = packages.repository_url(template=key, wish=self.wish)
+        self.repository = AptRepository(
+            path=_SOURCE,
+            text=source_text(role="kube_packages", url=self.url, suite="/", keyring=_KEYRING),
+            url=self.url,
+            key=Key(
+                url=packages.repository_url(template=key, wish=self.wish),
+                path=_KEYRING,
+                variable="kube_packages_key",
+                variables="kube_packages_key or kube_packages_repository",
+                remedy="set key (kube_packages_key of the role kube_packages) to a URL that begins with https://",
+            ),
+            run=run,
+            warn=warn,
+            changes=changes,
+        )
 
     def ensure(self) -> dict[str, Any]:
         """Install, hold and enable, and return the module's result."""
@@ -135,65 +137,19 @@ class KubePackages:
         return apt.read_packages(text=self.run([*apt.DPKG_QUERY, *names])[1])
 
     def ensure_repository(self, *, refresh: bool) -> None:
-        """Set up the repository; its key is fetched again whenever the repository is going to be used."""
-        paths = [path for pattern in _OTHER_SOURCES for path in sorted(glob.glob(pattern)) if path != _SOURCE]
-        for warning in packages.foreign_sources(files={path: read_text(path) or "" for path in paths}):
+        """Set up the repository, and name what gets in its way."""
+        for warning in packages.foreign_sources(files=self.repository.others()):
             self.warn(warning)
-        there = read_text(_KEYRING) is not None
-        source = packages.source_text(url=self.url, keyring=_KEYRING)
-        if refresh or read_text(_SOURCE) != source:
-            self.refuse_a_source_that_apt_refuses(source, others=paths)
-        if refresh or not there or read_text(_SOURCE) != source:
-            if not self.changes.check_mode:
-                self.changes.write(_KEYRING, self.fetch_key())
-            elif not there:
-                self.changes.note(f"write {_KEYRING}")
-        self.changes.write(_SOURCE, source)
-
-    def refuse_a_source_that_apt_refuses(self, source: str, *, others: list[str]) -> None:
-        """Have apt read all sources with ours among them, before ours is written."""
-        with tempfile.TemporaryDirectory() as folder:
-            for path in others:
-                if os.path.basename(os.path.dirname(path)) == "sources.list.d":
-                    os.symlink(path, os.path.join(folder, os.path.basename(path)))
-            ours = os.path.join(folder, os.path.basename(_SOURCE))
-            with open(ours, "w", encoding="utf-8") as file:
-                file.write(source)
-            command = ["apt-get", "indextargets", "-o", f"Dir::Etc::sourceparts={folder}"]
-            code, _output, errors = self.run(command)
-        if code != 0:
-            texts = {path: read_text(path) or "" for path in others}
-            raise packages.KubePackagesError(
-                packages.refusal(
-                    errors=errors.replace(folder, os.path.dirname(_SOURCE)),
-                    source=_SOURCE,
-                    others=packages.naming(files=texts, url=self.url),
-                )
-            )
-
-    def fetch_key(self) -> str:
-        """Download the key."""
-        with tempfile.TemporaryDirectory() as directory:
-            path = os.path.join(directory, "kubernetes.asc")
-            download(url=self.key_url, path=path, variable="kube_packages_key or kube_packages_repository")
-            key = read_text(path) or ""
-        packages.check_key(text=key, url=self.key_url)
-        remedy = "set key (kube_packages_key of the role kube_packages) to a URL that begins with https://"
-        for warning in unproved(url=self.key_url, sha256=None, remedy=remedy):
-            self.warn(f"{warning}. apt believes whoever signs with this key")
-        return key
+        self.repository.ensure(refresh=refresh)
 
     def install(self, missing: list[str], before: dict[str, apt.Package], target: Version) -> None:
         """Install packages of one version."""
         if self.changes.check_mode:
             self.changes.note(f"install {', '.join(missing)} {target}")
             return
-        apt.update(
-            run=self.run,
-            options=[*_ONLY_SOURCE, *("-o", "APT::Get::List-Cleanup=false"), *_FAIL_ON_ERRORS],
-        )
+        self.repository.update()
         companions = [name for name in packages.COMPANIONS if name not in before]
-        madison = ["apt-cache", *_ONLY_SOURCE, "madison", *missing, *companions]
+        madison = ["apt-cache", *self.repository.only, "madison", *missing, *companions]
         offered = packages.read_madison(text=output_of(self.run, madison))
         versions = packages.choose_versions(names=missing, offered=offered, target=target, url=self.url)
         versions.update({name: offered[name][0] for name in companions if name in offered})

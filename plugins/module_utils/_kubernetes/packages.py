@@ -5,8 +5,6 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
 import re
 
 from ansible_collections.bramble.pi.plugins.module_utils._common.apt import Package
@@ -17,10 +15,6 @@ from ansible_collections.bramble.pi.plugins.module_utils._kubernetes.compatibili
 COMPANIONS = ("kubernetes-cni", "cri-tools")
 
 _UPSTREAM_VERSION = re.compile(r"(?:\d+:)?(\d+)\.(\d+)\.(\d+)(~)?")
-_ARMOUR = re.compile(
-    r"-----BEGIN PGP PUBLIC KEY BLOCK-----\r?\n(?:[A-Za-z]+: [^\n]*\n)*\r?\n"
-    r"([A-Za-z0-9+/=\s]+?)(?:\r?\n=[A-Za-z0-9+/]{4})?\r?\n-----END PGP PUBLIC KEY BLOCK-----"
-)
 #: Places of Kubernetes' packages: what is wrong with naming them in another file.
 _FOREIGN_SOURCES = {
     "apt.kubernetes.io": "that repository is gone, and apt-get update fails for it",
@@ -36,53 +30,6 @@ class KubePackagesError(BrambleError):
 def repository_url(*, template: str, wish: Version) -> str:
     """Put the minor into the address of the repository, or of its key."""
     return template.replace("{minor}", f"{wish.major}.{wish.minor}")
-
-
-def source_text(*, url: str, keyring: str) -> str:
-    """Write the source of a flat repository in apt's deb822 format."""
-    return (
-        "# Written by Ansible (bramble.pi.kube_packages).\n"
-        f"Types: deb\nURIs: {url}\nSuites: /\nSigned-By: {keyring}\n"
-    )
-
-
-def check_key(*, text: str, url: str) -> None:
-    """Refuse what is not a key, such as the login page of a network."""
-    match = _ARMOUR.search(text)
-    try:
-        if match is not None and base64.b64decode("".join(match.group(1).split()), validate=True):
-            return
-    except binascii.Error:
-        pass
-    raise KubePackagesError(
-        f"{url} is not an ASCII-armoured OpenPGP key: it begins with {text[:60]!r}; expected "
-        "'-----BEGIN PGP PUBLIC KEY BLOCK-----'. Set kube_packages_key"
-    )
-
-
-def naming(*, files: dict[str, str], url: str) -> list[str]:
-    """Return the apt sources in which a repository is named."""
-    return [
-        path
-        for path, text in files.items()
-        if any(url.rstrip("/") in line for line in text.splitlines() if not line.lstrip().startswith("#"))
-    ]
-
-
-def refusal(*, errors: str, source: str, others: list[str]) -> str:
-    """Say why apt would not read its sources with ours among them, by what it printed."""
-    said = [line.removeprefix("E: ") for line in errors.splitlines() if line.startswith("E: ")]
-    said = list(dict.fromkeys(said)) or [errors.strip()]
-    if not others or "Conflicting" not in errors:
-        return (
-            f"apt does not read its sources: {'; '.join(said)}. {source} was not written: fix what apt "
-            "names, and run this again"
-        )
-    return (
-        f"{' and '.join(others)} is a second source of the repository of {source}, and with both no apt "
-        f"command works: {'; '.join(said)}; expected one: run 'rm {' '.join(others)}', or take its lines "
-        f"out where there are others. {source} was not written"
-    )
 
 
 def foreign_sources(*, files: dict[str, str]) -> list[str]:

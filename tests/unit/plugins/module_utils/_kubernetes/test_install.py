@@ -13,6 +13,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
+from ansible_collections.bramble.pi.plugins.module_utils._common import apt_repository
+from ansible_collections.bramble.pi.plugins.module_utils._common.apt_sources import AptSourceError
 from ansible_collections.bramble.pi.plugins.module_utils._common.changes import Changes
 from ansible_collections.bramble.pi.plugins.module_utils._kubernetes import install
 from ansible_collections.bramble.pi.plugins.module_utils._kubernetes.packages import KubePackagesError
@@ -80,9 +82,9 @@ def ensure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Ensure:
     monkeypatch.setattr(install, "_SOURCE", str(tmp_path / "sources.list.d" / "kubernetes.sources"))
     monkeypatch.setattr(install, "_KEYRING", str(tmp_path / "keyrings" / "kubernetes.asc"))
     monkeypatch.setattr(
-        install, "_OTHER_SOURCES", (str(tmp_path / "*.list"), str(tmp_path / "sources.list.d" / "*"))
+        apt_repository, "_OTHER_SOURCES", (str(tmp_path / "*.list"), str(tmp_path / "sources.list.d" / "*"))
     )
-    monkeypatch.setattr(install, "download", download)
+    monkeypatch.setattr(apt_repository, "download", download)
 
     def run(node: Node, *, check_mode: bool = False, **parameters: Any) -> dict[str, Any]:
         order = install.Order(
@@ -278,7 +280,7 @@ def test_refuses_a_source_beside_which_apt_would_fail(
     if case.seen is None:
         ensure(node, check_mode=check_mode)
         return
-    with pytest.raises(KubePackagesError, match=case.seen) as error:
+    with pytest.raises(AptSourceError, match=case.seen) as error:
         ensure(node, check_mode=check_mode)
     assert str(folder / case.name) in str(error.value)
     assert [path.name for path in folder.iterdir()] == [case.name]
@@ -286,5 +288,5 @@ def test_refuses_a_source_beside_which_apt_would_fail(
     assert node.log == []
     # Where it was written before, it is told of all the same.
     (folder / "kubernetes.sources").write_text("Types: deb\nURIs: http://old/\nSuites: /\n")
-    with pytest.raises(KubePackagesError, match=case.seen):
+    with pytest.raises(AptSourceError, match=case.seen):
         ensure(node, check_mode=check_mode)

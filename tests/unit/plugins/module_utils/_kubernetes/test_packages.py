@@ -21,15 +21,6 @@ MADISON = (Path(__file__).parents[3] / "fixtures" / "kube_packages" / "madison.t
 OFFERED = packages.read_madison(text=MADISON)
 NAMES = ["kubelet", "kubeadm", "kubectl"]
 URL = "https://pkgs.k8s.io/core:/stable:/v1.36/deb/"
-KEY = """\
------BEGIN PGP PUBLIC KEY BLOCK-----
-Version: GnuPG v2.0.15 (GNU/Linux)
-
-mQENBGMHoXcBCADukGOEQyleViOgtkMVa7hKifP6POCTh+98xNW4TfHK/nBJN2sm
-u4XaiUmtB9UuGt9jl8VxQg4hOMRf40coIwHsNwtSrc2R9v5Kgpvcv537QVIigVHH
-=n5iG
------END PGP PUBLIC KEY BLOCK-----
-"""
 
 
 def installed(*names: str, version: str = "1.36.1-1.1") -> dict[str, Package]:
@@ -43,31 +34,6 @@ def test_puts_the_minor_into_addresses() -> None:
         packages.repository_url(template="http://mirror/k8s/", wish=parse_version("1.36"))
         == "http://mirror/k8s/"
     )
-
-
-def test_writes_the_source() -> None:
-    lines = packages.source_text(url=URL, keyring="/etc/apt/keyrings/kubernetes.asc").splitlines()
-    assert lines[1:] == [
-        "Types: deb",
-        f"URIs: {URL}",
-        "Suites: /",
-        "Signed-By: /etc/apt/keyrings/kubernetes.asc",
-    ]
-
-
-WITHOUT_HEADER = KEY.replace("Version: GnuPG v2.0.15 (GNU/Linux)\n", "")
-BROKEN_KEYS = [KEY[:90], KEY.replace("mQENBG", "mQ!"), KEY.replace("PUBLIC", "PRIVATE")]
-
-
-@pytest.mark.parametrize("text", [KEY, KEY.replace("\n", "\r\n"), WITHOUT_HEADER])
-def test_accepts_a_key(text: str) -> None:
-    packages.check_key(text=text, url="http://x/Release.key")
-
-
-@pytest.mark.parametrize("text", ["", "<html><title>Sign in</title>", *BROKEN_KEYS])
-def test_refuses_what_is_no_key(text: str) -> None:
-    with pytest.raises(packages.KubePackagesError, match="is not an ASCII-armoured OpenPGP key"):
-        packages.check_key(text=text, url="http://x/Release.key")
 
 
 def test_names_sources_that_get_in_the_way() -> None:
