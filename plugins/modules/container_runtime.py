@@ -19,7 +19,12 @@ description:
     so that the CRI plugin is enabled and the runtime that C(default_runtime_name) names uses the systemd
     cgroup driver. The installed containerd is asked what it makes of the new text before the file is
     replaced.
-  - Enables and starts the services, and restarts only those whose configuration is newer than they are.
+  - Enables and starts the services, and restarts only those whose configuration or program is newer than they
+    are.
+  - On a node of a cluster that is not O(drained), what its pods would feel is left undone, with all else, and
+    told of by RV(drain_required).
+  - With O(containerd_source=docker) or O(containerd_source=archive), containerd is replaced; what is in
+    C(/var/lib/containerd) and C(/var/lib/docker) stays, and containers go on running.
   - Checks with C(docker info) that the settings took effect and that Docker can set limits, and for
     O(runtime=containerd) that containerd serves CRI.
 author:
@@ -66,6 +71,76 @@ options:
     type: list
     elements: str
     default: []
+  containerd_source:
+    description:
+      - Where containerd comes from.
+      - V(os) is what is installed, else the distribution's package.
+      - V(docker) are Docker's own packages out of O(docker_repository), containerd 2 among them. They take
+        the place of the distribution's containerd, runc and Docker.
+      - V(archive) are the releases in O(archives), put before the distribution's packages.
+    type: str
+    choices: [os, docker, archive]
+    default: os
+  docker_repository:
+    description: Docker's repository, for O(containerd_source=docker).
+    type: dict
+    suboptions:
+      url:
+        description: Its address; V({distribution}) stands for the C(ID) of C(/etc/os-release).
+        type: str
+        default: https://download.docker.com/linux/{distribution}
+      key:
+        description: The address of its key; by default C(gpg) below the repository.
+        type: str
+  archives:
+    description: The release archives for O(containerd_source=archive).
+    type: dict
+    default: {}
+    suboptions:
+      containerd:
+        description: The archive C(containerd-VERSION-linux-ARCHITECTURE.tar.gz) of containerd's releases.
+        type: dict
+        suboptions:
+          url:
+            description: Where to download it.
+            type: str
+            required: true
+          sha256:
+            description: Its checksum.
+            type: str
+            required: true
+      runc:
+        description: The program C(runc.ARCHITECTURE) of runc's releases.
+        type: dict
+        suboptions:
+          url:
+            description: Where to download it.
+            type: str
+            required: true
+          sha256:
+            description: Its checksum.
+            type: str
+            required: true
+      cni_plugins:
+        description:
+          - The archive C(cni-plugins-linux-ARCHITECTURE-VERSION.tgz) of the CNI plugins' releases.
+          - Where the package C(kubernetes-cni) is installed, which has them, it is passed over.
+        type: dict
+        suboptions:
+          url:
+            description: Where to download it.
+            type: str
+            required: true
+          sha256:
+            description: Its checksum.
+            type: str
+            required: true
+  drained:
+    description:
+      - Whether the node's pods are elsewhere by now, or may be started again.
+      - Nodes in no cluster have none.
+    type: bool
+    default: false
   cri_dockerd:
     description: The package of cri-dockerd, which no distribution has. Required for O(runtime=cri_dockerd).
     type: dict
@@ -87,6 +162,12 @@ EXAMPLES = r"""
     daemon_json:
       exec-opts: [native.cgroupdriver=systemd]
 
+- name: Run containers by containerd 2 out of Docker's own packages
+  bramble.pi.container_runtime:
+    runtime: containerd
+    containerd_source: docker
+    docker_repository: {}
+
 - name: Let kubelet 1.20 use Docker, on a kernel that cannot limit swap
   bramble.pi.container_runtime:
     runtime: dockershim
@@ -102,6 +183,18 @@ changes:
   type: list
   elements: str
   sample: [Install docker.io, Restart containerd.service]
+drain_required:
+  description:
+    - Whether RV(changes) would be felt by the node's pods, so that nothing was done.
+    - Drain the node, and run the module again with O(drained=true).
+  returned: success
+  type: bool
+  sample: false
+in_maintenance:
+  description: Whether a run that was killed has left the node cordoned.
+  returned: success
+  type: bool
+  sample: false
 cri_socket:
   description: Where kubelet and kubeadm reach the runtime.
   returned: success
@@ -145,15 +238,57 @@ docker_info:
       sample: ['WARNING: No swap limit support']
 """
 
+import os
 from functools import partial
+from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.bramble.pi.plugins.module_utils._common import apt
 from ansible_collections.bramble.pi.plugins.module_utils._common.changes import Changes
 from ansible_collections.bramble.pi.plugins.module_utils._common.errors import module_errors
-from ansible_collections.bramble.pi.plugins.module_utils._containers.base import Host, Wishes
+from ansible_collections.bramble.pi.plugins.module_utils._containers.base import Host, Runtime, Wishes
 from ansible_collections.bramble.pi.plugins.module_utils._containers.provision import provision
 from ansible_collections.bramble.pi.plugins.module_utils._containers.runtime import RUNTIMES
+from ansible_collections.bramble.pi.plugins.module_utils._containers.sources import PARTS, SOURCES
+from ansible_collections.bramble.pi.plugins.module_utils._kubeadm import node_files, state
+
+_FILE = {"url": {"type": "str", "required": True}, "sha256": {"type": "str", "required": True}}
+
+
+def in_cluster() -> bool:
+    """Tell whether the node runs pods of a cluster."""
+    return node_files.kubernetes_state() in state.IN_CLUSTER and not node_files.is_unfinished()
+
+
+class Work:
+    """The work on this node, announced or done."""
+
+    def __init__(self, module: AnsibleModule, *, runtime: Runtime, wishes: Wishes) -> None:
+        self.module = module
+        self.runtime = runtime
+        self.wishes = wishes
+        self.run = partial(module.run_command, environ_update=apt.ENVIRONMENT)
+        self.changes = Changes(check_mode=module.check_mode, run=self.run)
+
+    def result(self) -> dict[str, Any]:
+        """Return what was changed before something failed."""
+        return self.changes.result()
+
+    def provision(self, *, check_mode: bool) -> dict[str, Any]:
+        """Do it, or announce it."""
+        self.changes = Changes(check_mode=check_mode, run=self.run)
+        host = Host(self.run, self.module.get_bin_path, self.changes, warn=self.module.warn)
+        return provision(runtime=self.runtime, host=host, wishes=self.wishes)
+
+    def ensure(self, *, drained: bool) -> dict[str, Any]:
+        """Do it, unless that is for another time; return the module's result."""
+        careful = not drained and in_cluster()
+        result = self.provision(check_mode=careful or self.module.check_mode)
+        felt = careful and result.pop("felt_by_pods")
+        if careful and result["changed"] and not felt and not self.module.check_mode:
+            result = self.provision(check_mode=False)
+        result.pop("felt_by_pods", None)
+        return {**result, "drain_required": felt, "in_maintenance": os.path.exists(state.MAINTENANCE)}
 
 
 def main() -> None:
@@ -170,27 +305,36 @@ def main() -> None:
             "cni_bin_dir": {"type": "path", "default": "/opt/cni/bin"},
             "sandbox_image": {"type": "str"},
             "accepted_warnings": {"type": "list", "elements": "str", "default": []},
-            "cri_dockerd": {
+            "containerd_source": {"type": "str", "choices": list(SOURCES), "default": "os"},
+            "docker_repository": {
                 "type": "dict",
                 "options": {
-                    "url": {"type": "str", "required": True},
-                    "sha256": {"type": "str", "required": True},
+                    "url": {"type": "str", "default": "https://download.docker.com/linux/{distribution}"},
+                    "key": {"type": "str", "no_log": False},
                 },
             },
+            "archives": {
+                "type": "dict",
+                "default": {},
+                "options": {part: {"type": "dict", "options": _FILE} for part in PARTS},
+            },
+            "drained": {"type": "bool", "default": False},
+            "cri_dockerd": {"type": "dict", "options": _FILE},
         },
-        required_if=[("runtime", "cri_dockerd", ["cri_dockerd"])],
+        required_if=[
+            ("runtime", "cri_dockerd", ["cri_dockerd"]),
+            ("containerd_source", "docker", ["docker_repository"]),
+        ],
         supports_check_mode=True,
     )
 
-    run = partial(module.run_command, environ_update=apt.ENVIRONMENT)
-    changes = Changes(check_mode=module.check_mode, run=run)
     parameters = dict(module.params)
-    with module_errors(module, result=changes.result):
-        result = provision(
-            runtime=RUNTIMES[parameters.pop("runtime")],
-            host=Host(run, module.get_bin_path, changes),
-            wishes=Wishes(**parameters),
-        )
+    drained = parameters.pop("drained")
+    runtime = RUNTIMES[parameters.pop("runtime")]
+    archives = {part: archive for part, archive in parameters.pop("archives").items() if archive}
+    work = Work(module, runtime=runtime, wishes=Wishes(**parameters, archives=archives))
+    with module_errors(module, result=work.result):
+        result = work.ensure(drained=drained)
     module.exit_json(**result)
 
 

@@ -52,6 +52,7 @@ class AptRepository:
         run: Runner,
         warn: Callable[[str], None],
         changes: Changes,
+        root: str = "",
     ) -> None:
         self.path = path
         self.text = text
@@ -60,6 +61,8 @@ class AptRepository:
         self.run = run
         self.warn = warn
         self.changes = changes
+        #: Put before paths, as changes does; tests give a folder.
+        self.root = root
         #: Only this repository; the lists of the others are left as they are.
         self.only = ["-o", f"Dir::Etc::sourcelist={path}", "-o", "Dir::Etc::sourceparts=/dev/null"]
 
@@ -72,8 +75,8 @@ class AptRepository:
 
     def ensure(self, *, refresh: bool) -> None:
         """Set it up; its key is fetched again whenever it is going to be used."""
-        there = read_text(self.key.path) is not None
-        changed = read_text(self.path) != self.text
+        there = read_text(self.root + self.key.path) is not None
+        changed = read_text(self.root + self.path) != self.text
         if refresh or changed:
             self._refuse_what_apt_refuses()
         if refresh or not there or changed:

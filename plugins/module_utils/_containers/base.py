@@ -60,6 +60,16 @@ class Wishes:
     sandbox_image: str | None = None
     #: url and sha256 of the package of cri-dockerd.
     cri_dockerd: Mapping[str, str] | None = None
+    #: Where containerd comes from: os, docker or archive.
+    containerd_source: str = "os"
+    #: url and key of Docker's repository, for the source docker.
+    docker_repository: Mapping[str, str] = field(default_factory=dict)
+    #: url and sha256 of each archive, for the source archive: containerd, runc and cni_plugins.
+    archives: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+
+
+def _silent(warning: str) -> None:
+    del warning
 
 
 class Host(NamedTuple):
@@ -71,6 +81,7 @@ class Host(NamedTuple):
     changes: Changes
     #: Put before the paths of files; tests give a folder.
     root: str = ""
+    warn: Callable[[str], None] = _silent
 
 
 class ImageClient(abc.ABC):

@@ -261,10 +261,21 @@ def edit_daemon_json(*, host: base.Host, wishes: base.Wishes) -> str | None:
 def install(*, host: base.Host, wishes: base.Wishes, installed: Mapping[str, apt.Package]) -> None:
     """Install Docker from the distribution if there is none, or what is there is broken."""
     broken = any(package.broken for package in installed.values())
-    if broken or not any(name in installed for name in DAEMON.packages):
+    there = any(name in installed for name in DAEMON.packages)
+    if broken or not there:
         _install(host=host, packages=list(wishes.packages))
-    if not host.changes.check_mode and not host.has(DockerImages.program):
+    if host.has(DockerImages.program):
+        return
+    # Announced only, Docker has brought no command yet: what the release is known to have decides.
+    if there or not host.changes.check_mode or _comes_without_cli(host=host, wishes=wishes):
         _install(host=host, packages=[_CLI])
+
+
+def _comes_without_cli(*, host: base.Host, wishes: base.Wishes) -> bool:
+    if "docker.io" not in wishes.packages or _CLI in wishes.packages:
+        return False
+    code, output, _error = host.run(["apt-cache", "show", _CLI])
+    return code == 0 and f"Package: {_CLI}" in output
 
 
 def _install(*, host: base.Host, packages: list[str]) -> None:

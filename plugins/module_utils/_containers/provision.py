@@ -12,7 +12,13 @@ from typing import Any, NamedTuple
 from ansible_collections.bramble.pi.plugins.module_utils._common import apt
 from ansible_collections.bramble.pi.plugins.module_utils._common.commands import output_of
 from ansible_collections.bramble.pi.plugins.module_utils._common.systemd import is_younger, unit_properties
-from ansible_collections.bramble.pi.plugins.module_utils._containers import base, containerd, docker
+from ansible_collections.bramble.pi.plugins.module_utils._containers import (
+    base,
+    containerd,
+    docker,
+    origin,
+    sources,
+)
 
 _UNIT_PROPERTIES = "Id,LoadState,UnitFileState,ActiveState,ActiveEnterTimestampMonotonic"
 #: Docker is set up whatever kubelet uses, and it runs on containerd.
@@ -21,14 +27,26 @@ _ALWAYS = (containerd.DAEMON, docker.DAEMON)
 
 def provision(*, runtime: base.Runtime, host: base.Host, wishes: base.Wishes) -> dict[str, Any]:
     """Bring the runtime into the state asked for, and return what the module returns."""
+    there = origin.refuse(host=host, wishes=wishes, runtime=runtime)
     # Written first, the settings hold from Docker's first start on.
     written = [docker.edit_daemon_json(host=host, wishes=wishes)]
     installed = _installed(runtime=runtime, host=host)
-    docker.install(host=host, wishes=wishes, installed=installed)
+    moved: list[str] = []
+    if wishes.containerd_source == sources.DOCKER:
+        moved = origin.from_docker(host=host, wishes=wishes, installed=there)
+    else:
+        docker.install(host=host, wishes=wishes, installed=installed)
+    if wishes.containerd_source == sources.ARCHIVE:
+        moved = origin.from_archive(host=host, wishes=wishes, installed=there)
     runtime.install(host=host, wishes=wishes, installed=installed)
     written.append(runtime.configure(host=host, wishes=wishes))
-    _ensure_services(runtime=runtime, host=host, written=written)
-    result = {**host.changes.result(), "cri_socket": runtime.socket}
+    restarted = _ensure_services(runtime=runtime, host=host, written=written)
+    result = {
+        **host.changes.result(),
+        "cri_socket": runtime.socket,
+        # Docker that only stands beside kubelet's runtime has none of its pods.
+        "felt_by_pods": bool(moved) or any(daemon in runtime.daemons for daemon in restarted),
+    }
     if not (host.changes.check_mode and host.changes):
         runtime.check(run=host.run)
         result["docker_info"] = docker.check(run=host.run, wishes=wishes)._asdict()
@@ -66,8 +84,14 @@ def read_units(*, text: str) -> dict[str, Unit]:
     }
 
 
-def _ensure_services(*, runtime: base.Runtime, host: base.Host, written: Collection[str | None]) -> None:
-    """Enable and start the services, and restart those whose configuration is newer than they are."""
+def _ensure_services(
+    *, runtime: base.Runtime, host: base.Host, written: Collection[str | None]
+) -> list[base.Daemon]:
+    """Enable and start the services, and restart those that are older than their configuration or program.
+
+    Returns which were restarted.
+    """
+    restarted = []
     daemons = [*_ALWAYS, *(daemon for daemon in runtime.daemons if daemon not in _ALWAYS)]
     owners = {name: daemon for daemon in daemons for name in daemon.units}
     show = ["systemctl", "show", "-p", _UNIT_PROPERTIES, *owners]
@@ -77,18 +101,22 @@ def _ensure_services(*, runtime: base.Runtime, host: base.Host, written: Collect
             continue
         if not unit.enabled:
             _systemctl("enable", name, host=host)
-        configuration = owners[name].configuration
+        daemon = owners[name]
+        files = [daemon.configuration] if daemon.configuration else []
+        if daemon == containerd.DAEMON:
+            files += origin.REPLACED
         if not unit.active:
             _systemctl("start", name, host=host)
-        elif configuration is not None and (
-            is_younger([host.root + configuration], than=time.monotonic() - unit.active_since)
+        elif (
+            is_younger([host.root + path for path in files], than=time.monotonic() - unit.active_since)
             # Announced only, it is not newer yet.
-            or (host.changes.check_mode and configuration in written)
+            or (host.changes.check_mode and daemon.configuration and daemon.configuration in written)
+            # What kept the plugin from loading may be gone by now.
+            or (name == runtime.daemons[-1].units[-1] and not runtime.serves(run=host.run))
         ):
             _systemctl("restart", name, host=host)
-        elif name == runtime.daemons[-1].units[-1] and not runtime.serves(run=host.run):
-            # What kept the plugin from loading may be gone by now.
-            _systemctl("restart", name, host=host)
+            restarted.append(daemon)
+    return restarted
 
 
 def _systemctl(verb: str, unit: str, *, host: base.Host) -> None:

@@ -51,6 +51,14 @@ CONTAINERD_NEEDED: tuple[tuple[Minor, Minor], ...] = (
     ((1, 26), (1, 6)),
     ((1, 38), (2, 0)),
 )
+#: By containerd's own matrix: series of containerd, and the newest Kubernetes that it is tested with. Newer
+#: series have no end yet. Patches are left aside: distributions have fixes of their own.
+CONTAINERD_TESTED: dict[Minor, Minor] = {
+    (1, 6): (1, 34),
+    (1, 7): (1, 35),
+    (2, 0): (1, 34),
+    (2, 1): (1, 35),
+}
 #: containerd 2 dropped CRI v1alpha2; kubelet speaks v1 from this minor on.
 CONTAINERD_2_NEEDS_MINOR: Minor = (1, 23)
 
@@ -261,6 +269,21 @@ def containerd_problem(*, version: Version, containerd: Minor) -> str | None:
             f"or newer, and this is {version}"
         )
     return None
+
+
+def containerd_warning(*, version: Version, containerd: Minor) -> str | None:
+    """Say so if containerd's makers have not tested this containerd with this Kubernetes."""
+    tested = CONTAINERD_TESTED.get(containerd)
+    if (
+        tested is None
+        or version.short <= tested
+        or containerd_problem(version=version, containerd=containerd)
+    ):
+        return None
+    return (
+        f"containerd {_minor_text(containerd)} is tested by its makers with Kubernetes up to "
+        f"{_minor_text(tested)}, and this is {version}"
+    )
 
 
 def skew_problem(*, version: Version, control_planes: Sequence[Version], worker: bool) -> str | None:

@@ -12,11 +12,13 @@ from typing import NamedTuple
 from ansible_collections.bramble.pi.plugins.module_utils._kubernetes.compatibility import (
     CONTAINERD_2_NEEDS_MINOR,
     CONTAINERD_NEEDED,
+    CONTAINERD_TESTED,
     OS_RELEASES,
     CompatibilityError,
     Minor,
     Version,
     containerd_problem,
+    containerd_warning,
     kubernetes_runtime,
 )
 
@@ -54,6 +56,8 @@ class Node(NamedTuple):
     installed: Mapping[str, str] = {}
     #: docker_packages, if set.
     packages: Collection[str] = ()
+    #: docker_containerd_source.
+    source: str = "os"
 
 
 def _numbers(version: str) -> tuple[int, ...]:
@@ -80,36 +84,71 @@ def too_old(*, os_id: str, os_version: str) -> str | None:
     return f"{os_id} {os_version} has a Python before 3.9; expected {os_id} {known} or newer"
 
 
+class _Containerd(NamedTuple):
+    """The containerd that a node will have."""
+
+    minor: Minor
+    installed: bool
+    origin: str
+
+
 def runtime_problem(*, node: Node, version: Version, runtime: str) -> str | None:
     """Say why the containerd of a node cannot serve a version of Kubernetes, if so, and what can be set."""
+    found = _containerd(node, version=version, runtime=runtime)
+    problem = found and containerd_problem(version=version, containerd=found.minor)
+    if not found or not problem:
+        return None
+    return f"{problem} ({_named(found)}): {_remedy(found, source=node.source)}"
+
+
+def runtime_warning(*, node: Node, version: Version, runtime: str) -> str | None:
+    """Say so if the containerd of a node is not meant for a version of Kubernetes, and what can be set."""
+    if node.source != "os":
+        # Which of containerd 2 that will be is not known here.
+        return None
+    found = _containerd(node, version=version, runtime=runtime)
+    warning = found and containerd_warning(version=version, containerd=found.minor)
+    if not found or not warning:
+        return None
+    tested = CONTAINERD_TESTED[found.minor]
+    return (
+        f"{warning} ({_named(found)}): set docker_containerd_source to docker, which brings containerd 2, or "
+        f'kube_packages_version to "{tested[0]}.{tested[1]}"'
+    )
+
+
+def _named(found: _Containerd) -> str:
+    return f"containerd {found.minor[0]}.{found.minor[1]} {found.origin}"
+
+
+def _containerd(node: Node, *, version: Version, runtime: str) -> _Containerd | None:
     try:
         if kubernetes_runtime(version=version, runtime=runtime) != "containerd":
             return None
     except CompatibilityError:
         # That is told of elsewhere.
         return None
+    if node.source != "os":
+        return _Containerd((2, 0), False, f"or newer comes with docker_containerd_source {node.source}")
     installed = _installed(node)
-    found = installed or _archive(node)
-    problem = found and containerd_problem(version=version, containerd=found)
-    if not found or not problem:
-        return None
-    origin = "is installed" if installed else f"comes with {node.os_id} {node.os_version}"
-    remedy = _remedy(containerd=found, installed=installed is not None)
-    return f"{problem} (containerd {found[0]}.{found[1]} {origin}): {remedy}"
+    if installed:
+        return _Containerd(installed, True, "is installed")
+    archive = _archive(node)
+    return archive and _Containerd(archive, False, f"comes with {node.os_id} {node.os_version}")
 
 
-def _remedy(*, containerd: Minor, installed: bool) -> str:
-    beyond = [since for since, needed in CONTAINERD_NEEDED if containerd < needed]
+def _remedy(found: _Containerd, *, source: str) -> str:
+    beyond = [since for since, needed in CONTAINERD_NEEDED if found.minor < needed]
     if not beyond:
+        other = "" if source == "os" else ", docker_containerd_source to os"
         return (
             f'set kube_packages_version to "{CONTAINERD_2_NEEDS_MINOR[0]}.{CONTAINERD_2_NEEDS_MINOR[1]}" or '
-            "newer, or docker_kubernetes_runtime to auto"
+            f"newer, or docker_kubernetes_runtime to auto{other}"
         )
-    older = f'set kube_packages_version to "{beyond[0][0]}.{beyond[0][1] - 1}" or older, '
-    packages = (
-        "run apt-get install containerd.io" if installed else "docker_packages to [docker-ce, containerd.io]"
+    return (
+        f'set kube_packages_version to "{beyond[0][0]}.{beyond[0][1] - 1}" or older, or '
+        "docker_containerd_source to docker, or install a newer release"
     )
-    return f"{older}{packages} with Docker's own repository, or install a newer release"
 
 
 def _installed(node: Node) -> Minor | None:

@@ -10,6 +10,7 @@ import re
 from collections.abc import Collection, Mapping
 from typing import Any
 
+from ansible_collections.bramble.pi.plugins.module_utils._common.os_release import parse_os_release
 from ansible_collections.bramble.pi.plugins.module_utils._containers import runtime
 
 # The package whose architecture is dpkg's own; asking for it saves running dpkg --print-architecture.
@@ -30,16 +31,6 @@ PACKAGES = (
 )
 
 PACKAGE_FORMAT = r"${Package}\t${Version}\t${Architecture}\t${db:Status-Status}\n"
-
-
-def parse_os_release(*, text: str) -> dict[str, str]:
-    """Return the assignments of an os-release file, without their quotes."""
-    values = {}
-    for line in text.splitlines():
-        key, equals, value = line.strip().partition("=")
-        if equals and not key.startswith("#"):
-            values[key] = value.strip("\"'")
-    return values
 
 
 def distribution(*, os_release: str, has_rpi_issue: bool) -> dict[str, Any]:

@@ -178,6 +178,7 @@ def _release_problems(
                 os_version=version,
                 installed=facts.get("packages", {}),
                 packages=variables.get("docker_packages") or (),
+                source=str(variables.get("docker_containerd_source") or "os"),
             ),
             version=parse_version(kubernetes),
             runtime=str(variables.get("docker_kubernetes_runtime") or "auto"),

@@ -15,6 +15,8 @@ from ansible_collections.bramble.pi.plugins.plugin_utils._inventory import clust
 
 #: By what a module says that something is due which is done to one node at a time.
 _DUE = ("reboot_required", "restart_required")
+#: By what one says so that has looked itself whether the node runs pods, or is cordoned by a killed run.
+_DUE_IN_CLUSTER = ("drain_required", "in_maintenance")
 
 
 class MaintenanceValueError(BrambleError):
@@ -37,10 +39,13 @@ def due(
 
 
 def _is_due(variables: Mapping[str, Any], results: Sequence[str]) -> bool:
+    found = [variables.get(name) or {} for name in results]
+    if any(result.get(key) for result in found for key in _DUE_IN_CLUSTER):
+        return True
     facts = cluster.kubernetes(variables)
     if facts.get("state") not in (cluster.WORKER, cluster.CONTROL_PLANE) or facts.get("unfinished"):
         return False
-    needed = any(variables.get(name, {}).get(key) for name in results for key in _DUE)
+    needed = any(result.get(key) for result in found for key in _DUE)
     return bool(needed or facts.get("maintenance"))
 
 

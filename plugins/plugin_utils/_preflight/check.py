@@ -40,6 +40,7 @@ CHECKS: tuple[Callable[[Rack], Iterator[Finding]], ...] = (
     endpoint.check_endpoint,
     cluster.check_versions,
     cluster.check_systems,
+    cluster.check_containerd_source,
     cluster.check_docker,
     downloads.check_downloads,
     downloads.check_ports,

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from ansible_collections.bramble.pi.plugins.module_utils._containers import docker
+from ansible_collections.bramble.pi.plugins.module_utils._containers import docker, sources
 from ansible_collections.bramble.pi.plugins.module_utils._kubernetes import (
     extra_args,
     failure_detection,
@@ -32,6 +32,8 @@ from ansible_collections.bramble.pi.plugins.plugin_utils._preflight.rack import 
     is_template,
 )
 
+#: What decides on a node's containerd.
+_OF_RUNTIME = ("docker_packages", "docker_kubernetes_runtime", "docker_containerd_source")
 #: The upstream repository begins with this minor.
 UPSTREAM = "pkgs.k8s.io"
 UPSTREAM_OLDEST = (1, 24)
@@ -129,16 +131,45 @@ def check_systems(rack: Rack) -> Iterator[Finding]:
         if old:
             yield Finding(f"flash_image is {image!r}, and {old}: set it {ALL}", host)
             continue
-        later = any(rack.is_unknown(host, name) for name in ("docker_packages", "docker_kubernetes_runtime"))
-        version = rack.version(host) if host in rack.nodes and not later else None
+        version = None if any(rack.is_unknown(host, name) for name in _OF_RUNTIME) else rack.version(host)
+        if host not in rack.nodes or version is None:
+            continue
         packages = rack.value(host, "docker_packages")
-        problem = version and os_support.runtime_problem(
-            node=os_support.Node(*found, packages=packages if isinstance(packages, list) else ()),
-            version=version,
-            runtime=str(rack.value(host, "docker_kubernetes_runtime") or "auto"),
+        node = os_support.Node(
+            *found,
+            packages=packages if isinstance(packages, list) else (),
+            source=str(rack.value(host, "docker_containerd_source") or sources.OS),
         )
+        runtime = str(rack.value(host, "docker_kubernetes_runtime") or "auto")
+        problem = os_support.runtime_problem(node=node, version=version, runtime=runtime)
         if problem:
             yield Finding(f"flash_image is {image!r}, and {problem}", host)
+        warning = os_support.runtime_warning(node=node, version=version, runtime=runtime)
+        if warning:
+            yield Finding(f"flash_image is {image!r}, and {warning}", host, warning=True)
+
+
+def check_containerd_source(rack: Rack) -> Iterator[Finding]:
+    """Check that kubelet can use the containerd that the inventory asks for, on whatever system."""
+    for host in rack.nodes:
+        version, source = rack.version(host), rack.value(host, "docker_containerd_source")
+        asked = rack.value(host, "docker_kubernetes_runtime")
+        if version is None or source not in sources.SOURCES or asked is None:
+            continue
+        try:
+            runtime = kubernetes_runtime(version=version, runtime=asked)
+        except CompatibilityError:
+            # check_versions tells of it.
+            continue
+        problem = sources.source_problem(source=source, runtime=runtime)
+        if problem:
+            yield Finding(problem, host)
+        elif source != sources.OS and not isinstance(rack.value(host, "flash_image"), str):
+            told = os_support.runtime_problem(
+                node=os_support.Node("", "", source=source), version=version, runtime=runtime
+            )
+            if told:
+                yield Finding(told, host)
 
 
 def _check_skew(rack: Rack) -> Iterator[Finding]:

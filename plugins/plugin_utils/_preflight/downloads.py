@@ -12,6 +12,25 @@ from ansible_collections.bramble.pi.plugins.module_utils._common.urls import Url
 from ansible_collections.bramble.pi.plugins.module_utils._common.values import is_sha256
 from ansible_collections.bramble.pi.plugins.plugin_utils._preflight.rack import ALL, Finding, Rack
 
+_URLS = (
+    *("kube_packages_repository", "kube_packages_key", "docker_repository", "docker_repository_key"),
+    *("docker_cri_dockerd_url", "docker_containerd_url", "docker_runc_url", "docker_cni_plugins_url"),
+)
+#: A variable, its value with which a file is downloaded, the variables with its URL and sha256, what it is.
+_FILES = (
+    (
+        "docker_kubernetes_runtime",
+        "cri_dockerd",
+        "docker_cri_dockerd_url",
+        "docker_cri_dockerd_sha256",
+        "package",
+    ),
+    ("docker_containerd_source", "archive", "docker_containerd_url", "docker_containerd_sha256", "archive"),
+    ("docker_containerd_source", "archive", "docker_runc_url", "docker_runc_sha256", "program"),
+    ("docker_containerd_source", "archive", "docker_cni_plugins_url", "docker_cni_plugins_sha256", "archive"),
+)
+_OPTIONAL_FILES = ("docker_cni_plugins_url",)
+
 
 def check_downloads(rack: Rack) -> Iterator[Finding]:
     """Check what is downloaded before anything else can be: URLs, and the package of cri-dockerd."""
@@ -34,34 +53,38 @@ def check_downloads(rack: Rack) -> Iterator[Finding]:
                 host,
             )
     for host in rack.nodes:
-        for name in ("kube_packages_repository", "kube_packages_key", "docker_cri_dockerd_url"):
+        for name in _URLS:
             url = rack.value(host, name)
-            optional = name != "kube_packages_repository"
+            optional = name not in ("kube_packages_repository", "docker_repository")
             if url is not None and not (optional and url == "") and not _is_url(url):
                 yield Finding(
                     f"{name} is {_public(url)!r}; expected a URL with a host, such as "
                     f"'https://mirror.lan/kubernetes/': set it {ALL}",
                     host,
                 )
-        if rack.value(host, "docker_kubernetes_runtime") != "cri_dockerd":
-            continue
-        for name, what in (
-            ("docker_cri_dockerd_url", "the URL of its package"),
-            ("docker_cri_dockerd_sha256", "the package's sha256, 64 hexadecimal digits"),
-        ):
-            value = rack.value(host, name)
-            if value == "" or (value and name.endswith("sha256") and not is_sha256(value)):
+        for variable, value, url_name, sha256_name, what in _FILES:
+            if rack.value(host, variable) != value:
+                continue
+            url, sha256 = rack.value(host, url_name), rack.value(host, sha256_name)
+            if url_name in _OPTIONAL_FILES and url == "":
+                continue
+            wrong = []
+            if url == "":
+                wrong.append((url_name, url, f"the URL of the {what}"))
+            if sha256 is not None and not is_sha256(sha256):
+                wrong.append((sha256_name, sha256, f"the {what}'s sha256, 64 hexadecimal digits"))
+            for option, seen, expected in wrong:
                 yield Finding(
-                    f"docker_kubernetes_runtime is 'cri_dockerd', and {name} is {_public(value)!r}; expected "
-                    f"{what}: set {name} {ALL}",
+                    f"{variable} is {value!r}, and {option} is {seen!r}; expected {expected}: set {option} "
+                    f"{ALL}",
                     host,
                 )
 
 
 def _is_url(text: str) -> bool:
     try:
-        # The one place that a version is put into.
-        request_url(text.replace("{minor}", "1.0"))
+        # The places that something is put into.
+        request_url(text.replace("{minor}", "1.0").replace("{distribution}", "debian"))
     except UrlError:
         return False
     return is_url(text) and not re.search(r"\s", text)

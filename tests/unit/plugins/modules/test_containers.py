@@ -29,6 +29,8 @@ def run_command(_module: AnsibleModule, command: list[str], **_options: Any) -> 
         return 0, "arm64\n", ""
     if command[0] == "dpkg-query":
         return 1, "", "no packages found\n"
+    if command[0] == "apt-cache":
+        return 100, "", "E: No packages found\n"
     assert command[:2] == ["systemctl", "show"]
     units = (
         f"Id={name}\nLoadState=not-found\nActiveState=inactive\nUnitFileState=\nActiveEnterTimestampMonotonic=0\n"
@@ -103,3 +105,54 @@ def test_announces_what_is_fetched_and_imported(
     answer = result(image_archives, capsys, runtime=runtime, archives=[archive])
     assert (answer["changed"], answer["imported"]) == (True, [BUSYBOX])
     assert not (tmp_path / "served").exists()
+
+
+@pytest.mark.parametrize(
+    ("cluster", "drained", "required"),
+    [(True, False, True), (True, True, False), (False, False, False)],
+)
+def test_what_pods_would_feel_waits_until_the_node_is_drained(
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    cluster: bool,
+    drained: bool,
+    required: bool,
+) -> None:
+    attempts: list[bool] = []
+
+    def provision(*, runtime: Any, host: Any, wishes: Any) -> dict[str, Any]:
+        del runtime, wishes
+        attempts.append(host.changes.check_mode)
+        host.changes.note("Restart containerd.service")
+        return {**host.changes.result(), "felt_by_pods": True}
+
+    monkeypatch.setattr(container_runtime, "provision", provision)
+    monkeypatch.setattr(container_runtime, "in_cluster", lambda: cluster)
+    with patch_module_args({"runtime": "containerd", "drained": drained}), pytest.raises(SystemExit):
+        container_runtime.main()
+    answer = json.loads(capsys.readouterr().out)
+    assert (answer["changed"], answer["drain_required"]) == (True, required)
+    assert attempts == [required]
+    assert "felt_by_pods" not in answer
+
+
+@pytest.mark.parametrize("changed", [True, False])
+def test_what_pods_do_not_feel_is_done_at_once(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, changed: bool
+) -> None:
+    attempts: list[bool] = []
+
+    def provision(*, runtime: Any, host: Any, wishes: Any) -> dict[str, Any]:
+        del runtime, wishes
+        attempts.append(host.changes.check_mode)
+        if changed:
+            host.changes.note("Restart docker.service")
+        return {**host.changes.result(), "felt_by_pods": False}
+
+    monkeypatch.setattr(container_runtime, "provision", provision)
+    monkeypatch.setattr(container_runtime, "in_cluster", lambda: True)
+    with patch_module_args({"runtime": "containerd"}), pytest.raises(SystemExit):
+        container_runtime.main()
+    answer = json.loads(capsys.readouterr().out)
+    assert (answer["changed"], answer["drain_required"]) == (changed, False)
+    assert attempts == ([True, False] if changed else [True])

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 from ansible_collections.bramble.pi.plugins.module_utils._common.changes import Changes
-from ansible_collections.bramble.pi.plugins.module_utils._containers import docker, provision, toml
+from ansible_collections.bramble.pi.plugins.module_utils._containers import docker, origin, provision, toml
 from ansible_collections.bramble.pi.plugins.module_utils._containers.base import (
     Host,
     RuntimeStateError,
@@ -33,6 +33,8 @@ class Node:
         self.packages = packages
         self.active = active
         self.starts = True
+        #: Whether the release has Docker's command in a package of its own.
+        self.has_cli_package = False
         #: What containerd makes of a configuration, of whichever text.
         self.dumps = [(FIXTURES / "default-1.6.20.toml").read_text()]
         #: Whether it reads the file, as containerd does: over its defaults.
@@ -65,6 +67,12 @@ class Node:
                 **self.docker_info,
             }
             return 0, json.dumps(told), ""
+        if program == "apt-cache":
+            return (
+                (0, "Package: docker-cli\n", "")
+                if self.has_cli_package
+                else (100, "", "E: No packages found\n")
+            )
         if program == "journalctl":
             return 0, 'msg="failed to load plugin cri" error="too many open files"\n', ""
         if (program, verb) == ("systemctl", "start") and not self.starts:
@@ -97,6 +105,9 @@ class Node:
         )
 
 
+ARCHIVES = {
+    name: {"url": f"http://x/{name}", "sha256": sha} for name, sha in (("containerd", "ab"), ("runc", "cd"))
+}
 Ensure = Callable[..., dict[str, Any]]
 
 
@@ -146,6 +157,18 @@ def test_announces_all_on_a_fresh_node(ensure: Ensure, tmp_path: Path, runtime: 
     assert not list(tmp_path.iterdir())
 
 
+def test_announces_the_command_where_the_release_has_it_apart(ensure: Ensure, tmp_path: Path) -> None:
+    node = Node(tmp_path, packages=[])
+    node.has_cli_package = True
+    announced = ensure(node, check_mode=True)["changes"]
+    assert announced[1:3] == ["Install docker.io", "Install docker-cli"]
+    assert "Install docker-cli" not in ensure(node, check_mode=True, packages=["docker-ce"])["changes"]
+    assert ensure(node, check_mode=True, packages=["docker.io", "docker-cli"])["changes"][1:3] == [
+        "Install docker.io docker-cli",
+        "Enable and start containerd.service",
+    ]
+
+
 def test_changes_nothing_where_all_is_well(ensure: Ensure, tmp_path: Path) -> None:
     node = configured(tmp_path)
     for check_mode in (True, False):
@@ -182,6 +205,33 @@ def test_does_not_restart_docker_in_each_run_while_the_clock_is_behind(
     node = configured(tmp_path)
     os.utime(node.daemon_json, (time.time() + 3600,) * 2)
     assert not ensure(node)["changed"]
+
+
+@pytest.mark.parametrize(
+    ("runtime", "file", "felt"),
+    [
+        ("containerd", "etc/docker/daemon.json", False),
+        ("dockershim", "etc/docker/daemon.json", True),
+        ("containerd", "etc/containerd/config.toml", True),
+        ("containerd", "usr/local/lib/bramble-containerd/receipt.json", True),
+    ],
+)
+def test_tells_whether_pods_feel_a_restart(
+    ensure: Ensure, tmp_path: Path, runtime: str, file: str, felt: bool
+) -> None:
+    node = configured(tmp_path)
+    node.dumps = [node.dumps[0].replace("SystemdCgroup = false", "SystemdCgroup = true")]
+    assert not ensure(node, runtime=runtime)["felt_by_pods"]
+    (tmp_path / file).parent.mkdir(parents=True, exist_ok=True)
+    (tmp_path / file).touch()
+    wishes = {"archives": ARCHIVES, "containerd_source": "archive"} if "receipt" in file else {}
+    if wishes:
+        (tmp_path / file).write_text(json.dumps({"containerd": "ab", "runc": "cd"}))
+        drop_in = tmp_path / "etc/systemd/system/containerd.service.d/bramble.conf"
+        drop_in.parent.mkdir(parents=True)
+        drop_in.write_text(origin._DROP_IN_TEXT)
+    result = ensure(node, check_mode=True, runtime=runtime, **wishes)
+    assert (result["felt_by_pods"], len(result["changes"])) == (felt, 1)
 
 
 def test_starts_what_is_stopped(ensure: Ensure, tmp_path: Path) -> None:

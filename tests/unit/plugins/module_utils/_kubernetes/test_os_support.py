@@ -61,7 +61,7 @@ OLD = "1.4.13~ds1-1~deb11u4"
 @pytest.mark.parametrize(
     ("node", "minor", "runtime", "expected"),
     [
-        (BULLSEYE, 36, "auto", 'set kube_packages_version to "1.25" or older, docker_packages to'),
+        (BULLSEYE, 36, "auto", 'set kube_packages_version to "1.25" or older, or docker_containerd_source'),
         (
             BULLSEYE,
             36,
@@ -79,7 +79,7 @@ OLD = "1.4.13~ds1-1~deb11u4"
             BULLSEYE._replace(installed={"docker.io": "20.10.5", "containerd": OLD}, packages=FROM_DOCKER),
             36,
             "auto",
-            '(containerd 1.4 is installed): set kube_packages_version to "1.25" or older, run apt-get',
+            '(containerd 1.4 is installed): set kube_packages_version to "1.25" or older, or docker_containe',
         ),
         (BULLSEYE._replace(installed={"containerd": OLD}, packages=FROM_DOCKER), 36, "auto", None),
         (BULLSEYE._replace(installed={"containerd": "unknown"}), 36, "auto", "comes with debian 11"),
@@ -94,6 +94,13 @@ OLD = "1.4.13~ds1-1~deb11u4"
             'set kube_packages_version to "1.23" or newer, or docker_kubernetes_runtime to auto',
         ),
         (os_support.Node("ubuntu", "28.04"), 36, "auto", None),
+        (BULLSEYE._replace(source="docker"), 38, "auto", None),
+        (
+            BULLSEYE._replace(source="archive"),
+            22,
+            "containerd",
+            '"1.23" or newer, or docker_kubernetes_runtime to auto, docker_containerd_source to os',
+        ),
     ],
 )
 def test_a_kubernetes_that_a_containerd_cannot_serve(
@@ -101,3 +108,33 @@ def test_a_kubernetes_that_a_containerd_cannot_serve(
 ) -> None:
     found = os_support.runtime_problem(node=node, version=Version(1, minor), runtime=runtime)
     assert found is None if expected is None else expected in str(found)
+
+
+@pytest.mark.parametrize(
+    ("node", "minor", "runtime", "tested"),
+    [
+        (os_support.Node("debian", "12"), 34, "auto", None),
+        (os_support.Node("debian", "12"), 35, "auto", "1.34"),
+        (os_support.Node("debian", "13"), 35, "auto", None),
+        (os_support.Node("debian", "13"), 36, "auto", "1.35"),
+        (os_support.Node("debian", "13"), 37, "auto", "1.35"),
+        (os_support.Node("debian", "13", source="docker"), 37, "auto", None),
+        (os_support.Node("debian", "13"), 37, "cri_dockerd", None),
+        (os_support.Node("debian", "13", installed={"containerd": "2.1.9-1"}), 36, "auto", "1.35"),
+        (os_support.Node("debian", "13", installed={"containerd.io": "2.2.1-1"}), 37, "auto", None),
+        (os_support.Node("ubuntu", "24.04"), 37, "auto", None),
+        (os_support.Node("ubuntu", "25.10"), 36, "auto", "1.35"),
+        # That is refused.
+        (os_support.Node("debian", "13"), 38, "auto", None),
+        (os_support.Node("debian", "11"), 36, "auto", None),
+    ],
+)
+def test_a_kubernetes_that_a_containerd_is_not_meant_for(
+    node: os_support.Node, minor: int, runtime: str, tested: str | None
+) -> None:
+    found = os_support.runtime_warning(node=node, version=Version(1, minor), runtime=runtime)
+    if tested is None:
+        assert found is None
+    else:
+        assert f"with Kubernetes up to {tested}, and this is 1.{minor}" in str(found)
+        assert f'kube_packages_version to "{tested}"' in str(found)

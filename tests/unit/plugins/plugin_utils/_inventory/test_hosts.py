@@ -62,7 +62,10 @@ def facts(**changed: Any) -> dict[str, Any]:
             {"distribution": {"id": "ubuntu", "version": "20.04", "name": "Ubuntu 20.04.6 LTS"}},
             ["ubuntu 20.04 has a Python before 3.9", "22.04 or newer", "install a newer release on pi-1"],
         ),
-        ({"distribution": BULLSEYE}, ["Kubernetes 1.36 needs containerd 1.6 or newer", "docker_packages"]),
+        (
+            {"distribution": BULLSEYE},
+            ["Kubernetes 1.36 needs containerd 1.6 or newer", "docker_containerd_source"],
+        ),
         ({"distribution": BULLSEYE, "packages": {"containerd.io": "1.7.28-1"}}, []),
         ({"architecture": "armhf"}, ["armhf", "arm64 or amd64", "pi-1"]),
         ({"kubernetes": {"state": "partial"}}, []),
@@ -118,6 +121,7 @@ def test_missing_machine_ids_are_not_the_same() -> None:
     [
         ({"docker_kubernetes_runtime": "cri_dockerd"}, "1.36"),
         ({"docker_packages": ["docker-ce", "containerd.io"]}, "1.36"),
+        ({"docker_containerd_source": "archive"}, "1.36"),
         ({}, "1.25"),
         ({}, "not a version, as preflight says"),
         ({}, ""),

@@ -33,6 +33,10 @@ NEEDED = {"reboot_required": True}
         ({"state": "partial"}, {"settings": NEEDED}, False),
         ({"state": "worker", "unfinished": True}, {"settings": NEEDED}, False),
         ({}, {"settings": NEEDED}, False),
+        # What a module has found itself needs no facts.
+        ({}, {"settings": {"drain_required": True, "in_maintenance": False}}, True),
+        ({}, {"settings": {"drain_required": False, "in_maintenance": True}}, True),
+        ({"state": "worker"}, {"settings": {"drain_required": False, "in_maintenance": False}}, False),
     ],
 )
 def test_due(facts: dict[str, Any], results: dict[str, Any], due: bool) -> None:

@@ -34,7 +34,13 @@ from tests.unit.preflight_rack import check_row, found
             },
             None,
         ),
-        ({"flash_image": "https://example.org/2025-12-04-raspios-trixie-arm64-lite.img.xz"}, None),
+        (
+            {
+                "flash_image": "https://example.org/2025-12-04-raspios-trixie-arm64-lite.img.xz",
+                "kube_packages_version": "1.35",
+            },
+            None,
+        ),
         ({"kube_packages_version": "1.20.2"}, "pkgs.k8s.io has none before 1.24"),
         (
             {"docker_kubernetes_runtime": "dockershim"},
@@ -202,6 +208,65 @@ BULLSEYE = "https://example.org/2023-05-03-raspios-bullseye-arm64-lite.img.xz"
 )
 def test_what_lets_the_system_of_a_card_run_a_newer_kubernetes(variables: dict[str, Any]) -> None:
     check_row({"flash_image": BULLSEYE, **variables}, None)
+
+
+TRIXIE = "https://example.org/2026-09-15-raspios-trixie-arm64-lite.img.xz"
+NOBLE = "https://example.org/ubuntu-24.04.3-preinstalled-server-arm64+raspi.img.xz"
+BY_DOCKER = {"docker_containerd_source": "docker"}
+
+
+@pytest.mark.parametrize(
+    ("image", "version", "variables", "warning", "text"),
+    [
+        (TRIXIE, "1.35", {}, None, None),
+        (TRIXIE, "1.36", {}, "containerd 1.7 is tested by its makers with Kubernetes up to 1.35", None),
+        (TRIXIE, "1.36", BY_DOCKER, None, None),
+        (TRIXIE, "1.36", {"docker_containerd_source": "{{ later }}"}, None, None),
+        (NOBLE, "1.37", {}, None, None),
+        (
+            TRIXIE,
+            "1.38",
+            {},
+            "newer than 1.37",
+            "Kubernetes 1.38 needs containerd 2.0 or newer, and this is 1.7",
+        ),
+        (TRIXIE, "1.38", BY_DOCKER, "newer than 1.37", None),
+        (NOBLE, "1.38", {}, "newer than 1.37", None),
+        (None, "1.38", {}, "newer than 1.37", None),
+    ],
+)
+def test_the_containerd_that_a_kubernetes_needs(
+    image: str | None, version: str, variables: dict[str, Any], warning: str | None, text: str | None
+) -> None:
+    setting = {"kube_packages_version": version, **({"flash_image": image} if image else {}), **variables}
+    problems, warnings = found(setting)
+    assert [text in each for each in problems if text] == ([True] if text else [])
+    assert len(problems) == (text is not None)
+    assert [warning in each for each in warnings if warning] == ([True] if warning else [])
+
+
+OLD = {"kube_packages_repository": "https://mirror.lan/v{minor}/deb/"}
+
+
+@pytest.mark.parametrize(
+    ("variables", "text"),
+    [
+        ({"kube_packages_version": "1.20", **OLD, **BY_DOCKER}, "is 'docker', and the runtime is dockershim"),
+        ({"kube_packages_version": "1.20", **OLD}, None),
+        (
+            {
+                **{"kube_packages_version": "1.22", "docker_kubernetes_runtime": "containerd"},
+                **OLD,
+                **BY_DOCKER,
+            },
+            "containerd 2.0 needs Kubernetes 1.23 or newer, and this is 1.22 (containerd 2.0 or newer"
+            " comes with docker_containerd_source docker): set kube_packages_version to",
+        ),
+        ({"docker_containerd_source": "backports"}, "docker_containerd_source is 'backports'; expected"),
+    ],
+)
+def test_sources_of_containerd_that_cannot_serve(variables: dict[str, Any], text: str | None) -> None:
+    check_row(variables, text)
 
 
 def test_the_head_needs_a_python_as_well_and_no_containerd() -> None:

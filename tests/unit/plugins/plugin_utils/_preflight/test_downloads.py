@@ -9,6 +9,14 @@ import pytest
 
 from tests.unit.preflight_rack import check_row
 
+ARCHIVE = {
+    "docker_containerd_source": "archive",
+    "docker_containerd_url": "http://mirror.lan/containerd.tar.gz",
+    "docker_containerd_sha256": "a0" * 32,
+    "docker_runc_url": "http://mirror.lan/runc.arm64",
+    "docker_runc_sha256": "b0" * 32,
+}
+
 
 @pytest.mark.parametrize(
     ("variables", "text"),
@@ -55,6 +63,25 @@ def test_variables_of_all_hosts(variables: dict[str, Any], text: str | None) -> 
             },
             None,
         ),
+        (
+            {"docker_repository": "mirror.lan"},
+            "docker_repository is 'mirror.lan'; expected a URL with a host",
+        ),
+        ({"docker_containerd_source": "docker"}, None),
+        (ARCHIVE, None),
+        (
+            {**ARCHIVE, "docker_runc_url": ""},
+            "docker_containerd_source is 'archive', and docker_runc_url is ''",
+        ),
+        (
+            {**ARCHIVE, "docker_containerd_sha256": "12"},
+            "docker_containerd_sha256 is '12'; expected the archive's",
+        ),
+        (
+            {**ARCHIVE, "docker_cni_plugins_url": "http://mirror.lan/cni.tgz"},
+            "docker_cni_plugins_sha256 is ''; expected the archive's sha256",
+        ),
+        ({**ARCHIVE, "docker_containerd_source": "os", "docker_runc_sha256": "x"}, None),
     ],
 )
 def test_variables_of_one_host(variables: dict[str, Any], text: str | None) -> None:

@@ -1,0 +1,213 @@
+# Copyright: bramble.pi contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Archives are unpacked, Docker's packages installed; molecule/containerd does it with real ones."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+import subprocess
+import tarfile
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from ansible_collections.bramble.pi.plugins.module_utils._common import apt_repository
+from ansible_collections.bramble.pi.plugins.module_utils._common.apt import Package
+from ansible_collections.bramble.pi.plugins.module_utils._common.changes import Changes
+from ansible_collections.bramble.pi.plugins.module_utils._containers import origin
+from ansible_collections.bramble.pi.plugins.module_utils._containers.base import (
+    Host,
+    RuntimeStateError,
+    Wishes,
+)
+
+VERSION = "#!/bin/sh\necho containerd github.com/containerd/containerd/v2 v2.3.1 0e4b4a3\n"
+KEY = "-----BEGIN PGP PUBLIC KEY BLOCK-----\n\nmQEN\n-----END PGP PUBLIC KEY BLOCK-----\n"
+PROGRAMS = {"bin/containerd": VERSION, "bin/ctr": "c", "bin/containerd-shim-runc-v2": "s", "LICENSE": "l"}
+
+
+def archive(files: dict[str, str]) -> bytes:
+    packed = io.BytesIO()
+    with tarfile.open(fileobj=packed, mode="w:gz") as tar:
+        for name, text in files.items():
+            member = tarfile.TarInfo(name)
+            member.size, member.mode = len(text), 0o755
+            tar.addfile(member, io.BytesIO(text.encode()))
+    return packed.getvalue()
+
+
+class Node:
+    """A node below a folder, with what is to be downloaded."""
+
+    def __init__(self, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.root = root
+        self.installed: dict[str, Package] = {}
+        self.log: list[str] = []
+        self.simulated = ""
+        self.files = {
+            "containerd": archive(PROGRAMS),
+            "runc": b"runc",
+            "cni_plugins": archive({"./bridge": "b", "./loopback": "l", "etc/other": "o"}),
+        }
+        #: The commands and files before which the module is killed.
+        self.killed_at = ""
+        monkeypatch.setattr(origin, "download", self.download)
+        monkeypatch.setattr(apt_repository, "download", lambda *, path, **_more: Path(path).write_text(KEY))
+        monkeypatch.setattr(apt_repository, "_OTHER_SOURCES", ())
+        monkeypatch.setattr(origin, "replace_file", self.replace_file)
+
+    def replace_file(self, path: str, data: bytes, **more: object) -> None:
+        self.die_at(path)
+        _REPLACE_FILE(path, data, **more)  # type: ignore[arg-type]
+
+    def die_at(self, what: str) -> None:
+        if self.killed_at and self.killed_at in what:
+            self.killed_at = ""
+            raise KeyboardInterrupt
+
+    def download(self, *, url: str, path: str, sha256: str, variable: str, checksum_variable: str) -> None:
+        part = url.rpartition("/")[2]
+        assert (variable, checksum_variable) == (f"docker_{part}_url", f"docker_{part}_sha256")
+        self.log.append(f"download {part}")
+        self.die_at(f"download {part}")
+        Path(path).write_bytes(self.files[part])
+        assert hashlib.sha256(self.files[part]).hexdigest() == sha256
+
+    def __call__(self, command: list[str]) -> tuple[int, str, str]:
+        if command[0] == "env":
+            done = subprocess.run(command, capture_output=True, text=True, check=False)
+            return done.returncode, done.stdout, done.stderr
+        words = [word for word in command if not word.startswith(("-", "DPkg", "Dpkg", "Dir::", "APT::"))]
+        self.log.append(" ".join(words))
+        self.die_at(self.log[-1])
+        return 0, self.simulated if "--simulate" in command else "", ""
+
+    def wishes(self, **changed: object) -> Wishes:
+        archives = {
+            part: {"url": f"http://x/{part}", "sha256": hashlib.sha256(data).hexdigest()}
+            for part, data in self.files.items()
+        }
+        repository = {"url": "https://download.docker.com/linux/{distribution}", "key": ""}
+        return Wishes(archives=archives, docker_repository=repository, **changed)  # type: ignore[arg-type]
+
+    def ensure(self, source: Callable[..., list[str]], *, check_mode: bool = False) -> list[str]:
+        changes = Changes(check_mode=check_mode, run=self, root=str(self.root))
+        host = Host(self, lambda _program: True, changes, str(self.root))
+        source(host=host, wishes=self.wishes(), installed=self.installed)
+        return changes.sentences
+
+    def tree(self) -> set[str]:
+        return {str(path.relative_to(self.root)) for path in self.root.rglob("*") if path.is_file()}
+
+
+_REPLACE_FILE = origin.replace_file
+
+
+@pytest.fixture
+def node(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Node:
+    (tmp_path / "etc").mkdir()
+    (tmp_path / "etc/os-release").write_text("ID=debian\nVERSION_CODENAME=trixie\n")
+    return Node(tmp_path, monkeypatch)
+
+
+UNPACKED = {
+    "etc/os-release",
+    "etc/systemd/system/containerd.service.d/bramble.conf",
+    "opt/cni/bin/bridge",
+    "opt/cni/bin/loopback",
+    "usr/local/bin/containerd",
+    "usr/local/bin/containerd-shim-runc-v2",
+    "usr/local/bin/ctr",
+    "usr/local/lib/bramble-containerd/receipt.json",
+    "usr/local/sbin/runc",
+}
+
+
+def test_unpacks_archives_in_four_steps(node: Node) -> None:
+    announced = node.ensure(origin.from_archive, check_mode=True)
+    assert node.tree() == {"etc/os-release"}
+    assert node.ensure(origin.from_archive) == announced
+    assert node.tree() == UNPACKED
+    assert os.access(node.root / "usr/local/bin/containerd", os.X_OK)
+    before = list(node.log)
+    assert node.ensure(origin.from_archive, check_mode=True) == []
+    assert node.ensure(origin.from_archive) == []
+    assert node.log == before
+
+
+@pytest.mark.parametrize(
+    "moment", ["download runc", "bin/containerd", "bin/ctr", "sbin/runc", "cni/bin/bridge", "daemon-reload"]
+)
+def test_a_run_that_was_killed_is_done_again(node: Node, moment: str) -> None:
+    node.killed_at = moment
+    with pytest.raises(KeyboardInterrupt):
+        node.ensure(origin.from_archive)
+    assert node.killed_at == ""
+    assert node.ensure(origin.from_archive)
+    assert node.tree() == UNPACKED
+    assert node.log.count("download containerd") == 1, "what had come stays"
+    assert node.ensure(origin.from_archive) == []
+
+
+def test_plugins_of_a_package_are_left_alone(node: Node) -> None:
+    node.installed = {"kubernetes-cni": Package("1.9.1-1.1", held=True, broken=False)}
+    node.ensure(origin.from_archive)
+    assert {path for path in UNPACKED if "cni" not in path} == node.tree()
+    # Taken out again, it leaves the node without.
+    node.installed = {}
+    node.ensure(origin.from_archive)
+    assert node.tree() == UNPACKED
+
+
+def test_a_newer_release_takes_the_place(node: Node) -> None:
+    node.ensure(origin.from_archive)
+    node.files["runc"] = b"runc 2"
+    assert node.ensure(origin.from_archive) == ["Install http://x/runc"]
+    assert (node.root / "usr/local/sbin/runc").read_bytes() == b"runc 2"
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"<html>", "docker_containerd_url cannot be unpacked: .*; expected a release archive"),
+        (archive({"containerd": VERSION}), "has no bin/containerd; expected containerd-VERSION-linux-ARCH"),
+        (
+            archive({"bin/containerd": "\x7fELF"}),
+            "does not run here, it says: .*; expected one for the node's",
+        ),
+        (archive({"bin/containerd": "#!/bin/sh\necho nerdctl\n"}), "it says: nerdctl; expected one"),
+    ],
+)
+def test_refuses_an_archive_before_anything_is_replaced(node: Node, content: bytes, message: str) -> None:
+    node.files["containerd"] = content
+    with pytest.raises(RuntimeStateError, match=message):
+        node.ensure(origin.from_archive)
+    assert not {path for path in node.tree() if "/bin/" in path and "bramble-containerd" not in path}
+
+
+def test_installs_from_docker_in_four_steps(node: Node) -> None:
+    node.installed = {"docker.io": Package("26.1.5", held=False, broken=False)}
+    announced = node.ensure(origin.from_docker, check_mode=True)
+    assert node.tree() == {"etc/os-release"}
+    assert node.ensure(origin.from_docker) == announced
+    assert "Install containerd.io docker-ce docker-ce-cli" in announced
+    assert node.log[-1] == "apt-get install containerd.io=2.* docker-ce docker-ce-cli"
+    source = (node.root / "etc/apt/sources.list.d/docker.sources").read_text()
+    assert "URIs: https://download.docker.com/linux/debian\nSuites: trixie\nComponents: stable\n" in source
+    node.installed = {
+        name: Package("2.2.1-1", held=False, broken=False) for name in origin.sources.DOCKERS_OWN
+    }
+    before = list(node.log)
+    assert node.ensure(origin.from_docker, check_mode=True) == []
+    assert node.ensure(origin.from_docker) == []
+    assert node.log == before
+
+
+def test_names_what_apt_would_take_along(node: Node) -> None:
+    node.simulated = "Remv containerd [1.7.24]\nRemv whale [1]\n"
+    with pytest.raises(RuntimeStateError, match="beside whale, which apt would remove; expected none"):
+        node.ensure(origin.from_docker)
+    assert not any(line.startswith("apt-get install") and "simulate" not in line for line in node.log[:-1])
