@@ -182,6 +182,11 @@ class Runtime:
         del run, wishes
         return []
 
+    def version(self, *, run: Runner) -> tuple[int, int, int] | None:
+        """Return its version, where that decides which Kubernetes it serves."""
+        del run
+        return None
+
     def sandbox_image(self, *, run: Runner) -> str | None:
         """Return the image that it makes pods' sandboxes of, where that is its own choice."""
         del run

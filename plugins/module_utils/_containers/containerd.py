@@ -17,7 +17,7 @@ from ansible_collections.bramble.pi.plugins.module_utils._common.changes import 
 from ansible_collections.bramble.pi.plugins.module_utils._common.commands import Runner, output_of
 from ansible_collections.bramble.pi.plugins.module_utils._common.files import read_text, write_text
 from ansible_collections.bramble.pi.plugins.module_utils._common.systemd import Systemd
-from ansible_collections.bramble.pi.plugins.module_utils._containers import base, images, toml
+from ansible_collections.bramble.pi.plugins.module_utils._containers import base, images, sources, toml
 
 DAEMON = base.Daemon(
     packages=("containerd", "containerd.io"),
@@ -375,6 +375,9 @@ class Containerd(base.Runtime):
                 dump=_dump(run=run, path=path if there else None), wishes=wishes
             )
         ]
+
+    def version(self, *, run: Runner) -> tuple[int, int, int] | None:
+        return sources.reported_version(run(["containerd", "--version"])[1])
 
     def sandbox_image(self, *, run: Runner) -> str | None:
         """Ask containerd, which has an image of its own choice."""

@@ -11,12 +11,14 @@ from typing import Any, NamedTuple
 
 from ansible_collections.bramble.pi.plugins.module_utils._common import apt
 from ansible_collections.bramble.pi.plugins.module_utils._common.commands import output_of
+from ansible_collections.bramble.pi.plugins.module_utils._common.files import read_text
 from ansible_collections.bramble.pi.plugins.module_utils._common.systemd import is_younger, unit_properties
 from ansible_collections.bramble.pi.plugins.module_utils._containers import (
     base,
     containerd,
     docker,
     origin,
+    registries,
     sources,
 )
 
@@ -40,6 +42,7 @@ def provision(*, runtime: base.Runtime, host: base.Host, wishes: base.Wishes) ->
         moved = origin.from_archive(host=host, wishes=wishes, installed=there)
     runtime.install(host=host, wishes=wishes, installed=installed)
     written.append(runtime.configure(host=host, wishes=wishes))
+    _warn_of_registries(runtime=runtime, host=host)
     restarted = _ensure_services(runtime=runtime, host=host, written=written)
     result = {
         **host.changes.result(),
@@ -51,6 +54,14 @@ def provision(*, runtime: base.Runtime, host: base.Host, wishes: base.Wishes) ->
         runtime.check(run=host.run)
         result["docker_info"] = docker.check(run=host.run, wishes=wishes)._asdict()
     return result
+
+
+def _warn_of_registries(*, runtime: base.Runtime, host: base.Host) -> None:
+    path = str(containerd.DAEMON.configuration)
+    warning = registries.warning(text=read_text(host.root + path), path=path)
+    # As long as it is containerd 1, there is time.
+    if warning and (runtime.version(run=host.run) or (0,)) >= (2,):
+        host.warn(warning)
 
 
 def _installed(*, runtime: base.Runtime, host: base.Host) -> dict[str, apt.Package]:

@@ -24,6 +24,7 @@ from ansible_collections.bramble.pi.plugins.module_utils._node.check_pod_network
 from ansible_collections.bramble.pi.plugins.module_utils._node.check_system import check_clock, check_system
 from ansible_collections.bramble.pi.plugins.module_utils._node.check_units import (
     check_runtime,
+    check_runtime_version,
     check_unit,
     down_units,
 )
@@ -45,6 +46,7 @@ def check_node(
         journal = (journals or {}).get(name, "")
         findings += check_unit(name, unit=unit, down=name in down, journal=journal, host=expected.host)
     findings += check_runtime(node, host=expected.host)
+    findings += check_runtime_version(node, host=expected.host)
     findings += check_disks(node["disks"])
     findings += check_memory(
         node["memory"], control_plane=expected.control_plane or node["kubernetes"]["state"] == "control_plane"

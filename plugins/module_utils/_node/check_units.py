@@ -12,6 +12,11 @@ from ansible_collections.bramble.pi.plugins.module_utils._containers import cont
 from ansible_collections.bramble.pi.plugins.module_utils._containers.runtime import DAEMONS
 from ansible_collections.bramble.pi.plugins.module_utils._kubeadm import diagnosis
 from ansible_collections.bramble.pi.plugins.module_utils._kubeadm.state import IN_CLUSTER
+from ansible_collections.bramble.pi.plugins.module_utils._kubernetes.compatibility import (
+    containerd_problem,
+    containerd_warning,
+)
+from ansible_collections.bramble.pi.plugins.module_utils._kubernetes.packages import upstream_version
 from ansible_collections.bramble.pi.plugins.module_utils._node.findings import (
     ERROR,
     WARNING,
@@ -104,5 +109,30 @@ def check_runtime(node: Mapping[str, Any], *, host: str) -> Iterator[Finding]:
             WARNING,
             evidence=f"{runtime['name']}: {seen or each}",
             expected=expected if seen else "as bramble.pi.site set it",
+            host=host,
+        )
+
+
+def check_runtime_version(node: Mapping[str, Any], *, host: str) -> Iterator[Finding]:
+    """Say while there is time that a runtime is too old for the Kubernetes that is there, or that comes."""
+    runtime = node.get("runtime") or {}
+    seen = (
+        [f"from Kubernetes {unserved} on the kubelet will not use it"]
+        if (unserved := runtime.get("unserved_from"))
+        else []
+    )
+    kubelet = upstream_version(node["packages"].get("kubelet", ""))
+    if kubelet and runtime.get("version"):
+        containerd_version = tuple(runtime["version"][:2])
+        problem = containerd_problem(version=kubelet, containerd=containerd_version) or containerd_warning(
+            version=kubelet, containerd=containerd_version
+        )
+        seen += [problem] if problem else []
+    if seen:
+        yield finding(
+            "runtime_version",
+            WARNING,
+            evidence=f"{runtime['name']}: {'; '.join(seen)}",
+            expected="a runtime that its makers test with this Kubernetes and the next one",
             host=host,
         )

@@ -143,12 +143,27 @@ def _runtime(module: AnsibleModule, facts: dict[str, Any], *, wishes: Wishes) ->
     if runtime is None or not module.get_bin_path(runtime.client.program):
         return None
     seen: dict[str, Any] = {"name": runtime.name, "fault": None, "drift": []}
+    seen["version"] = runtime.version(run=module.run_command)
+    seen["unserved_from"] = _unserved_from(module, facts)
     try:
         runtime.check(run=module.run_command)
         seen["drift"] = runtime.drift(run=module.run_command, wishes=wishes)
     except BrambleError as error:
         seen["fault"] = str(error)
     return seen
+
+
+def _unserved_from(module: AnsibleModule, facts: dict[str, Any]) -> str | None:
+    """Ask the kubelet of a control plane which Kubernetes will not use its runtime any more.
+
+    Of a worker nobody on it may ask that, and the table of versions has to do.
+    """
+    if facts["kubernetes"]["state"] != "control_plane" or not module.get_bin_path("kubectl"):
+        return None
+    path = f"/api/v1/nodes/{facts['hostname'].lower()}/proxy/metrics"
+    command = ["timeout", "20", "kubectl", f"--kubeconfig={state.ADMIN_KUBECONFIG}", "--request-timeout=10s"]
+    code, output, _errors = module.run_command([*command, "get", f"--raw={path}"])
+    return health.unserved_from(metrics=output) if code == 0 else None
 
 
 def _member(module: AnsibleModule, facts: dict[str, Any]) -> dict[str, Any] | None:

@@ -65,6 +65,14 @@ KINDS = {
         " (warning)",
         "ansible-playbook -i INVENTORY bramble.pi.site --tags docker --limit {host}",
     ),
+    "runtime_version": Kind(
+        (WARNING,),
+        "the makers of the node's containerd have not tested it with the node's Kubernetes, or the kubelet of"
+        " a control plane says which Kubernetes will not use its runtime any more"
+        " (kubelet_cri_losing_support)",
+        "docker_containerd_source: docker, then: ansible-playbook -i INVENTORY bramble.pi.site --tags docker"
+        " --limit {host}, which drains nodes in use",
+    ),
     "api": Kind(
         (ERROR,),
         "the cluster's API server does not answer to the node, or refuses it",

@@ -24,6 +24,8 @@ SYSTEMCTL_PROPERTIES = (
     "InactiveEnterTimestamp",
 )
 
+_LOSING_SUPPORT = re.compile(r'^kubelet_cri_losing_support\{[^}]*version="([0-9.]+)"[^}]*\} 1$', re.MULTILINE)
+
 
 def throttled(*, vcgencmd: str, sysfs: str) -> int | None:
     """Return the firmware's bits from ``vcgencmd get_throttled`` or the kernel's file; None without both.
@@ -101,3 +103,12 @@ def membership(*, code: int, output: str, errors: str) -> dict[str, Any]:
         "state": "ready" if ready.get("status") == "True" else "not ready",
         "message": ready.get("message") or "it has not reported yet",
     }
+
+
+def unserved_from(*, metrics: str) -> str | None:
+    """Read out of a kubelet's metrics from which Kubernetes on its runtime is not served any more.
+
+    Kubelets have that metric from 1.34 on, and only if there is such a version.
+    """
+    found = _LOSING_SUPPORT.search(metrics)
+    return found[1] if found else None

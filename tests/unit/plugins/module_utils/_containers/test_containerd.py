@@ -42,6 +42,7 @@ def sample(name: str) -> str:
             ],
         ),
         ("default-2.1.9.toml", ["SystemdCgroup is false, expected true"]),
+        ("default-2.3.0.toml", ["SystemdCgroup is false, expected true"]),
         ("docker-containerd.io.toml", ["disabled_plugins has 'cri', which kubelet needs enabled"]),
     ],
 )
@@ -106,6 +107,33 @@ RUNC = ("containerd", "runtimes", "runc")
                 (*IMAGES_V3, "pinned_images", "sandbox"): "registry.k8s.io/pause:3.9",
             },
             id="new-v3",
+        ),
+        pytest.param(
+            None,
+            "default-2.3.0.toml",
+            {
+                ("version",): 4,
+                (*CRI_V3, *RUNC, "runtime_type"): "io.containerd.runc.v2",
+                (*CRI_V3, *RUNC, "options", "SystemdCgroup"): True,
+                (*IMAGES_V3, "pinned_images", "sandbox"): "registry.k8s.io/pause:3.9",
+            },
+            id="new-v4",
+        ),
+        # What containerd 1 was configured with is kept in its version, which the newer ones read.
+        *(
+            pytest.param(
+                "docker-containerd.io.toml",
+                dump,
+                {
+                    ("version",): 2,
+                    ("disabled_plugins",): [],
+                    (*CRI_V2, *RUNC, "runtime_type"): "io.containerd.runc.v2",
+                    (*CRI_V2, *RUNC, "options", "SystemdCgroup"): True,
+                    (*CRI_V2, "sandbox_image"): "registry.k8s.io/pause:3.9",
+                },
+                id=f"v2-read-by-{dump}",
+            )
+            for dump in ("default-2.1.9.toml", "default-2.3.0.toml")
         ),
         pytest.param(
             "debian-12.toml",

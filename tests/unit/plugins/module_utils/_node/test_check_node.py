@@ -412,6 +412,33 @@ FOUND = [
     ),
 ]
 
+OLD_CONTAINERD = {"name": "containerd", "fault": None, "drift": [], "version": [1, 7, 24]}
+FOUND += [
+    (
+        changed(runtime=OLD_CONTAINERD, packages={"kubelet": "1.36.1-1.1"}),
+        {},
+        ("runtime_version", "warning"),
+        "containerd: containerd 1.7 is tested by its makers with Kubernetes up to 1.35, and this is 1.36.1",
+        "docker_containerd_source: docker",
+    ),
+    (
+        changed(runtime=OLD_CONTAINERD, packages={"kubelet": "1.38.0-1.1"}),
+        {},
+        ("runtime_version", "warning"),
+        "Kubernetes 1.38.0 needs containerd 2.0 or newer, and this is 1.7",
+        "--tags docker --limit pi-2",
+    ),
+    (
+        changed(
+            runtime={**OLD_CONTAINERD, "name": "cri_dockerd", "version": None, "unserved_from": "1.38.0"}
+        ),
+        {},
+        ("runtime_version", "warning"),
+        "cri_dockerd: from Kubernetes 1.38.0 on the kubelet will not use it",
+        "--tags docker --limit pi-2",
+    ),
+]
+
 # How the cluster sees the node, and a command line that is none.
 FOUND += [
     (

@@ -140,3 +140,24 @@ def test_membership_without_an_answer(code: int, output: str, errors: str, expec
 @given(st.integers(), st.text(), st.text())
 def test_membership_of_any_text(code: int, output: str, errors: str) -> None:
     assert health.membership(code=code, output=output, errors=errors)["state"] in ("missing", "silent")
+
+
+# As kubelet's own tests have it (1.37): pkg kubelet_cri_losing_support.
+LOSING = """\
+# HELP kubelet_cri_losing_support [ALPHA] the Kubernetes version that the running CRI loses support on.
+# TYPE kubelet_cri_losing_support gauge
+kubelet_cri_losing_support{version="1.38.0"} 1
+"""
+
+
+@pytest.mark.parametrize(
+    ("metrics", "version"),
+    [
+        (LOSING, "1.38.0"),
+        ("# TYPE x gauge\nx 1\n" + LOSING + "kubelet_node_name 1\n", "1.38.0"),
+        (LOSING.replace("} 1", "} 0"), None),
+        ("", None),
+    ],
+)
+def test_the_kubernetes_that_drops_a_runtime(metrics: str, version: str | None) -> None:
+    assert health.unserved_from(metrics=metrics) == version
