@@ -124,7 +124,7 @@ class KubePackages:
 
     def newer(self, target: Version) -> str | None:
         """Return the newest version that apt knows of already, if that is newer."""
-        madison = ["apt-cache", *_ONLY_SOURCE, "madison", "kubelet"]
+        madison = ["apt-cache", *self.repository.only, "madison", "kubelet"]
         offered = packages.read_madison(text=self.run(madison)[1]).get("kubelet", ())
         versions = [version for text in offered if (version := packages.upstream_version(text))]
         newest = max(versions, default=target)
