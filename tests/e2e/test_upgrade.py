@@ -9,6 +9,7 @@ kubelets are real, and so is what is replaced; what is new in a minor is not.
 
 from __future__ import annotations
 
+import contextlib
 import subprocess
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -35,6 +36,16 @@ MANY = {
     "control_plane": {"pi-1": "containerd", "pi-2": "dockershim", "pi-3": "containerd"},
     "workers": {"pi-4": "containerd"},
 }
+
+
+class PatientWatcher(Watcher):
+    """Looks on while the API server is away."""
+
+    def run(self) -> None:
+        """Look until told to end."""
+        while not self.ended.wait(1):
+            with contextlib.suppress(subprocess.CalledProcessError):
+                self.seen.append(cordoned(self.rack))
 
 
 class Moment(NamedTuple):
@@ -205,7 +216,7 @@ def climb(rack: Rack, groups: dict[str, dict[str, str]], kills: Sequence[Moment]
     assert all(counts["changed"] == counts["failed"] == 0 for counts in checked.recap().values())
     assert versions(rack, groups) == before
     asker = Asker(rack.shell("pi-1", "hostname -I").split()[0])
-    watcher = Watcher(rack)
+    watcher = PatientWatcher(rack)
     asker.start()
     watcher.start()
     try:
