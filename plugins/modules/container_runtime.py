@@ -24,7 +24,7 @@ description:
   - On a node of a cluster that is not O(drained), what its pods would feel is left undone, with all else, and
     told of by RV(drain_required).
   - With O(containerd_source=docker) or O(containerd_source=archive), containerd is replaced; what is in
-    C(/var/lib/containerd) and C(/var/lib/docker) stays, and containers go on running.
+    C(/var/lib/containerd) and C(/var/lib/docker) stays; containers that run may be started again once.
   - Checks with C(docker info) that the settings took effect and that Docker can set limits, and for
     O(runtime=containerd) that containerd serves CRI.
 author:

@@ -17,19 +17,18 @@ of_sid="-o Dir::Etc::sourcelist=$sid/sid.list -o Dir::Etc::sourceparts=/dev/null
 apt-get -qq $of_sid update
 # shellcheck disable=SC2086
 apt-get -qq $of_sid download containerd runc
-apt-get -qq update
 apt-get -qq install --yes --no-install-recommends gpg gpg-agent >/dev/null
 
 # The release: programs below bin/, and a runc that is one file. A virtual rack starts containers by its own.
 mkdir -p release/bin
 dpkg-deb --extract containerd_*.deb unpacked
 cp unpacked/usr/bin/containerd unpacked/usr/bin/ctr unpacked/usr/bin/containerd-shim-runc-v2 release/bin/
-tar -C release -czf "$to/containerd.tar.gz" bin
+tar -C release --use-compress-program="gzip -1" -cf "$to/containerd.tar.gz" bin
 dpkg-deb --extract runc_*.deb unpacked
 if [ -L /usr/local/sbin/runc ]; then
   printf '#!/bin/sh\nexec /usr/local/lib/rack-node/runc "$@"\n' >"$to/runc"
 else
-  cp unpacked/usr/*bin/runc "$to/runc"
+  find unpacked -type f -name runc -exec cp {} "$to/runc" \;
 fi
 printf '{"containerd": "%s", "runc": "%s"}\n' "$(sha256sum <"$to/containerd.tar.gz" | cut -c 1-64)" \
   "$(sha256sum <"$to/runc" | cut -c 1-64)" >"$to/checksums.json"

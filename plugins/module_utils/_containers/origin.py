@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Brings containerd from Docker's repository, or from its release archive; images and containers stay.
 
-All sources keep them in /var/lib/containerd, and shims go on running while containerd is replaced.
+All sources keep them in /var/lib/containerd.
 """
 
 from __future__ import annotations
