@@ -16,9 +16,11 @@ from typing import Any, NamedTuple
 
 import pytest
 import yaml
+from ansible.module_utils.common.yaml import SafeLoader
 from ansible_collections.bramble.pi.plugins.filter.report import preflight_problems
 from ansible_collections.bramble.pi.plugins.plugin_utils._preflight import inventory
 
+from tests.unit.plays import loaded_once
 from tests.unit.preflight_rack import SPECS
 from tests.unit.run_module import run_module
 
@@ -509,7 +511,7 @@ def tasks_of(value: Any) -> Iterator[dict[str, Any]]:
             yield from tasks_of(task.get(part))
 
 
-class Loader(yaml.SafeLoader):
+class Loader(SafeLoader):
     """Reads tasks."""
 
 
@@ -650,7 +652,15 @@ def test_roles_refuse_with_the_same_words(tmp_path: Path) -> None:
     playbook = tmp_path / "play.yml"
     playbook.write_text(
         json.dumps(
-            [{"hosts": "pi-1", "connection": "local", "gather_facts": False, "become": False, "tasks": tasks}]
+            [
+                {
+                    "hosts": loaded_once("pi-1"),
+                    "connection": "local",
+                    "gather_facts": False,
+                    "become": False,
+                    "tasks": tasks,
+                }
+            ]
         ),
         encoding="utf-8",
     )
