@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 import yaml
 
+from tests.unit.plays import loaded_once
 from tests.unit.run_module import REPOSITORY
 
 CHECK = "Check that the control groups can be used"
@@ -53,7 +54,7 @@ def _said(folder: Path, *, control_plane: dict[str, Any] | None) -> dict[str, st
     tasks = yaml.safe_load((REPOSITORY / "roles/os_prep/tasks/main.yml").read_text())
     check = next(task for task in tasks if task["name"] == CHECK)
     play = {
-        "hosts": "nodes",
+        "hosts": loaded_once("nodes"),
         "gather_facts": False,
         "vars_files": [str(REPOSITORY / "roles/os_prep/vars/main.yml")],
         "tasks": [{"ansible.builtin.set_fact": {"bramble": "{{ seen }}", "cacheable": True}}, check],

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 import yaml
 
+from tests.unit.plays import loaded_once
 from tests.unit.run_module import REPOSITORY
 
 CALICO = {"file": "10-calico.conflist", "types": ["calico"]}
@@ -98,7 +99,7 @@ def said(tmp_path_factory: pytest.TempPathFactory) -> str:
     first = next(number for number, task in enumerate(tasks) if "kernel_cmdline" in str(task))
     seen = {"ansible.builtin.set_fact": {"bramble": "{{ seen }}", "cacheable": True}}
     summary = yaml.safe_load((REPOSITORY / "roles/workers/tasks/summary.yml").read_text())
-    play = {"hosts": "all", "gather_facts": False, "tasks": [seen, *tasks[1:first], *summary]}
+    play = {"hosts": loaded_once("all"), "gather_facts": False, "tasks": [seen, *tasks[1:first], *summary]}
     (folder / "play.yml").write_text(json.dumps([play]))
     done = subprocess.run(
         [Path(sys.executable).with_name("ansible-playbook"), "-i", folder / "hosts.yml", folder / "play.yml"],

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 import yaml
 
+from tests.unit.plays import loaded_once
 from tests.unit.run_module import REPOSITORY
 
 FOCAL = ("ubuntu", "20.04")
@@ -64,7 +65,7 @@ def refused(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     tasks = yaml.safe_load((REPOSITORY / "roles/os_prep/tasks/main.yml").read_text())
     first = next(number for number, task in enumerate(tasks) if "kernel_cmdline" in str(task))
     seen = {"ansible.builtin.set_fact": {"bramble": "{{ seen }}", "cacheable": True}}
-    play = {"hosts": "all", "gather_facts": False, "tasks": [seen, *tasks[1:first]]}
+    play = {"hosts": loaded_once("all"), "gather_facts": False, "tasks": [seen, *tasks[1:first]]}
     (folder / "play.yml").write_text(json.dumps([play]))
     done = subprocess.run(
         [Path(sys.executable).with_name("ansible-playbook"), "-i", folder / "hosts.yml", folder / "play.yml"],
