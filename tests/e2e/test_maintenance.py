@@ -191,6 +191,184 @@ def test_workers_reboot_one_after_the_other_and_the_service_answers(served: Rack
     assert all(counts["changed"] == 0 for counts in again.recap().values())
 
 
+@pytest.mark.long
+def test_a_worker_that_somebody_has_deleted_is_rebooted_and_registers_again(cluster: Rack) -> None:
+    token = f"{TOKEN}.2"
+    given = ("-e", json.dumps({"os_prep_kernel_cmdline": [*TOKENS, token]}))
+    cluster.shell("pi-1", f"{KUBECTL} delete node pi-3")
+    try:
+        cluster.playbook("site.yml", "--tags", "os_prep", "--limit", "pi-3", *given)
+        assert token in cluster.shell("pi-3", "cat /proc/cmdline").split()
+        wait_for(lambda: cluster.ready() == ALL_READY, 120, "pi-3 is registered again")
+        assert cordoned(cluster) == noted(cluster) == frozenset()
+    finally:
+        cluster.shell("pi-3", f"sed -i 's/ {TOKEN}.2//; s/ {TOKEN}//' /boot/firmware/cmdline.txt")
+        # Its labels went with the Node.
+        cluster.playbook("site.yml", "--tags", "labels")
+
+
+#: What runs on a node that is drained: each with what its pods have, what its budgets are, and whether only
+#: consent, or nothing at all, has it go.
+KINDS: dict[str, tuple[dict[str, Any], list[dict[str, Any]], str]] = {
+    "plain": ({}, [], ""),
+    "scratch": ({"volumes": [{"name": "cache", "emptyDir": {}}]}, [], "consent"),
+    "local": ({"volumes": [{"name": "data", "persistentVolumeClaim": {"claimName": "drained"}}]}, [], ""),
+    "spared": ({}, [{"maxUnavailable": 1}], ""),
+    "kept": ({}, [{"minAvailable": 1}], "budget"),
+    "twice": ({}, [{"maxUnavailable": 1}, {"maxUnavailable": 1}], "budget"),
+    # Its image is nowhere.
+    "pending": ({"image": "localhost/none:1"}, [{"minAvailable": 1}], ""),
+}
+DRAINED = "pi-2"
+STATIC_POD = "/etc/kubernetes/manifests/drained.yaml"
+
+
+def pod_spec(*, image: str = "localhost/hello:1", **more: Any) -> dict[str, Any]:
+    container = {"name": "main", "image": image, "imagePullPolicy": "Never"}
+    return {
+        "nodeSelector": {"kubernetes.io/hostname": DRAINED},
+        "terminationGracePeriodSeconds": 1,
+        "containers": [container],
+        **more,
+    }
+
+
+def bare(name: str, **more: Any) -> dict[str, Any]:
+    metadata = {"name": name, "namespace": "drained"}
+    return {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": pod_spec(**more)}
+
+
+def objects() -> Iterator[dict[str, Any]]:
+    """Return one pod of each kind, with all that it takes."""
+    yield {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "drained"}}
+    size = {"accessModes": ["ReadWriteOnce"], "storageClassName": "drained"}
+    volume = {**size, "capacity": {"storage": "1Mi"}, "hostPath": {"path": "/srv"}}
+    metadata = {"name": "drained"}
+    yield {"apiVersion": "v1", "kind": "PersistentVolume", "metadata": metadata, "spec": volume}
+    claim = {**size, "resources": {"requests": {"storage": "1Mi"}}}
+    metadata = {"name": "drained", "namespace": "drained"}
+    yield {"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": metadata, "spec": claim}
+    yield bare("bare")
+    command = {"name": "main", "image": "localhost/hello:1", "command": ["sleep", "0"]}
+    yield bare("ended", restartPolicy="Never", containers=[command])
+    for name, (spec, budgets, _goes) in KINDS.items():
+        metadata = {"name": name, "namespace": "drained"}
+        selector = {"matchLabels": {"app": name}}
+        template = {"metadata": {"labels": {"app": name}}, "spec": pod_spec(**spec)}
+        deployment = {"replicas": 1, "selector": selector, "template": template}
+        yield {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": metadata, "spec": deployment}
+        for number, budget in enumerate(budgets):
+            metadata = {"name": f"{name}-{number}", "namespace": "drained"}
+            yield {
+                "apiVersion": "policy/v1beta1",
+                "kind": "PodDisruptionBudget",
+                "metadata": metadata,
+                "spec": {"selector": selector, **budget},
+            }
+
+
+def pods_there(rack: Rack) -> dict[str, str]:
+    """Return the pods of the node, {namespace/name: uid}."""
+    pods = rack.kubectl("get", "pods", "--all-namespaces", f"--field-selector=spec.nodeName={DRAINED}")
+    names = (each["metadata"] for each in pods["items"])
+    return {f"{each['namespace']}/{each['name']}": each["uid"] for each in names}
+
+
+def maintain(rack: Rack, state: str, *more: str, code: int = 0, **given: Any) -> dict[str, Any]:
+    """Run the module by itself on the control plane, and return its result."""
+    arguments = json.dumps({"node": DRAINED, "state": state, "timeout": 60, **given})
+    command = [str(BIN / "ansible"), "-i", str(rack.inventory), "pi-1", "-b"]
+    done = rack.run(*command, "-m", "bramble.pi.node_maintenance", "-a", arguments, *more, code=code)
+    result: dict[str, Any] = json.loads(done.output[done.output.index("{") :])
+    return result
+
+
+def kind(pod: str) -> str:
+    """Return what of the above a pod is, or an empty string."""
+    namespace, _slash, name = pod.partition("/")
+    return name.partition("-")[0] if namespace == "drained" else ""
+
+
+def refused_eviction(rack: Rack, pod: str) -> bool:
+    namespace, _slash, name = pod.partition("/")
+    eviction = {
+        "apiVersion": "policy/v1beta1",
+        "kind": "Eviction",
+        "metadata": {"name": name, "namespace": namespace},
+        "deleteOptions": {"dryRun": ["All"]},
+    }
+    path = f"/api/v1/namespaces/{namespace}/pods/{name}/eviction"
+    script = f"{KUBECTL} create --raw {path} -f - 2>&1 <<'END' || true\n{json.dumps(eviction)}\nEND"
+    answer = rack.shell("pi-1", script)
+    refused = re.search("disruption budget|more than one", answer, re.IGNORECASE)
+    assert refused or '"Success"' in answer, answer
+    return bool(refused)
+
+
+@pytest.fixture
+def of_each_kind(cluster: Rack) -> Iterator[Rack]:
+    """Run a pod of each kind on one node, and take all away again."""
+    text = json.dumps({"apiVersion": "v1", "kind": "List", "items": list(objects())})
+    static = {**bare("static"), "metadata": {"name": "static", "namespace": "kube-system"}}
+
+    def there() -> bool:
+        pods = cluster.kubectl("--namespace", "drained", "get", "pods")["items"]
+        phases = {each["metadata"]["name"].partition("-")[0]: each["status"]["phase"] for each in pods}
+        running = dict.fromkeys((*KINDS, "bare"), "Running")
+        budgets = cluster.kubectl("--namespace", "drained", "get", "poddisruptionbudgets")["items"]
+        counted = all(each["status"]["currentHealthy"] for each in budgets if "pending" not in str(each))
+        started = phases == {**running, "pending": "Pending", "ended": "Succeeded"}
+        return started and counted and f"kube-system/static-{DRAINED}" in pods_there(cluster)
+
+    try:
+        cluster.shell(
+            DRAINED, f"mkdir -p /etc/kubernetes/manifests; echo '{json.dumps(static)}' >{STATIC_POD}"
+        )
+        cluster.shell("pi-1", f"{KUBECTL} apply -f - <<'END'\n{text}\nEND")
+        wait_for(there, 120, "a pod of each kind runs")
+        yield cluster
+    finally:
+        cluster.shell(DRAINED, f"rm -f {STATIC_POD}")
+        cluster.shell("pi-1", f"{KUBECTL} uncordon {DRAINED}; {KUBECTL} delete namespace drained")
+        cluster.shell("pi-1", f"{KUBECTL} delete persistentvolume drained")
+
+
+def test_what_is_told_of_each_pod_is_what_kubectl_drain_does(of_each_kind: Rack) -> None:
+    rack = of_each_kind
+    pods = pods_there(rack)
+    # Without consent, and with budgets that keep pods: who refuses what.
+    told = maintain(rack, "drained", "--check", code=2)["msg"]
+    blocked = set(re.findall(r"pod (\S+):", told))
+    assert {kind(pod) for pod in blocked} == {"bare", "scratch", "kept", "twice"}
+    drain = f"{KUBECTL} drain {DRAINED} --ignore-daemonsets --dry-run=server 2>&1 || true"
+    refused = {
+        pod for pod in pods if re.search(rf"cannot delete Pods .*\b{pod}\b", rack.shell("pi-1", drain))
+    }
+    evictable = {pod for pod in pods if kind(pod) and kind(pod) != "ended"}
+    refused |= {pod for pod in evictable if refused_eviction(rack, pod)}
+    assert blocked == refused
+    assert (cordoned(rack), pods_there(rack)) == (frozenset(), pods)
+    # With consent, and without those budgets, all of it is done.
+    names = " ".join(
+        f"{name}-{i}"
+        for name, (_spec, all_, goes) in KINDS.items()
+        for i in range(len(all_))
+        if goes == "budget"
+    )
+    rack.shell("pi-1", f"{KUBECTL} --namespace drained delete poddisruptionbudgets {names}")
+    consent: Mapping[str, Any] = {"delete_bare_pods": True, "delete_emptydir_data": True}
+    told = maintain(rack, "drained", "--check", **consent)["pods"]
+    expected = {each["pod"]: each["action"] for each in told}
+    assert set(expected) == set(pods)
+    assert {kind(pod) for pod, action in expected.items() if action == "goes"} >= {*KINDS, "bare", "ended"}
+    maintain(rack, "drained", **consent)
+    after = pods_there(rack)
+    assert {pod: "stays" if after.get(pod) == uid else "goes" for pod, uid in pods.items()} == expected
+    assert expected[f"kube-system/static-{DRAINED}"] == "stays"
+    maintain(rack, "available")
+    assert cordoned(rack) == frozenset()
+
+
 DOCKER_JSON = "/etc/docker/daemon.json"
 
 
