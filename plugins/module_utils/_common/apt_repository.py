@@ -81,7 +81,7 @@ class AptRepository:
             self._refuse_what_apt_refuses()
         if refresh or not there or changed:
             if not self.changes.check_mode:
-                self.changes.write(self.key.path, self._fetch_key())
+                self.changes.write(self.key.path, self.fetch_key())
             elif not there:
                 self.changes.note(f"write {self.key.path}")
         self.changes.write(self.path, self.text)
@@ -107,7 +107,8 @@ class AptRepository:
                 )
             )
 
-    def _fetch_key(self) -> str:
+    def fetch_key(self) -> str:
+        """Download the key."""
         with tempfile.TemporaryDirectory() as directory:
             path = os.path.join(directory, os.path.basename(self.key.path))
             download(url=self.key.url, path=path, variable=self.key.variables)

@@ -27,6 +27,11 @@ _KUBELET_UNIT = "kubelet.service"
 _KUBELET_UNPACKED = "/var/lib/dpkg/info/kubelet.list"
 
 
+def kubernetes_source(*, url: str, keyring: str) -> str:
+    """Return the source of a repository, whose packages are proved by the keys of a file."""
+    return source_text(role="kube_packages", url=url, suite="/", keyring=keyring)
+
+
 class Order(NamedTuple):
     """What is to be installed, and from where; the options of the module kube_packages."""
 
@@ -57,7 +62,7 @@ class KubePackages:
         key = order.key or f"{self.url.rstrip('/')}/Release.key"
         self.repository = AptRepository(
             path=_SOURCE,
-            text=source_text(role="kube_packages", url=self.url, suite="/", keyring=_KEYRING),
+            text=kubernetes_source(url=self.url, keyring=_KEYRING),
             url=self.url,
             key=Key(
                 url=packages.repository_url(template=key, wish=self.wish),

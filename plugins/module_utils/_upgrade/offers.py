@@ -17,7 +17,11 @@ from ansible_collections.bramble.pi.plugins.module_utils._common.errors import B
 from ansible_collections.bramble.pi.plugins.module_utils._common.files import write_text
 from ansible_collections.bramble.pi.plugins.module_utils._kubernetes import packages
 from ansible_collections.bramble.pi.plugins.module_utils._kubernetes.compatibility import Minor, Version
-from ansible_collections.bramble.pi.plugins.module_utils._kubernetes.install import KubePackages, Order
+from ansible_collections.bramble.pi.plugins.module_utils._kubernetes.install import (
+    KubePackages,
+    Order,
+    kubernetes_source,
+)
 from ansible_collections.bramble.pi.plugins.module_utils._upgrade.plan import Offer
 
 _PACKAGES = ("kubelet", "kubeadm", "kubectl")
@@ -39,8 +43,8 @@ def _options(folder: str, source: str) -> list[str]:
 
 def _of_minor(node: KubePackages, run: Runner, folder: str) -> list[Version]:
     keyring, source = f"{folder}/kubernetes.asc", f"{folder}/kubernetes.sources"
-    write_text(keyring, node.fetch_key())
-    write_text(source, packages.source_text(url=node.url, keyring=keyring))
+    write_text(keyring, node.repository.fetch_key())
+    write_text(source, kubernetes_source(url=node.url, keyring=keyring))
     options = _options(folder, source)
     apt.update(run=run, options=[*options, "-o", "APT::Update::Error-Mode=any"])
     madison = output_of(run, ["apt-cache", *options, "madison", *_PACKAGES])

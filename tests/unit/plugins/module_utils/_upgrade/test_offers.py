@@ -8,7 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from ansible_collections.bramble.pi.plugins.module_utils._kubernetes import install
+from ansible_collections.bramble.pi.plugins.module_utils._common import apt_repository
 from ansible_collections.bramble.pi.plugins.module_utils._kubernetes.compatibility import Version
 from ansible_collections.bramble.pi.plugins.module_utils._upgrade import offers
 
@@ -45,7 +45,7 @@ class Apt:
 
 
 def test_reads_what_all_packages_have(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(install, "download", lambda *, url, path, variable: Path(path).write_text(KEY))
+    monkeypatch.setattr(apt_repository, "download", lambda *, url, path, variable: Path(path).write_text(KEY))
     apt, warnings = Apt(), []  # type: ignore[var-annotated]
     found = offers.read(
         minors=[(1, 21), (1, 22)],
