@@ -104,16 +104,14 @@ def images(seen: Mapping[str, Mapping[str, Any]], *, archives: bool) -> Iterator
 
     With ``archives`` they may be in one of these, which is seen when they are brought.
     """
-    reasons: dict[str, dict[str, None]] = {}
-    nodes: dict[str, dict[str, None]] = {}
+    reasons: dict[str, list[str]] = {}
     for name, image in seen.items():
         if image["problem"]:
-            reasons.setdefault(image["problem"], {})[name] = None
-            nodes.setdefault(image["problem"], {}).update(dict.fromkeys(image["nodes"]))
-    for reason, names in reasons.items():
+            reasons.setdefault(image["problem"], []).append(f"{name} ({', '.join(image['nodes'])})")
+    for reason, lacking in reasons.items():
         yield Problem(
-            f"{', '.join(nodes[reason])} lack {', '.join(names)}, and {reason}; expected each on the node, "
-            "in an archive or at its registry: set image_cache_archives to archives that have them, or let "
-            "the node reach the registry",
+            f"nodes lack the images {', '.join(lacking)}, and {reason}; expected each on its node, in an "
+            "archive or at its registry: set image_cache_archives to archives that have them, or let the "
+            "node reach the registry",
             stops=not archives,
         )

@@ -174,8 +174,8 @@ DISK = {"path": "/", "size": 8 * GIB, "available": GIB}
         ),
         pytest.param(
             {"of": seen(images={"r/a:v1": {"nodes": ["pi-1"], "problem": "r cannot be reached"}})},
-            "pi-1 lack r/a:v1, and r cannot be reached; expected each on the node, in an archive or at its "
-            "registry: set image_cache_archives",
+            "nodes lack the images r/a:v1 (pi-1), and r cannot be reached; expected each on its node, in an "
+            "archive or at its registry: set image_cache_archives",
             id="images",
         ),
         pytest.param(
