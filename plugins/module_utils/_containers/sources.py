@@ -1,7 +1,7 @@
 # Copyright: bramble.pi contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Where containerd comes from: what that takes on a node, and why it cannot be had there."""
+"""Where containerd comes from: what that takes on a node, and what keeps it from coming from there."""
 
 from __future__ import annotations
 
