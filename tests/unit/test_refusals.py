@@ -234,7 +234,7 @@ VALIDATED: dict[str, list[Row]] = {
     "module_utils._kubernetes.compatibility.kubernetes_runtime": [
         Row(
             {"docker_kubernetes_runtime": "dockershim"},
-            "runtime dockershim does not work with Kubernetes 1.36",
+            "runtime dockershim does not work with Kubernetes",
         ),
     ],
     "module_utils._kubernetes.failure_detection.parse": [
