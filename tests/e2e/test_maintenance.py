@@ -279,7 +279,7 @@ def maintain(rack: Rack, state: str, *more: str, code: int = 0, **given: Any) ->
     arguments = json.dumps({"node": DRAINED, "state": state, "timeout": 60, **given})
     command = [str(BIN / "ansible"), "-i", str(rack.inventory), "pi-1", "-b"]
     done = rack.run(*command, "-m", "bramble.pi.node_maintenance", "-a", arguments, *more, code=code)
-    result: dict[str, Any] = json.loads(done.output[done.output.index("{") :])
+    result: dict[str, Any] = json.loads(done.output.partition(" => ")[2])
     return result
 
 
