@@ -17,6 +17,7 @@ from ansible_collections.bramble.pi.plugins.plugin_utils._inventory import (
     identity,
     leases,
     netboot,
+    power,
     receivers,
     ssh,
 )
@@ -134,6 +135,16 @@ def rack_host(hostvars: HostVars, host: str) -> dict[str, Any]:
     return identity.summary(host, hostvars[host])
 
 
+def power_off_order(hostvars: HostVars, groups: Groups, machine_id: str) -> power.Order:
+    """Say in which order the rack is switched off."""
+    return power.order(hostvars=hostvars, groups=groups, machine_id=machine_id)
+
+
+def power_on_missing(hostvars: HostVars, groups: Groups, hosts: Sequence[str], seconds: int) -> list[str]:
+    """Say who is missing."""
+    return power.missing(hostvars=hostvars, groups=groups, hosts=hosts, seconds=int(seconds))
+
+
 def rack_hosts(hostvars: HostVars, groups: Groups) -> list[dict[str, Any]]:
     """List the hosts of the rack."""
     return hosts.rack_hosts(hostvars=hostvars, groups=groups)
@@ -168,6 +179,8 @@ class FilterModule:
             "netboot_clients": netboot_clients,
             "node_names": node_names,
             "node_problems": node_problems,
+            "power_off_order": power_off_order,
+            "power_on_missing": power_on_missing,
             "rack_groups": rack_groups,
             "rack_host": rack_host,
             "rack_hosts": rack_hosts,

@@ -1,7 +1,7 @@
 # Copyright: bramble.pi contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Packages of a node: what dpkg has, and installing with apt-get until it is done or cannot be."""
+"""Packages of a node: what dpkg has, and apt-get, tried until it is done or cannot be."""
 
 from __future__ import annotations
 
@@ -20,6 +20,9 @@ DPKG_QUERY = ["dpkg-query", "-W", "-f", "${Package}\t${db:Status-Abbrev}\t${Vers
 _APT_GET = ["apt-get", "-o", "DPkg::Lock::Timeout=300"]
 _UPDATE = [*_APT_GET, "update"]
 _INSTALL = [*_APT_GET, "install", "--yes", "--no-install-recommends", "-o", "Dpkg::Options::=--force-confold"]
+# What an interrupted run has left without what it depends on is fixed by the same command.
+FULL_UPGRADE = ["full-upgrade", "--yes", "--fix-broken"]
+_FULL_UPGRADE = [*_APT_GET, *FULL_UPGRADE, "-o", "Dpkg::Options::=--force-confold"]
 _CONFIGURE = ["dpkg", "--configure", "-a", "--force-confold"]
 
 _LISTS_LOCKED = "Could not get lock /var/lib/apt/lists/lock"
@@ -92,9 +95,18 @@ def update(*, run: Runner, options: list[str], sleep: Callable[[float], None] = 
 
 def install(*, run: Runner, arguments: list[str]) -> None:
     """Install packages; finish what dpkg left half-way, fetch package lists that are missing or stale."""
+    _try(run=run, command=[*_INSTALL, *arguments])
+
+
+def full_upgrade(*, run: Runner) -> None:
+    """Bring all packages to their newest version but those that are held, in the same way."""
+    _try(run=run, command=_FULL_UPGRADE)
+
+
+def _try(*, run: Runner, command: list[str]) -> None:
     remedies = list(_REMEDIES)
     while True:
-        code, output, error = run([*_INSTALL, *arguments])
+        code, output, error = run(command)
         if code == 0:
             return
         remedy = next((found for found in remedies if found[0].search(output + error)), None)

@@ -74,6 +74,14 @@ def check_system(node: Mapping[str, Any], expected: Expected) -> Iterator[Findin
             evidence=f"/proc/cmdline lacks {' '.join(node['cmdline']['pending'])}",
             expected=f"all that {node['cmdline']['path']} says",
         )
+    if node["reboot"]:
+        yield finding(
+            "reboot",
+            WARNING,
+            evidence="; ".join(node["reboot"]),
+            expected="a system that runs what is installed",
+            host=expected.host,
+        )
     if expected.swap == "off" and node["swap"]["active"]:
         yield finding(
             "swap",

@@ -31,7 +31,7 @@ from ansible_collections.bramble.pi.plugins.module_utils._kubeadm import (
     state,
 )
 from ansible_collections.bramble.pi.plugins.module_utils._kubernetes import certificates
-from ansible_collections.bramble.pi.plugins.module_utils._node import health
+from ansible_collections.bramble.pi.plugins.module_utils._node import apply_os_update, health, os_update
 from ansible_collections.bramble.pi.plugins.module_utils._node.check_units import UNITS
 from ansible_collections.bramble.pi.plugins.module_utils._node.reader import output_if_installed, read_facts
 
@@ -216,6 +216,7 @@ def examine(module: AnsibleModule, *, measure_disk: bool, wishes: Wishes = WISHE
         "certificates": list(_certificates_of()),
         "units": health.units(text=output_if_installed(module, show)),
         "cmdline": _cmdline(facts),
+        "reboot": os_update.reboot_reasons(system=apply_os_update.read_system(run=module.run_command)),
         "member": _member(module, facts),
         "silent_components": _silent_components(facts),
         "runtime": _runtime(module, facts, wishes=wishes),

@@ -128,6 +128,11 @@ KINDS = {
         "the kernel was not started with what cmdline.txt says, or that cannot be read",
         "sudo reboot; if it stays, that is not the file that counts: set os_prep_kernel_cmdline_path",
     ),
+    "reboot": Kind(
+        (WARNING,),
+        "a newer kernel, firmware or library is installed than the one in use, which takes a reboot",
+        "ansible-playbook -i INVENTORY bramble.pi.update --limit {host}",
+    ),
     "swap": Kind(
         (ERROR,),
         "swap is on, unless os_prep_swap is keep",

@@ -14,7 +14,7 @@ from ansible_collections.bramble.pi.plugins.module_utils._common.errors import B
 from ansible_collections.bramble.pi.plugins.plugin_utils._inventory import cluster
 
 #: By what a module says that something is due which is done to one node at a time.
-_DUE = ("reboot_required", "restart_required")
+_DUE = ("reboot_required", "restart_required", "update_required")
 #: By what one says so that has looked itself whether the node runs pods, or is cordoned by a killed run.
 _DUE_IN_CLUSTER = ("drain_required", "in_maintenance")
 

@@ -56,6 +56,7 @@ def healthy() -> dict[str, Any]:
         "certificates": [{"path": "/etc/kubernetes/pki/ca.crt", "expires": "2036-10-01T12:00:00Z"}],
         "units": units("healthy"),
         "cmdline": {"path": "/boot/firmware/cmdline.txt", "pending": [], "error": None},
+        "reboot": [],
         "runtime": {"name": "containerd", "fault": None, "drift": []},
         "fsync": {"path": "/var/lib/etcd", "writes": 200, "p50_ms": 1.0, "p99_ms": 9.9},
     }
@@ -293,6 +294,13 @@ FOUND = [
         ("cmdline", "warning"),
         "lacks cgroup_memory=1",
         "os_prep_kernel_cmdline_path",
+    ),
+    (
+        changed(reboot=["kernel 6.12.47+rpt-rpi-v8 is installed and 6.12.34+rpt-rpi-v8 runs"]),
+        {},
+        ("reboot", "warning"),
+        "kernel 6.12.47+rpt-rpi-v8 is installed",
+        "bramble.pi.update --limit pi-1",
     ),
     (
         changed(kubernetes=CONTROL_PLANE, backup={"proved": "2026-09-28T03:00:20Z", "error": None}),
