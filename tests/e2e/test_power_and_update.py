@@ -71,7 +71,7 @@ def versions(rack: Rack) -> dict[str, str]:
     return {node: rack.shell(node, query).strip() for node in sorted(NODES)}
 
 
-@pytest.mark.alone
+@pytest.mark.long
 def test_an_update_reboots_only_who_needs_it(repository: Rack) -> None:
     rack = repository
     older, at_first = versions(rack), boots(rack)
@@ -134,7 +134,7 @@ def running(rack: Rack) -> set[str]:
     return {node for node in NODES if inspect(rack, node, "Running") == "true"}
 
 
-@pytest.mark.alone
+@pytest.mark.long
 def test_the_rack_goes_off_in_order_and_comes_back(cluster: Rack, tmp_path: Path) -> None:
     refused = cluster.playbook("playbooks/power_off.yml", "--limit", "pi-2", code=2)
     assert "pi-1, pi-3 is left out by --limit; expected all of the rack" in " ".join(refused.output.split())

@@ -120,6 +120,8 @@ OTHERWISE: dict[str, str] = {
     "preflight/tasks/main.yml: Validate the inventory": "preflight itself",
     "preflight/tasks/sources.yml: Check that the whole inventory was read": "preflight itself",
     "power_off/tasks/main.yml: Fail on a part of the rack": "what --limit says",
+    "power_off/tasks/main.yml: Fail if one could not be read": _ANSWERS,
+    "power_off/tasks/main.yml: Fail without a backup": _ANSWERS,
     "power_off/tasks/main.yml: Fail without consent": _ANSWERS,
     "power_off/tasks/off.yml: Fail with who is on": _ANSWERS,
     "power_on/tasks/main.yml: Fail with who is missing": _ANSWERS,
