@@ -26,6 +26,7 @@ NEEDED = {"reboot_required": True}
         ({"state": "control_plane"}, {"settings": NEEDED}, True),
         ({"state": "worker"}, {"settings": {"restart_required": True}}, True),
         ({"state": "worker"}, {"cmdline": NEEDED, "settings": {"reboot_required": False}}, True),
+        ({"state": "worker"}, {"settings": {"update_required": True}}, True),
         ({"state": "worker"}, {"settings": {"reboot_required": False}}, False),
         ({"state": "worker"}, {"cmdline": {"skipped": True}}, False),
         ({"state": "worker", "maintenance": True}, {}, True),
