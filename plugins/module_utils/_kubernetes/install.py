@@ -154,11 +154,15 @@ class KubePackages:
             return
         self.repository.update()
         companions = [name for name in packages.COMPANIONS if name not in before]
-        madison = ["apt-cache", *self.repository.only, "madison", *missing, *companions]
+        madison = ["apt-cache", *self.repository.only, "madison", *missing, *packages.COMPANIONS]
         offered = packages.read_madison(text=output_of(self.run, madison))
         versions = packages.choose_versions(names=missing, offered=offered, target=target, url=self.url)
         versions.update({name: offered[name][0] for name in companions if name in offered})
         arguments = [f"{name}={version}" for name, version in versions.items()]
+        if self.order.upgrade or self.joins:
+            # A newer kubeadm needs newer ones, and apt renews what is held only if it is named. Without a
+            # version, as what is installed may be newer than what this minor has.
+            arguments += [name for name in packages.COMPANIONS if name in before and name in offered]
         self.changes.note(f"install {' '.join(arguments)}")
         options = ["--allow-change-held-packages"]
         if self.may_go_down:

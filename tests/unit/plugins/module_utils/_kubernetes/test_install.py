@@ -192,6 +192,22 @@ def test_changes_the_patch_and_restarts_kubelet(ensure: Ensure) -> None:
     assert result["installed"]["kubernetes-cni"] == "1.8.0-1.1"
 
 
+def test_an_upgrade_renews_what_kubeadm_needs_and_apt_keeps_as_it_is_held(ensure: Ensure) -> None:
+    """From https://github.com/kubernetes/release/issues/3574: kubeadm 1.30 with cri-tools (>= 1.30.0)."""
+    node = Node(
+        status="hi ",
+        packages={
+            **dict.fromkeys(("kubelet", "kubeadm", "kubectl"), "1.35.4-1.1"),
+            "kubernetes-cni": "1.8.0-1.1",
+        },
+    )
+    ensure(node, version="1.36.2", upgrade=True, packages=["kubeadm"])
+    assert node.log[1] == (
+        "apt-get install --yes --no-install-recommends --allow-change-held-packages "
+        "kubeadm=1.36.2-1.1 kubernetes-cni"
+    )
+
+
 def test_lets_go_of_packages(ensure: Ensure) -> None:
     node = installed()
     assert ensure(node, hold=False)["held"] == []
