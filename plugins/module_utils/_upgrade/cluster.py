@@ -127,10 +127,12 @@ class Cluster:
     def _known(self, names: Sequence[str]) -> list[str]:
         """Leave out what this API server has not, as one that is asked for and not there fails all."""
         known = set()
-        for group in sorted({name.split(".", 2)[2] for name in names}):
-            for line in self._kubectl("api-resources", "--no-headers", f"--api-group={group}").splitlines():
-                known.add((line.split()[0], group))
-        return [name for name in names if (name.split(".", 2)[0], name.split(".", 2)[2]) in known]
+        # Not by kubectl api-resources, which fails as a whole while any other API of the cluster is away,
+        # such as that of a metrics-server that does not run.
+        for version, group in sorted({tuple(name.split(".", 2)[1:]) for name in names}):
+            document = json.loads(self._kubectl("get", f"--raw=/apis/{group}/{version}"))
+            known |= {f"{each['name']}.{version}.{group}" for each in document["resources"]}
+        return [name for name in names if name in known]
 
     def _images(
         self, things: Sequence[Any], nodes: Sequence[plan.Node], *, repository: str, steps: Sequence[Version]
