@@ -25,6 +25,10 @@ from ansible_collections.bramble.pi.plugins.module_utils._kubernetes.install imp
 from ansible_collections.bramble.pi.plugins.module_utils._upgrade.plan import Offer
 
 _PACKAGES = ("kubelet", "kubeadm", "kubectl")
+#: What the node's configuration has apt run around an update: it would touch the node's own caches and stamps.
+_HOOKS = "".join(
+    f"#clear APT::Update::{hook};\n" for hook in ("Pre-Invoke", "Post-Invoke", "Post-Invoke-Success")
+)
 
 
 def _options(folder: str, source: str) -> list[str]:
@@ -38,7 +42,10 @@ def _options(folder: str, source: str) -> list[str]:
         "Dir::Cache::pkgcache": "",
         "Dir::Cache::srcpkgcache": "",
     }
-    return [word for name, value in settings.items() for word in ("-o", f"{name}={value}")]
+    hooks = f"{folder}/apt.conf"
+    write_text(hooks, _HOOKS)
+    # Read after the node's own configuration.
+    return ["-c", hooks, *(word for name, value in settings.items() for word in ("-o", f"{name}={value}"))]
 
 
 def _of_minor(node: KubePackages, run: Runner, folder: str) -> list[Version]:

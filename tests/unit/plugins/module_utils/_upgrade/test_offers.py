@@ -5,6 +5,9 @@
 
 from __future__ import annotations
 
+import os
+import shutil
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -65,3 +68,21 @@ def test_reads_what_all_packages_have(monkeypatch: pytest.MonkeyPatch) -> None:
         "URIs: http://mirror/v1.21/",
         "URIs: http://mirror/v1.22/",
     ]
+
+
+@pytest.mark.skipif(shutil.which("apt-config") is None, reason="there is no apt here")
+def test_what_the_node_has_apt_run_after_an_update_is_not_run(tmp_path: Path) -> None:
+    """Such as the stamp by which Ubuntu knows when lists were fetched, or docker-clean, which removes packages."""
+    own = tmp_path / "own.conf"
+    hooks = ("Pre-Invoke", "Post-Invoke", "Post-Invoke-Success")
+    own.write_text("".join(f'APT::Update::{hook} {{"touch /tmp/stamp";}};\n' for hook in hooks))
+    environment = {**os.environ, "APT_CONFIG": str(own)}
+
+    def dump(*options: str) -> str:
+        command = ["apt-config", *options, "dump"]
+        return subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout
+
+    assert "touch /tmp/stamp" in dump()
+    options = offers._options(str(tmp_path), "/dev/null")
+    assert "APT::Update::Post-Invoke::" not in (told := dump(*options)), told
+    assert "touch /tmp/stamp" not in told
