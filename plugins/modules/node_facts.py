@@ -197,6 +197,11 @@ ansible_facts:
               returned: success
               type: str
               sample: 1.36.2
+            upgrade:
+              description: Whether a run of kubeadm upgrade has not come to its end.
+              returned: success
+              type: bool
+              sample: false
             maintenance:
               description: Whether the role maintenance took the node out of use in a run that has not come to
                 its end.

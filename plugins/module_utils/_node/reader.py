@@ -47,6 +47,7 @@ def _kubernetes(module: AnsibleModule) -> dict[str, Any]:
         "state": node_files.kubernetes_state(),
         "unfinished": node_files.is_unfinished(),
         "maintenance": os.path.exists(state.MAINTENANCE),
+        "upgrade": os.path.exists(state.UPGRADE),
         "ca_cert_hash": certificate_hash,
         "server": server_of(read_text(state.KUBELET_KUBECONFIG) or ""),
         "version": facts.apiserver_version(manifest=read_text(state.APISERVER_MANIFEST) or ""),

@@ -106,10 +106,13 @@ def read_nodes(rack: Rack) -> list[Node]:
     ]
 
 
-def _in_between(rack: Rack, host: str, node: Node | None) -> bool:
-    """Tell whether a run was killed while it worked on a node."""
+def _in_between(rack: Rack, host: str) -> bool:
+    """Tell whether a run was killed while it worked on a node, by the marks that it leaves there.
+
+    Not by different versions, which many have for good: another kubectl, or static pods of an older patch.
+    """
     facts = rack.examined[host]["node"]["kubernetes"]
-    return bool(facts.get("maintenance") or (node and len(set(node.programs.values())) > 1))
+    return bool(facts.get("maintenance") or facts.get("upgrade"))
 
 
 def _all_problems(rack: Rack, *, found: Sequence[Node], made: Plan, target: Version) -> Iterator[Problem]:
@@ -125,8 +128,8 @@ def _all_problems(rack: Rack, *, found: Sequence[Node], made: Plan, target: Vers
         node = by_name.get(name)
         if "node" not in result or node is None:
             continue
-        between = _in_between(rack, host, node)
-        half = half or between
+        between = _in_between(rack, host)
+        half = half or (between and node.control_plane)
         yield from nodes.findings(host, result["findings"], in_between=between)
         yield from nodes.certificates(host, result["node"])
         yield from nodes.runtime(host, result["node"], versions=versions)

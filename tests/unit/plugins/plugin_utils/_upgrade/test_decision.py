@@ -328,14 +328,24 @@ def test_all_problems_are_told_together() -> None:
 
 
 def test_a_run_that_was_killed_goes_on_over_what_it_has_left() -> None:
-    half = examined(
-        findings=[FINDING],
-        packages={**NODE["packages"], "kubeadm": "1.21.4-1.1"},  # type: ignore[dict-item]
-    )
-    made = decide(of=seen(etcd=["that of pi-2 is not Ready"]), examined=half)
-    assert made["problems"] == []
-    assert len(made["warnings"]) == 2
-    assert made["versions"] == ["1.21.4", "1.22.0"]
+    newer = {**NODE["packages"], "kubeadm": "1.21.4-1.1"}  # type: ignore[dict-item]
+    for mark in "maintenance", "upgrade":
+        left = examined(findings=[FINDING], packages=newer, kubernetes={"state": "worker", mark: True})
+        made = decide(examined=left)
+        assert made["problems"] == []
+        assert len(made["warnings"]) == 1
+        assert made["versions"] == ["1.21.4", "1.22.0"]
+    # etcd is what it has left on a control plane alone.
+    assert len(decide(of=seen(etcd=["of pi-1"]), examined=left)["problems"]) == 1
+    left["pi-1"]["node"]["kubernetes"] = {"state": "control_plane", "upgrade": True}
+    assert decide(of=seen(etcd=["of pi-1"]), examined=left)["problems"] == []
+
+
+def test_other_versions_alone_excuse_nothing() -> None:
+    """Static pods of an older patch, and another kubectl, are what many clusters have for good."""
+    older = {**NODE["packages"], "kubectl": "1.20.1-1.1"}  # type: ignore[dict-item]
+    made = decide(of=seen(etcd=["of pi-2"]), examined=examined(findings=[FINDING], packages=older))
+    assert len(made["problems"]) == 2
 
 
 @pytest.mark.parametrize(
