@@ -138,7 +138,9 @@ def _all_problems(rack: Rack, *, found: Sequence[Node], made: Plan, target: Vers
     yield from nodes.skew(found, versions=versions, moved=list(rack.names.values()))
     yield from cluster.objects(seen["objects"], base=base)
     yield from cluster.requests(seen["requested"], objects=seen["objects"], base=base, target=target.short)
-    yield from cluster.drains(seen["drains"])
+    moved = {move.node for step in made.steps for move in step.moves}
+    # Others are not drained: they run it already, or are no hosts of this inventory.
+    yield from cluster.drains({node: pods for node, pods in seen["drains"].items() if node in moved})
     yield from (Problem(text, stops=not half) for text in seen["etcd"])
     yield from cluster.flags(seen["flags"], versions=versions)
     yield from cluster.images(seen["images"], archives=rack.archives)

@@ -341,6 +341,13 @@ def test_a_run_that_was_killed_goes_on_over_what_it_has_left() -> None:
     assert decide(of=seen(etcd=["of pi-1"]), examined=left)["problems"] == []
 
 
+def test_pods_of_nodes_that_are_not_drained_stop_nothing() -> None:
+    pods = {"blocks": ["pod shop/bare: no controller"], "waits": [], "goes": 0}
+    foreign = seen(drains={**seen()["drains"], "pi-9": pods})
+    assert decide(of=foreign)["problems"] == []
+    assert len(decide(of=seen(drains={"pi-1": pods, "pi-2": pods}))["problems"]) == 2
+
+
 def test_other_versions_alone_excuse_nothing() -> None:
     """Static pods of an older patch, and another kubectl, are what many clusters have for good."""
     older = {**NODE["packages"], "kubectl": "1.20.1-1.1"}  # type: ignore[dict-item]
