@@ -87,6 +87,8 @@ class Offer(NamedTuple):
 
 #: Programs of a control plane that are moved by kubeadm alone.
 STATIC = ("kube-apiserver", "kube-controller-manager", "kube-scheduler")
+#: Those of a node that have the version of Kubernetes.
+PACKAGES = ("kubelet", "kubeadm", "kubectl")
 
 
 def _control_plane_versions(nodes: Sequence[Node]) -> list[Version]:
@@ -127,6 +129,20 @@ def _newer(nodes: Sequence[Node], configured: Version, target: Version) -> Itera
                 f"{_NO_DOWNGRADE.format(version=newest)}"
             )
             return
+
+
+def _beyond(nodes: Sequence[Node], chosen: Version) -> Iterator[str]:
+    """Say which packages are of a newer minor than a step; kube_packages refuses to go down there."""
+    for node in nodes:
+        for program, version in node.programs.items():
+            if program in PACKAGES and version.short > chosen.short:
+                back = node.oldest
+                yield (
+                    f"the package {program} of {node.name} is {version}, and the cluster goes by {chosen} "
+                    f"first, as no minor is skipped; expected {chosen.major}.{chosen.minor} or older: run on "
+                    "it sudo apt-get install --allow-downgrades --allow-change-held-packages "
+                    f"'{program}={back}*', from the repository of {back.major}.{back.minor}"
+                )
 
 
 def _gap(nodes: Sequence[Node]) -> Iterator[str]:
@@ -207,6 +223,8 @@ def make(*, nodes: Sequence[Node], configured: Version, target: Version, offer: 
             for node in nodes
             if state[node.name] < chosen
         )
+        if moves:
+            problems += _beyond(nodes, chosen)
         if moves and chosen not in offered:
             problems.append(_missing(minor=minor, target=target, chosen=chosen, offer=offer))
         if moves or configured < chosen:

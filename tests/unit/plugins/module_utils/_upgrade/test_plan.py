@@ -234,3 +234,21 @@ def test_a_finished_one_has_nothing_left(
         done = [each._replace(programs=dict.fromkeys(each.programs, versions[-1])) for each in nodes]
         again = plan.make(nodes=done, configured=versions[-1], target=target, offer=offered)
         assert again == plan.Plan([], [])
+
+
+@pytest.mark.parametrize("program", ["kubectl", "kubeadm"])
+def test_a_package_that_is_ahead_of_a_step_is_told_before(program: str) -> None:
+    """kube_packages would refuse it in the middle, with the node drained."""
+    old, new = Version(1, 20, 2), Version(1, 22, 0)
+    programs = {**dict.fromkeys(("kubelet", "kubeadm", "kubectl"), old), program: new}
+    server = {**dict.fromkeys(plan.STATIC, old), **dict.fromkeys(("kubelet", "kubeadm", "kubectl"), old)}
+    nodes = [plan.Node("pi-1", True, server), plan.Node("pi-2", False, programs)]
+    offer = plan.Offer({(1, 21): [Version(1, 21, 0)], (1, 22): [new]})
+    made = plan.make(nodes=nodes, configured=old, target=Version(1, 22), offer=offer)
+    (told,) = made.problems
+    assert told.startswith(f"the package {program} of pi-2 is 1.22.0, and the cluster goes by 1.21.0 first")
+    # That of the next step is what a run that was killed may leave.
+    one = plan.Offer({(1, 21): [Version(1, 21, 0)]})
+    programs[program] = Version(1, 21, 0)
+    made = plan.make(nodes=nodes, configured=old, target=Version(1, 21), offer=one)
+    assert (made.versions, made.problems) == (["1.21.0"], [])
