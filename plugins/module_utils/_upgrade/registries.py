@@ -21,11 +21,15 @@ _ACCEPTED = ", ".join(
         "application/vnd.docker.distribution.manifest.v2+json",
     )
 )
-#: Where a runtime is told of other places to fetch from, and what says so there.
+#: Where a runtime is told of other places or ways to fetch from, and what says so there.
 _MIRRORS = (
     ("/etc/containerd/certs.d/*/hosts.toml", "host"),
     ("/etc/containerd/config.toml", "registry.mirrors"),
     ("/etc/docker/daemon.json", "registry-mirrors"),
+    # A proxy, which this module has not in its environment, and authorities that it does not trust.
+    ("/etc/systemd/system/*.service.d/*.conf", "_PROXY="),
+    ("/etc/systemd/system/*.service.d/*.conf", "_proxy="),
+    ("/etc/docker/certs.d/*/*.crt", ""),
 )
 
 

@@ -59,6 +59,11 @@ def test_one_that_is_out_of_reach_is_asked_once(tmp_path: Path) -> None:
     [
         ("etc/containerd/certs.d/registry.k8s.io/hosts.toml", '[host."http://mirror.lan"]\n'),
         ("etc/docker/daemon.json", '{"registry-mirrors": ["http://mirror.lan"]}'),
+        (
+            "etc/systemd/system/containerd.service.d/proxy.conf",
+            '[Service]\nEnvironment="HTTPS_PROXY=http://proxy.lan:3128"\n',
+        ),
+        ("etc/docker/certs.d/registry.lan/ca.crt", "-----BEGIN CERTIFICATE-----\n"),
     ],
 )
 def test_with_a_mirror_nobody_is_asked(name: str, text: str, tmp_path: Path) -> None:
