@@ -106,7 +106,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def run(folder: Path, **variables: object) -> tuple[int, str, list[str]]:
+def run(folder: Path, *words: str, **variables: object) -> tuple[int, str, list[str]]:
     given = {
         "folder": str(folder),
         "maintenance_serial": 2,
@@ -118,7 +118,7 @@ def run(folder: Path, **variables: object) -> tuple[int, str, list[str]]:
     done = subprocess.run(
         [
             Path(sys.executable).with_name("ansible-playbook"),
-            *("-i", folder / "hosts.yml", folder / "play.yml", "-e", json.dumps(given)),
+            *("-i", folder / "hosts.yml", folder / "play.yml", "-e", json.dumps(given), *words),
         ],
         capture_output=True,
         text=True,
@@ -217,3 +217,10 @@ def test_a_node_that_somebody_has_deleted(folder: Path, node: str, text: str) ->
     assert text in " ".join(output.split())
     assert log == ([] if text else [f"work {node}"])
     assert list(folder.glob("mark-*")) == []
+
+
+def test_check_mode_touches_nothing(folder: Path) -> None:
+    code, output, log = run(folder, "--check", nodes=["c"])
+    assert code == 0, output
+    assert log == []
+    assert list(folder.glob("mark-*")) == list(folder.glob("node-*")) == []
