@@ -74,6 +74,12 @@ options:
         kubelet told before that boot does not count, nor do containers that ran before it.
     type: str
     default: ''
+  work:
+    description:
+      - What is due on the node, such as a role, which is noted on the Node. With O(state=available), a node
+        that another work has begun to change is not waited for, as that may be what brings it back.
+    type: str
+    default: ''
   kubelet_started:
     description:
       - What C(systemctl show --property=ExecMainStartTimestamp kubelet) prints on the node, with C(TZ=UTC).
@@ -120,6 +126,11 @@ in_use:
   returned: failure, and where the cluster does not know the node, with O(state=drained)
   type: bool
   sample: true
+left:
+  description: Whether the node is not back and stays cordoned, as another O(work) is to bring it back.
+  returned: success, with O(state=available)
+  type: bool
+  sample: false
 known:
   description: Whether the cluster knows the node.
   returned: success, with O(state=drained)
@@ -169,6 +180,7 @@ def main() -> None:
             "delete_bare_pods": {"type": "bool", "default": False},
             "delete_emptydir_data": {"type": "bool", "default": False},
             "drain": {"type": "bool", "default": True},
+            "work": {"type": "str", "default": ""},
             "boot_id": {"type": "str", "default": ""},
             "kubelet_started": {"type": "str", "default": ""},
             "kubeconfig": {"type": "path", "default": "/etc/kubernetes/admin.conf"},
@@ -183,11 +195,18 @@ def main() -> None:
         timeout=given["timeout"],
         consent=Consent(bare_pods=given["delete_bare_pods"], emptydir_data=given["delete_emptydir_data"]),
         drains=given["drain"],
+        work=given["work"],
         restart=Restart(boot_id=given["boot_id"], kubelet_started=started(given["kubelet_started"])),
     )
     with module_errors(module):
         if given["state"] == "available":
-            module.exit_json(changed=maintenance.end(check_mode=module.check_mode))
+            changed = maintenance.end(check_mode=module.check_mode)
+            if changed is None:
+                module.warn(
+                    f"{given['node']} is not back and stays cordoned, as another role has begun to work on it"
+                    "; expected that one to bring it back"
+                )
+            module.exit_json(changed=bool(changed), left=changed is None)
         try:
             begun = maintenance.begin(check_mode=module.check_mode)
         except MaintenanceError as error:

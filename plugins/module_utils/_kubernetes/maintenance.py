@@ -28,6 +28,8 @@ _QUESTION = 30
 #: before it was restarted is believed for a moment.
 _INTERVAL = 3
 _LOOKS = 2
+#: How long a node is looked at whose work another role has begun, in seconds: a kubelet reports every ten.
+_GLANCE = 30
 #: From this minor on the flag has its present name.
 _EMPTYDIR_SINCE = 20
 
@@ -63,6 +65,8 @@ class Maintenance:
     consent: drain.Consent = field(default_factory=drain.Consent)
     #: Whether its pods are to go; those that stay are waited for afterwards.
     drains: bool = True
+    #: What is due there, such as a role; what another one has begun may be what brings the node back.
+    work: str = ""
     restart: Restart = field(default_factory=Restart)
     clock: Callable[[], float] = time.monotonic
     sleep: Callable[[float], None] = time.sleep
@@ -178,6 +182,7 @@ class Maintenance:
             "ready": drain.is_ready(node),
             "unready": sorted(drain.unready(pods)),
             **(_before(node) or {}),
+            "work": self._work(node),
             # That run may have booted it already.
             "boot": _boot_id(node),
             "containers": sorted(drain.containers(pods)),
@@ -185,6 +190,14 @@ class Maintenance:
         if not self.drains:
             note.setdefault("serving", sorted(drain.serving(pods)))
         return note
+
+    def _work(self, node: Any) -> str:
+        """Return whose work is to bring the node back: of a run that was killed, while it is not Ready."""
+        before = _before(node) or {}
+        return self.work if drain.is_ready(node) else str(before.get("work", self.work))
+
+    def _is_of_another(self, node: Any) -> bool:
+        return node is not None and (_before(node) or {}).get("work", self.work) != self.work
 
     def _patch(self, patch: Any) -> None:
         self._kubectl("patch", "node", self.node, "--type=merge", f"--patch={json.dumps(patch)}")
@@ -221,13 +234,17 @@ class Maintenance:
             patch["spec"] = {"unschedulable": None}
         self._patch(patch)
 
-    def end(self, *, check_mode: bool) -> bool:
-        """Wait until the node is as before, and give it back; tell whether there was something to do."""
+    def end(self, *, check_mode: bool) -> bool | None:
+        """Wait until the node is as before, and give it back; tell whether there was something to do.
+
+        None if it is not back, and that is left to the work which another role has begun there.
+        """
         if check_mode:
             node = self._find()
             return node is not None and _before(node) is not None
         deadline = self.clock() + self.timeout
         first: tuple[str, str] | None = None
+        node: Any = None
         found = 0
         while True:
             problem: str | None
@@ -244,6 +261,8 @@ class Maintenance:
             found = 0 if problem else found + 1
             if found == _LOOKS:
                 break
+            if self._is_of_another(node) and self.clock() >= deadline - max(self.timeout - _GLANCE, 0):
+                return None
             if self.clock() >= deadline:
                 raise MaintenanceError(
                     f"{self.node} is not back after {self.timeout} s, and stays {self._state()}: {problem}; "

@@ -113,7 +113,7 @@ class Cluster:
         assert begun is not None
         return begun[0]
 
-    def end(self, **more: Any) -> bool:
+    def end(self, **more: Any) -> bool | None:
         self.alive_from = self.now + 5
         return self.maintenance(**more).end(check_mode=False)
 
@@ -511,4 +511,33 @@ def test_a_node_is_restarted_by_both_ways_one_after_the_other() -> None:
     assert cluster.begin()
     assert cluster.node["spec"] == {"unschedulable": True}
     assert cluster.end()
+    assert as_before(cluster)
+
+
+def test_what_another_role_has_broken_and_not_mended_yet_is_left_to_it() -> None:
+    """As where containerd is half replaced: os_prep, which comes before docker, is not to end the run."""
+    cluster = Cluster(pod(DAEMON))
+    cluster.begin(work="docker")
+    # Killed there, with a runtime that serves no kubelet.
+    cluster.node["status"] = UNREADY
+    begun = cluster.now
+    assert cluster.end(work="os_prep", timeout=300) is None
+    assert cluster.now - begun <= 40
+    assert cluster.node["spec"] == {"unschedulable": True}
+    # Nor where that one has a reboot to do.
+    cluster.begin(work="os_prep")
+    assert cluster.end(work="os_prep") is None
+    # Who has begun it waits, and tells.
+    with pytest.raises(MaintenanceError, match="it is not Ready"):
+        cluster.end(work="docker")
+    cluster.begin(work="docker")
+    cluster.node["status"] = READY
+    assert cluster.end(work="docker")
+    assert as_before(cluster)
+
+
+def test_what_is_back_is_given_back_by_whoever_comes_first() -> None:
+    cluster = Cluster(pod(DAEMON))
+    cluster.begin(work="docker")
+    assert cluster.end(work="os_prep")
     assert as_before(cluster)
