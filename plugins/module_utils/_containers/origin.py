@@ -12,7 +12,7 @@ import json
 import os
 import shutil
 import tarfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 from ansible_collections.bramble.pi.plugins.module_utils._common import apt
 from ansible_collections.bramble.pi.plugins.module_utils._common.apt_repository import AptRepository, Key
@@ -39,6 +39,12 @@ RECEIPT = f"{_FOLDER}/receipt.json"
 #: The unit is that of the distribution's package, which docker.io depends on.
 _DROP_IN = "/etc/systemd/system/containerd.service.d/bramble.conf"
 _DROP_IN_TEXT = f"{MANAGED}[Service]\nExecStart=\nExecStart={_BIN}/containerd\n"
+#: What is run before it is put there. A node stays Ready with a runc that does not run, and starts no pod.
+_PROVED = {sources.CONTAINERD: f"{_BIN}/containerd", sources.RUNC: _RUNC}
+_SAYS: Mapping[str, Callable[[str], object]] = {
+    sources.CONTAINERD: sources.reported_version,
+    sources.RUNC: lambda output: output.startswith("runc version"),
+}
 _REMEDY = (
     f"rm -r {_FOLDER} {_DROP_IN} {_RUNC} {_BIN}/containerd* {_BIN}/ctr; "
     "systemctl daemon-reload; systemctl restart containerd"
@@ -138,16 +144,16 @@ def from_archive(*, host: base.Host, wishes: base.Wishes, installed: Mapping[str
             for part, file in files.items()
             for target, path in _unpack(part, file, folder=folder, cni_bin_dir=wishes.cni_bin_dir)
         }
-        _prove(host=host, program=placed.get(f"{_BIN}/containerd"))
+        for part, target in _PROVED.items():
+            _prove(part, host=host, program=placed.get(target))
         for target, path in placed.items():
             os.makedirs(os.path.dirname(host.root + target), exist_ok=True)
             with open(path, "rb") as new:
                 replace_file(host.root + target, new.read(), mode=0o755, owner=(os.getuid(), os.getgid()))
         shutil.rmtree(folder)
-    if (
-        host.changes.write(_DROP_IN, _DROP_IN_TEXT, sentence=f"Write {_DROP_IN}")
-        and not host.changes.check_mode
-    ):
+    written = host.changes.write(_DROP_IN, _DROP_IN_TEXT, sentence=f"Write {_DROP_IN}")
+    # A run that was killed may have written it, and told nobody.
+    if (written or due) and not host.changes.check_mode:
         output_of(host.run, ["systemctl", "daemon-reload"])
     if due and not host.changes.check_mode:
         receipt.update({part: wishes.archives[part]["sha256"].lower() for part in due})
@@ -209,15 +215,16 @@ def _unpack(part: str, file: str, *, folder: str, cni_bin_dir: str) -> Iterator[
         )
 
 
-def _prove(*, host: base.Host, program: str | None) -> None:
-    """Run the new containerd before it gets its place: it may be of another architecture."""
+def _prove(part: str, *, host: base.Host, program: str | None) -> None:
+    """Run a new program before it gets its place: it may be of another architecture."""
     if program is None:
         return
+    os.chmod(program, 0o700)
     code, output, errors = host.run(["env", program, "--version"])
-    if code != 0 or sources.reported_version(output) is None:
-        said = (errors.strip() or output.strip() or "nothing").replace(program, "containerd")
+    if code != 0 or not _SAYS[part](output):
+        said = (errors.strip() or output.strip() or "nothing").replace(program, part)
         raise base.RuntimeStateError(
-            f"the containerd of docker_containerd_url does not run here, it says: {said}; expected one for "
-            "the node's architecture ('dpkg --print-architecture'): set docker_containerd_url and "
-            "docker_containerd_sha256. Nothing was replaced"
+            f"the {part} of docker_{part}_url does not run here, it says: {said}; expected one for "
+            f"the node's architecture ('dpkg --print-architecture'): set docker_{part}_url and "
+            f"docker_{part}_sha256. Nothing was replaced"
         )

@@ -25,6 +25,7 @@ from ansible_collections.bramble.pi.plugins.module_utils._containers.base import
 )
 
 VERSION = "#!/bin/sh\necho containerd github.com/containerd/containerd/v2 v2.3.1 0e4b4a3\n"
+RUNC = b"#!/bin/sh\necho runc version 1.3.3\n"
 KEY = "-----BEGIN PGP PUBLIC KEY BLOCK-----\n\nmQEN\n-----END PGP PUBLIC KEY BLOCK-----\n"
 PROGRAMS = {"bin/containerd": VERSION, "bin/ctr": "c", "bin/containerd-shim-runc-v2": "s", "LICENSE": "l"}
 
@@ -49,7 +50,7 @@ class Node:
         self.simulated = ""
         self.files = {
             "containerd": archive(PROGRAMS),
-            "runc": b"runc",
+            "runc": RUNC,
             "cni_plugins": archive({"./bridge": "b", "./loopback": "l", "etc/other": "o"}),
         }
         #: The commands and files before which the module is killed.
@@ -146,9 +147,11 @@ def test_a_run_that_was_killed_is_done_again(node: Node, moment: str) -> None:
     with pytest.raises(KeyboardInterrupt):
         node.ensure(origin.from_archive)
     assert node.killed_at == ""
+    since = len(node.log)
     assert node.ensure(origin.from_archive)
     assert node.tree() == UNPACKED
     assert node.log.count("download containerd") == 1, "what had come stays"
+    assert "systemctl daemon-reload" in node.log[since:], "systemd knows of the drop-in"
     assert node.ensure(origin.from_archive) == []
 
 
@@ -164,9 +167,9 @@ def test_plugins_of_a_package_are_left_alone(node: Node) -> None:
 
 def test_a_newer_release_takes_the_place(node: Node) -> None:
     node.ensure(origin.from_archive)
-    node.files["runc"] = b"runc 2"
+    node.files["runc"] = newer = RUNC + b"#\n"
     assert node.ensure(origin.from_archive) == ["Install http://x/runc"]
-    assert (node.root / "usr/local/sbin/runc").read_bytes() == b"runc 2"
+    assert (node.root / "usr/local/sbin/runc").read_bytes() == newer
 
 
 @pytest.mark.parametrize(
@@ -186,6 +189,14 @@ def test_refuses_an_archive_before_anything_is_replaced(node: Node, content: byt
     with pytest.raises(RuntimeStateError, match=message):
         node.ensure(origin.from_archive)
     assert not {path for path in node.tree() if "/bin/" in path and "bramble-containerd" not in path}
+
+
+@pytest.mark.parametrize("content", [b"\x7fELF of another one", b"#!/bin/sh\necho whale\n"])
+def test_refuses_a_runc_before_anything_is_replaced(node: Node, content: bytes) -> None:
+    node.files["runc"] = content
+    with pytest.raises(RuntimeStateError, match="the runc of docker_runc_url does not run here, it says: "):
+        node.ensure(origin.from_archive)
+    assert not {path for path in node.tree() if path.startswith(("usr/local/bin", "usr/local/sbin"))}
 
 
 def test_installs_from_docker_in_four_steps(node: Node) -> None:
