@@ -214,6 +214,7 @@ def main() -> None:
             module.fail_json(msg=str(error), in_use=True)
     if begun is None:
         module.exit_json(changed=False, known=False, in_use=True, pods=[])
+        return
     changed, verdicts = begun
     pods = [{"pod": each.pod, "action": each.action.value, "reason": each.reason} for each in verdicts]
     module.exit_json(changed=changed, known=True, pods=pods)

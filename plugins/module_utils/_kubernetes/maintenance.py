@@ -240,8 +240,8 @@ class Maintenance:
         None if it is not back, and that is left to the work which another role has begun there.
         """
         if check_mode:
-            node = self._find()
-            return node is not None and _before(node) is not None
+            there = self._find()
+            return there is not None and _before(there) is not None
         deadline = self.clock() + self.timeout
         first: tuple[str, str] | None = None
         node: Any = None

@@ -25,7 +25,7 @@ from ansible_collections.bramble.pi.plugins.module_utils._kubernetes.install imp
 from ansible_collections.bramble.pi.plugins.module_utils._upgrade.plan import Offer
 
 _PACKAGES = ("kubelet", "kubeadm", "kubectl")
-#: What the node's configuration has apt run around an update: it would touch the node's own caches and stamps.
+#: What the node's configuration has apt run around an update: it would touch the node's caches and stamps.
 _HOOKS = "".join(
     f"#clear APT::Update::{hook};\n" for hook in ("Pre-Invoke", "Post-Invoke", "Post-Invoke-Success")
 )

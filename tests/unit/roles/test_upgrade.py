@@ -139,7 +139,9 @@ def test_no_further_minor_without_a_node_that_failed_at_the_end(folder: Path) ->
 def test_check_mode_says_that_no_control_plane_answers(folder: Path) -> None:
     collection = folder / "ansible_collections/bramble/pi"
     for module in ("doctor", "upgrade_info"):
-        (collection / "plugins/modules" / f"{module}.py").symlink_to(ROOT / "plugins/modules" / f"{module}.py")
+        (collection / "plugins/modules" / f"{module}.py").symlink_to(
+            ROOT / "plugins/modules" / f"{module}.py"
+        )
     (collection / "roles/control_plane").symlink_to(ROOT / "roles/control_plane")
     (folder / "kubectl").write_text("#!/bin/sh\necho connection refused >&2\nexit 1\n")
     (folder / "kubectl").chmod(0o755)

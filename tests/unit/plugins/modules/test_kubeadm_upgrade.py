@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """kubeadm upgrade of a node: checked, applied, checked, applied again, and killed after each of its steps.
 
-The kubeadm here changes the files that the real one changes, in its order; tests/e2e/test_upgrade.py has the real one.
+The kubeadm here changes the files that the real one changes, in its order; that one is in tests/e2e/test_upgrade.py.
 """
 
 from __future__ import annotations
@@ -34,6 +34,7 @@ STEPS = [
     "echo new >var/lib/kubelet/config.yaml",
     "echo new >addons",
 ]
+_WORK = "; ".join(f"test $left -gt {place} || kill -9 $$; {step}" for place, step in enumerate(STEPS))
 KUBEADM = f"""\
 #!/bin/sh
 cd ROOT
@@ -44,7 +45,7 @@ case "$1 $2" in
     "upgrade "*)
         echo "$*" >>ran
         left=$(cat kill 2>/dev/null || echo 99)
-        {{ {"; ".join(f"test $left -gt {place} || kill -9 $$; {step}" for place, step in enumerate(STEPS))}; }}
+        {{ {_WORK}; }}
         test -e fails && echo "[ERROR CreateJob]: Job was not Ready" && exit 1
         exit 0 ;;
 esac

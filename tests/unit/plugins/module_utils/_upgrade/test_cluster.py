@@ -25,7 +25,9 @@ class ApiServer:
             return 1, "", "error: unable to retrieve the complete list of server APIs: metrics.k8s.io/v1beta1"
         answer: Any = {"items": []}
         if "--raw=/apis" in words:
-            answer = {"groups": [{"versions": [{"groupVersion": "batch/v1"}, {"groupVersion": "policy/v1beta1"}]}]}
+            answer = {
+                "groups": [{"versions": [{"groupVersion": "batch/v1"}, {"groupVersion": "policy/v1beta1"}]}]
+            }
         elif "--raw=/apis/batch/v1" in words:
             answer = {"resources": [{"name": "jobs"}, {"name": "cronjobs"}, {"name": "cronjobs/status"}]}
         elif "--raw=/apis/policy/v1beta1" in words:
