@@ -114,12 +114,19 @@ class Switch(threading.Thread):
         self.container = rack.container(node)
         self.ended = threading.Event()
 
+    def started(self) -> str:
+        """Return when the container was last started."""
+        command = ["podman", "inspect", "--format", "{{.State.StartedAt}}", self.container]
+        return subprocess.run(command, capture_output=True, text=True, check=False).stdout
+
     def run(self) -> None:
         """Wait for a shutdown that somebody else has begun, and let it be the last."""
         state = ["podman", "exec", self.container, "systemctl", "is-system-running"]
+        began = self.started()
         while not self.ended.wait(0.2):
             done = subprocess.run(state, capture_output=True, text=True, check=False)
-            if done.stdout.strip() == "stopping":
+            # A short one may be over before it is seen.
+            if done.stdout.strip() == "stopping" or self.started() != began:
                 stop = ["podman", "stop", "--time", "60", self.container]
                 subprocess.run(stop, check=False, capture_output=True)
                 return
