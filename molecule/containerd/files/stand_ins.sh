@@ -10,6 +10,7 @@ export DEBIAN_FRONTEND=noninteractive
 
 mkdir -p "$sid/lists/partial" "$to"
 cd "$sid"
+# shellcheck disable=SC2016 # apt's own words
 mirror=$(apt-get indextargets --format '$(REPO_URI)' 'Created-By: Packages' 'Origin: Debian' | head -n 1)
 echo "deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] $mirror sid main" >sid.list
 of_sid="-o Dir::Etc::sourcelist=$sid/sid.list -o Dir::Etc::sourceparts=/dev/null -o Dir::State::lists=$sid/lists"

@@ -118,7 +118,7 @@ def run(folder: Path, *words: str, **variables: object) -> tuple[int, str, list[
     done = subprocess.run(
         [
             Path(sys.executable).with_name("ansible-playbook"),
-            *("-i", folder / "hosts.yml", folder / "play.yml", "-e", json.dumps(given), *words),
+            *("-i", str(folder / "hosts.yml"), str(folder / "play.yml"), "-e", json.dumps(given), *words),
         ],
         capture_output=True,
         text=True,

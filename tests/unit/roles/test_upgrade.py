@@ -10,6 +10,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -88,7 +89,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("ANSIBLE_COLLECTIONS_PATH", str(tmp_path))
     (tmp_path / "play.yml").write_text(PLAY)
     local = {"ansible_connection": "local", "ansible_python_interpreter": sys.executable}
-    groups = {
+    groups: dict[str, Any] = {
         "control_plane": {"hosts": {name: {} for name in ("a", "b", "c")}},
         "workers": {"hosts": {name: {} for name in ("d", "e")}},
     }

@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """kubeadm upgrade of a node: checked, applied, checked, applied again, and killed after each of its steps.
 
-The kubeadm here changes the files that the real one changes, in its order; that one is in tests/e2e/test_upgrade.py.
+The kubeadm here changes the files that the real one changes, in its order; see tests/e2e/test_upgrade.py.
 """
 
 from __future__ import annotations

@@ -72,7 +72,7 @@ def test_reads_what_all_packages_have(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.skipif(shutil.which("apt-config") is None, reason="there is no apt here")
 def test_what_the_node_has_apt_run_after_an_update_is_not_run(tmp_path: Path) -> None:
-    """Such as the stamp of Ubuntu that says when lists were fetched, or docker-clean, which removes packages."""
+    """Such as the stamp of Ubuntu that says when lists were fetched, or docker-clean."""
     own = tmp_path / "own.conf"
     hooks = ("Pre-Invoke", "Post-Invoke", "Post-Invoke-Success")
     own.write_text("".join(f'APT::Update::{hook} {{"touch /tmp/stamp";}};\n' for hook in hooks))
