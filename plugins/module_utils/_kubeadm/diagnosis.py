@@ -58,6 +58,11 @@ _CHECK_REMEDIES = (
         " pods (kubectl uncordon)",
     ),
     (
+        r"CoreDNSUnsupportedPlugins|CoreDNSMigration",
+        "correct the Corefile of the ConfigMap coredns; without kubeadm's CoreDNS ignore the check:"
+        " control_plane_ignore_preflight_errors",
+    ),
+    (
         r"ControlPlaneNodesReady|StaticPodManifest",
         "bring the control plane back before; the playbook doctor tells what is missing",
     ),
