@@ -20,7 +20,7 @@ import json, os, sys, time
 folder = os.path.dirname(__file__)
 words = [word for word in sys.argv[1:] if not word.startswith(("--kubeconfig", "--request-timeout"))]
 words = [word for word in words if word != "--ignore-not-found"]
-words = words[1:] if words[0].startswith("/") else words
+words = [word for word in words if not word.startswith("/") and word != "60s"]
 if os.path.exists(f"{folder}/silent"):
     sys.exit("connection refused")
 if words[1].startswith("--raw"):
@@ -224,3 +224,42 @@ def test_check_mode_touches_nothing(folder: Path) -> None:
     assert code == 0, output
     assert log == []
     assert list(folder.glob("mark-*")) == list(folder.glob("node-*")) == []
+
+
+LEAVE = """
+- hosts: c
+  gather_facts: false
+  tasks:
+    - ansible.builtin.include_role:
+        name: bramble.pi.reset
+        tasks_from: leave
+      vars:
+        __reset_staying: [a]
+        __reset_state: {state: worker}
+        __reset_node_name: c
+        __reset_maintenance_mark: "{{ folder }}/mark-c"
+"""
+
+
+@pytest.mark.parametrize(
+    ("trouble", "words", "ends", "marks"),
+    [
+        # What resets it removes the mark.
+        ("", [], True, ["mark-c"]),
+        ("stuck", [], False, []),
+        # As where the run is killed: the next one looks after the node.
+        ("lost", [], False, ["mark-c"]),
+        ("", ["--check"], True, []),
+    ],
+)
+def test_a_node_that_leaves_is_marked_while_it_is_drained(
+    folder: Path, trouble: str, words: list[str], ends: bool, marks: list[str]
+) -> None:
+    (folder / "play.yml").write_text(LEAVE)
+    if trouble:
+        (folder / trouble).touch()
+    code, output, log = run(folder, *words)
+    assert (code == 0) is ends, output
+    assert ends or "Nothing was reset" in " ".join(output.split())
+    assert [path.name for path in folder.glob("mark-*")] == marks
+    assert ("drain c" in log) is (ends and not words)

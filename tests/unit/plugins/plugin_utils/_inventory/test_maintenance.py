@@ -93,6 +93,10 @@ def test_each_node_has_one_turn_and_control_planes_one_by_one(nodes: list[str], 
         assert len(batch["nodes"]) == 1 or not set(batch["nodes"]) & set(GROUPS["control_plane"])
 
 
-def test_the_role_writes_the_mark_that_the_facts_look_for() -> None:
-    variables = yaml.safe_load((ROOT / "roles/maintenance/vars/main.yml").read_text())
-    assert variables["__maintenance_mark"] == state.MAINTENANCE
+@pytest.mark.parametrize(
+    ("role", "variable"),
+    [("maintenance", "__maintenance_mark"), ("reset", "__reset_maintenance_mark")],
+)
+def test_a_role_writes_the_mark_that_the_facts_look_for(role: str, variable: str) -> None:
+    variables = yaml.safe_load((ROOT / f"roles/{role}/vars/main.yml").read_text())
+    assert variables[variable] == state.MAINTENANCE
