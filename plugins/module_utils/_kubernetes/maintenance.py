@@ -176,12 +176,16 @@ class Maintenance:
     def _note(self, node: Any) -> dict[str, Any]:
         """Return what is to be known of the node afterwards; of a run that was killed, what it found."""
         pods = self._pods()
+        before = _before(node) or {}
+        ours = _has_our_cordon(node)
         note = {
-            "cordoned": _is_cordoned(node),
             # As in a cluster that has no pod network yet.
             "ready": drain.is_ready(node),
             "unready": sorted(drain.unready(pods)),
-            **(_before(node) or {}),
+            **before,
+            # A cordon that is not ours its user has set, also meanwhile.
+            "cordoned": bool(before.get("cordoned")) if ours else _is_cordoned(node),
+            "cordons": self.drains or ours,
             "work": self._work(node),
             # That run may have booted it already.
             "boot": _boot_id(node),
@@ -230,7 +234,7 @@ class Maintenance:
     def _release(self, node: Any) -> None:
         before = _before(node) or {}
         patch: dict[str, Any] = {"metadata": {"annotations": {ANNOTATION: None}}}
-        if not before.get("cordoned"):
+        if _has_our_cordon(node) and not before.get("cordoned"):
             patch["spec"] = {"unschedulable": None}
         self._patch(patch)
 
@@ -326,6 +330,12 @@ def _annotations(node: Any) -> dict[str, str]:
 
 def _is_cordoned(node: Any) -> bool:
     return bool(node["spec"].get("unschedulable"))
+
+
+def _has_our_cordon(node: Any) -> bool:
+    """Tell whether a run that has not come to its end has cordoned the node, as one that drains does."""
+    before = _before(node)
+    return before is not None and bool(before.get("cordons", True))
 
 
 def _is_away(node: Any) -> bool:

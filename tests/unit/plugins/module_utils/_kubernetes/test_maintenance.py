@@ -514,6 +514,30 @@ def test_a_node_is_restarted_by_both_ways_one_after_the_other() -> None:
     assert as_before(cluster)
 
 
+@pytest.mark.parametrize(
+    ("killed", "ways", "spec"),
+    [
+        # Whether each run drains, the last of which gives it back; what the user has set is kept.
+        (False, [False], {"unschedulable": True}),
+        (True, [False, False], {"unschedulable": True}),
+        (True, [False, True], {"unschedulable": True}),
+        # Ours it was already, so that nobody can tell.
+        (True, [True, False], {}),
+    ],
+)
+def test_a_cordon_that_the_user_sets_meanwhile_is_kept(
+    killed: bool, ways: list[bool], spec: dict[str, Any]
+) -> None:
+    cluster = Cluster(pod(DEPLOYED))
+    cluster.begin(drains=ways[0])
+    cluster.node["spec"] = {"unschedulable": True}
+    if killed:
+        cluster.begin(drains=ways[1])
+    assert cluster.end(drains=ways[-1])
+    assert cluster.node["spec"] == spec
+    assert ANNOTATION not in cluster.node["metadata"]["annotations"]
+
+
 def test_what_another_role_has_broken_and_not_mended_yet_is_left_to_it() -> None:
     """As where containerd is half replaced: os_prep, which comes before docker, is not to end the run."""
     cluster = Cluster(pod(DAEMON))
