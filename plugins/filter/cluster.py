@@ -56,10 +56,13 @@ def hosts_to_maintain(
 
 @filter_errors()
 def maintenance_batches(
-    nodes: Sequence[str], groups: Mapping[str, Sequence[str]], serial: Any
+    nodes: Sequence[str],
+    groups: Mapping[str, Sequence[str]],
+    serial: Any,
+    marked: Sequence[str] = (),
 ) -> list[maintenance.Batch]:
     """Say which nodes are worked on at the same time."""
-    return maintenance.batches(nodes=nodes, groups=groups, serial=serial)
+    return maintenance.batches(nodes=nodes, groups=groups, serial=serial, marked=marked)
 
 
 def cluster_ca_cert_hash(hostvars: Mapping[str, Mapping[str, Any]], control_plane: str) -> str:

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from itertools import chain
 from typing import Any, TypedDict
 
@@ -62,12 +62,25 @@ def size(value: Any, *, of: int) -> int:
     return max(1, of * number // 100) if found[2] else number
 
 
-def batches(*, nodes: Sequence[str], groups: Mapping[str, Sequence[str]], serial: Any) -> list[Batch]:
-    """Return who is worked on together: control planes one by one, then workers, some at a time."""
-    control_planes = [node for node in nodes if node in groups.get("control_plane", ())]
-    workers = [node for node in nodes if node not in control_planes]
+def batches(
+    *,
+    nodes: Sequence[str],
+    groups: Mapping[str, Sequence[str]],
+    serial: Any,
+    marked: Collection[str] = (),
+) -> list[Batch]:
+    """Return who is worked on together: control planes one by one, then workers, some at a time.
+
+    Those ``marked``, which a run that was killed has left out of use, come before all others, workers too:
+    while one is away the others are refused, be it for etcd's majority, and its own turn is what mends it.
+    """
     number = size(serial, of=len(groups.get("workers", ())))
-    together = [[node] for node in control_planes] + list(_slices(workers, number))
+    together: list[list[str]] = []
+    for first in (True, False):
+        some = [node for node in nodes if (node in marked) is first]
+        control_planes = [node for node in some if node in groups.get("control_plane", ())]
+        together += [[node] for node in control_planes]
+        together += _slices([node for node in some if node not in control_planes], number)
     return [
         {
             "nodes": some,

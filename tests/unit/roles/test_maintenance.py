@@ -157,6 +157,14 @@ def test_what_fails_ends_the_run_and_the_next_run_goes_on(folder: Path) -> None:
     assert list(folder.glob("mark-*")) == []
 
 
+def test_what_a_killed_run_has_left_comes_first(folder: Path) -> None:
+    (folder / "mark-b").touch()
+    (folder / "mark-c").touch()
+    code, output, log = run(folder, nodes=["a", "b", "c"])
+    assert code == 0, output
+    assert log == [f"{step} {node}" for node in "bca" for step in ("drain", "work", "back")]
+
+
 def test_what_brings_a_cluster_back_is_done_without_it(folder: Path) -> None:
     kubectl = folder / "kubectl"
     kubectl.write_text("#!/bin/sh\necho connection refused >&2\nexit 1\n")

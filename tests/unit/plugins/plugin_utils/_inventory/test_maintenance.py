@@ -84,6 +84,26 @@ def test_batches() -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("marked", "order"),
+    [
+        # Each batch of two workers, or one control plane.
+        ("", ["a", "b", "de", "f"]),
+        ("b", ["b", "a", "de", "f"]),
+        # A control plane is refused while a worker is away, and only its turn mends it.
+        ("e", ["e", "a", "b", "df"]),
+        ("be", ["b", "e", "a", "df"]),
+        ("def", ["de", "f", "a", "b"]),
+        ("g", ["a", "b", "de", "f"]),
+    ],
+)
+def test_what_a_killed_run_has_left_comes_first(marked: str, order: list[str]) -> None:
+    found = maintenance.batches(nodes=list("abdef"), groups=GROUPS, serial=2, marked=list(marked))
+    assert ["".join(batch["nodes"]) for batch in found] == order
+    assert found[0]["before"] == []
+    assert found[0]["after"] == [node for batch in found[1:] for node in batch["nodes"]]
+
+
 @given(st.lists(st.sampled_from("abcdefg"), unique=True), st.integers(1, 9))
 def test_each_node_has_one_turn_and_control_planes_one_by_one(nodes: list[str], serial: int) -> None:
     found = maintenance.batches(nodes=nodes, groups=GROUPS, serial=serial)
