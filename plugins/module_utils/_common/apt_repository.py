@@ -15,7 +15,7 @@ from ansible_collections.bramble.pi.plugins.module_utils._common import apt, apt
 from ansible_collections.bramble.pi.plugins.module_utils._common.changes import Changes
 from ansible_collections.bramble.pi.plugins.module_utils._common.commands import Runner
 from ansible_collections.bramble.pi.plugins.module_utils._common.download import download, unproved
-from ansible_collections.bramble.pi.plugins.module_utils._common.files import read_text
+from ansible_collections.bramble.pi.plugins.module_utils._common.files import read_text, write_text
 
 _OTHER_SOURCES = (
     "/etc/apt/sources.list",
@@ -63,6 +63,8 @@ class AptRepository:
         self.changes = changes
         #: Put before paths, as changes does; tests give a folder.
         self.root = root
+        #: What was in the files that were written, {path: text}, until apt has read the lists of it.
+        self.before: dict[str, str | None] = {}
         #: Only this repository; the lists of the others are left as they are.
         self.only = ["-o", f"Dir::Etc::sourcelist={path}", "-o", "Dir::Etc::sourceparts=/dev/null"]
 
@@ -81,10 +83,15 @@ class AptRepository:
             self._refuse_what_apt_refuses()
         if refresh or not there or changed:
             if not self.changes.check_mode:
-                self.changes.write(self.key.path, self.fetch_key())
+                self._write(self.key.path, self.fetch_key())
             elif not there:
                 self.changes.note(f"write {self.key.path}")
-        self.changes.write(self.path, self.text)
+        self._write(self.path, self.text)
+
+    def _write(self, path: str, text: str) -> None:
+        before = read_text(self.root + path)
+        if self.changes.write(path, text) and not self.changes.check_mode:
+            self.before[path] = before
 
     def _refuse_what_apt_refuses(self) -> None:
         """Have apt read all sources with ours among them, before ours is written."""
@@ -119,7 +126,23 @@ class AptRepository:
         return text
 
     def update(self) -> None:
-        """Fetch its lists."""
-        apt.update(
-            run=self.run, options=[*self.only, *("-o", "APT::Get::List-Cleanup=false"), *_FAIL_ON_ERRORS]
-        )
+        """Fetch its lists; if that fails, take back what was written, with which no apt-get update works."""
+        options = [*self.only, *("-o", "APT::Get::List-Cleanup=false"), *_FAIL_ON_ERRORS]
+        try:
+            apt.update(run=self.run, options=options)
+        except apt.AptError as error:
+            if not self.before:
+                raise
+            raise apt.AptError(f"{error}\n{self._take_back()}") from error
+        self.before = {}
+
+    def _take_back(self) -> str:
+        paths = list(self.before)
+        for path, text in self.before.items():
+            if text is None:
+                os.unlink(self.root + path)
+            else:
+                write_text(self.root + path, text)
+        self.before = {}
+        self.changes.note(f"take back {', '.join(paths)}")
+        return f"Taken back, as apt-get update fails with it: {', '.join(paths)}"

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 
 import pytest
 from ansible_collections.bramble.pi.plugins.module_utils._common import apt_repository
+from ansible_collections.bramble.pi.plugins.module_utils._common.apt import AptError
 from ansible_collections.bramble.pi.plugins.module_utils._common.apt_sources import AptSourceError
 from ansible_collections.bramble.pi.plugins.module_utils._common.changes import Changes
 from ansible_collections.bramble.pi.plugins.module_utils._kubernetes import install
@@ -306,3 +307,38 @@ def test_refuses_a_source_beside_which_apt_would_fail(
     (folder / "kubernetes.sources").write_text("Types: deb\nURIs: http://old/\nSuites: /\n")
     with pytest.raises(AptSourceError, match=case.seen):
         ensure(node, check_mode=check_mode)
+
+
+OLD = "URIs: https://pkgs.k8s.io/core:/stable:/v1.35/deb/\n"
+
+
+@pytest.mark.parametrize("before", [None, OLD])
+def test_a_repository_that_apt_cannot_read_is_taken_back(
+    ensure: Ensure, tmp_path: Path, before: str | None
+) -> None:
+    """Plain apt-get update would fail with it, for whoever calls that."""
+    source, keyring = tmp_path / "sources.list.d/kubernetes.sources", tmp_path / "keyrings/kubernetes.asc"
+    source.parent.mkdir()
+    if before:
+        source.write_text(before)
+    broken, node = True, Node()
+
+    class Broken(Node):
+        def __call__(self, command: list[str]) -> tuple[int, str, str]:
+            if "update" in command and broken:
+                return 100, "", "E: The repository 'https://x / Release' does not have a Release file."
+            return node(command)
+
+    with pytest.raises(AptError, match=r"does not have a Release file(?s:.*)Taken back, as apt-get update"):
+        ensure(Broken())
+    assert (source.read_text() if source.exists() else None) == before
+    assert not keyring.exists()
+    broken = False
+    ensure(Broken())
+    assert keyring.exists()
+    # What has been proved once stays while the repository is away.
+    broken, node = True, Node()
+    with pytest.raises(AptError, match=r"does not have a Release file[.]$"):
+        ensure(Broken())
+    assert source.exists()
+    assert keyring.exists()
