@@ -22,7 +22,8 @@ description:
   - Enables and starts the services, and restarts only those whose configuration or program is newer than they
     are.
   - On a node of a cluster that is not O(drained), what its pods would feel is left undone, with all else, and
-    told of by RV(drain_required).
+    told of by RV(drain_required). Before that, new archives are downloaded and proved, and Docker's packages
+    are simulated, so that what fails does so before the node is drained.
   - With O(containerd_source=docker) or O(containerd_source=archive), containerd is replaced; what is in
     C(/var/lib/containerd) and C(/var/lib/docker) stays; containers that run may be started again once.
   - Checks with C(docker info) that the settings took effect and that Docker can set limits, and for
@@ -246,6 +247,7 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.bramble.pi.plugins.module_utils._common import apt
 from ansible_collections.bramble.pi.plugins.module_utils._common.changes import Changes
 from ansible_collections.bramble.pi.plugins.module_utils._common.errors import module_errors
+from ansible_collections.bramble.pi.plugins.module_utils._containers import origin
 from ansible_collections.bramble.pi.plugins.module_utils._containers.base import Host, Runtime, Wishes
 from ansible_collections.bramble.pi.plugins.module_utils._containers.provision import provision
 from ansible_collections.bramble.pi.plugins.module_utils._containers.runtime import RUNTIMES
@@ -269,6 +271,18 @@ class Work:
         self.wishes = wishes
         self.run = partial(module.run_command, environ_update=apt.ENVIRONMENT)
         self.changes = Changes(check_mode=module.check_mode, run=self.run)
+        self.warned: set[str] = set()
+
+    def warn(self, text: str) -> None:
+        """Warn once, as a pass may be repeated."""
+        if text not in self.warned:
+            self.warned.add(text)
+            self.module.warn(text)
+
+    def host(self, *, check_mode: bool) -> Host:
+        """Return the node, to announce changes of it or to make them."""
+        self.changes = Changes(check_mode=check_mode, run=self.run)
+        return Host(self.run, self.module.get_bin_path, self.changes, warn=self.warn)
 
     def result(self) -> dict[str, Any]:
         """Return what was changed before something failed."""
@@ -276,9 +290,13 @@ class Work:
 
     def provision(self, *, check_mode: bool) -> dict[str, Any]:
         """Do it, or announce it."""
-        self.changes = Changes(check_mode=check_mode, run=self.run)
-        host = Host(self.run, self.module.get_bin_path, self.changes, warn=self.module.warn)
+        host = self.host(check_mode=check_mode)
         return provision(runtime=self.runtime, host=host, wishes=self.wishes)
+
+    def prepare(self) -> None:
+        """Have what may fail before the node is drained, so that it is drained only for what can be done."""
+        host = self.host(check_mode=False)
+        origin.prepare(host=host, wishes=self.wishes, installed=origin.installed_packages(host=host))
 
     def ensure(self, *, drained: bool) -> dict[str, Any]:
         """Do it, unless that is for another time; return the module's result."""
@@ -287,6 +305,8 @@ class Work:
         felt = careful and result.pop("felt_by_pods")
         if careful and result["changed"] and not felt and not self.module.check_mode:
             result = self.provision(check_mode=False)
+        if felt and not self.module.check_mode:
+            self.prepare()
         result.pop("felt_by_pods", None)
         return {**result, "drain_required": felt, "in_maintenance": os.path.exists(state.MAINTENANCE)}
 

@@ -10,13 +10,14 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import tarfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from ansible_collections.bramble.pi.plugins.module_utils._common import apt
 from ansible_collections.bramble.pi.plugins.module_utils._common.apt_repository import AptRepository, Key
-from ansible_collections.bramble.pi.plugins.module_utils._common.apt_sources import source_text
+from ansible_collections.bramble.pi.plugins.module_utils._common.apt_sources import naming, source_text
 from ansible_collections.bramble.pi.plugins.module_utils._common.commands import output_of
 from ansible_collections.bramble.pi.plugins.module_utils._common.download import download, file_sha256
 from ansible_collections.bramble.pi.plugins.module_utils._common.files import (
@@ -34,11 +35,14 @@ _KEYRING = "/etc/apt/keyrings/docker.asc"
 #: https://github.com/containerd/containerd/blob/main/docs/getting-started.md
 _BIN, _RUNC = "/usr/local/bin", "/usr/local/sbin/runc"
 _FOLDER = "/usr/local/lib/bramble-containerd"
+_NEW = f"{_FOLDER}/new"
 #: Written last: which archives are unpacked.
 RECEIPT = f"{_FOLDER}/receipt.json"
 #: The unit is that of the distribution's package, which docker.io depends on.
 _DROP_IN = "/etc/systemd/system/containerd.service.d/bramble.conf"
 _DROP_IN_TEXT = f"{MANAGED}[Service]\nExecStart=\nExecStart={_BIN}/containerd\n"
+#: Of apt, where a repository has not what is asked of it.
+_UNAVAILABLE = re.compile(r"Unable to locate package|no installation candidate|was not found")
 #: What is run before it is put there. A node stays Ready with a runc that does not run, and starts no pod.
 _PROVED = {sources.CONTAINERD: f"{_BIN}/containerd", sources.RUNC: _RUNC}
 _SAYS: Mapping[str, Callable[[str], object]] = {
@@ -66,7 +70,7 @@ def refuse(*, host: base.Host, wishes: base.Wishes, runtime: base.Runtime) -> di
             source=wishes.containerd_source,
             runtime=runtime.name,
             installed=installed,
-            receipt=sources.parse_receipt(read_text(host.root + RECEIPT)),
+            receipt=_receipt(host=host) or _begun(host=host),
             archives=wishes.archives,
             remedy=_REMEDY,
         )
@@ -76,25 +80,60 @@ def refuse(*, host: base.Host, wishes: base.Wishes, runtime: base.Runtime) -> di
     return installed
 
 
+def _receipt(*, host: base.Host) -> dict[str, str]:
+    return sources.parse_receipt(read_text(host.root + RECEIPT))
+
+
+def _begun(*, host: base.Host) -> dict[str, str]:
+    """Return what stands for the receipt where a run was killed between the drop-in and that."""
+    return {sources.CONTAINERD: ""} if read_text(host.root + _DROP_IN) is not None else {}
+
+
+def prepare(*, host: base.Host, wishes: base.Wishes, installed: Mapping[str, apt.Package]) -> None:
+    """Have all that may fail before the node is drained: no pod feels what is downloaded and proved."""
+    if wishes.containerd_source == sources.ARCHIVE:
+        due = _due(host=host, wishes=wishes, installed=installed)
+        if due:
+            _ready(due, host=host, wishes=wishes)
+            shutil.rmtree(f"{host.root}{_NEW}")
+    elif wishes.containerd_source == sources.DOCKER:
+        missing = sources.missing_packages(installed=installed)
+        if missing:
+            _repository(host=host, wishes=wishes, refresh=True)
+            _simulate(missing, host=host)
+
+
 def from_docker(*, host: base.Host, wishes: base.Wishes, installed: Mapping[str, apt.Package]) -> list[str]:
     """Install Docker's own packages, and return which."""
     missing = sources.missing_packages(installed=installed)
     _repository(host=host, wishes=wishes, refresh=bool(missing))
     if not missing:
         return []
-    arguments = [f"{name}=2.*" if name == "containerd.io" else name for name in missing]
     others = [name for name in wishes.packages if name not in ("docker.io", "containerd", *missing)]
     if host.changes.note(f"Install {' '.join([*missing, *others])}"):
-        simulate = ["apt-get", "install", "--simulate", "--no-install-recommends", *arguments]
-        surplus = sources.in_the_way(simulated=host.run(simulate)[1])
-        if surplus:
-            raise base.RuntimeStateError(
-                f"{' '.join(missing)} cannot be installed beside {', '.join(surplus)}, which apt would remove"
-                f"; expected none that depends on the distribution's containerd: run apt-get remove "
-                f"{' '.join(surplus)}, or set docker_containerd_source to os"
-            )
-        apt.install(run=host.run, arguments=[*arguments, *others])
+        _simulate(missing, host=host)
+        apt.install(run=host.run, arguments=[*_arguments(missing), *others])
     return missing
+
+
+def _arguments(missing: Sequence[str]) -> list[str]:
+    return [f"{name}=2.*" if name == "containerd.io" else name for name in missing]
+
+
+def _simulate(missing: Sequence[str], *, host: base.Host) -> None:
+    """Fail if apt would remove more than what these take the place of."""
+    simulate = ["apt-get", "install", "--simulate", "--no-install-recommends", *_arguments(missing)]
+    code, output, errors = host.run(simulate)
+    # What dpkg was interrupted at is finished by the installation itself.
+    if code != 0 and _UNAVAILABLE.search(errors):
+        raise apt.AptError(apt.failure_cause(output=output, error=errors))
+    surplus = sources.in_the_way(simulated=output)
+    if surplus:
+        raise base.RuntimeStateError(
+            f"{' '.join(missing)} cannot be installed beside {', '.join(surplus)}, which apt would remove"
+            f"; expected none that depends on the distribution's containerd: run apt-get remove "
+            f"{' '.join(surplus)}, or set docker_containerd_source to os"
+        )
 
 
 def _repository(*, host: base.Host, wishes: base.Wishes, refresh: bool) -> None:
@@ -124,6 +163,9 @@ def _repository(*, host: base.Host, wishes: base.Wishes, refresh: bool) -> None:
         changes=host.changes,
         root=host.root,
     )
+    # Docker's packages are there by a source of the user's own, which may have another Signed-By.
+    if not refresh and naming(files=repository.others(), url=url):
+        return
     repository.ensure(refresh=refresh)
     if refresh and not host.changes.check_mode:
         repository.update()
@@ -131,36 +173,45 @@ def _repository(*, host: base.Host, wishes: base.Wishes, refresh: bool) -> None:
 
 def from_archive(*, host: base.Host, wishes: base.Wishes, installed: Mapping[str, apt.Package]) -> list[str]:
     """Unpack the release archives that are not there yet, and return which."""
-    receipt = sources.parse_receipt(read_text(host.root + RECEIPT))
-    due = sources.due_parts(archives=wishes.archives, receipt=receipt, installed=installed)
+    due = _due(host=host, wishes=wishes, installed=installed)
     if due and host.changes.note(f"Install {', '.join(wishes.archives[part]['url'] for part in due)}"):
-        files = {part: _fetch(part, host=host, archive=wishes.archives[part]) for part in due}
-        folder = f"{host.root}{_FOLDER}/new"
-        # What a run that was killed has left.
-        shutil.rmtree(folder, ignore_errors=True)
-        os.makedirs(folder)
-        placed = {
-            target: path
-            for part, file in files.items()
-            for target, path in _unpack(part, file, folder=folder, cni_bin_dir=wishes.cni_bin_dir)
-        }
-        for part, target in _PROVED.items():
-            _prove(part, host=host, program=placed.get(target))
-        for target, path in placed.items():
+        for target, path in _ready(due, host=host, wishes=wishes).items():
             os.makedirs(os.path.dirname(host.root + target), exist_ok=True)
             with open(path, "rb") as new:
                 replace_file(host.root + target, new.read(), mode=0o755, owner=(os.getuid(), os.getgid()))
-        shutil.rmtree(folder)
+        shutil.rmtree(f"{host.root}{_NEW}")
     written = host.changes.write(_DROP_IN, _DROP_IN_TEXT, sentence=f"Write {_DROP_IN}")
     # A run that was killed may have written it, and told nobody.
     if (written or due) and not host.changes.check_mode:
         output_of(host.run, ["systemctl", "daemon-reload"])
     if due and not host.changes.check_mode:
+        receipt = _receipt(host=host)
         receipt.update({part: wishes.archives[part]["sha256"].lower() for part in due})
         write_text(host.root + RECEIPT, json.dumps(receipt, indent=2) + "\n")
         for part in due:
             os.unlink(_kept(part, host=host))
     return due
+
+
+def _due(*, host: base.Host, wishes: base.Wishes, installed: Mapping[str, apt.Package]) -> list[str]:
+    return sources.due_parts(archives=wishes.archives, receipt=_receipt(host=host), installed=installed)
+
+
+def _ready(due: Sequence[str], *, host: base.Host, wishes: base.Wishes) -> dict[str, str]:
+    """Download, unpack and prove archives: where each file belongs, and where it is."""
+    files = {part: _fetch(part, host=host, archive=wishes.archives[part]) for part in due}
+    folder = f"{host.root}{_NEW}"
+    # What a run that was killed has left.
+    shutil.rmtree(folder, ignore_errors=True)
+    os.makedirs(folder)
+    placed = {
+        target: path
+        for part, file in files.items()
+        for target, path in _unpack(part, file, folder=folder, cni_bin_dir=wishes.cni_bin_dir)
+    }
+    for part, target in _PROVED.items():
+        _prove(part, host=host, program=placed.get(target))
+    return placed
 
 
 def _kept(part: str, *, host: base.Host) -> str:

@@ -126,6 +126,10 @@ def test_what_pods_would_feel_waits_until_the_node_is_drained(
         host.changes.note("Restart containerd.service")
         return {**host.changes.result(), "felt_by_pods": True}
 
+    prepared: list[bool] = []
+    monkeypatch.setattr(
+        container_runtime.origin, "prepare", lambda *, host, **_more: prepared.append(host.changes.check_mode)
+    )
     monkeypatch.setattr(container_runtime, "provision", provision)
     monkeypatch.setattr(container_runtime, "in_cluster", lambda: cluster)
     with patch_module_args({"runtime": "containerd", "drained": drained}), pytest.raises(SystemExit):
@@ -133,6 +137,8 @@ def test_what_pods_would_feel_waits_until_the_node_is_drained(
     answer = json.loads(capsys.readouterr().out)
     assert (answer["changed"], answer["drain_required"]) == (True, required)
     assert attempts == [required]
+    # What may fail does so before the drain.
+    assert prepared == ([False] if required else [])
     assert "felt_by_pods" not in answer
 
 
@@ -145,6 +151,7 @@ def test_what_pods_do_not_feel_is_done_at_once(
     def provision(*, runtime: Any, host: Any, wishes: Any) -> dict[str, Any]:
         del runtime, wishes
         attempts.append(host.changes.check_mode)
+        host.warn("mirrors are old")
         if changed:
             host.changes.note("Restart docker.service")
         return {**host.changes.result(), "felt_by_pods": False}
@@ -156,3 +163,15 @@ def test_what_pods_do_not_feel_is_done_at_once(
     answer = json.loads(capsys.readouterr().out)
     assert (answer["changed"], answer["drain_required"]) == (changed, False)
     assert attempts == ([True, False] if changed else [True])
+    assert len(answer["warnings"]) == 1
+
+
+def test_check_mode_prepares_nothing(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(container_runtime, "in_cluster", lambda: True)
+    monkeypatch.setattr(container_runtime.origin, "prepare", lambda **_more: pytest.fail("prepared"))
+    monkeypatch.setattr(
+        container_runtime, "provision", lambda **_more: {"changed": True, "changes": [], "felt_by_pods": True}
+    )
+    assert result(container_runtime, capsys, runtime="containerd")["drain_required"] is True

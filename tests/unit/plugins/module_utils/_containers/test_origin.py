@@ -12,10 +12,11 @@ import subprocess
 import tarfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from ansible_collections.bramble.pi.plugins.module_utils._common import apt_repository
-from ansible_collections.bramble.pi.plugins.module_utils._common.apt import Package
+from ansible_collections.bramble.pi.plugins.module_utils._common.apt import AptError, Package
 from ansible_collections.bramble.pi.plugins.module_utils._common.changes import Changes
 from ansible_collections.bramble.pi.plugins.module_utils._containers import origin
 from ansible_collections.bramble.pi.plugins.module_utils._containers.base import (
@@ -23,6 +24,7 @@ from ansible_collections.bramble.pi.plugins.module_utils._containers.base import
     RuntimeStateError,
     Wishes,
 )
+from ansible_collections.bramble.pi.plugins.module_utils._containers.runtime import RUNTIMES
 
 VERSION = "#!/bin/sh\necho containerd github.com/containerd/containerd/v2 v2.3.1 0e4b4a3\n"
 RUNC = b"#!/bin/sh\necho runc version 1.3.3\n"
@@ -48,6 +50,8 @@ class Node:
         self.installed: dict[str, Package] = {}
         self.log: list[str] = []
         self.simulated = ""
+        #: What apt-get update, and apt-get install --simulate, fail with.
+        self.refused = {"update": "", "--simulate": ""}
         self.files = {
             "containerd": archive(PROGRAMS),
             "runc": RUNC,
@@ -84,6 +88,9 @@ class Node:
         words = [word for word in command if not word.startswith(("-", "DPkg", "Dpkg", "Dir::", "APT::"))]
         self.log.append(" ".join(words))
         self.die_at(self.log[-1])
+        for word, said in self.refused.items():
+            if said and word in command:
+                return 100, "", said
         return 0, self.simulated if "--simulate" in command else "", ""
 
     def wishes(self, **changed: object) -> Wishes:
@@ -94,10 +101,10 @@ class Node:
         repository = {"url": "https://download.docker.com/linux/{distribution}", "key": ""}
         return Wishes(archives=archives, docker_repository=repository, **changed)  # type: ignore[arg-type]
 
-    def ensure(self, source: Callable[..., list[str]], *, check_mode: bool = False) -> list[str]:
+    def ensure(self, source: Callable[..., object], *, check_mode: bool = False, **more: object) -> list[str]:
         changes = Changes(check_mode=check_mode, run=self, root=str(self.root))
         host = Host(self, lambda _program: True, changes, str(self.root))
-        source(host=host, wishes=self.wishes(), installed=self.installed)
+        source(host=host, wishes=self.wishes(**more), installed=self.installed)
         return changes.sentences
 
     def tree(self) -> set[str]:
@@ -222,3 +229,87 @@ def test_names_what_apt_would_take_along(node: Node) -> None:
     with pytest.raises(RuntimeStateError, match="beside whale, which apt would remove; expected none"):
         node.ensure(origin.from_docker)
     assert not any(line.startswith("apt-get install") and "simulate" not in line for line in node.log[:-1])
+
+
+def test_archives_are_proved_before_the_node_is_drained(node: Node) -> None:
+    node.ensure(origin.prepare, containerd_source="archive")
+    kept = {f"usr/local/lib/bramble-containerd/{part}.download" for part in node.files}
+    assert node.tree() == {"etc/os-release", *kept}
+    before = list(node.log)
+    node.ensure(origin.from_archive)
+    assert node.tree() == UNPACKED
+    assert node.log == [*before, "systemctl daemon-reload"], "nothing is downloaded again"
+    node.ensure(origin.prepare, containerd_source="archive")
+    assert node.tree() == UNPACKED
+
+
+@pytest.mark.parametrize(
+    ("part", "text"), [("containerd", "cannot be unpacked"), ("runc", "does not run here")]
+)
+def test_an_archive_that_does_not_run_is_refused_before_the_drain(node: Node, part: str, text: str) -> None:
+    node.files[part] = b"\x7fELF of another one"
+    with pytest.raises(RuntimeStateError, match=f"docker_{part}_url {text}"):
+        node.ensure(origin.prepare, containerd_source="archive")
+    assert not {path for path in node.tree() if path.startswith(("usr/local/bin", "usr/local/sbin"))}
+
+
+SOURCE = {"etc/apt/sources.list.d/docker.sources", "etc/apt/keyrings/docker.asc"}
+NO_SUITE = "E: The repository 'https://x trixie Release' does not have a Release file."
+
+
+@pytest.mark.parametrize(
+    ("refused", "simulated", "text", "left"),
+    [
+        ({}, "", "", SOURCE),
+        ({}, "Remv whale [1]\n", "beside whale, which apt would remove", SOURCE),
+        # Plain apt-get update would fail with it.
+        ({"update": NO_SUITE}, "", "does not have a Release file", set()),
+        ({"--simulate": "E: Version '2.*' for 'containerd.io' was not found"}, "", "was not found", SOURCE),
+        # What dpkg was interrupted at is finished by the installation itself.
+        ({"--simulate": "E: Unmet dependencies."}, "", "", SOURCE),
+    ],
+)
+def test_dockers_packages_are_simulated_before_the_node_is_drained(
+    node: Node, refused: dict[str, str], simulated: str, text: str, left: set[str]
+) -> None:
+    node.refused, node.simulated = refused, simulated
+    if text:
+        with pytest.raises((RuntimeStateError, AptError), match=text):
+            node.ensure(origin.prepare, containerd_source="docker")
+    else:
+        node.ensure(origin.prepare, containerd_source="docker")
+    assert node.tree() == {"etc/os-release", *left}
+    installs = [line for line in node.log if line.startswith("apt-get install")]
+    assert len(installs) == (0 if "update" in refused else 1), "simulated, and no more"
+
+
+@pytest.mark.parametrize("source", ["os", "docker"])
+def test_an_archive_that_was_killed_before_its_receipt_is_one(node: Node, source: str) -> None:
+    node.killed_at = "daemon-reload"
+    with pytest.raises(KeyboardInterrupt):
+        node.ensure(origin.from_archive)
+    assert not [path for path in node.tree() if path.endswith("receipt.json")]
+
+    def refuse(*, installed: object, **more: Any) -> None:
+        del installed
+        origin.refuse(runtime=RUNTIMES["containerd"], **more)
+
+    with pytest.raises(RuntimeStateError, match="containerd runs from a release archive"):
+        node.ensure(refuse, containerd_source=source)
+    node.ensure(refuse, containerd_source="archive")
+
+
+def test_a_source_of_the_users_own_is_enough_for_packages_that_are_there(
+    node: Node, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own = node.root / "docker.list"
+    own.write_text(
+        "deb [signed-by=/usr/share/docker.gpg] https://download.docker.com/linux/debian trixie stable\n"
+    )
+    monkeypatch.setattr(apt_repository, "_OTHER_SOURCES", (str(own),))
+    node.installed = {
+        name: Package("2.2.1-1", held=False, broken=False) for name in origin.sources.DOCKERS_OWN
+    }
+    assert node.ensure(origin.from_docker) == []
+    own.unlink()
+    assert len(node.ensure(origin.from_docker)) == len(SOURCE)
