@@ -136,6 +136,11 @@ options:
             description: Its checksum.
             type: str
             required: true
+  kubernetes_version:
+    description:
+      - The Kubernetes that is to come, such as V(1.37).
+      - With O(containerd_source=archive), a containerd that cannot serve it is refused.
+    type: str
   drained:
     description:
       - Whether the node's pods are elsewhere by now, or may be started again.
@@ -240,6 +245,7 @@ docker_info:
 """
 
 import os
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -253,6 +259,7 @@ from ansible_collections.bramble.pi.plugins.module_utils._containers.provision i
 from ansible_collections.bramble.pi.plugins.module_utils._containers.runtime import RUNTIMES
 from ansible_collections.bramble.pi.plugins.module_utils._containers.sources import PARTS, SOURCES
 from ansible_collections.bramble.pi.plugins.module_utils._kubeadm import node_files, state
+from ansible_collections.bramble.pi.plugins.module_utils._kubernetes import compatibility
 
 _FILE = {"url": {"type": "str", "required": True}, "sha256": {"type": "str", "required": True}}
 
@@ -260,6 +267,15 @@ _FILE = {"url": {"type": "str", "required": True}, "sha256": {"type": "str", "re
 def in_cluster() -> bool:
     """Tell whether the node runs pods of a cluster."""
     return node_files.kubernetes_state() in state.IN_CLUSTER and not node_files.is_unfinished()
+
+
+def unfit(kubernetes: str | None, *, runtime: Runtime) -> Callable[[tuple[int, int]], str | None] | None:
+    """Return what says why a containerd cannot serve this Kubernetes, where kubelet uses containerd."""
+    if kubernetes is None or runtime.name != "containerd":
+        return None
+    return lambda minor: compatibility.containerd_problem(
+        version=compatibility.parse_version(kubernetes), containerd=minor
+    )
 
 
 class Work:
@@ -338,6 +354,7 @@ def main() -> None:
                 "default": {},
                 "options": {part: {"type": "dict", "options": _FILE} for part in PARTS},
             },
+            "kubernetes_version": {"type": "str"},
             "drained": {"type": "bool", "default": False},
             "cri_dockerd": {"type": "dict", "options": _FILE},
         },
@@ -351,6 +368,7 @@ def main() -> None:
     parameters = dict(module.params)
     drained = parameters.pop("drained")
     runtime = RUNTIMES[parameters.pop("runtime")]
+    parameters["unfit"] = unfit(parameters.pop("kubernetes_version"), runtime=runtime)
     archives = {part: archive for part, archive in parameters.pop("archives").items() if archive}
     work = Work(module, runtime=runtime, wishes=Wishes(**parameters, archives=archives))
     with module_errors(module, result=work.result):

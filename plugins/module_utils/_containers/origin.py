@@ -210,7 +210,7 @@ def _ready(due: Sequence[str], *, host: base.Host, wishes: base.Wishes) -> dict[
         for target, path in _unpack(part, file, folder=folder, cni_bin_dir=wishes.cni_bin_dir)
     }
     for part, target in _PROVED.items():
-        _prove(part, host=host, program=placed.get(target))
+        _prove(part, host=host, wishes=wishes, program=placed.get(target))
     return placed
 
 
@@ -266,8 +266,8 @@ def _unpack(part: str, file: str, *, folder: str, cni_bin_dir: str) -> Iterator[
         )
 
 
-def _prove(part: str, *, host: base.Host, program: str | None) -> None:
-    """Run a new program before it gets its place: it may be of another architecture."""
+def _prove(part: str, *, host: base.Host, wishes: base.Wishes, program: str | None) -> None:
+    """Run a new program before it gets its place: it may be of another architecture, or too old."""
     if program is None:
         return
     os.chmod(program, 0o700)
@@ -279,3 +279,11 @@ def _prove(part: str, *, host: base.Host, program: str | None) -> None:
             f"the node's architecture ('dpkg --print-architecture'): set docker_{part}_url and "
             f"docker_{part}_sha256. Nothing was replaced"
         )
+    if part != sources.CONTAINERD:
+        return
+    there = sources.reported_version(host.run(["env", "containerd", "--version"])[1])
+    problem = sources.version_problem(
+        new=sources.reported_version(output) or (0, 0, 0), there=there, unfit=wishes.unfit
+    )
+    if problem:
+        raise base.RuntimeStateError(f"{problem}: set docker_containerd_url. Nothing was replaced")

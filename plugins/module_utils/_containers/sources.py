@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 
 from ansible_collections.bramble.pi.plugins.module_utils._common.apt import Package
 
@@ -91,6 +91,25 @@ def reported_version(text: str) -> tuple[int, int, int] | None:
     return (int(found[1]), int(found[2]), int(found[3])) if found else None
 
 
+def version_problem(
+    *,
+    new: tuple[int, int, int],
+    there: tuple[int, int, int] | None,
+    unfit: Callable[[tuple[int, int]], str | None] | None,
+) -> str | None:
+    """Say why the containerd of an archive is not to take the place of the one that is there, if so."""
+    problem = unfit(new[:2]) if unfit else None
+    if problem:
+        return f"{problem}, by docker_containerd_url; expected one that serves it"
+    if there and new < there:
+        new_text, there_text = (".".join(map(str, version)) for version in (new, there))
+        return (
+            f"the containerd of docker_containerd_url is {new_text}, and {there_text} is installed; expected "
+            "that one or newer, as an older containerd may not read the data of a newer one"
+        )
+    return None
+
+
 def source_problem(*, source: str, runtime: str) -> str | None:
     """Say why a source cannot serve a runtime of kubelet, if so."""
     if source == OS or runtime != "dockershim":
@@ -99,6 +118,19 @@ def source_problem(*, source: str, runtime: str) -> str | None:
         f"docker_containerd_source is {source!r}, and the runtime is dockershim, whose Docker API today's "
         "Docker does not serve any more; expected os: set docker_containerd_source to os, or "
         "docker_kubernetes_runtime to containerd"
+    )
+
+
+def source_warning(*, source: str, runtime: str) -> str | None:
+    """Say what a runtime of kubelet needs to work with what a source brings, if that is not known here."""
+    if source != DOCKER or runtime != "cri_dockerd":
+        return None
+    # https://docs.docker.com/engine/release-notes/29/; cri-dockerd then ends with "client version 1.43 is too
+    # old": https://github.com/docker/for-win/issues/14997
+    return (
+        "docker_containerd_source is 'docker', and the runtime is cri_dockerd: Docker 29 serves its API from "
+        "1.44 on, and a cri-dockerd that asks for an older one does not start ('client version 1.43 is too "
+        "old'): set docker_cri_dockerd_url to a release made for Docker 29"
     )
 
 

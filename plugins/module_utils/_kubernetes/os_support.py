@@ -43,6 +43,8 @@ _CODENAMES = {
     },
 }
 _UBUNTU_IMAGE = re.compile(r"ubuntu-([0-9]{2}\.[0-9]{2})")
+#: As containerd's releases name their archives.
+_RELEASE = re.compile(r"(?:.*/)?containerd-([0-9]+)\.([0-9]+)\.[0-9]+[^/]*-linux-[^/]+\.tar\.gz")
 _PACKAGES_OF_DOCKER = frozenset(("containerd.io", "docker-ce"))
 _DOCKER = frozenset(("docker.io", "docker-ce"))
 
@@ -58,6 +60,8 @@ class Node(NamedTuple):
     packages: Collection[str] = ()
     #: docker_containerd_source.
     source: str = "os"
+    #: docker_containerd_url.
+    url: str = ""
 
 
 def _numbers(version: str) -> tuple[int, ...]:
@@ -103,7 +107,7 @@ def runtime_problem(*, node: Node, version: Version, runtime: str) -> str | None
 
 def runtime_warning(*, node: Node, version: Version, runtime: str) -> str | None:
     """Say so if the containerd of a node is not meant for a version of Kubernetes, and what can be set."""
-    if node.source != "os":
+    if node.source == "docker":
         # Which of containerd 2 that will be is not known here.
         return None
     found = _containerd(node, version=version, runtime=runtime)
@@ -128,8 +132,15 @@ def _containerd(node: Node, *, version: Version, runtime: str) -> _Containerd | 
     except CompatibilityError:
         # That is told of elsewhere.
         return None
+    if node.source == "docker":
+        return _Containerd((2, 0), False, "or newer comes with docker_containerd_source docker")
+    if node.source == "archive":
+        release = _RELEASE.fullmatch(node.url)
+        # By another name the node tells, once it has the archive.
+        return release and _Containerd((int(release[1]), int(release[2])), False, "is docker_containerd_url")
     if node.source != "os":
-        return _Containerd((2, 0), False, f"or newer comes with docker_containerd_source {node.source}")
+        # Not known before the run, or none of them, which is told of elsewhere.
+        return None
     installed = _installed(node)
     if installed:
         return _Containerd(installed, True, "is installed")
@@ -145,9 +156,10 @@ def _remedy(found: _Containerd, *, source: str) -> str:
             f'set kube_packages_version to "{CONTAINERD_2_NEEDS_MINOR[0]}.{CONTAINERD_2_NEEDS_MINOR[1]}" or '
             f"newer, or docker_kubernetes_runtime to auto{other}"
         )
+    newer = "docker_containerd_url to a newer release" if source == "archive" else "install a newer release"
     return (
         f'set kube_packages_version to "{beyond[0][0]}.{beyond[0][1] - 1}" or older, or '
-        "docker_containerd_source to docker, or install a newer release"
+        f"docker_containerd_source to docker, or {newer}"
     )
 
 

@@ -179,6 +179,7 @@ def _release_problems(
                 installed=facts.get("packages", {}),
                 packages=variables.get("docker_packages") or (),
                 source=str(variables.get("docker_containerd_source") or "os"),
+                url=str(variables.get("docker_containerd_url") or ""),
             ),
             version=parse_version(kubernetes),
             runtime=str(variables.get("docker_kubernetes_runtime") or "auto"),

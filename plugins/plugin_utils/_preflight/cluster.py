@@ -139,6 +139,7 @@ def check_systems(rack: Rack) -> Iterator[Finding]:
             *found,
             packages=packages if isinstance(packages, list) else (),
             source=str(rack.value(host, "docker_containerd_source") or sources.OS),
+            url=str(rack.value(host, "docker_containerd_url") or ""),
         )
         runtime = str(rack.value(host, "docker_kubernetes_runtime") or "auto")
         problem = os_support.runtime_problem(node=node, version=version, runtime=runtime)
@@ -162,11 +163,18 @@ def check_containerd_source(rack: Rack) -> Iterator[Finding]:
             # check_versions tells of it.
             continue
         problem = sources.source_problem(source=source, runtime=runtime)
+        warning = sources.source_warning(source=source, runtime=runtime)
+        if warning:
+            yield Finding(warning, host, warning=True)
         if problem:
             yield Finding(problem, host)
         elif source != sources.OS and not isinstance(rack.value(host, "flash_image"), str):
             told = os_support.runtime_problem(
-                node=os_support.Node("", "", source=source), version=version, runtime=runtime
+                node=os_support.Node(
+                    "", "", source=source, url=str(rack.value(host, "docker_containerd_url") or "")
+                ),
+                version=version,
+                runtime=runtime,
             )
             if told:
                 yield Finding(told, host)

@@ -163,7 +163,7 @@ def test_what_pods_do_not_feel_is_done_at_once(
     answer = json.loads(capsys.readouterr().out)
     assert (answer["changed"], answer["drain_required"]) == (changed, False)
     assert attempts == ([True, False] if changed else [True])
-    assert len(answer["warnings"]) == 1
+    assert str(answer["warnings"]).count("mirrors are old") == 1
 
 
 def test_check_mode_prepares_nothing(

@@ -50,6 +50,8 @@ class Node:
         self.installed: dict[str, Package] = {}
         self.log: list[str] = []
         self.simulated = ""
+        #: What the installed containerd says.
+        self.there = ""
         #: What apt-get update, and apt-get install --simulate, fail with.
         self.refused = {"update": "", "--simulate": ""}
         self.files = {
@@ -82,6 +84,8 @@ class Node:
         assert hashlib.sha256(self.files[part]).hexdigest() == sha256
 
     def __call__(self, command: list[str]) -> tuple[int, str, str]:
+        if command[:2] == ["env", "containerd"]:
+            return (0, self.there, "") if self.there else (127, "", "env: 'containerd': No such file")
         if command[0] == "env":
             done = subprocess.run(command, capture_output=True, text=True, check=False)
             return done.returncode, done.stdout, done.stderr
@@ -313,3 +317,35 @@ def test_a_source_of_the_users_own_is_enough_for_packages_that_are_there(
     assert node.ensure(origin.from_docker) == []
     own.unlink()
     assert len(node.ensure(origin.from_docker)) == len(SOURCE)
+
+
+@pytest.mark.parametrize(
+    ("there", "unfit", "text"),
+    [
+        ("", None, ""),
+        ("1.7.24~ds1", None, ""),
+        ("2.3.1", "", ""),
+        (
+            "2.3.2",
+            None,
+            r"docker_containerd_url is 2\.3\.1, and 2\.3\.2 is installed; expected that one or newer",
+        ),
+        (
+            "",
+            "Kubernetes 1.40 needs containerd 3.0",
+            r"^Kubernetes 1\.40 needs containerd 3\.0, by docker_conta",
+        ),
+    ],
+)
+def test_a_containerd_that_is_too_old_is_refused(
+    node: Node, there: str, unfit: str | None, text: str
+) -> None:
+    node.there = there and f"containerd github.com/containerd/containerd {there} x\n"
+    more = {"unfit": None if unfit is None else lambda minor: unfit if minor == (2, 3) else "other"}
+    for source in (origin.prepare, origin.from_archive):
+        if text:
+            with pytest.raises(RuntimeStateError, match=text):
+                node.ensure(source, containerd_source="archive", **more)
+            assert not {path for path in node.tree() if path.startswith("usr/local/bin")}
+        else:
+            node.ensure(source, containerd_source="archive", **more)

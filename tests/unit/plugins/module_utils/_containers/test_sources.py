@@ -92,6 +92,14 @@ def test_the_version_that_a_containerd_reports(text: str, version: tuple[int, in
     assert sources.reported_version(text) == version
 
 
+@pytest.mark.parametrize("source", sources.SOURCES)
+@pytest.mark.parametrize("runtime", ["containerd", "cri_dockerd", "dockershim"])
+def test_dockers_api_is_warned_of_where_cri_dockerd_asks_it(source: str, runtime: str) -> None:
+    warning = sources.source_warning(source=source, runtime=runtime)
+    assert (warning is not None) is ((source, runtime) == ("docker", "cri_dockerd"))
+    assert warning is None or "from 1.44 on" in warning
+
+
 def problems(**changed: Any) -> list[str]:
     asked: dict[str, Any] = {
         **{"source": "os", "runtime": "containerd", "installed": {}, "receipt": {}, "archives": {}},

@@ -54,6 +54,7 @@ def test_releases_that_are_too_old(release: tuple[str, str], expected: str | Non
 
 
 BULLSEYE = os_support.Node("debian", "11")
+RELEASE = "https://x/v1/containerd-{}-linux-arm64.tar.gz"
 FROM_DOCKER = ["docker-ce", "containerd.io"]
 OLD = "1.4.13~ds1-1~deb11u4"
 
@@ -96,11 +97,24 @@ OLD = "1.4.13~ds1-1~deb11u4"
         (os_support.Node("ubuntu", "28.04"), 36, "auto", None),
         (BULLSEYE._replace(source="docker"), 38, "auto", None),
         (
-            BULLSEYE._replace(source="archive"),
+            BULLSEYE._replace(source="archive", url=RELEASE.format("2.3.1")),
             22,
             "containerd",
             '"1.23" or newer, or docker_kubernetes_runtime to auto, docker_containerd_source to os',
         ),
+        (
+            BULLSEYE._replace(source="archive", url=RELEASE.format("1.7.28")),
+            38,
+            "auto",
+            "this is 1.7 (containerd 1.7 is docker_containerd_url): set kube_packages_version to "
+            '"1.37" or older, or docker_containerd_source to docker, or docker_containerd_url to a newer '
+            "release",
+        ),
+        (BULLSEYE._replace(source="archive", url=RELEASE.format("2.3.1")), 38, "auto", None),
+        (BULLSEYE._replace(source="archive", url=RELEASE.format("2.4.0-rc.1")), 38, "auto", None),
+        # By these nobody knows; the node tells.
+        (BULLSEYE._replace(source="archive", url="http://mirror/containerd.tar.gz"), 38, "auto", None),
+        (BULLSEYE._replace(source="archive"), 22, "containerd", None),
     ],
 )
 def test_a_kubernetes_that_a_containerd_cannot_serve(
@@ -119,6 +133,8 @@ def test_a_kubernetes_that_a_containerd_cannot_serve(
         (os_support.Node("debian", "13"), 36, "auto", "1.35"),
         (os_support.Node("debian", "13"), 37, "auto", "1.35"),
         (os_support.Node("debian", "13", source="docker"), 37, "auto", None),
+        (os_support.Node("debian", "13", source="archive", url=RELEASE.format("2.1.5")), 37, "auto", "1.35"),
+        (os_support.Node("debian", "13", source="archive", url=RELEASE.format("2.3.1")), 37, "auto", None),
         (os_support.Node("debian", "13"), 37, "cri_dockerd", None),
         (os_support.Node("debian", "13", installed={"containerd": "2.1.9-1"}), 36, "auto", "1.35"),
         (os_support.Node("debian", "13", installed={"containerd.io": "2.2.1-1"}), 37, "auto", None),
