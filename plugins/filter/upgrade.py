@@ -24,6 +24,7 @@ def upgrade_plan(
     kubelet: Mapping[str, Any] | None = None,
     repository: str = "kube_packages_repository",
     archives: bool = False,
+    backup: bool = True,
 ) -> dict[str, Any]:
     """Plan an upgrade, and say what would stop it."""
     names = hosts.node_names(hostvars=hostvars, groups=groups)
@@ -34,6 +35,7 @@ def upgrade_plan(
         kubelet=kubelet or {},
         repository=repository,
         archives=archives,
+        backup=backup,
     )
     return decision.decide(rack, wish=version)
 

@@ -132,7 +132,6 @@ OTHERWISE: dict[str, str] = {
     "upgrade/tasks/plan.yml: Fail on what would stop the upgrade": _ANSWERS,
     "upgrade/tasks/control_plane.yml: Fail with the state of all": _ANSWERS,
     "upgrade/tasks/together.yml: Fail if a node has left the run": _ANSWERS,
-    "upgrade/tasks/main.yml: Fail without a backup to go back to": "only an upgrade needs one",
     "verify/tasks/main.yml: Fail on nodes that are missing or not Ready": _ANSWERS,
     "verify/tasks/workload.yml: Fail if all pods are on one node": _ANSWERS,
     "verify/tasks/workload.yml: Print the findings": _ANSWERS,

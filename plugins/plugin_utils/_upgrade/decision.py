@@ -25,6 +25,11 @@ from ansible_collections.bramble.pi.plugins.plugin_utils._upgrade.verdict import
 
 _PACKAGES = ("kubelet", "kubeadm", "kubectl")
 _WIDTH = 110
+_NO_BACKUP = (
+    "backup_recipients is empty, so that there is no backup to restore after a bad upgrade; expected whom "
+    "backups are encrypted for: run 'age-keygen -o ~/bramble-backup.key' and set backup_recipients to the "
+    "public key that it prints, or set upgrade_without_backup to true"
+)
 
 
 class Rack(NamedTuple):
@@ -41,6 +46,8 @@ class Rack(NamedTuple):
     repository: str = "kube_packages_repository"
     #: Whether there are archives of images whose content is not known yet.
     archives: bool = False
+    #: Whether there is somebody whom backups are encrypted for, or consent to do without.
+    backup: bool = True
 
 
 def _host_problems(rack: Rack) -> Iterator[Problem]:
@@ -162,6 +169,7 @@ def decide(rack: Rack, *, wish: Any) -> dict[str, Any]:
     problems = [Problem(text) for text in made.problems]
     if made.steps or made.problems:
         problems += _all_problems(rack, found=found, made=made, target=target)
+        problems += [] if rack.backup else [Problem(_NO_BACKUP)]
     warning = version_warning(target)
     told = [*([warning] if warning else []), *(each.text for each in problems if not each.stops)]
     warnings = list(dict.fromkeys(told))

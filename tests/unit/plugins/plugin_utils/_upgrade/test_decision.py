@@ -95,7 +95,10 @@ def test_says_that_there_is_nothing_to_do_whatever_else_is_wrong() -> None:
 
 def test_a_node_that_a_killed_run_left_cordoned_is_given_back() -> None:
     left = examined(kubernetes={"state": "worker", "maintenance": True})
-    assert decide("1.20.2", examined=left)["versions"] == ["1.20.2"]
+    made = decide("1.20.2", examined=left, backup=False)
+    assert made["versions"] == ["1.20.2"]
+    # There is no upgrade to go back from.
+    assert made["problems"] == []
 
 
 def test_the_only_node_is_not_drained() -> None:
@@ -207,6 +210,12 @@ DISK = {"path": "/", "size": 8 * GIB, "available": GIB}
             "pi-2: / has 1024 MiB free; expected 1619 MiB, as images and packages of 2 versions take about "
             "800 MiB",
             id="room",
+        ),
+        pytest.param(
+            {"backup": False},
+            "backup_recipients is empty, so that there is no backup to restore after a bad upgrade; expected "
+            "whom backups are encrypted for: run",
+            id="backup",
         ),
         pytest.param(
             {"wish": "1.19", "of": seen()},
