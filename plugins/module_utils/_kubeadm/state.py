@@ -70,6 +70,8 @@ ADMIN_KUBECONFIG = f"{KUBERNETES}/admin.conf"
 KUBELET_KUBECONFIG = f"{KUBERNETES}/kubelet.conf"
 BOOTSTRAP_KUBECONFIG = f"{KUBERNETES}/bootstrap-kubelet.conf"
 KUBELET_FLAGS = f"{KUBELET}/kubeadm-flags.env"
+# What its user adds to them; kubeadm never writes there.
+KUBELET_USER_FLAGS = "/etc/default/kubelet"
 KUBELET_CONFIGURATION = f"{KUBELET}/config.yaml"
 KUBELET_INSTANCE_CONFIGURATION = f"{KUBELET}/instance-config.yaml"
 ETCD_DATA = f"{ETCD}/member"

@@ -81,10 +81,23 @@ REMOVED_FLAGS: dict[str, dict[str, Minor]] = {
     "kube-scheduler": {"address": (1, 24), "port": (1, 24)},
     "kubelet": {
         "cni-bin-dir": (1, 24),
+        "cni-cache-dir": (1, 24),
         "cni-conf-dir": (1, 24),
         "container-runtime": (1, 27),
+        "docker-endpoint": (1, 24),
+        "experimental-dockershim-root-directory": (1, 24),
+        "image-pull-progress-deadline": (1, 24),
         "network-plugin": (1, 24),
+        "network-plugin-mtu": (1, 24),
+        "pod-infra-container-image": (1, 35),
     },
+}
+#: Flags of kubelet that kubeadm has written itself, and the minor whose kubeadm upgrade takes them out of its
+#: file again, no other one: https://github.com/kubernetes/kubernetes/pull/112000 and 133778. What belonged to
+#: dockershim stays there (https://github.com/kubernetes/kubeadm/issues/2626).
+KUBEADM_TAKES_OUT: dict[str, Minor] = {
+    "container-runtime": (1, 26),
+    "pod-infra-container-image": (1, 35),
 }
 #: What to set in place of one.
 FLAG_SUCCESSORS: dict[str, str] = {

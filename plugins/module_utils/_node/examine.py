@@ -31,8 +31,10 @@ from ansible_collections.bramble.pi.plugins.module_utils._kubeadm import (
     state,
 )
 from ansible_collections.bramble.pi.plugins.module_utils._kubernetes import certificates
+from ansible_collections.bramble.pi.plugins.module_utils._kubernetes.compatibility import REMOVED_FLAGS
 from ansible_collections.bramble.pi.plugins.module_utils._node import apply_os_update, health, os_update
 from ansible_collections.bramble.pi.plugins.module_utils._node.check_units import UNITS
+from ansible_collections.bramble.pi.plugins.module_utils._node.facts import flags
 from ansible_collections.bramble.pi.plugins.module_utils._node.reader import output_if_installed, read_facts
 
 _ETCD = "/var/lib/etcd"
@@ -175,6 +177,16 @@ def _member(module: AnsibleModule, facts: dict[str, Any]) -> dict[str, Any] | No
     return health.membership(code=code, output=output, errors=errors)
 
 
+def _kubelet_flags() -> list[dict[str, str]]:
+    """Return the flags of the kubelet that some minor does not know, and the file that each is in."""
+    return [
+        {"path": path, "flag": flag}
+        for path in (state.KUBELET_FLAGS, state.KUBELET_USER_FLAGS)
+        for flag in flags(environment=read_text(path) or "")
+        if flag in REMOVED_FLAGS["kubelet"]
+    ]
+
+
 def _silent_components(facts: dict[str, Any]) -> list[dict[str, str]]:
     """Ask the programs of a control plane, each at this node itself."""
     if facts["kubernetes"]["state"] != "control_plane":
@@ -220,6 +232,7 @@ def examine(module: AnsibleModule, *, measure_disk: bool, wishes: Wishes = WISHE
         "member": _member(module, facts),
         "silent_components": _silent_components(facts),
         "runtime": _runtime(module, facts, wishes=wishes),
+        "kubelet_flags": _kubelet_flags(),
         "backup": _backup(),
         "fsync": _fsync() if measure_disk else None,
     }

@@ -124,6 +124,12 @@ def apiserver_version(*, manifest: str) -> str | None:
     return found[1] if found else None
 
 
+def flags(*, environment: str) -> list[str]:
+    """Return the names of the flags in a file of variables for a unit, such as KUBELET_EXTRA_ARGS."""
+    lines = [line for line in environment.splitlines() if not line.lstrip().startswith(("#", ";"))]
+    return sorted(set(re.findall(r"(?<![\w-])--?([a-z][a-z0-9-]*)", "\n".join(lines))))
+
+
 def clock(*, timedatectl: str, utc: str) -> dict[str, Any]:
     """Describe the clock from the output of ``timedatectl show``."""
     values = dict(line.split("=", 1) for line in timedatectl.splitlines() if "=" in line)

@@ -11,14 +11,18 @@ from datetime import timedelta
 from typing import Any
 
 from ansible_collections.bramble.pi.plugins.module_utils._containers import containerd, docker
+from ansible_collections.bramble.pi.plugins.module_utils._kubeadm import state
 from ansible_collections.bramble.pi.plugins.module_utils._kubernetes.compatibility import (
     CGROUP_V1_REFUSED_FROM,
+    KUBEADM_TAKES_OUT,
+    RUNTIMES,
     CompatibilityError,
     Minor,
     Version,
     cgroup_v1_refused,
     containerd_problem,
     kubernetes_runtime,
+    removed_flag,
     skew_problem,
 )
 from ansible_collections.bramble.pi.plugins.module_utils._node.findings import (
@@ -139,6 +143,31 @@ def runtime(host: str, node: Mapping[str, Any], *, versions: Sequence[Version]) 
 def _containerd(text: str) -> Minor | None:
     found = re.match(r"containerd://v?([0-9]+)\.([0-9]+)", text)
     return (int(found[1]), int(found[2])) if found else None
+
+
+def kubelet_flags(
+    host: str, node: Mapping[str, Any], *, kubelet: Version, versions: Sequence[Version]
+) -> Iterator[Problem]:
+    """Say which flags keep the kubelet of a minor on the way from starting, and that nobody takes out."""
+    dockershim = (node.get("runtime") or {}).get("name") == "dockershim"
+    for each in node["kubelet_flags"]:
+        path, flag = each["path"], each["flag"]
+        told = (removed_flag(program="kubelet", flag=flag, version=version) for version in versions)
+        reason = next((one for one in told if one), None)
+        kubeadms = path == state.KUBELET_FLAGS
+        taken_out = kubeadms and KUBEADM_TAKES_OUT.get(flag) in {version.short for version in versions}
+        # kubeadm's own flags for it go with dockershim, of which is told.
+        if reason is None or taken_out or (kubeadms and dockershim):
+            continue
+        last = RUNTIMES["dockershim"][1]
+        if flag == "container-runtime" and last and kubelet.short <= last:
+            # Up to there a kubelet without it would use dockershim.
+            yield Problem(
+                f"{host}: {reason} from {path} once the kubelet is newer than {last[0]}.{last[1]}: upgrade "
+                "to 1.26 at most first, with -e kube_packages_version=1.26"
+            )
+        else:
+            yield Problem(f"{host}: {reason} from {path} on it, and sudo systemctl restart kubelet")
 
 
 def control_groups(

@@ -139,9 +139,13 @@ def test_a_runtime_that_does_not_serve_or_has_drifted(
 ) -> None:
     flags = tmp_path / "kubeadm-flags.env"
     flags.write_text(
-        'KUBELET_KUBEADM_ARGS="--container-runtime-endpoint=unix:///run/containerd/containerd.sock"'
+        'KUBELET_KUBEADM_ARGS="--container-runtime=remote'
+        ' --container-runtime-endpoint=unix:///run/containerd/containerd.sock"'
     )
+    added = tmp_path / "kubelet"
+    added.write_text("KUBELET_EXTRA_ARGS=--node-ip=10.0.0.7 --network-plugin=cni\n")
     monkeypatch.setattr(state, "KUBELET_FLAGS", str(flags))
+    monkeypatch.setattr(state, "KUBELET_USER_FLAGS", str(added))
     facts = examine.read_facts
 
     def worker(module: AnsibleModule) -> dict[str, Any]:
@@ -159,11 +163,12 @@ def test_a_runtime_that_does_not_serve_or_has_drifted(
     monkeypatch.setattr(examine, "read_facts", worker)
     monkeypatch.setattr(AnsibleModule, "run_command", run_command)
     monkeypatch.setattr(AnsibleModule, "get_bin_path", lambda *_arguments, **_options: "/usr/bin/true")
-    found = [
-        each
-        for each in run(capsys, sandbox_image=drift.sandbox)["findings"]
-        if each["check"] == "runtime_settings"
+    result = run(capsys, sandbox_image=drift.sandbox)
+    assert result["node"]["kubelet_flags"] == [
+        {"path": str(flags), "flag": "container-runtime"},
+        {"path": str(added), "flag": "network-plugin"},
     ]
+    found = [each for each in result["findings"] if each["check"] == "runtime_settings"]
     assert [each["severity"] for each in found] == [severity for severity, _evidence in drift.expected]
     for each, (_severity, evidence) in zip(found, drift.expected):
         assert evidence in each["evidence"]

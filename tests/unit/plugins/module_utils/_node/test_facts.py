@@ -168,3 +168,22 @@ def test_cni_configurations_in_the_order_in_which_they_count() -> None:
         {"file": "10-flannel.conflist", "types": ["flannel", "portmap"]},
         {"file": "87-x.conflist", "types": ["bridge", "host-local"]},
     ]
+
+
+@pytest.mark.parametrize(
+    ("text", "flags"),
+    [
+        ("", []),
+        (
+            'KUBELET_KUBEADM_ARGS="--container-runtime=remote --container-runtime-endpoint=unix:///run/a-b.sock"\n',
+            ["container-runtime", "container-runtime-endpoint"],
+        ),
+        (
+            "# KUBELET_EXTRA_ARGS=--network-plugin=cni\nKUBELET_EXTRA_ARGS=-v 2 --node-ip=10.0.0.7\n",
+            ["node-ip", "v"],
+        ),
+        ("KUBELET_EXTRA_ARGS='--cni-bin-dir /opt/cni/bin'", ["cni-bin-dir"]),
+    ],
+)
+def test_flags_in_a_file_of_variables(text: str, flags: list[str]) -> None:
+    assert facts.flags(environment=text) == flags
