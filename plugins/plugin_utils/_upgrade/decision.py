@@ -139,7 +139,12 @@ def _all_problems(rack: Rack, *, found: Sequence[Node], made: Plan, target: Vers
         half = half or (between and node.control_plane)
         yield from nodes.findings(host, result["findings"], in_between=between)
         yield from nodes.certificates(host, result["node"])
-        yield from nodes.runtime(host, result["node"], versions=versions)
+        yield from nodes.runtime(
+            host,
+            result["node"],
+            versions=versions,
+            only_control_plane=[each.name for each in found if each.control_plane] == [name],
+        )
         yield from nodes.kubelet_flags(
             host, result["node"], kubelet=node.programs["kubelet"], versions=versions
         )

@@ -49,6 +49,12 @@ _DATA = {
 }
 
 
+#: How the runtime of a node is changed where it is, by Kubernetes' own documentation.
+_CHANGE_RUNTIME = (
+    "https://kubernetes.io/docs/tasks/administer-cluster/migrating-from-dockershim/change-runtime-containerd/"
+)
+
+
 def _earlier(version: Version) -> str:
     return f"{version.major}.{version.minor - 1}"
 
@@ -81,12 +87,20 @@ def skew(nodes: Sequence[Node], *, versions: Sequence[Version], moved: Sequence[
     for node in nodes:
         kubelet = node.programs["kubelet"]
         newest = max(servers, default=kubelet)
+        again = (
+            f"take it out with bramble.pi.reset --limit {node.name}, and in again with bramble.pi.site and "
+            f'kube_packages_version "{newest}"'
+        )
+        if node.control_plane and len(servers) == 1:
+            # With its only control plane the cluster would go.
+            again = (
+                "run on it sudo apt-get install --allow-downgrades --allow-change-held-packages "
+                f"'kubelet={newest}*'"
+            )
         if kubelet.short > newest.short:
             yield Problem(
                 f"the kubelet of {node.name} is {kubelet}, and the newest API server {newest}; expected no "
-                f"newer kubelet: take {node.name} out with bramble.pi.reset --limit {node.name}, and in "
-                "again with "
-                f'bramble.pi.site and kube_packages_version "{newest}"'
+                f"newer kubelet: {again}"
             )
             continue
         # Between control planes of a run that was killed a kubelet may be newer than the oldest of them.
@@ -100,10 +114,7 @@ def skew(nodes: Sequence[Node], *, versions: Sequence[Version], moved: Sequence[
             None,
         )
         if told and node.name in moved:
-            yield Problem(
-                f"{node.name}: {told}; expected it within that: take it out with bramble.pi.reset --limit "
-                f"{node.name}, and in again with bramble.pi.site"
-            )
+            yield Problem(f"{node.name}: {told}; expected it within that: {again}")
         elif told:
             yield Problem(
                 f"{node.name}: {told}, and {node.name} is no host of this inventory; expected a node that is "
@@ -111,7 +122,9 @@ def skew(nodes: Sequence[Node], *, versions: Sequence[Version], moved: Sequence[
             )
 
 
-def runtime(host: str, node: Mapping[str, Any], *, versions: Sequence[Version]) -> Iterator[Problem]:
+def runtime(
+    host: str, node: Mapping[str, Any], *, versions: Sequence[Version], only_control_plane: bool
+) -> Iterator[Problem]:
     """Say from which version on the container runtime does not serve kubelet any more."""
     name = (node.get("runtime") or {}).get("name")
     if name is None:
@@ -120,11 +133,18 @@ def runtime(host: str, node: Mapping[str, Any], *, versions: Sequence[Version]) 
         try:
             kubernetes_runtime(version=version, runtime=name)
         except CompatibilityError:
+            # With its only control plane the cluster would go.
+            change = (
+                f"change it where it is, as {_CHANGE_RUNTIME} says; no bramble.pi.reset, as this is the only "
+                "control plane"
+                if only_control_plane
+                else f"take the node out with bramble.pi.reset --limit {host}, and in again with "
+                "bramble.pi.site"
+            )
             yield Problem(
                 f"{host}: kubelet uses {name}, which Kubernetes {version} does not have; expected "
                 f"containerd: upgrade to {_earlier(version)} first, then set docker_kubernetes_runtime to "
-                f"containerd, take the node out with bramble.pi.reset --limit {host}, and in again with "
-                "bramble.pi.site"
+                f"containerd, and {change}"
             )
             return
         found = _containerd((node.get("member") or {}).get("runtime") or "")

@@ -255,7 +255,8 @@ def of(version: str, **changes: Any) -> dict[str, Any]:
             at("1.23.5", 23, 24),
             of("1.23.5", runtime={"name": "dockershim"}),
             "pi-2: kubelet uses dockershim, which Kubernetes 1.24.0 does not have; expected containerd: "
-            "upgrade to 1.23 first, then set docker_kubernetes_runtime to containerd",
+            "upgrade to 1.23 first, then set docker_kubernetes_runtime to containerd, and take the "
+            "node out with bramble.pi.reset --limit pi-2",
         ),
         (
             "1.38",
@@ -295,55 +296,6 @@ def test_what_a_minor_on_the_way_needs(
     # One minor before there is nothing of it.
     _one, _dot, number = wish.partition(".")
     assert decide(f"1.{int(number) - 1}", of=cluster, examined=nodes)["problems"] == []
-
-
-OWN, USERS = "/var/lib/kubelet/kubeadm-flags.env", "/etc/default/kubelet"
-
-
-@pytest.mark.parametrize(
-    ("minor", "wish", "path", "flag", "told"),
-    [
-        (
-            23,
-            "1.24",
-            OWN,
-            "network-plugin",
-            f"since 1.24, and ends with 'unknown flag' in 1.24.0: remove it from {OWN}",
-        ),
-        (
-            23,
-            "1.24",
-            USERS,
-            "cni-bin-dir",
-            f"remove it from {USERS} on it, and sudo systemctl restart kubelet",
-        ),
-        (22, "1.23", USERS, "cni-bin-dir", None),
-        # kubeadm takes these out itself, of its own file, in one minor.
-        (25, "1.27", OWN, "container-runtime", None),
-        (26, "1.27", OWN, "container-runtime", "kubelet has no flag container-runtime since 1.27"),
-        (25, "1.27", USERS, "container-runtime", f"remove it from {USERS} on it, and"),
-        (
-            23,
-            "1.27",
-            USERS,
-            "container-runtime",
-            f"from {USERS} once the kubelet is newer than 1.23: upgrade to",
-        ),
-        (34, "1.35", OWN, "pod-infra-container-image", None),
-        (34, "1.35", USERS, "pod-infra-container-image", "since 1.35"),
-    ],
-)
-def test_flags_that_a_kubelet_on_the_way_does_not_know(
-    minor: int, wish: str, path: str, flag: str, told: str | None
-) -> None:
-    version = f"1.{minor}.5"
-    cluster = at(version, *range(minor, int(wish.partition(".")[2]) + 1))
-    nodes = of(version, kubelet_flags=[{"path": path, "flag": flag}])
-    problems = decide(wish, of=cluster, examined=nodes)["problems"]
-    assert len(problems) == (told is not None)
-    for problem in problems:
-        assert problem.startswith(f"pi-2: kubelet has no flag {flag} ")
-        assert str(told) in problem
 
 
 def test_a_kubelet_that_is_told_to_start_on_cgroup_v1_does() -> None:
