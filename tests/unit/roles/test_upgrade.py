@@ -22,7 +22,7 @@ DO = """
     broken: "{{ broken }}"
     log: "{{ folder }}/log"
 """
-#: Both write down who did what. For the second all is due on all nodes.
+#: Both write down who did what. For the second all is due on all nodes, or nothing.
 ACTIONS = {
     "note": """
 from ansible.plugins.action import ActionBase
@@ -42,7 +42,12 @@ class ActionModule(ActionBase):
             with open(task_vars["folder"] + "/log", "a") as file:
                 file.write("kubeadm " + given["node_name"] + "\\n")
         action = "node" if task_vars["inventory_hostname"] in task_vars["groups"]["control_plane"] else ""
-        return {"version": "1.21.0", "due": True, "kubelet_due": True, "reason": "old", "action": action}
+        due = task_vars["due"]
+        running = {"kubelet": "1.20.2", "kubelet_package": task_vars["package"]}
+        return {
+            **{"version": "1.21.0", "due": due, "kubelet_due": due, "reason": "old", "running": running},
+            "action": due and action,
+        }
 """,
 }
 STUBS = {
@@ -58,7 +63,7 @@ PLAY = """
   gather_facts: false
   tasks:
     - ansible.builtin.set_fact:
-        bramble: {kubernetes: {maintenance: false}}
+        bramble: {kubernetes: {maintenance: "{{ inventory_hostname == cordoned }}"}}
         cacheable: true
     - ansible.builtin.include_role:
         name: bramble.pi.upgrade
@@ -98,8 +103,19 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def run(folder: Path, *, broken: str = "", check: bool = False) -> tuple[int, str, list[str]]:
-    given = {"folder": str(folder), "broken": broken, "backup_recipients": ["age1"]}
+def run(
+    folder: Path,
+    *,
+    broken: str = "",
+    check: bool = False,
+    due: bool = True,
+    cordoned: str = "",
+    package: str = "",
+) -> tuple[int, str, list[str]]:
+    given = {
+        **{"folder": str(folder), "broken": broken, "due": due, "cordoned": cordoned, "package": package},
+        "backup_recipients": ["age1"],
+    }
     done = subprocess.run(
         [
             Path(sys.executable).with_name("ansible-playbook"),
@@ -119,6 +135,15 @@ def test_control_planes_come_in_the_order_of_the_inventory(folder: Path) -> None
     assert code == 0, output
     assert [line for line in log if line.startswith("kubeadm")] == [f"kubeadm {name}" for name in "abcabc"]
     assert log.count("backup a") == 2
+
+
+def test_packages_that_alone_are_behind_are_brought_on(folder: Path) -> None:
+    """Killed in dpkg, and booted: the kubelet that runs is new, and kubeadm or kubectl is not."""
+    code, output, log = run(folder, due=False)
+    assert code == 0, output
+    assert [log.count(f"packages {name}") for name in "abcde"] == [2] * 5
+    assert [line for line in log if line.startswith(("backup", "kubeadm", "kubelet"))] == []
+    assert "verify a" in log
 
 
 @pytest.mark.parametrize("broken", ["backup a", "images b", "archives d"])
