@@ -146,6 +146,19 @@ def test_packages_that_alone_are_behind_are_brought_on(folder: Path) -> None:
     assert "verify a" in log
 
 
+@pytest.mark.parametrize(("package", "first"), [("1.20.2", ["kubelet a"]), ("1.21.0", [])])
+def test_a_node_that_was_left_cordoned_is_back_before_kubeadm_runs(
+    folder: Path, package: str, first: list[str]
+) -> None:
+    """But not one that does not run the kubelet that is installed: its turn brings it back."""
+    play = folder / "play.yml"
+    play.write_text(play.read_text().replace('["1.21.0", "1.22.0"]', '["1.21.0"]'))
+    code, output, log = run(folder, cordoned="a", package=package)
+    assert code == 0, output
+    done = [line for line in log if line.startswith(("kubeadm", "kubelet"))]
+    assert done[: done.index("kubeadm a")] == first
+
+
 @pytest.mark.parametrize("broken", ["backup a", "images b", "archives d"])
 def test_nobody_is_touched_once_somebody_has_failed(folder: Path, broken: str) -> None:
     code, output, log = run(folder, broken=broken)
