@@ -126,17 +126,17 @@ class AptRepository:
         return text
 
     def update(self) -> None:
-        """Fetch its lists; if that fails, take back what was written, with which no apt-get update works."""
+        """Fetch its lists; if that fails, undo what was written, with which no apt-get update works."""
         options = [*self.only, *("-o", "APT::Get::List-Cleanup=false"), *_FAIL_ON_ERRORS]
         try:
             apt.update(run=self.run, options=options)
         except apt.AptError as error:
             if not self.before:
                 raise
-            raise apt.AptError(f"{error}\n{self._take_back()}") from error
+            raise apt.AptError(f"{error}\n{self._undo()}") from error
         self.before = {}
 
-    def _take_back(self) -> str:
+    def _undo(self) -> str:
         paths = list(self.before)
         for path, text in self.before.items():
             if text is None:
@@ -144,5 +144,5 @@ class AptRepository:
             else:
                 write_text(self.root + path, text)
         self.before = {}
-        self.changes.note(f"take back {', '.join(paths)}")
-        return f"Taken back, as apt-get update fails with it: {', '.join(paths)}"
+        self.changes.note(f"undo {', '.join(paths)}")
+        return f"Undone, as apt-get update fails with it: {', '.join(paths)}"

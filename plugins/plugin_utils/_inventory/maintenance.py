@@ -72,7 +72,7 @@ def batches(
     """Return who is worked on together: control planes one by one, then workers, some at a time.
 
     Those ``marked``, which a run that was killed has left out of use, come before all others, workers too:
-    while one is away the others are refused, be it for etcd's majority, and its own turn is what mends it.
+    while one is away the others are refused, be it for etcd's majority, and its own turn is what repairs it.
     """
     number = size(serial, of=len(groups.get("workers", ())))
     together: list[list[str]] = []

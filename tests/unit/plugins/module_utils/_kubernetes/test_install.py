@@ -329,7 +329,7 @@ def test_a_repository_that_apt_cannot_read_is_taken_back(
                 return 100, "", "E: The repository 'https://x / Release' does not have a Release file."
             return node(command)
 
-    with pytest.raises(AptError, match=r"does not have a Release file(?s:.*)Taken back, as apt-get update"):
+    with pytest.raises(AptError, match=r"does not have a Release file(?s:.*)Undone, as apt-get update"):
         ensure(Broken())
     assert (source.read_text() if source.exists() else None) == before
     assert not keyring.exists()

@@ -300,7 +300,7 @@ FOUND = [
         {},
         ("reboot", "warning"),
         "kernel 6.12.47+rpt-rpi-v8 is installed",
-        "bramble.pi.update --limit pi-1",
+        "bramble.pi.update --limit pi-2",
     ),
     (
         changed(kubernetes=CONTROL_PLANE, backup={"proved": "2026-09-28T03:00:20Z", "error": None}),

@@ -50,7 +50,8 @@ def variables(path: Path) -> set[str]:
         template = re.sub(r"\|\s*(?:\w+\.)*\w+", "| string", template)
         names |= jinja2.meta.find_undeclared_variables(environment.parse(template))
     text = path.read_text(encoding="utf-8")
-    defined = {*re.findall(r"register: (\w+)", text), "groups", "hostvars", "lookup", "omit"}
+    defined = {*re.findall(r"register: (\w+)", text), "groups", "hostvars", "inventory_hostname"}
+    defined |= {"lookup", "omit"}
     return {name for name in names - defined if not name.startswith(("_", "ansible_"))}
 
 
