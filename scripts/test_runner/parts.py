@@ -173,8 +173,6 @@ CHANGE, ALONE, ANY = ("-m", "not long and not alone"), ("-m", "not long and alon
 BIG = ("-s", "--maxfail=5")
 E2E = ("tests/e2e", *BIG)
 RESET = ("tests/e2e/test_reset.py", *BIG)
-#: On a rack of its own, as there is no way back to the version that the others have.
-UPGRADE = ("tests/e2e/test_upgrade.py", *BIG)
 NETBOOT = "tests/boot/test_netboot.py"
 #: The cluster stays for the next piece.
 KEEP = {"E2E_KEEP": "yes"}
@@ -188,21 +186,20 @@ JOBS = [
     Job("molecule", molecule(LONE_SCENARIO), piece=LONE_SCENARIO, after="unit", load=1.1, beside=1.0),
     Job(
         "e2e",
-        pytest(*E2E, *CHANGE, f"--deselect={RESET[0]}", f"--deselect={UPGRADE[0]}", environment=KEEP),
+        pytest(*E2E, *CHANGE, f"--deselect={RESET[0]}", environment=KEEP),
         piece="cluster",
         after="lint",
         load=0.8,
     ),
     Job(
         "e2e",
-        pytest(*E2E, *ALONE, f"--deselect={UPGRADE[0]}", environment=KEEP),
+        pytest(*E2E, *ALONE, environment=KEEP),
         piece="alone",
         load=0.7,
         after="e2e/cluster",
         beside=1.0,
     ),
     Job("e2e", pytest(*RESET, *ANY), piece="reset", after="e2e/alone", load=0.8),
-    Job("e2e", pytest(*UPGRADE, *ANY), piece="upgrade", after="e2e/reset", load=0.8, beside=1.0),
     Job("unit", pytest("tests/unit", "-n", "2", "--dist", "worksteal", *CHANGE), load=1.2),
     *(Job("molecule", molecule(name), piece=name, after="lint", load=0.6) for name in scenarios()),
     Job("boot", pytest(NETBOOT, *BIG, *ANY), piece="netboot", after="lint", load=1.0),

@@ -265,7 +265,7 @@ def served(
     rack.playbook("playbooks/virtual_rack_destroy.yml")
 
 
-@pytest.mark.alone
+@pytest.mark.long
 @pytest.mark.parametrize("served", [FEW], indirect=True, ids=["workers"])
 def test_cluster_climbs_two_minors_and_the_service_answers(
     served: tuple[Rack, dict[str, dict[str, str]]],
