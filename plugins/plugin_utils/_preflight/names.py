@@ -45,6 +45,18 @@ REMOVED = {
 }
 
 
+#: What roles leave for others while a run goes on; a playbook that comes later in it begins with preflight again.
+RESULTS = frozenset(
+    {
+        "backup_made",
+        "control_plane_answering",
+        "control_plane_initialised",
+        "control_plane_joined",
+        "kube_packages_result",
+    }
+)
+
+
 def nearest(name: str, known: Sequence[str], cutoff: float) -> str | None:
     """Return the known name that is most like this one, if it is like one at all."""
     return next(iter(difflib.get_close_matches(name, known, n=1, cutoff=cutoff)), None)
@@ -146,7 +158,7 @@ def check_variables(rack: Rack, known_variables: Sequence[str]) -> Iterator[Find
     """Check that the variables are known by their names."""
     for host, variables in rack.hosts.items():
         for name in variables:
-            found = None if name in known_variables else unknown(name, rack.specs)
+            found = None if name in {*known_variables, *RESULTS} else unknown(name, rack.specs)
             if found and found.like:
                 yield Finding(
                     f"variable {name} is not known: did you mean {found.like}? If it is your own, name it in "
