@@ -333,6 +333,7 @@ def of_each_kind(cluster: Rack) -> Iterator[Rack]:
         cluster.shell("pi-1", f"{KUBECTL} delete persistentvolume drained")
 
 
+@pytest.mark.long
 def test_what_is_told_of_each_pod_is_what_kubectl_drain_does(of_each_kind: Rack) -> None:
     rack = of_each_kind
     pods = pods_there(rack)
