@@ -25,6 +25,7 @@ def upgrade_plan(
     repository: str = "kube_packages_repository",
     archives: bool = False,
     backup: bool = True,
+    pod_network: str = "none",
 ) -> dict[str, Any]:
     """Plan an upgrade, and say what would stop it."""
     names = hosts.node_names(hostvars=hostvars, groups=groups)
@@ -36,6 +37,7 @@ def upgrade_plan(
         repository=repository,
         archives=archives,
         backup=backup,
+        pod_network=pod_network,
     )
     return decision.decide(rack, wish=version)
 

@@ -48,20 +48,27 @@ def _foreign(configurations: list[Mapping[str, Any]], *, pod_network: str) -> li
     ]
 
 
-def other_pod_network(node: Mapping[str, Any], *, pod_network: str) -> list[str]:
-    """Return the files of another pod network, on a node that has none of this one.
+def other_pod_network(node: Mapping[str, Any], *, pod_network: str) -> str | None:
+    """Say by which files a node has another pod network and none of this one.
 
     A second pod network beside the first would cut off the pods that run.
     """
     configurations = node.get("cni", [])
     if pod_network not in _OWN or any(each["file"] == _OWN[pod_network] for each in configurations):
-        return []
+        return None
     foreign = _foreign(configurations, pod_network=pod_network)
-    return [
+    files = [
         each["file"]
         for each in configurations
         if each["file"] in foreign or not set(each["types"]) <= _STANDARD_PLUGINS
     ]
+    if not files:
+        return None
+    return (
+        f"the node is part of a cluster whose pods have the network of {' and '.join(files)} in {CNI_FOLDER};"
+        f" expected that of pod_network_plugin {pod_network}, which would be a second one: set"
+        " pod_network_plugin to none to keep the first, or remove these files if they are left over"
+    )
 
 
 def check_pod_network(node: Mapping[str, Any], *, pod_network: str) -> Iterator[Finding]:

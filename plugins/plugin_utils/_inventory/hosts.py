@@ -18,7 +18,6 @@ from ansible_collections.bramble.pi.plugins.module_utils._kubernetes.compatibili
     parse_version,
 )
 from ansible_collections.bramble.pi.plugins.module_utils._node.check_pod_network import (
-    CNI_FOLDER,
     check_pod_network,
     other_pod_network,
 )
@@ -151,13 +150,9 @@ def _cluster_problems(
             endpoint=configuration.get("controlPlaneEndpoint", variables.get("control_plane_endpoint", "")),
             pod_network=pod_network,
         )
-    others = other_pod_network(facts, pod_network=pod_network)
-    if others:
-        yield (
-            f"the node is part of a cluster whose pods have the network of {' and '.join(others)} in"
-            f" {CNI_FOLDER}; expected that of pod_network_plugin {pod_network}, which would be a second one:"
-            " set pod_network_plugin to none to keep the first, or remove these files if they are left over"
-        )
+    second = other_pod_network(facts, pod_network=pod_network)
+    if second:
+        yield second
 
 
 def _release_problems(

@@ -45,7 +45,7 @@ REMOVED = {
 }
 
 
-#: What roles leave for others while a run goes on; a playbook that comes later in it begins with preflight again.
+#: What roles leave for others while a run goes on; a later playbook begins with preflight again.
 RESULTS = frozenset(
     {
         "backup_made",

@@ -48,6 +48,8 @@ class Rack(NamedTuple):
     archives: bool = False
     #: Whether there is somebody whom backups are encrypted for, or consent to do without.
     backup: bool = True
+    #: What connects the pods by the inventory; it is brought to its release with the minors.
+    pod_network: str = "none"
 
 
 def _host_problems(rack: Rack) -> Iterator[Problem]:
@@ -139,6 +141,7 @@ def _all_problems(rack: Rack, *, found: Sequence[Node], made: Plan, target: Vers
         half = half or (between and node.control_plane)
         yield from nodes.findings(host, result["findings"], in_between=between)
         yield from nodes.certificates(host, result["node"])
+        yield from nodes.pod_network(host, result["node"], plugin=rack.pod_network)
         yield from nodes.runtime(
             host,
             result["node"],

@@ -25,6 +25,7 @@ from ansible_collections.bramble.pi.plugins.module_utils._kubernetes.compatibili
     removed_flag,
     skew_problem,
 )
+from ansible_collections.bramble.pi.plugins.module_utils._node.check_pod_network import other_pod_network
 from ansible_collections.bramble.pi.plugins.module_utils._node.findings import (
     DISK_ERROR,
     ERROR,
@@ -120,6 +121,13 @@ def skew(nodes: Sequence[Node], *, versions: Sequence[Version], moved: Sequence[
                 f"{node.name}: {told}, and {node.name} is no host of this inventory; expected a node that is "
                 "upgraded with the others: add it to the group workers, or take it out of the cluster"
             )
+
+
+def pod_network(host: str, node: Mapping[str, Any], *, plugin: str) -> Iterator[Problem]:
+    """Say beside which pod network the inventory's would be a second one."""
+    second = other_pod_network(node, pod_network=plugin)
+    if second:
+        yield Problem(f"{host}: {second}")
 
 
 def runtime(

@@ -56,6 +56,7 @@ STUBS = {
     "kube_packages/tasks/upgrade.yml": "packages",
     "image_cache/tasks/main.yml": "images",
     "maintenance/tasks/main.yml": "kubelet",
+    "pod_network/tasks/main.yml": "pods",
     "verify/tasks/main.yml": "verify",
 }
 PLAY = """

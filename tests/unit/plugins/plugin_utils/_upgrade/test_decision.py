@@ -213,6 +213,16 @@ DISK = {"path": "/", "size": 8 * GIB, "available": GIB}
             id="room",
         ),
         pytest.param(
+            {
+                "examined": examined(cni=[{"file": "10-weave.conflist", "types": ["weave-net", "portmap"]}]),
+                "pod_network": "flannel",
+            },
+            "pi-2: the node is part of a cluster whose pods have the network of 10-weave.conflist in "
+            "/etc/cni/net.d; expected that of pod_network_plugin flannel, which would be a second one: set "
+            "pod_network_plugin to none",
+            id="another-pod-network",
+        ),
+        pytest.param(
             {"backup": False},
             "backup_recipients is empty, so that there is no backup to restore after a bad upgrade; expected "
             "whom backups are encrypted for: run",
