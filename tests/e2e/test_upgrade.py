@@ -11,6 +11,8 @@ from __future__ import annotations
 
 import contextlib
 import subprocess
+import time
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -39,13 +41,21 @@ MANY = {
 
 
 class PatientWatcher(Watcher):
-    """Looks on while the API server is away."""
+    """Looks on while the API server is away, and counts how long each node is cordoned."""
+
+    def __init__(self, rack: Rack) -> None:
+        super().__init__(rack)
+        self.seconds: Counter[str] = Counter()
 
     def run(self) -> None:
         """Look until told to end."""
+        before = time.monotonic()
         while not self.ended.wait(1):
             with contextlib.suppress(subprocess.CalledProcessError):
                 self.seen.append(cordoned(self.rack))
+                now = time.monotonic()
+                self.seconds.update(dict.fromkeys(self.seen[-1], round(now - before)))
+                before = now
 
 
 class Moment(NamedTuple):
@@ -230,6 +240,8 @@ def climb(rack: Rack, groups: dict[str, dict[str, str]], kills: Sequence[Moment]
     watcher.join()
     print(f"{len(asker.answers)} answers, the longest gap {asker.longest_gap():.1f} s")
     assert asker.failures == []
+    print("seconds for which each node was cordoned, killed runs included")
+    print("\n".join(f"{node:16}{seconds:6}" for node, seconds in sorted(watcher.seconds.items())))
     assert all(len(nodes) <= 1 for nodes in watcher.seen)
     assert versions(rack, groups) == all_at(NEW)
     for text in (f"The cluster runs Kubernetes {NEW}", "The last backup before: /var/lib/bramble/backups/"):
