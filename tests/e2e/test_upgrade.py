@@ -124,6 +124,7 @@ def bring_up(rack: Rack, groups: dict[str, dict[str, str]], folder: Path) -> Non
     rack.playbook("playbooks/virtual_rack_create.yml")
     rack.playbook("site.yml")
     identity = rack.shell("pi-1", "apt-get install -qq -y age >&2; age-keygen 2>/dev/null")
+    (folder / "backup.key").write_text(identity)
     (recipient,) = (line.split()[-1] for line in identity.splitlines() if "public key" in line)
     layout(rack, groups, {**more, "backup_recipients": [recipient], "backup_fetch_folder": str(folder)})
 
