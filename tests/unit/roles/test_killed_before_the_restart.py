@@ -168,6 +168,7 @@ def node(tmp_path: Path) -> NamespaceNode:
 
 
 @pytest.mark.skipif(os.getuid() != 0, reason="needs root")
+@pytest.mark.some(1)
 @pytest.mark.parametrize("role", ROLES.values(), ids=ROLES)
 def test_the_next_run_finishes_it(node: NamespaceNode, tmp_path: Path, role: Role) -> None:
     play = playbook(role, tmp_path)

@@ -23,6 +23,8 @@ words = [word for word in words if word != "--ignore-not-found"]
 words = [word for word in words if not word.startswith("/") and word != "60s"]
 if os.path.exists(f"{folder}/silent"):
     sys.exit("connection refused")
+if words[0] == "version":
+    sys.exit(print('{"clientVersion": {"minor": "20"}}'))
 if words[1].startswith("--raw"):
     sys.exit(print("ok"))
 def note(line):
@@ -141,6 +143,7 @@ def test_control_planes_one_by_one_then_workers_some_at_a_time(folder: Path) -> 
     assert list(folder.glob("mark-*")) == []
 
 
+@pytest.mark.long
 def test_what_fails_ends_the_run_and_the_next_run_goes_on(folder: Path) -> None:
     code, output, log = run(folder, broken="b")
     assert code != 0
@@ -157,6 +160,7 @@ def test_what_fails_ends_the_run_and_the_next_run_goes_on(folder: Path) -> None:
     assert list(folder.glob("mark-*")) == []
 
 
+@pytest.mark.long
 def test_what_a_killed_run_has_left_comes_first(folder: Path) -> None:
     (folder / "mark-b").touch()
     (folder / "mark-c").touch()
@@ -165,6 +169,7 @@ def test_what_a_killed_run_has_left_comes_first(folder: Path) -> None:
     assert log == [f"{step} {node}" for node in "bca" for step in ("drain", "work", "back")]
 
 
+@pytest.mark.long
 def test_what_brings_a_cluster_back_is_done_without_it(folder: Path) -> None:
     kubectl = folder / "kubectl"
     kubectl.write_text("#!/bin/sh\necho connection refused >&2\nexit 1\n")
@@ -184,6 +189,7 @@ def test_a_node_that_is_not_drained_stays_in_use(folder: Path) -> None:
     assert list(folder.glob("mark-*")) == []
 
 
+@pytest.mark.long
 def test_a_node_of_which_nobody_knows_is_looked_after_by_the_next_run(folder: Path) -> None:
     """The API server goes away while it is drained."""
     (folder / "lost").touch()
@@ -208,6 +214,7 @@ def test_a_cluster_that_cannot_be_asked_is_not_taken_for_one_that_is_away(folder
     assert list(folder.glob("mark-*")) == []
 
 
+@pytest.mark.long
 def test_where_pods_feel_nothing_nothing_is_drained_and_one_still_comes_after_the_other(folder: Path) -> None:
     code, output, log = run(folder, drained=False, nodes=list("bca"), maintenance_serial=1)
     assert code == 0, output
@@ -216,6 +223,7 @@ def test_where_pods_feel_nothing_nothing_is_drained_and_one_still_comes_after_th
     assert list(folder.glob("mark-*")) == []
 
 
+@pytest.mark.some(1)
 @pytest.mark.parametrize(("node", "text"), [("c", ""), ("b", "the cluster has no node b, which somebody")])
 def test_a_node_that_somebody_has_deleted(folder: Path, node: str, text: str) -> None:
     """A worker is like one in no cluster; whether etcd can spare a control plane nobody tells."""

@@ -117,6 +117,7 @@ def test_each_kind_is_off_before_the_next(rack: Rack) -> None:
     assert "pi-2, pi-3, pi-1 switched off" in output
 
 
+@pytest.mark.long
 def test_nobody_goes_after_a_node_that_stays_on(rack: Rack) -> None:
     (rack.folder / "stays-10.0.0.3").touch()
     code, output = rack.run("power_off", "-e", "power_off_confirm=yes", "-e", "power_off_timeout=6")
@@ -138,7 +139,7 @@ def test_nobody_goes_after_a_node_that_stays_on(rack: Rack) -> None:
         pytest.param(
             [], 2, "power_off_confirm is ''; expected yes. Nothing was switched off", id="no answer"
         ),
-        pytest.param(["--limit", "pi-2"], 2, "pi-1, pi-3 is left out by --limit", id="limit"),
+        pytest.param(["--limit", "pi-2"], 2, "pi-3, pi-1 is left out by --limit", id="limit"),
     ],
 )
 def test_nobody_is_switched_off(rack: Rack, arguments: list[str], code: int, said: str) -> None:
@@ -146,6 +147,7 @@ def test_nobody_is_switched_off(rack: Rack, arguments: list[str], code: int, sai
     assert (found, said in output, rack.log()) == (code, True, []), output
 
 
+@pytest.mark.long
 def test_who_does_not_come_back_is_named(rack: Rack) -> None:
     (rack.folder / "ssh-10.0.0.3").unlink()
     code, output = rack.run("power_on", "-e", "power_on_timeout=3")

@@ -138,6 +138,7 @@ def test_control_planes_come_in_the_order_of_the_inventory(folder: Path) -> None
     assert log.count("backup a") == 2
 
 
+@pytest.mark.long
 def test_packages_that_alone_are_behind_are_brought_on(folder: Path) -> None:
     """Killed in dpkg, and booted: the kubelet that runs is new, and kubeadm or kubectl is not."""
     code, output, log = run(folder, due=False)
@@ -147,6 +148,7 @@ def test_packages_that_alone_are_behind_are_brought_on(folder: Path) -> None:
     assert "verify a" in log
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("package", "first"), [("1.20.2", ["kubelet a"]), ("1.21.0", [])])
 def test_a_node_that_was_left_cordoned_is_back_before_kubeadm_runs(
     folder: Path, package: str, first: list[str]
@@ -160,6 +162,7 @@ def test_a_node_that_was_left_cordoned_is_back_before_kubeadm_runs(
     assert done[: done.index("kubeadm a")] == first
 
 
+@pytest.mark.some(1)
 @pytest.mark.parametrize("broken", ["backup a", "images b", "archives d"])
 def test_nobody_is_touched_once_somebody_has_failed(folder: Path, broken: str) -> None:
     code, output, log = run(folder, broken=broken)
@@ -176,6 +179,7 @@ def test_no_further_minor_without_a_node_that_failed_at_the_end(folder: Path) ->
     assert log.count("backup a") == 1
 
 
+@pytest.mark.long
 def test_check_mode_says_that_no_control_plane_answers(folder: Path) -> None:
     collection = folder / "ansible_collections/bramble/pi"
     for module in ("doctor", "upgrade_info"):

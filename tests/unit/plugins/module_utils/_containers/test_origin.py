@@ -341,7 +341,9 @@ def test_a_containerd_that_is_too_old_is_refused(
     node: Node, there: str, unfit: str | None, text: str
 ) -> None:
     node.there = there and f"containerd github.com/containerd/containerd {there} x\n"
-    more = {"unfit": None if unfit is None else lambda minor: unfit if minor == (2, 3) else "other"}
+    more: dict[str, Any] = {
+        "unfit": None if unfit is None else lambda minor: unfit if minor == (2, 3) else "other"
+    }
     for source in (origin.prepare, origin.from_archive):
         if text:
             with pytest.raises(RuntimeStateError, match=text):
