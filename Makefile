@@ -2,7 +2,7 @@
 .DEFAULT_GOAL := help
 PARTS := lint unit sanity cards boot molecule e2e
 # What is too dear for every change.
-LONG_PARTS := unit-long cards-long boot-long e2e-long
+LONG_PARTS := unit-long cards-long boot-long molecule-long e2e-long
 RUN_TESTS = .venv/bin/python -m scripts.run_tests
 # The rack of containers that the demonstration brings up; a copy of the folder is another rack.
 INVENTORY ?= inventories/virtual

@@ -4,7 +4,7 @@
 """Run parts of the tests, those that mostly wait beside each other, and close with one summary.
 
 usage: python -m scripts.run_tests PART...      PART: lint, unit, sanity, cards, boot, molecule, e2e,
-                                                unit-long, cards-long, boot-long, e2e-long
+                                                unit-long, cards-long, boot-long, molecule-long, e2e-long
 
 A part that this machine cannot run is named with the reason. With CI=true that is a failure,
 so that a green run never means "not run".

@@ -156,10 +156,11 @@ def molecule(scenario: str) -> Callable[[Outcome], None]:
 
 def scenarios() -> list[str]:
     """Return the names of the scenarios that may run beside others, those first that take longest."""
+    apart = (LONE_SCENARIO, *DEAR_SCENARIOS)
     names = sorted(path.parent.name for path in ROOT.glob("molecule/*/molecule.yml"))
-    names.remove(LONE_SCENARIO)
     return sorted(
-        names, key=lambda name: LONG_SCENARIOS.index(name) if name in LONG_SCENARIOS else len(names)
+        (name for name in names if name not in apart),
+        key=lambda name: LONG_SCENARIOS.index(name) if name in LONG_SCENARIOS else len(names),
     )
 
 
@@ -167,6 +168,8 @@ def scenarios() -> list[str]:
 LONE_SCENARIO = "node_network"
 #: Those that take more than two minutes, the longest first.
 LONG_SCENARIOS = ["rack_network", "image_cache", "kube_packages", "ssh_access"]
+#: Those that are too dear for every change.
+DEAR_SCENARIOS = ["containerd"]
 
 CHANGE, ALONE, ANY = ("-m", "not long and not alone"), ("-m", "not long and alone"), ("-m", "not long")
 #: One failure hides no other; of a rack that is broken as a whole not every test has to wait.
@@ -212,6 +215,7 @@ JOBS = [
     Job("unit-long", long("tests/unit")),
     Job("cards-long", long("tests/cards"), after="unit-long"),
     Job("boot-long", long("tests/boot", *BIG), after="cards-long"),
+    *(Job("molecule-long", molecule(name), piece=name, after="boot-long") for name in DEAR_SCENARIOS),
     Job("e2e-long", long(*E2E), after="boot-long"),
 ]
 

@@ -39,7 +39,7 @@ class Job:
     @property
     def containers(self) -> str:
         """Return how the names of its containers begin; empty if it has none."""
-        if self.part == "molecule":
+        if self.part.removesuffix("-long") == "molecule":
             return f"molecule-{self.piece}-"
         if self.part.removesuffix("-long") == "e2e":
             return f"{os.environ.get('E2E_RACK', 'e2e')}-"

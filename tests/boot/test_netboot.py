@@ -306,6 +306,7 @@ def test_nothing_is_served_elsewhere(rack: Rack) -> None:
             assert SERVER in address or "%eth0" in address, socket
 
 
+@pytest.mark.long
 def test_a_board_without_a_card_becomes_a_node(rack: Rack, port: Port) -> None:
     node = "pi-2"
     with Board(name="netboot", mac=MACS[node], serial=SERIALS[node], port=port, folder=rack.folder) as board:

@@ -27,7 +27,7 @@ def flashed(node: Node) -> Iterator[Path]:
 
 # What was lost without the guard in the card's user-data: all of authorized_keys, so that nobody could log in
 # for ever; or, later, the contents of the host key and of the rule for sudo. cloud-init took all for done.
-@pytest.mark.some(1)
+@pytest.mark.long
 @pytest.mark.parametrize(
     "moment",
     ["as soon as the root has grown", "two seconds after the root has grown", "as soon as ssh answers"],

@@ -373,7 +373,7 @@ def test_what_is_told_of_each_pod_is_what_kubectl_drain_does(of_each_kind: Rack)
 DOCKER_JSON = "/etc/docker/daemon.json"
 
 
-@pytest.mark.alone
+@pytest.mark.long
 def test_a_runtime_is_restarted_on_a_drained_node_and_other_docker_at_once(served: Rack) -> None:
     spare_one = json.dumps({"spec": {"minAvailable": 1}})
     served.shell("pi-1", f"{KUBECTL} -n maintenance patch pdb web --type=merge -p '{spare_one}'")

@@ -14,6 +14,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from tests.e2e.conftest import RACK_NAME, Rack, Run, wait_for
 from tests.unit.report_page import Page
 
@@ -97,6 +99,7 @@ def test_verify_has_left_a_report(cluster: Rack) -> None:
     assert "3 nodes 3 Ready" in Page(Path(path).read_text()).text
 
 
+@pytest.mark.long
 def test_check_mode_writes_nothing(cluster: Rack, tmp_path: Path) -> None:
     done = cluster.playbook("playbooks/report.yml", "--check", "-e", f"report_file={tmp_path}/report.html")
     assert all(counts["changed"] == counts["failed"] == 0 for counts in done.recap().values())
@@ -137,6 +140,7 @@ def test_a_kubelet_that_was_stopped(cluster: Rack, tmp_path: Path) -> None:
     assert "pi-3 kubelet" not in told(done)
 
 
+@pytest.mark.long
 def test_a_kubelet_that_crashes_is_told_with_its_cause(cluster: Rack) -> None:
     configuration = "/var/lib/kubelet/config.yaml"
     with broken(
@@ -178,6 +182,7 @@ def test_a_certificate_that_expires(cluster: Rack, tmp_path: Path) -> None:
     assert "pi-1 certificate" not in told(done)
 
 
+@pytest.mark.long
 def test_a_name_that_is_a_script(cluster: Rack, tmp_path: Path) -> None:
     name = "<script>alert(1)<&{{ 7 * 7 }}.crt"
     path = f"/etc/kubernetes/pki/{name}"

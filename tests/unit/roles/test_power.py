@@ -139,7 +139,7 @@ def test_nobody_goes_after_a_node_that_stays_on(rack: Rack) -> None:
         pytest.param(
             [], 2, "power_off_confirm is ''; expected yes. Nothing was switched off", id="no answer"
         ),
-        pytest.param(["--limit", "pi-2"], 2, "pi-3, pi-1 is left out by --limit", id="limit"),
+        pytest.param(["--limit", "pi-2"], 2, "pi-1, pi-3 is left out by --limit", id="limit"),
     ],
 )
 def test_nobody_is_switched_off(rack: Rack, arguments: list[str], code: int, said: str) -> None:

@@ -99,7 +99,7 @@ def test_table_of_jobs_can_be_run_to_its_end() -> None:
 def test_table_has_every_scenario_and_every_part_of_the_makefile() -> None:
     root = Path(__file__).parents[3]
     scenarios = {path.parent.name for path in root.glob("molecule/*/molecule.yml")}
-    assert {job.piece for job in JOBS if job.part == "molecule"} == scenarios
+    assert {job.piece for job in JOBS if job.part.removesuffix("-long") == "molecule"} == scenarios
     makefile = (root / "Makefile").read_text()
     for part in {job.part for job in JOBS}:
         assert f" {part} " in makefile.replace("\n", " ")
