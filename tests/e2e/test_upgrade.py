@@ -168,7 +168,7 @@ def run_and_kill(rack: Rack, moment: Moment) -> None:
         f"until {{ {moment.condition}; }} 2>/dev/null; do sleep 0.02; done;"
         " for program in kubeadm apt-get dpkg; do pkill -KILL -x $program; done; true"
     )
-    podman = ["podman", "exec", rack.container(moment.node), "timeout", "400", "sh", "-c", watch]
+    podman = ["podman", "exec", rack.container(moment.node), "timeout", "1500", "sh", "-c", watch]
     with rack.start(*rack.playbook_command(*RUN)) as first:
         watched = subprocess.run(podman, check=False, capture_output=True, text=True)
         first.kill()
