@@ -86,6 +86,15 @@ options:
       M(bramble.pi.failure_detection) says it.
     type: raw
     default: default
+  profile:
+    description:
+      - V(small) is for boards with 1 GB of memory. etcd keeps fewer writes in memory, one pod answers for
+        the cluster's DNS instead of two, a node takes 40 pods and keeps shorter logs of them; from
+        Kubernetes 1.31 on the programs of the control plane collect their garbage earlier (C(GOGC)).
+      - It counts when the cluster is initialised. What is given by the options below goes over it.
+    type: str
+    choices: [default, small]
+    default: default
   cluster_configuration:
     description:
       - Goes over the C(ClusterConfiguration) that the module builds.
@@ -174,6 +183,7 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.bramble.pi.plugins.module_utils._common.errors import module_errors
 from ansible_collections.bramble.pi.plugins.module_utils._kubeadm.init import bring_up, check_parameters
 from ansible_collections.bramble.pi.plugins.module_utils._kubeadm.node import Node
+from ansible_collections.bramble.pi.plugins.module_utils._kubeadm.profile import DEFAULT, PROFILES
 
 
 def main() -> None:
@@ -194,6 +204,7 @@ def main() -> None:
             "ignore_preflight_errors": {"type": "list", "elements": "str", "default": []},
             "cert_sans": {"type": "list", "elements": "str", "default": []},
             "failure_detection": {"type": "raw", "default": "default"},
+            "profile": {"type": "str", "choices": list(PROFILES), "default": DEFAULT},
             "cluster_configuration": {"type": "dict", "default": {}},
             "init_configuration": {"type": "dict", "default": {}},
             "kubelet_configuration": {"type": "dict", "default": {}},

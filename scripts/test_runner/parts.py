@@ -156,20 +156,18 @@ def molecule(scenario: str) -> Callable[[Outcome], None]:
 
 def scenarios() -> list[str]:
     """Return the names of the scenarios that may run beside others, those first that take longest."""
-    apart = (LONE_SCENARIO, *DEAR_SCENARIOS)
     names = sorted(path.parent.name for path in ROOT.glob("molecule/*/molecule.yml"))
     return sorted(
-        (name for name in names if name not in apart),
+        (name for name in names if name not in DEAR_SCENARIOS),
         key=lambda name: LONG_SCENARIOS.index(name) if name in LONG_SCENARIOS else len(names),
     )
 
 
-#: It counts the packets that are lost while a network is changed.
-LONE_SCENARIO = "node_network"
 #: Those that take more than two minutes, the longest first.
-LONG_SCENARIOS = ["rack_network", "image_cache", "kube_packages", "ssh_access"]
-#: Those that are too dear for every change.
-DEAR_SCENARIOS = ["containerd"]
+LONG_SCENARIOS = ["rack_network", "kube_packages", "ssh_access"]
+#: Those that are too dear for every change; node_network counts the packets that are lost while a network is
+#: changed, and so wants quiet too.
+DEAR_SCENARIOS = ["containerd", "image_cache", "node_network"]
 
 CHANGE, ALONE, ANY = ("-m", "not long and not alone"), ("-m", "not long and alone"), ("-m", "not long")
 #: One failure hides no other; of a rack that is broken as a whole not every test has to wait.
@@ -186,7 +184,6 @@ JOBS = [
     Job("unit", pytest("tests/unit", *ALONE), piece="alone", beside=0),
     # What the linters see is told before a rack is built. Then the longest chain begins, e2e.
     Job("lint", lint, load=1.0),
-    Job("molecule", molecule(LONE_SCENARIO), piece=LONE_SCENARIO, after="unit", load=1.1, beside=1.0),
     Job(
         "e2e",
         pytest(*E2E, *CHANGE, f"--deselect={RESET[0]}", environment=KEEP),

@@ -1,7 +1,10 @@
 # Copyright: bramble.pi contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Three control planes that are all lost come back from one backup, and the worker's pods go on."""
+"""Three control planes that are all lost come back from one backup, and the worker's pods go on.
+
+They are told that they have little memory, which has to come back as well.
+"""
 
 from __future__ import annotations
 
@@ -36,9 +39,19 @@ def kept(rack: Rack) -> set[str]:
     return {each for each in objects(rack) if not any(name in each for name in own)}
 
 
+def assert_small(rack: Rack) -> None:
+    """Fail unless all nodes have what control_plane_profile small says."""
+    for node in CONTROL_PLANES:
+        assert "--snapshot-count=5000" in rack.shell(node, "cat /etc/kubernetes/manifests/etcd.yaml")
+    for node in (*CONTROL_PLANES, *MANY["workers"]):
+        assert "maxPods: 40" in rack.shell(node, "cat /var/lib/kubelet/config.yaml")
+    assert rack.kubectl("-n", "kube-system", "get", "deployment", "coredns")["spec"]["replicas"] == 1
+
+
 @pytest.mark.long
 def test_three_lost_control_planes_come_back(rack: Rack, tmp_path: Path) -> None:
-    bring_up(rack, MANY, tmp_path)
+    bring_up(rack, MANY, tmp_path, control_plane_profile="small")
+    assert_small(rack)
     rack.shell("pi-1", f"{KUBECTL} create deployment before --image=localhost/hello:1 --replicas=2")
     wait_for(lambda: len(containers(rack)) == 2, 120, "the pods run")
     rack.playbook("playbooks/backup.yml")
@@ -56,6 +69,7 @@ def test_three_lost_control_planes_come_back(rack: Rack, tmp_path: Path) -> None
     assert all(line.split(", ")[1] == "started" for line in members)
     assert before ^ kept(rack) == set()
     assert containers(rack) == running
+    assert_small(rack)
     rack.shell("pi-1", f"{KUBECTL} scale deployment before --replicas=4")
     wait_for(lambda: len(containers(rack)) == 4, 180, "new pods run")
     rack.playbook("playbooks/verify.yml")

@@ -115,10 +115,10 @@ def layout(rack: Rack, groups: dict[str, dict[str, str]], more: dict[str, Any]) 
     (rack.inventory / "hosts.yml").write_text(yaml.safe_dump(inventory, sort_keys=False))
 
 
-def bring_up(rack: Rack, groups: dict[str, dict[str, str]], folder: Path) -> None:
+def bring_up(rack: Rack, groups: dict[str, dict[str, str]], folder: Path, **inputs: str) -> None:
     """Make a rack with a cluster of the old version, and somebody whom backups are encrypted for."""
     endpoint = {"control_plane_endpoint": "{{ hostvars['pi-1'].ansible_host }}:6443"}
-    more: dict[str, Any] = endpoint if len(groups["control_plane"]) > 1 else {}
+    more: dict[str, Any] = {**(endpoint if len(groups["control_plane"]) > 1 else {}), **inputs}
     rack.playbook("playbooks/virtual_rack_destroy.yml")
     layout(rack, groups, more)
     rack.playbook("playbooks/virtual_rack_create.yml")

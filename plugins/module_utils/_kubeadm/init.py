@@ -15,6 +15,7 @@ from ansible_collections.bramble.pi.plugins.module_utils._kubeadm import (
     config,
     diagnosis,
     node_files,
+    profile,
     reservation,
     state,
 )
@@ -65,6 +66,7 @@ def _documents(*, node: Node, parameters: Mapping[str, Any]) -> tuple[str, list[
                 "node_name",
                 "cri_socket",
                 "cgroup_driver",
+                "profile",
                 "token",
                 "token_ttl",
                 "ignore_preflight_errors",
@@ -172,6 +174,8 @@ def bring_up(*, node: Node, parameters: Mapping[str, Any], check_mode: bool) -> 
             attempt=attempt,
         )
         _wait_for_components(attempt=attempt, timeout=parameters["timeout"])
+        if parameters["profile"] == profile.SMALL:
+            node.run_one_coredns()
         node_files.clear_attempt()
     result = {"changed": changed, "state": verdict.state, "reason": verdict.reason}
     if version:

@@ -210,6 +210,26 @@ class Node:
 
     # Running
 
+    def run_one_coredns(self) -> None:
+        """Have one pod of the cluster's DNS instead of two, which upgrades keep."""
+        command = [
+            "kubectl",
+            "scale",
+            f"--kubeconfig={state.ADMIN_KUBECONFIG}",
+            "--request-timeout=60s",
+            "--namespace=kube-system",
+            "--replicas=1",
+            "deployment/coredns",
+        ]
+        code, output, errors = self.run(command)
+        # kubeadm may have been told to leave it out.
+        if code != 0 and "NotFound" not in errors:
+            raise KubeadmError(
+                diagnosis.explanation(
+                    command="kubectl scale deployment/coredns", output=f"{output}\n{errors}"
+                )
+            )
+
     def annotate(self, *, node_name: str, annotation: str) -> None:
         """Annotate this node in the cluster with the kubelet's own rights."""
         self.explained(

@@ -98,6 +98,10 @@ case "$*" in
     *kubeadm-config*)
         [ -e '{root}/answers' ] || exit 1
         [ -e '{root}/uploaded' ] || {{ echo NotFound >&2; exit 1; }} ;;
+    *--replicas=1*deployment/coredns)
+        [ -e '{root}/addons' ] || {{ echo 'Error from server (NotFound)' >&2; exit 1; }}
+        rm '{root}/busy' 2>/dev/null && {{ echo etcdserver: request timed out >&2; exit 1; }}
+        touch '{root}/one-coredns' ;;
 esac
 """
 
@@ -215,6 +219,23 @@ def test_an_init_that_is_killed_is_finished_by_the_next_run(
     assert finished.get("changed"), finished
     assert {"uploaded", "marked", "addons"} <= {path.name for path in node.root.iterdir()}
     assert not Path(state.ATTEMPT).exists()
+    again = run(kubeadm_init, capsys, **parameters)
+    assert (again.get("changed"), again.get("state")) == (False, "healthy"), again
+
+
+@pytest.mark.parametrize("addons", [True, False])
+def test_small_boards_have_one_coredns_also_if_the_first_try_fails(
+    node: KilledNode, capsys: pytest.CaptureFixture[str], *, addons: bool
+) -> None:
+    node.kubeadm(INIT, after_api=AFTER_API if addons else AFTER_API[:-1])
+    node.write("/busy", "")
+    parameters: dict[str, Any] = {"node_name": "pi-1", "timeout": 0, "profile": "small"}
+    first = run(kubeadm_init, capsys, **parameters)
+    if addons:
+        assert "request timed out" in first["msg"]
+        assert not (node.root / "one-coredns").exists()
+        assert run(kubeadm_init, capsys, **parameters)["changed"]
+    assert (node.root / "one-coredns").exists() == addons
     again = run(kubeadm_init, capsys, **parameters)
     assert (again.get("changed"), again.get("state")) == (False, "healthy"), again
 

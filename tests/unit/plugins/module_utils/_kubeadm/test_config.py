@@ -44,6 +44,7 @@ INIT: dict[str, Any] = {
     "timeout": 240,
     "cert_sans": [],
     "detection": None,
+    "profile": "default",
     "cluster_configuration": {},
     "init_configuration": {},
     "kubelet_configuration": {},
@@ -226,6 +227,54 @@ def test_names_of_the_api_server_are_joined(version: str, own: list[str], names:
         cluster_configuration={"apiServer": {"certSANs": own}},
     )["ClusterConfiguration"]["apiServer"]
     assert server["certSANs"] == names
+
+
+GOGC = [{"name": "GOGC", "value": "50"}]
+
+
+def test_the_profile_of_small_boards() -> None:
+    small = _init(profile="small", version="v1beta4")
+    cluster, plain = small["ClusterConfiguration"], _init(version="v1beta4")["ClusterConfiguration"]
+    arguments = [{"name": "snapshot-count", "value": "5000"}]
+    assert cluster["etcd"] == {"local": {"extraArgs": arguments, "extraEnvs": GOGC}}
+    for part in ("apiServer", "controllerManager", "scheduler"):
+        assert cluster[part] == {**plain.get(part, {}), "extraEnvs": GOGC}
+    kubelet = {"maxPods": 40, "containerLogMaxSize": "5Mi", "containerLogMaxFiles": 3}
+    assert small["KubeletConfiguration"] == {**_init(version="v1beta4")["KubeletConfiguration"], **kubelet}
+
+
+@pytest.mark.parametrize("version", ["v1beta2", "v1beta3"])
+def test_older_versions_of_the_api_have_no_environment(version: str) -> None:
+    cluster, plain = (
+        _init(version=version, profile=name)["ClusterConfiguration"] for name in ("small", "default")
+    )
+    assert cluster == {**plain, "etcd": {"local": {"extraArgs": {"snapshot-count": "5000"}}}}
+
+
+def test_what_the_user_says_goes_over_the_profile() -> None:
+    over = {
+        "etcd": {"local": {"extraArgs": {"snapshot-count": "20000", "quota-backend-bytes": "1"}}},
+        "apiServer": {"extraEnvs": []},
+    }
+    found = _init(
+        profile="small",
+        version="v1beta4",
+        cluster_configuration=over,
+        kubelet_configuration={"maxPods": 9},
+        detection=failure_detection.PRESETS["demo"],
+    )
+    cluster = found["ClusterConfiguration"]
+    assert cluster["etcd"]["local"]["extraArgs"] == [
+        {"name": "snapshot-count", "value": "20000"},
+        {"name": "quota-backend-bytes", "value": "1"},
+    ]
+    assert cluster["apiServer"]["extraEnvs"] == []
+    assert cluster["controllerManager"]["extraEnvs"] == GOGC
+    assert {each["name"] for each in cluster["controllerManager"]["extraArgs"]} == {
+        "node-monitor-period",
+        "node-monitor-grace-period",
+    }
+    assert found["KubeletConfiguration"]["maxPods"] == 9
 
 
 def test_a_part_without_lines_says_nothing() -> None:
