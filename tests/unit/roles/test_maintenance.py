@@ -134,6 +134,7 @@ def whole(*nodes: str) -> set[str]:
     return {f"{step} {node}" for step in ("drain", "work", "back") for node in nodes}
 
 
+@pytest.mark.long
 def test_control_planes_one_by_one_then_workers_some_at_a_time(folder: Path) -> None:
     code, output, log = run(folder)
     assert code == 0, output
