@@ -24,6 +24,26 @@ for process in /proc/[0-9]*; do
     echo "$(cat $process/comm) $(sed -n 's/^Anonymous: *\\([0-9]*\\) kB/\\1/p' $process/smaps_rollup)"
 done 2>/dev/null
 """
+#: Brings the lines of each host to a file of its name.
+PLAY = [
+    {
+        "hosts": "control_plane:workers",
+        "gather_facts": False,
+        "become": True,
+        "tasks": [
+            {"ansible.builtin.shell": READ, "register": "lines", "changed_when": False},
+            {
+                "ansible.builtin.copy": {
+                    "content": "{{ lines.stdout }}",
+                    "dest": "{{ playbook_dir }}/{{ inventory_hostname }}.lines",
+                    "mode": "0600",
+                },
+                "delegate_to": "localhost",
+                "become": False,
+            },
+        ],
+    }
+]
 #: Below that many MiB on every node a program is in the last line.
 LEAST = 5
 
@@ -31,13 +51,14 @@ LEAST = 5
 def read(inventory: Path) -> dict[str, Counter[str]]:
     """Return the MiB of each program on each host, {host: {program: MiB}}."""
     with tempfile.TemporaryDirectory() as folder:
-        ansible = [str(Path(sys.executable).parent / "ansible"), "-i", str(inventory), "--become"]
-        words = ["control_plane:workers", "-m", "ansible.builtin.shell", "-a", READ, "--tree", folder]
-        subprocess.run([*ansible, *words], cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
+        play = Path(folder) / "play.yml"
+        play.write_text(json.dumps(PLAY))
+        ansible = [str(Path(sys.executable).parent / "ansible-playbook"), "-i", str(inventory), str(play)]
+        subprocess.run(ansible, cwd=ROOT, check=True, stdout=sys.stderr)
         found: dict[str, Counter[str]] = {}
-        for path in sorted(Path(folder).iterdir()):
-            programs = found.setdefault(path.name, Counter())
-            for line in json.loads(path.read_text())["stdout"].splitlines():
+        for path in sorted(Path(folder).glob("*.lines")):
+            programs = found.setdefault(path.stem, Counter())
+            for line in path.read_text().splitlines():
                 name, _space, size = line.rpartition(" ")
                 if size.isdigit():
                     programs[name] += int(size)

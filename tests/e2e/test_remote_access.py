@@ -16,6 +16,8 @@ import yaml
 
 from tests.e2e.conftest import RACK_NAME, RACK_SUBNET, Rack, Run
 
+pytestmark = pytest.mark.long
+
 PLAYBOOK = "playbooks/remote_access.yml"
 KUBECTL = "kubectl --kubeconfig /etc/kubernetes/admin.conf"
 # A bridge of its own, as podman hides where packets come from that leave its networks. The machine itself,
@@ -192,7 +194,6 @@ def test_nobody_gets_in_without_the_kubeconfig(access: Outside) -> None:
     assert "refused" in answer
 
 
-@pytest.mark.long
 def test_name_that_is_taken_is_refused(access: Outside) -> None:
     before = access.kubeconfig.read_text()
     run = access.run(*WITH_PROXY, "-e", "remote_access_cluster_name=work", code=2)
@@ -201,7 +202,6 @@ def test_name_that_is_taken_is_refused(access: Outside) -> None:
     assert access.kubeconfig.read_text() == before
 
 
-@pytest.mark.long
 def test_address_that_does_not_lead_there_is_refused(access: Outside) -> None:
     before = access.kubeconfig.read_text()
     # The first address of the network is the machine's own, where no API server is.
@@ -233,7 +233,6 @@ def test_proxy_serves_the_accepted_network_only(access: Outside) -> None:
     assert ask_proxy(access.rack, "pi-2", PROXY, origin=f"http://{PROXY}:8080") == "200"
 
 
-@pytest.mark.some(1)
 @pytest.mark.parametrize(
     ("given", "words"),
     [

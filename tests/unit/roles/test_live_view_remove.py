@@ -40,6 +40,7 @@ EMPTY = ["configmap/kube-root-ca.crt", "serviceaccount/default", "secret/default
 OWN = [*EMPTY, "secret/live-view", "serviceaccount/live-view", "secret/live-view-token-abcde"]
 
 
+@pytest.mark.some(2)
 @pytest.mark.parametrize(
     ("namespace", "content", "deleted"),
     [

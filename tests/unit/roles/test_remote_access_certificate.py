@@ -41,6 +41,7 @@ def make_pair(folder: Path, *names: str) -> None:
     )
 
 
+@pytest.mark.long
 @pytest.mark.skipif(os.getuid() != 0, reason="needs root")
 def test_a_killed_run_is_finished(tmp_path: Path) -> None:
     node = NamespaceNode(tmp_path, folders=[])

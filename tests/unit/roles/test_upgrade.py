@@ -172,6 +172,7 @@ def test_nobody_is_touched_once_somebody_has_failed(folder: Path, broken: str) -
     assert f"without {broken[-1]}" in " ".join(output.split())
 
 
+@pytest.mark.long
 def test_no_further_minor_without_a_node_that_failed_at_the_end(folder: Path) -> None:
     code, _output, log = run(folder, broken="packages e")
     assert code != 0
