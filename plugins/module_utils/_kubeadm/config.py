@@ -15,7 +15,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ansible_collections.bramble.pi.plugins.module_utils._common.errors import BrambleError
-from ansible_collections.bramble.pi.plugins.module_utils._kubeadm import profile as profiles
+from ansible_collections.bramble.pi.plugins.module_utils._kubeadm import profile
 from ansible_collections.bramble.pi.plugins.module_utils._kubernetes import (
     compatibility,
     extra_args,
@@ -128,7 +128,7 @@ def init_documents(
     timeout: int,
     cert_sans: Sequence[str],
     detection: failure_detection.Detection | None,
-    profile: str,
+    board_profile: str,
     cluster_configuration: Mapping[str, Any],
     init_configuration: Mapping[str, Any],
     kubelet_configuration: Mapping[str, Any],
@@ -155,10 +155,10 @@ def init_documents(
     else:
         server["timeoutForControlPlane"] = _duration(timeout)
     cluster.update(_given(apiServer=server))
-    cluster = merged(base=profiles.cluster_configuration(profile, version=version), over=cluster)
+    cluster = merged(base=profile.cluster_configuration(board_profile, version=version), over=cluster)
     kubelet = {
         "cgroupDriver": cgroup_driver,
-        **profiles.kubelet_configuration(profile),
+        **profile.kubelet_configuration(board_profile),
         **failure_detection.in_kubelet_configuration({}, detection),
     }
     documents = [

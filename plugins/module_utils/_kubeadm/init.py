@@ -53,6 +53,7 @@ def _documents(*, node: Node, parameters: Mapping[str, Any]) -> tuple[str, list[
         version=version,
         kubernetes_version=f"v{desired.lstrip('v')}" if desired else node.release(),
         detection=failure_detection.parse(parameters["failure_detection"]),
+        board_profile=parameters["profile"],
         init_configuration=node.with_reservation(
             parameters["system_reserved"], over=parameters["init_configuration"]
         ),
@@ -66,7 +67,6 @@ def _documents(*, node: Node, parameters: Mapping[str, Any]) -> tuple[str, list[
                 "node_name",
                 "cri_socket",
                 "cgroup_driver",
-                "profile",
                 "token",
                 "token_ttl",
                 "ignore_preflight_errors",

@@ -44,7 +44,7 @@ INIT: dict[str, Any] = {
     "timeout": 240,
     "cert_sans": [],
     "detection": None,
-    "profile": "default",
+    "board_profile": "default",
     "cluster_configuration": {},
     "init_configuration": {},
     "kubelet_configuration": {},
@@ -233,7 +233,7 @@ GOGC = [{"name": "GOGC", "value": "50"}]
 
 
 def test_the_profile_of_small_boards() -> None:
-    small = _init(profile="small", version="v1beta4")
+    small = _init(board_profile="small", version="v1beta4")
     cluster, plain = small["ClusterConfiguration"], _init(version="v1beta4")["ClusterConfiguration"]
     arguments = [{"name": "snapshot-count", "value": "5000"}]
     assert cluster["etcd"] == {"local": {"extraArgs": arguments, "extraEnvs": GOGC}}
@@ -246,7 +246,7 @@ def test_the_profile_of_small_boards() -> None:
 @pytest.mark.parametrize("version", ["v1beta2", "v1beta3"])
 def test_older_versions_of_the_api_have_no_environment(version: str) -> None:
     cluster, plain = (
-        _init(version=version, profile=name)["ClusterConfiguration"] for name in ("small", "default")
+        _init(version=version, board_profile=name)["ClusterConfiguration"] for name in ("small", "default")
     )
     assert cluster == {**plain, "etcd": {"local": {"extraArgs": {"snapshot-count": "5000"}}}}
 
@@ -257,7 +257,7 @@ def test_what_the_user_says_goes_over_the_profile() -> None:
         "apiServer": {"extraEnvs": []},
     }
     found = _init(
-        profile="small",
+        board_profile="small",
         version="v1beta4",
         cluster_configuration=over,
         kubelet_configuration={"maxPods": 9},
