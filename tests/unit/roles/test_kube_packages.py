@@ -62,6 +62,25 @@ def test_a_newcomer_goes_with_any_control_plane_that_answers(
     control_planes: dict[str, dict[str, str] | None],
     version: str,
 ) -> None:
+    log = run(tmp_path, monkeypatch, control_planes, "--limit", "w")
+    assert log == [*(f"asked {name}" for name in ("w", *control_planes)), f"goes with {version}"]
+
+
+@pytest.mark.parametrize(("control_plane", "version"), [(NEWCOMER, ""), (RUNS, "1.36.2")])
+def test_in_a_run_of_all_hosts_nobody_is_asked_twice(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, control_plane: dict[str, str], version: str
+) -> None:
+    log = run(tmp_path, monkeypatch, {"a": control_plane})
+    assert sorted(log) == sorted(["asked a", "asked w", *[f"goes with {version}"] * 2])
+
+
+def run(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    control_planes: dict[str, dict[str, str] | None],
+    *words: str,
+) -> list[str]:
+    """Run the role, and return what was asked and said in it."""
     collection = tmp_path / "ansible_collections/bramble/pi"
     (collection / "plugins/action").mkdir(parents=True)
     (collection / "galaxy.yml").symlink_to(ROOT / "galaxy.yml")
@@ -91,14 +110,12 @@ def test_a_newcomer_goes_with_any_control_plane_that_answers(
     (tmp_path / "play.yml").write_text(PLAY)
     done = subprocess.run(
         [
-            Path(sys.executable).with_name("ansible-playbook"),
-            *("-i", tmp_path / "hosts.yml", tmp_path / "play.yml", "--limit", "w"),
+            str(Path(sys.executable).with_name("ansible-playbook")),
+            *("-i", str(tmp_path / "hosts.yml"), str(tmp_path / "play.yml"), *words),
         ],
         capture_output=True,
         text=True,
         check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr
-    assert (tmp_path / "log").read_text().splitlines() == [
-        f"asked {name}" for name in ("w", *control_planes)
-    ] + [f"goes with {version}"]
+    return (tmp_path / "log").read_text().splitlines()
