@@ -32,7 +32,7 @@ from scripts.test_runner.containers import ContainerMeter, machine_seconds
 from scripts.test_runner.outcome import ENVIRONMENT, PROCESSES, ROOT, Outcome
 from scripts.test_runner.parts import JOBS, needs
 from scripts.test_runner.schedule import Job, in_a_row, next_job
-from scripts.test_runner.summary import Timed, Times, floor, proved, slowest, summary
+from scripts.test_runner.summary import Timed, Times, floor, pace, proved, slowest, summary
 
 #: All chance in tests comes from it; see tests/seed.py.
 SEED = "BRAMBLE_TEST_SEED"
@@ -222,6 +222,7 @@ def run_parts(names: Sequence[str]) -> int:
         print("\n".join([f"\nFrom the output of {name}", *reasons]))
     seconds, machine = time.monotonic() - began, machine_seconds() - machine
     print(f"\n{floor(times.values(), seconds=seconds, machine=machine, processors=os.cpu_count() or 1)}")
+    print(pace())
     passed, skipped = (sum(each.count(what) for each in outcomes.values()) for what in ("passed", "skipped"))
     failed = sum(len(outcome.failed) for outcome in outcomes.values())
     print(f"\n{passed} passed, {failed} failed" + (f", {skipped} skipped" if skipped else ""), flush=True)

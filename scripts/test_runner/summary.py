@@ -5,12 +5,15 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from scripts.test_runner.outcome import Case, Outcome
 
 SLOWEST = 10
+#: Turns of a loop that tells how quick a machine is at present.
+TURNS = 10_000_000
 
 
 @dataclass
@@ -55,9 +58,9 @@ def summary(outcomes: Mapping[str, Outcome], times: Mapping[str, Times]) -> Iter
     """Give the table of the parts, what failed, and the count of all."""
     yield f"{'part':<11}{'passed':>8}{'failed':>8}{'skipped':>9}{'seconds':>9}{'CPU':>8}{'in containers':>15}"
     for name, outcome in outcomes.items():
-        time = times[name]
+        spent = times[name]
         counts = f"{outcome.count('passed'):>8}{len(outcome.failed):>8}{outcome.count('skipped'):>9}"
-        used = f"{time.seconds:>9.0f}{time.processes + time.containers:>8.0f}{time.containers:>15.0f}"
+        used = f"{spent.seconds:>9.0f}{spent.processes + spent.containers:>8.0f}{spent.containers:>15.0f}"
         yield f"{name:<11}{counts}{used}" + (f"  not run: {outcome.not_run}" if outcome.not_run else "")
     for name, outcome in outcomes.items():
         for failure in outcome.failed:
@@ -66,13 +69,23 @@ def summary(outcomes: Mapping[str, Outcome], times: Mapping[str, Times]) -> Iter
 
 def floor(times: Iterable[Times], *, seconds: float, machine: float, processors: int) -> str:
     """Say how long it took, and how long it would have taken if no processor had ever waited."""
-    used = sum(time.processes + time.containers for time in times)
+    used = sum(each.processes + each.containers for each in times)
     minutes = {"took": seconds, "used": used, "least": used / processors, "machine": machine}
     return (
         "It took {took:.1f} min. The parts used {used:.1f} min of CPU, for which {processors} processors need"
         " {least:.1f} min at least. The whole machine used {machine:.1f} min, builds in containers and other"
         " programs included."
     ).format(processors=processors, **{name: value / 60 for name, value in minutes.items()})
+
+
+def pace() -> str:
+    """Say how quick this machine is at present: runs of other days are compared by it."""
+    began = time.process_time()
+    for _turn in range(TURNS):
+        pass
+    return (
+        f"An empty loop of {TURNS:,} turns in Python takes {time.process_time() - began:.2f} s of CPU here."
+    )
 
 
 def proved(outcomes: Iterable[Outcome], *, seed: str) -> Iterator[str]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import io
 import math
 import os
+import re
 import subprocess
 import sys
 import time
@@ -21,7 +22,7 @@ from scripts.test_runner.containers import ContainerMeter
 from scripts.test_runner.outcome import Case, Outcome, Processes, descendants, read_junit
 from scripts.test_runner.parts import JOBS, needs
 from scripts.test_runner.schedule import Job, in_a_row, next_job
-from scripts.test_runner.summary import Timed, Times, floor, slowest, summary
+from scripts.test_runner.summary import Timed, Times, floor, pace, slowest, summary
 
 
 def nothing(_outcome: Outcome) -> None:
@@ -224,6 +225,9 @@ def test_summary_names_counts_times_and_failures() -> None:
     told = floor(times.values(), seconds=600, machine=1800, processors=2)
     assert told.startswith(
         "It took 10.0 min. The parts used 0.3 min of CPU, for which 2 processors need 0.1 min"
+    )
+    assert re.fullmatch(
+        r"An empty loop of 10,000,000 turns in Python takes \d+\.\d\d s of CPU here\.", pace()
     )
 
 

@@ -460,7 +460,7 @@ def test_killed_in_any_phase_it_ends_verified(
     run = lab.run(**options)
     if phase in {"seeding", "finishing"} and state == "written":
         run.wait_for(verifying)
-        card.throttle(write=MEBIBYTE // (8 if phase == "seeding" else 1), read=32 * MEBIBYTE)
+        card.throttle(write=MEBIBYTE // 8, read=32 * MEBIBYTE)
     if phase != "waiting":
         run.wait_for(
             lambda cards: any(
