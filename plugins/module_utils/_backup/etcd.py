@@ -200,16 +200,19 @@ def listens(port: int) -> bool:
         return False
 
 
-def runs_on(data: str) -> bool:
-    """Tell whether a process of this node is an etcd with this data."""
+def left_of(data: str, *, certificate: str) -> dict[int, str]:
+    """Return what runs of a control plane, {process: program}, by etcd's data and the API's certificate."""
+    marks = {"etcd": f"--data-dir={data}", "kube-apiserver": f"--tls-cert-file={certificate}"}
+    found = {}
     for path in glob.glob("/proc/[0-9]*/cmdline"):
         try:
             words = (read_text(path) or "").split("\0")
         except ProcessLookupError:
             continue
-        if os.path.basename(words[0]) == "etcd" and f"--data-dir={data}" in words:
-            return True
-    return False
+        program = os.path.basename(words[0])
+        if marks.get(program) in words:
+            found[int(path.split("/")[2])] = program
+    return found
 
 
 def _taken_ports() -> set[int]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
+import signal
 import time
 from collections.abc import Collection
 from typing import Any, NamedTuple
@@ -20,8 +21,8 @@ from ansible_collections.bramble.pi.plugins.module_utils._backup.etcd import (
     LIVE_PORT,
     Etcd,
     Restored,
+    left_of,
     listens,
-    runs_on,
 )
 from ansible_collections.bramble.pi.plugins.module_utils._backup.manifest import (
     SNAPSHOT,
@@ -74,6 +75,10 @@ def restore(*, node: Node, wishes: Wishes, check_mode: bool) -> dict[str, Any]:
         manifest = archive.extract(wishes.src, identity=identity, folder=f"{folder}/backup")
         os.unlink(identity)
         return _Restore(node, wishes, manifest, f"{folder}/backup").run(check_mode=check_mode)
+
+
+def _left() -> dict[int, str]:
+    return left_of(state.ETCD, certificate=f"{state.PKI}/apiserver.crt")
 
 
 class _Restore:
@@ -233,13 +238,18 @@ class _Restore:
                 )
             time.sleep(_POLL)
         output_of(self._node.run, ["systemctl", "stop", "kubelet"])
-        # Once its port is closed it may still write, and nothing ends one that the kubelet has started again.
+        # Once its port is closed etcd may still write, and nothing ends one that the kubelet has started
+        # again. An API server of before keeps its port and its memory, as where files alone were removed.
+        for process in _left():
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(process, signal.SIGTERM)
         deadline = time.monotonic() + _STOP_SECONDS
-        while runs_on(state.ETCD):
+        while left := _left():
             if time.monotonic() > deadline:
+                programs = " and ".join(f"{program} (process {number})" for number, program in left.items())
                 raise BackupError(
-                    f"an etcd still runs on {state.ETCD} {_STOP_SECONDS} s after the kubelet was stopped;"
-                    " expected none: reboot this node, and run this again"
+                    f"{programs} of the control plane that was here did not end within {_STOP_SECONDS} s;"
+                    " expected none that runs: reboot this node, and run this again"
                 )
             time.sleep(_POLL)
 

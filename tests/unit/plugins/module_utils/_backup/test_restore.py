@@ -6,6 +6,7 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
+import signal
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -194,11 +195,11 @@ def test_a_run_that_was_killed_while_the_cluster_stopped_is_no_consent(
 ) -> None:
     before = _living(blank)
 
-    def killed(_data: str) -> bool:
+    def killed() -> dict[int, str]:
         raise Killed
 
     with monkeypatch.context() as patch:
-        patch.setattr(backup_restore, "runs_on", killed)
+        patch.setattr(backup_restore, "_left", killed)
         with pytest.raises(Killed):
             blank.restore(replace=True)
     assert not Path(state.RESTORE_BEGUN).exists()
@@ -367,22 +368,36 @@ def test_a_resume_keeps_the_original_until_the_cluster_answers(blank: Blank) -> 
         assert (data / "bramble-replaced/db").read_text() == "original", step
 
 
-def test_an_etcd_that_still_runs_is_waited_for(blank: Blank, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(backup_restore, "runs_on", lambda data: data == state.ETCD)
+@contextlib.contextmanager
+def program(folder: Path, name: str, *words: str) -> Iterator[subprocess.Popen[bytes]]:
+    """Run a process by that name with those arguments, until it is told to end or its input ends."""
+    path = folder / name
+    path.symlink_to("/bin/sh")
+    command = [str(path), "-c", "echo; read line", name, *words]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        # Once it prints, it is that program.
+        assert process.stdout is not None
+        process.stdout.readline()
+        yield process
+        process.kill()
+
+
+def test_what_does_not_end_stops_the_restore(blank: Blank, monkeypatch: pytest.MonkeyPatch) -> None:
+    # No process has this number.
+    monkeypatch.setattr(backup_restore, "_left", lambda: {2**22 + 1: "etcd"})
     monkeypatch.setattr(backup_restore, "_STOP_SECONDS", 0)
-    with pytest.raises(BackupError, match="reboot this node, and run this again"):
+    with pytest.raises(BackupError, match=r"etcd \(process 4194305\).* reboot this node, and run this again"):
         blank.restore()
     assert blank.files() == {}
 
 
 def test_an_etcd_is_found_by_its_data(tmp_path: Path) -> None:
-    program = tmp_path / "etcd"
-    program.symlink_to("/bin/sh")
-    command = [str(program), "-c", "echo; read line", "etcd", f"--data-dir={tmp_path}/data"]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
-        # Once it prints, it is that program.
-        assert process.stdout is not None
-        process.stdout.readline()
-        assert etcd.runs_on(f"{tmp_path}/data")
-        assert not etcd.runs_on(f"{tmp_path}/other")
-        process.kill()
+    with program(tmp_path, "etcd", f"--data-dir={tmp_path}/data") as process:
+        assert etcd.left_of(f"{tmp_path}/data", certificate="") == {process.pid: "etcd"}
+        assert etcd.left_of(f"{tmp_path}/other", certificate="") == {}
+
+
+def test_an_api_server_of_before_is_ended(blank: Blank, tmp_path: Path) -> None:
+    with program(tmp_path, "kube-apiserver", f"--tls-cert-file={state.PKI}/apiserver.crt") as process:
+        blank.restore()
+        assert process.wait(timeout=10) == -signal.SIGTERM
