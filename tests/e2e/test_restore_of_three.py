@@ -28,8 +28,8 @@ find /etc/cni/net.d /var/lib/kubelet -mindepth 1 -delete
 """
 #: And as on a card that was flashed again: packages are there, and nothing of a cluster.
 NOTHING_RUNS = """
-ctr -n k8s.io tasks list -q | xargs --no-run-if-empty --max-args=1 ctr -n k8s.io tasks delete --force
-ctr -n k8s.io containers list -q | xargs --no-run-if-empty ctr -n k8s.io containers delete
+ctr -n k8s.io tasks list | tail -n +2 | tr -s ' ' | cut -d ' ' -f 2 | xargs --no-run-if-empty kill -9
+sleep 2
 ! pgrep kube-apiserver
 """
 #: One in each control plane; the container of etcd has its tools.
