@@ -31,7 +31,9 @@ KNOWN_HOSTS = f"{SENDER_FOLDER}/known_hosts"
 LARGEST = 8 << 30
 #: A timer may make one each half hour.
 PER_DAY = 48
-#: What of the disk a sender may fill in a day.
+#: Nor is it tried more often, as each time wears the card.
+FAILED_PER_DAY = 10 * PER_DAY
+#: What of the disk a sender may fill in a day; what did not come whole counts, as it was written too.
 _SHARE_PER_DAY = 0.1
 #: How much a clock may be behind that of the sender.
 _AHEAD = timedelta(days=1)
@@ -111,10 +113,25 @@ def is_there_text(asked: Request) -> str:
     return f"{asked.name} is there"
 
 
+def is_of_today(copy: Copy, *, now: datetime) -> bool:
+    """Tell whether it came in the last 24 hours."""
+    return copy.arrived > now - _DAY
+
+
 def refusal(
-    asked: Request, *, copies: Iterable[Copy], folder: str, now: datetime, disk: int, free: int
+    asked: Request,
+    *,
+    copies: Iterable[Copy],
+    failed: Iterable[Copy],
+    folder: str,
+    now: datetime,
+    disk: int,
+    free: int,
 ) -> str:
-    """Say why a copy is not taken; empty if it is. ``disk`` and ``free`` are bytes of the receiver's disk."""
+    """Say why a copy is not taken; empty if it is. ``disk`` and ``free`` are bytes of the receiver's disk.
+
+    ``failed`` are those that did not come whole, each with what came of it.
+    """
     if asked.size > LARGEST:
         return f"{asked.name} has {asked.size} bytes; expected {LARGEST} at most"
     named = retention.parse_name(asked.name)
@@ -123,14 +140,19 @@ def refusal(
             f"{asked.name} is of a time to come; expected at most {now:{retention.ISO}}, the time here, and a"
             " day: compare the clocks of both nodes (timedatectl)"
         )
-    today = [each for each in copies if each.arrived > now - _DAY]
+    today, lost = ([each for each in group if is_of_today(each, now=now)] for group in (copies, failed))
     if len(today) >= PER_DAY:
         return (
             f"{folder} has {len(today)} copies of the last 24 hours; expected fewer than {PER_DAY}: set"
             " backup_schedule to fewer, and find out who else adds some"
         )
+    if len(lost) >= FAILED_PER_DAY:
+        return (
+            f"{len(lost)} copies have not come whole to {folder} in the last 24 hours; expected fewer than"
+            f" {FAILED_PER_DAY}: see what the doctor says of the sender, and find out who else tries"
+        )
     most = int(disk * _SHARE_PER_DAY)
-    added = sum(each.size for each in today)
+    added = sum(each.size for each in (*today, *lost))
     if added + asked.size > most:
         return (
             f"{folder} would have {(added + asked.size) // _MEBIBYTE} MiB of copies of the last 24 hours;"

@@ -28,6 +28,8 @@ from ansible_collections.bramble.pi.plugins.module_utils._backup.manifest import
 from ansible_collections.bramble.pi.plugins.module_utils._common.errors import BrambleError, os_error_text
 
 _PART = ".part"
+#: What did not come whole: empty, as large as what came of it, and named by when it ended.
+_FAILED = ".failed"
 _BLOCK = 1 << 20
 #: How long all of it may take, and how long another one that comes at the same time is waited for.
 _SECONDS = 1800
@@ -43,7 +45,7 @@ def receive(*, folder: str, days: int, command: str, source: IO[bytes]) -> str:
         for name in os.listdir(descriptor):
             # Left by one that was killed, as this one has the lock.
             if name.endswith(_PART):
-                os.unlink(name, dir_fd=descriptor)
+                _give_up(descriptor, name)
         if _is_there(descriptor, asked):
             return copies.is_there_text(asked)
         now = datetime.now(timezone.utc)
@@ -53,6 +55,7 @@ def receive(*, folder: str, days: int, command: str, source: IO[bytes]) -> str:
         problem = copies.refusal(
             asked,
             copies=_present(descriptor),
+            failed=_failed(descriptor),
             folder=folder,
             now=now,
             disk=disk.f_blocks * disk.f_frsize,
@@ -66,7 +69,8 @@ def receive(*, folder: str, days: int, command: str, source: IO[bytes]) -> str:
 
 
 def _remove_expired(descriptor: int, now: datetime, days: int) -> None:
-    for name in copies.expired(_present(descriptor), now=now, days=days):
+    outdated = (each.name for each in _failed(descriptor) if not copies.is_of_today(each, now=now))
+    for name in (*copies.expired(_present(descriptor), now=now, days=days), *outdated):
         os.unlink(name, dir_fd=descriptor)
 
 
@@ -130,13 +134,34 @@ def _sha256(file: IO[bytes]) -> str:
 
 def _present(descriptor: int) -> list[Copy]:
     """List the copies that are there; anything else in the folder does not count, and stays."""
-    found = []
+    return [each for each in _files(descriptor) if retention.parse_name(each.name)]
+
+
+def _failed(descriptor: int) -> list[Copy]:
+    """List what did not come whole."""
+    return [each for each in _files(descriptor) if each.name.endswith(_FAILED)]
+
+
+def _files(descriptor: int) -> Iterator[Copy]:
     for name in os.listdir(descriptor):
         status = os.stat(name, dir_fd=descriptor, follow_symlinks=False)
-        if stat.S_ISREG(status.st_mode) and retention.parse_name(name):
-            arrived = datetime.fromtimestamp(status.st_mtime, timezone.utc)
-            found.append(Copy(name, status.st_size, arrived))
-    return found
+        if stat.S_ISREG(status.st_mode):
+            yield Copy(name, status.st_size, datetime.fromtimestamp(status.st_mtime, timezone.utc))
+
+
+def _give_up(descriptor: int, part: str) -> None:
+    """Remove what came of a copy, and keep how much it was."""
+    try:
+        file = os.open(part, os.O_WRONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=descriptor)
+    except OSError:
+        # Not what was written here.
+        os.unlink(part, dir_fd=descriptor)
+        return
+    with os.fdopen(file, "wb") as came:
+        size = os.fstat(came.fileno()).st_size
+        came.truncate(0)
+        came.truncate(size)
+    os.rename(part, f"{time.time_ns()}{_FAILED}", src_dir_fd=descriptor, dst_dir_fd=descriptor)
 
 
 def _add(descriptor: int, asked: Request, source: IO[bytes]) -> None:
@@ -150,7 +175,7 @@ def _add(descriptor: int, asked: Request, source: IO[bytes]) -> None:
         os.rename(part, asked.name, src_dir_fd=descriptor, dst_dir_fd=descriptor)
     except BaseException:
         with contextlib.suppress(FileNotFoundError):
-            os.unlink(part, dir_fd=descriptor)
+            _give_up(descriptor, part)
         raise
     os.fsync(descriptor)
 

@@ -63,7 +63,15 @@ class Receiver:
         return process.returncode, (output + errors).decode()
 
     def there(self) -> dict[str, bytes]:
-        return {path.name: path.read_bytes() for path in self.folder.iterdir() if path.is_file()}
+        """Return what is there but for what did not come whole."""
+        files = (path for path in self.folder.iterdir() if path.is_file() and path.suffix != ".failed")
+        return {path.name: path.read_bytes() for path in files}
+
+    def failed(self) -> list[int]:
+        """Return how much came of what did not come whole."""
+        paths = list(self.folder.glob("*.failed"))
+        assert sum(path.stat().st_blocks for path in paths) == 0
+        return sorted(path.stat().st_size for path in paths)
 
     def put(self, of: str, data: bytes = b"old", *, ago: timedelta = timedelta()) -> Path:
         """Have a copy that came some time ago."""
@@ -165,26 +173,41 @@ def test_what_else_is_asked_for_changes_nothing(receiver: Receiver, command: str
 
 
 @pytest.mark.parametrize(
-    ("command", "data", "said"),
+    ("command", "data", "said", "failed"),
     [
-        (add(), DATA[:-1], f"has {len(DATA)} bytes, and only {len(DATA) - 1} bytes came; expected all"),
-        (add(), b"", f"has {len(DATA)} bytes, and only 0 bytes came"),
-        (add(), DATA + b"x", f"has {len(DATA)} bytes, and more came"),
-        (add(sha256="0" * 64), DATA, "came with another checksum; expected what the sender has"),
+        (
+            add(),
+            DATA[:-1],
+            f"has {len(DATA)} bytes, and only {len(DATA) - 1} bytes came; expected all",
+            [len(DATA) - 1],
+        ),
+        (add(), b"", f"has {len(DATA)} bytes, and only 0 bytes came", [0]),
+        (add(), DATA + b"x", f"has {len(DATA)} bytes, and more came", [len(DATA)]),
+        (
+            add(sha256="0" * 64),
+            DATA,
+            "came with another checksum; expected what the sender has",
+            [len(DATA)],
+        ),
         (
             add(size=copies.LARGEST + 1),
             DATA,
             f"has {copies.LARGEST + 1} bytes; expected {copies.LARGEST} at most",
+            [],
         ),
-        (add(size=copies.LARGEST), DATA, "expected "),
-        (add(name(timedelta(days=-2))), DATA, "is of a time to come; expected at most"),
+        # Whether it begins depends on this disk.
+        (add(size=copies.LARGEST), DATA, "expected ", None),
+        (add(name(timedelta(days=-2))), DATA, "is of a time to come; expected at most", []),
     ],
     ids=of_no_time,
 )
-def test_what_is_not_what_was_said(receiver: Receiver, command: str, data: bytes, said: str) -> None:
+def test_what_is_not_what_was_said(
+    receiver: Receiver, command: str, data: bytes, said: str, failed: list[int] | None
+) -> None:
     code, text = receiver.run(command, data)
     assert (code, said in text) == (1, True), text
     assert receiver.there() == {}
+    assert failed in (None, receiver.failed())
     # And the right one after that.
     assert receiver.run(add())[0] == 0
 
@@ -241,6 +264,8 @@ def test_one_that_is_ended_leaves_nothing_that_counts(receiver: Receiver, number
     assert part.exists() == (number == signal.SIGKILL)
     assert receiver.run(add())[0] == 0
     assert receiver.there() == {NAME: DATA}
+    (came,) = receiver.failed()
+    assert came <= 9000
 
 
 def test_one_at_a_time(receiver: Receiver, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -263,6 +288,31 @@ def test_a_day_has_its_limit(receiver: Receiver) -> None:
     second = name(timedelta(days=5))
     code, said = receiver.run(add(second))
     assert (code, "has 48 copies of the last 24 hours; expected fewer than 48" in said) == (1, True), said
+
+
+def failed_before(receiver: Receiver, size: int, *, ago: timedelta) -> None:
+    """Have something that did not come whole some time ago."""
+    path = receiver.put(f"{len(list(receiver.folder.iterdir()))}.failed", b"", ago=ago)
+    os.truncate(path, size)
+    os.utime(path, (arrived := (NOW - ago).timestamp(), arrived))
+
+
+def test_what_does_not_come_whole_has_its_limit_as_well(receiver: Receiver) -> None:
+    disk = os.statvfs(receiver.folder)
+    tenth = disk.f_blocks * disk.f_frsize // 10
+    failed_before(receiver, tenth, ago=timedelta(hours=25))
+    assert receiver.run(add(sha256="0" * 64))[0] == 1
+    # What is older than a day is gone by then.
+    assert receiver.failed() == [len(DATA)]
+    failed_before(receiver, tenth - len(DATA), ago=timedelta(hours=1))
+    code, said = receiver.run(add())
+    assert (code, "expected a tenth of its disk at most" in said) == (1, True), said
+    for path in receiver.folder.glob("*.failed"):
+        path.unlink()
+    for _number in range(copies.FAILED_PER_DAY):
+        failed_before(receiver, 0, ago=timedelta(hours=1))
+    code, said = receiver.run(add())
+    assert (code, "480 copies have not come whole to" in said) == (1, True), said
 
 
 def test_whoever_adds_some_makes_none_go_before_its_time(receiver: Receiver) -> None:
