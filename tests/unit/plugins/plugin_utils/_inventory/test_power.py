@@ -106,6 +106,10 @@ def test_order(
             id="no majority",
         ),
         pytest.param(THREE, "abcd", "b", ["b did not answer at"], id="a majority"),
+        pytest.param(THREE, "d", "bc", [], id="others are left out by --limit"),
+        pytest.param(
+            THREE, "bc", "bc", ["b did", "c did", "etcd has 0 of 3"], id="without the one left out too"
+        ),
         pytest.param(
             NETBOOT,
             "abch",
