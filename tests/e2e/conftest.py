@@ -16,6 +16,7 @@ import re
 import shutil
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -84,6 +85,22 @@ class Rack:
         # A run of the collection prints no deprecation warning, whatever it does.
         assert "DEPRECATION WARNING" not in done.output
         return done
+
+    @contextlib.contextmanager
+    def beside(self, *command: str) -> Iterator[subprocess.Popen[str]]:
+        """Run a command while the test goes on; a pipe that nobody reads would stop it after 64 KiB."""
+        print(f"\n$ {' '.join(command)}", flush=True)
+        with self.start(*command) as process:
+
+            def show() -> None:
+                for line in process.stdout or ():
+                    print(line, end="", flush=True)
+
+            threading.Thread(target=show, daemon=True).start()
+            try:
+                yield process
+            finally:
+                process.kill()
 
     def playbook(self, name: str, *arguments: str, code: int | None = 0) -> Run:
         """Run a playbook of the collection on this rack."""

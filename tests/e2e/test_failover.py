@@ -173,7 +173,7 @@ def test_worker_comes_back_after_a_run_that_is_broken_off(demo: Rack) -> None:
         *("-e", "failover_method=kubelet", "-e", "failover_node=pi-2"),
         *("-e", "failover_delay=5", "-e", "failover_patience=10"),
     )
-    with demo.start(*command) as process:
+    with demo.beside(*command) as process:
         wait_for(lambda: kubelet() == "inactive", 180, "the kubelet is stopped")
         process.kill()
     wait_for(lambda: kubelet() == "active", 180, "the kubelet is back by itself")

@@ -172,7 +172,7 @@ def test_workers_reboot_one_after_the_other_and_the_service_answers(served: Rack
     asker.start()
     watcher.start()
     try:
-        with served.start(*served.playbook_command(*RUN)) as process:
+        with served.beside(*served.playbook_command(*RUN)) as process:
             wait_for(lambda: with_token(served) == {"pi-2"}, 240, "pi-2 has booted with the token")
             process.kill()
         assert cordoned(served) == noted(served) == {"pi-2"}

@@ -84,7 +84,7 @@ def test_an_update_reboots_only_who_needs_it(repository: Rack) -> None:
     assert "Package lists: fetched into a temporary folder" in checked.output
     assert (versions(rack), boots(rack), cordoned(rack), noted(rack)) == (older, at_first, frozenset(), set())
 
-    with rack.start(*rack.playbook_command("playbooks/update.yml")) as process:
+    with rack.beside(*rack.playbook_command("playbooks/update.yml")) as process:
         wait_for(lambda: cordoned(rack) == {"pi-2"}, 600, "pi-2 is worked on")
         process.kill()
     never = rack.playbook("playbooks/update.yml", "-e", "update_reboot=never")
@@ -165,7 +165,7 @@ def test_the_rack_goes_off_in_order_and_comes_back(cluster: Rack, tmp_path: Path
     for switch in switches:
         switch.start()
     try:
-        with cluster.start(*cluster.playbook_command(*run)) as process:
+        with cluster.beside(*cluster.playbook_command(*run)) as process:
             wait_for(lambda: running(cluster) == {"pi-1"}, 900, "the workers are off")
             process.kill()
         # Fetched, so it was made and proved before anybody was switched off.

@@ -177,10 +177,9 @@ def test_a_killed_restore_is_finished_by_the_next(made: Made, moment: str) -> No
     if lost:
         made.lose()
     command = made.restore("--tags", "restore", replace=not lost)
-    with on_node(made.rack, "kill.py", *paths) as killer, made.rack.start(*command) as first:
+    with on_node(made.rack, "kill.py", *paths) as killer, made.rack.beside(*command) as first:
         killed = killer.communicate()[0]
         first.kill()
-        print(first.communicate()[0])
     there = [path for path in paths if not path.startswith("-")]
     assert killed.split() == there, "what was there when it was killed"
     done = made.rack.run(*command)

@@ -160,10 +160,9 @@ def test_killed_run_is_finished_by_the_next(second: Rack, moment: str) -> None:
         f" pkill -KILL -x kubeadm && ls {there} {not_yet} 2>/dev/null"
     )
     podman = ["podman", "exec", second.container(node), "timeout", "400", "sh", "-c", watch]
-    with second.start(*second.playbook_command("site.yml")) as first:
+    with second.beside(*second.playbook_command("site.yml")) as first:
         killed = subprocess.run(podman, check=False, capture_output=True, text=True)
         first.kill()
-        first.communicate()
     assert killed.stdout.split() == [there], f"what was there when kubeadm was killed: {killed}"
     second.playbook("site.yml")
     second.playbook("playbooks/verify.yml")
