@@ -96,11 +96,14 @@ class Rack:
                 for line in process.stdout or ():
                     print(line, end="", flush=True)
 
-            threading.Thread(target=show, daemon=True).start()
+            reader = threading.Thread(target=show)
+            reader.start()
             try:
                 yield process
             finally:
                 process.kill()
+                # What it has started may go on for a while, and has the other end of the pipe.
+                reader.join()
 
     def playbook(self, name: str, *arguments: str, code: int | None = 0) -> Run:
         """Run a playbook of the collection on this rack."""
