@@ -38,6 +38,9 @@ RUNTIMES: dict[str, tuple[Minor, Minor | None]] = {
 #: First minor whose kubelet refuses cgroup v1 (failCgroupV1).
 CGROUP_V1_REFUSED_FROM: Minor = (1, 35)
 
+#: First minor whose kubeadm asks a runtime itself, and not by crictl (kubernetes/kubernetes#124685).
+CRICTL_NOT_NEEDED_FROM: Minor = (1, 31)
+
 #: kubeadm join adds a member to etcd that has no vote until it is promoted, after the kubelet has its
 #: certificate. From 1.33 on (ControlPlaneKubeletLocalMode) the kubelet gets it after that.
 ETCD_LEARNER_AFTER_KUBELET: tuple[Minor, Minor] = ((1, 29), (1, 32))

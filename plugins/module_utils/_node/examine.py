@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import glob
 import os
+import shutil
 import tempfile
 import time
 from collections.abc import Iterable, Iterator
@@ -233,6 +234,7 @@ def examine(module: AnsibleModule, *, measure_disk: bool, wishes: Wishes = WISHE
         "silent_components": _silent_components(facts),
         "runtime": _runtime(module, facts, wishes=wishes),
         "kubelet_flags": _kubelet_flags(),
+        "crictl": shutil.which("crictl") is not None,
         "backup": _backup(),
         "fsync": _fsync() if measure_disk else None,
     }

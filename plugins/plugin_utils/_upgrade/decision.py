@@ -151,6 +151,8 @@ def _all_problems(rack: Rack, *, found: Sequence[Node], made: Plan, target: Vers
         yield from nodes.kubelet_flags(
             host, result["node"], kubelet=node.programs["kubelet"], versions=versions
         )
+        if node.control_plane:
+            yield from nodes.crictl(host, result["node"], versions=versions)
         yield from nodes.control_groups(host, result["node"], versions=versions, kubelet=rack.kubelet)
         yield from nodes.room(host, result["node"], control_plane=node.control_plane, steps=len(versions))
     yield from nodes.skew(found, versions=versions, moved=list(rack.names.values()))

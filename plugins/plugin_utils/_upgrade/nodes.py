@@ -14,6 +14,7 @@ from ansible_collections.bramble.pi.plugins.module_utils._containers import cont
 from ansible_collections.bramble.pi.plugins.module_utils._kubeadm import state
 from ansible_collections.bramble.pi.plugins.module_utils._kubernetes.compatibility import (
     CGROUP_V1_REFUSED_FROM,
+    CRICTL_NOT_NEEDED_FROM,
     KUBEADM_TAKES_OUT,
     RUNTIMES,
     CompatibilityError,
@@ -171,6 +172,18 @@ def runtime(
 def _containerd(text: str) -> Minor | None:
     found = re.match(r"containerd://v?([0-9]+)\.([0-9]+)", text)
     return (int(found[1]), int(found[2])) if found else None
+
+
+def crictl(host: str, node: Mapping[str, Any], *, versions: Sequence[Version]) -> Iterator[Problem]:
+    """Say if a control plane lacks what a kubeadm on the way asks its runtime by."""
+    name = (node.get("runtime") or {}).get("name")
+    needs = next((version for version in versions if version.short < CRICTL_NOT_NEEDED_FROM), None)
+    if name not in (None, "dockershim") and needs and not node["crictl"]:
+        yield Problem(
+            f"{host}: there is no crictl, without which kubeadm {needs} does not upgrade a control plane on "
+            f"{name}; expected one in its PATH: sudo apt-get install cri-tools, which is in Kubernetes' own "
+            "repository (kube_packages_repository)"
+        )
 
 
 def kubelet_flags(

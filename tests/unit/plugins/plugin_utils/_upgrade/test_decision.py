@@ -24,6 +24,7 @@ NODE = {
     "runtime": {"name": "containerd"},
     "member": {"runtime": "containerd://1.7.24"},
     "kubelet_flags": [],
+    "crictl": True,
 }
 
 

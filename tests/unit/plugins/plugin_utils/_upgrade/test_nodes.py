@@ -63,6 +63,34 @@ def test_flags_that_kubeadm_wrote_for_dockershim_go_with_it(path: str, problems:
     assert len(list(found)) == problems
 
 
+@pytest.mark.parametrize(
+    ("runtime", "crictl", "minors", "told"),
+    [
+        (
+            "containerd",
+            False,
+            range(21, 23),
+            "without which kubeadm 1.21.0 does not upgrade a control plane on",
+        ),
+        (
+            "cri_dockerd",
+            False,
+            range(30, 32),
+            "kubeadm 1.30.0 does not upgrade a control plane on cri_dockerd",
+        ),
+        ("containerd", True, range(21, 23), None),
+        ("containerd", False, range(31, 33), None),
+        ("dockershim", False, range(21, 23), None),
+    ],
+)
+def test_what_kubeadm_asks_a_runtime_by(runtime: str, crictl: bool, minors: range, told: str | None) -> None:
+    node = {"runtime": {"name": runtime}, "crictl": crictl}
+    versions = [Version(1, minor, 0) for minor in minors]
+    found = [problem.text for problem in nodes.crictl("pi-1", node, versions=versions)]
+    assert len(found) == (told is not None)
+    assert all(str(told) in text and "cri-tools" in text for text in found)
+
+
 @pytest.mark.parametrize("only", [True, False])
 def test_dockershim_of_the_only_control_plane_does_not_go_by_a_reset(only: bool) -> None:
     node = {"runtime": {"name": "dockershim"}}
