@@ -109,10 +109,9 @@ from dataclasses import asdict
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.bramble.pi.plugins.module_utils._backup import copies, send, timer
-from ansible_collections.bramble.pi.plugins.module_utils._backup import status as backup_status
 from ansible_collections.bramble.pi.plugins.module_utils._backup.make import Wishes
 from ansible_collections.bramble.pi.plugins.module_utils._backup.status import SETTINGS
-from ansible_collections.bramble.pi.plugins.module_utils._common import program
+from ansible_collections.bramble.pi.plugins.module_utils._common import program, run_status
 from ansible_collections.bramble.pi.plugins.module_utils._common.changes import Changes
 from ansible_collections.bramble.pi.plugins.module_utils._common.errors import module_errors
 from ansible_collections.bramble.pi.plugins.module_utils._common.files import read_text
@@ -137,7 +136,7 @@ def main() -> None:
     with module_errors(module, result=changes.result):
         wishes.check()
         former = copies.former(
-            before=backup_status.parse(read_text(SETTINGS)),
+            before=run_status.parse(read_text(SETTINGS)),
             now=wishes.copies,
             forget=module.params["forget"],
         )

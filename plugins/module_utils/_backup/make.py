@@ -24,6 +24,7 @@ from ansible_collections.bramble.pi.plugins.module_utils._backup.manifest import
     Manifest,
     disagreements,
 )
+from ansible_collections.bramble.pi.plugins.module_utils._common import run_status
 from ansible_collections.bramble.pi.plugins.module_utils._common.commands import Runner
 from ansible_collections.bramble.pi.plugins.module_utils._common.errors import BrambleError, os_error_text
 from ansible_collections.bramble.pi.plugins.module_utils._common.files import read_text, write_text
@@ -94,10 +95,10 @@ def make_backup(*, run: Runner, wishes: Wishes, now: Callable[[], datetime] = _n
             failed = backup_status.failed(before=_before(), now=now(), error=_reason(error))
             # On a full disk not even that can be written down; the doctor then sees an old proof.
             with contextlib.suppress(OSError):
-                write_text(state.BACKUP_STATUS, backup_status.dumped(failed))
+                write_text(state.BACKUP_STATUS, run_status.dumped(failed))
             raise
         status["copies"] = {each.name: copied[each.name] for each in wishes.copies if each.name in copied}
-        write_text(state.BACKUP_STATUS, backup_status.dumped(status))
+        write_text(state.BACKUP_STATUS, run_status.dumped(status))
         # A cluster that was backed up since a restore is not that restore's to overwrite any more.
         with contextlib.suppress(FileNotFoundError):
             os.unlink(state.RESTORE_BEGUN)
@@ -116,7 +117,7 @@ def _send_copies(status: dict[str, Any], *, wishes: Wishes, now: Callable[[], da
             # By its time limit, too: the backup is proved, and systemd is not to have another one made.
             raise SystemExit(NOT_COPIED) from error
         finally:
-            write_text(state.BACKUP_STATUS, backup_status.dumped(status))
+            write_text(state.BACKUP_STATUS, run_status.dumped(status))
 
 
 def _reason(error: BaseException) -> str:
@@ -126,8 +127,8 @@ def _reason(error: BaseException) -> str:
 
 
 def _before() -> dict[str, Any] | None:
-    status = backup_status.parse(read_text(state.BACKUP_STATUS))
-    return backup_status.of_cluster(status, ca_cert_hash=node_files.cluster_ca_hash())
+    status = run_status.parse(read_text(state.BACKUP_STATUS))
+    return run_status.of_cluster(status, ca_cert_hash=node_files.cluster_ca_hash())
 
 
 def _make(*, run: Runner, wishes: Wishes, now: Callable[[], datetime]) -> dict[str, Any]:

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from datetime import datetime, timezone
 from typing import Any
@@ -16,22 +15,6 @@ from ansible_collections.bramble.pi.plugins.module_utils._kubeadm import state
 
 #: What the program of the timer is told; no secret is in it, nor in a status.
 SETTINGS = "/etc/bramble/backup.json"
-
-
-def parse(text: str | None) -> dict[str, Any] | None:
-    """Read a status; None where there is none, or none that can be read."""
-    try:
-        content = json.loads(text or "")
-    except ValueError:
-        return None
-    return content if isinstance(content, dict) else None
-
-
-def of_cluster(status: dict[str, Any] | None, *, ca_cert_hash: str | None) -> dict[str, Any] | None:
-    """Return a status that is of this cluster; None for that of one which the node was in before."""
-    if ca_cert_hash and (status or {}).get("ca_cert_hash") not in (None, ca_cert_hash):
-        return None
-    return status
 
 
 def succeeded(*, manifest: Manifest, path: str, size: int, sha256: str) -> dict[str, Any]:
@@ -65,11 +48,6 @@ def lost_data(*, before: Mapping[str, Any] | None, revision: int) -> str | None:
         " and run 'ansible-playbook bramble.pi.restore' with it as backup_restore_file; if etcd was put back"
         f" on purpose, remove {state.BACKUP_STATUS}"
     )
-
-
-def dumped(status: Mapping[str, Any]) -> str:
-    """Return a status as the text of its file."""
-    return json.dumps(status, indent=2) + "\n"
 
 
 def time_of(status: Mapping[str, Any] | None, what: str) -> datetime | None:

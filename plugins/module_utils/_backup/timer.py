@@ -6,27 +6,14 @@
 from __future__ import annotations
 
 import json
-import signal
-import subprocess
 import sys
-from typing import NoReturn
 
 from ansible_collections.bramble.pi.plugins.module_utils._backup.make import NOT_COPIED, Wishes, make_backup
 from ansible_collections.bramble.pi.plugins.module_utils._backup.manifest import BackupError
 from ansible_collections.bramble.pi.plugins.module_utils._backup.status import SETTINGS
 from ansible_collections.bramble.pi.plugins.module_utils._common.errors import BrambleError, os_error_text
 from ansible_collections.bramble.pi.plugins.module_utils._common.files import read_text
-
-
-def run(command: list[str]) -> tuple[int, str, str]:
-    """Run a command as AnsibleModule.run_command does."""
-    try:
-        done = subprocess.run(
-            command, stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace", check=False
-        )
-    except FileNotFoundError as error:
-        return 127, "", str(error)
-    return done.returncode, done.stdout, done.stderr
+from ansible_collections.bramble.pi.plugins.module_utils._common.unattended import end_on_sigterm, run_command
 
 
 def settings() -> Wishes:
@@ -40,16 +27,12 @@ def settings() -> Wishes:
         ) from error
 
 
-def _end(_number: int, _frame: object) -> NoReturn:
-    raise SystemExit(128 + signal.SIGTERM)
-
-
 def main() -> None:
     """Make a backup, and say so in the journal."""
-    # systemd's stop, or its time limit: what is in memory and what runs beside is removed.
-    signal.signal(signal.SIGTERM, _end)
+    # What is in memory and what runs beside is removed.
+    end_on_sigterm()
     try:
-        status = make_backup(run=run, wishes=settings())
+        status = make_backup(run=run_command, wishes=settings())
     except BrambleError as error:
         raise SystemExit(str(error)) from error
     except OSError as error:

@@ -14,9 +14,9 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.bramble.pi.plugins.module_utils._backup import status as backup_status
 from ansible_collections.bramble.pi.plugins.module_utils._boot import cmdline
 from ansible_collections.bramble.pi.plugins.module_utils._boot.layout import BootLayoutError, find_cmdline
+from ansible_collections.bramble.pi.plugins.module_utils._common import run_status
 from ansible_collections.bramble.pi.plugins.module_utils._common.errors import BrambleError
 from ansible_collections.bramble.pi.plugins.module_utils._common.files import NodeFiles, read_text
 from ansible_collections.bramble.pi.plugins.module_utils._containers.base import Wishes
@@ -203,8 +203,8 @@ def _silent_components(facts: dict[str, Any]) -> list[dict[str, str]]:
 
 def _backup() -> dict[str, Any] | None:
     """Return how the last backup of this cluster went, and whether its file is still there."""
-    status = backup_status.of_cluster(
-        backup_status.parse(read_text(state.BACKUP_STATUS)),
+    status = run_status.of_cluster(
+        run_status.parse(read_text(state.BACKUP_STATUS)),
         ca_cert_hash=node_files.cluster_ca_hash(),
     )
     return status and {**status, "missing": not os.path.exists(str(status.get("file", "/")))}

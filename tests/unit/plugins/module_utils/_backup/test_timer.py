@@ -37,7 +37,7 @@ STATUS = {"file": "b.age", "keys": 3, "revision": 9, "proved": "now", "copies": 
 def test_a_copy_that_did_not_come_fails_the_unit_and_makes_no_other_backup(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(timer.signal, "signal", lambda *_given: None)
+    monkeypatch.setattr(timer, "end_on_sigterm", lambda: None)
     monkeypatch.setattr(timer, "settings", lambda: None)
     monkeypatch.setattr(timer, "make_backup", lambda **_given: STATUS)
     with pytest.raises(SystemExit) as ended:
