@@ -9,7 +9,6 @@ Each part is waited for until it runs with its new settings and answers, and put
 from __future__ import annotations
 
 import functools
-import os
 import time
 from collections.abc import Callable, Mapping
 
@@ -27,22 +26,6 @@ from ansible_collections.bramble.pi.plugins.module_utils._kubernetes import fail
 _POLL = 1
 # A part that is put back gets at least this long to answer again.
 LEAST_TIMEOUT = 180
-
-
-def _running(program: str) -> list[dict[str, str]]:
-    """Return the flags of each process of that program."""
-    found = []
-    for process in filter(str.isdigit, os.listdir("/proc")):
-        try:
-            with open(f"/proc/{process}/cmdline", "rb") as file:
-                arguments = file.read().decode(errors="replace").split("\0")
-        except OSError:
-            # It has ended since.
-            continue
-        if os.path.basename(arguments[0]) == program:
-            pairs = (argument.lstrip("-").partition("=") for argument in arguments[1:] if argument)
-            found.append({name: value for name, _equals, value in pairs})
-    return found
 
 
 class FailureDetection:
@@ -158,11 +141,11 @@ class FailureDetection:
         url = components.health_url(manifest=self._read(path), program=program)
 
         def runs() -> bool:
-            found = _running(program)
-            return bool(found) and all(self._of(process, desired) == desired for process in found)
+            found = components.running(program)
+            return bool(found) and all(self._of(process.flags, desired) == desired for process in found)
 
         if not self._wait(lambda: runs() and (url is None or components.answers(url))):
-            now = [self._of(process, desired) for process in _running(program)]
+            now = [self._of(process.flags, desired) for process in components.running(program)]
             return (
                 f"{program} did not run with {desired} and answer at {url} within "
                 f"{self.timeout} s; running: {now or 'none'}"
@@ -170,5 +153,5 @@ class FailureDetection:
         return ""
 
     @staticmethod
-    def _of(process: Mapping[str, str], names: Mapping[str, str | None]) -> dict[str, str | None]:
-        return {name: process.get(name) for name in names}
+    def _of(flags: Mapping[str, str], names: Mapping[str, str | None]) -> dict[str, str | None]:
+        return {name: flags.get(name) for name in names}

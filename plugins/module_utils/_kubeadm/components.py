@@ -7,10 +7,13 @@ from __future__ import annotations
 
 import glob
 import os
+import ssl
+import time
 from http.client import HTTPException
+from typing import NamedTuple
 from urllib.error import HTTPError
+from urllib.request import HTTPSHandler, ProxyHandler, build_opener
 
-from ansible.module_utils.urls import open_url
 from ansible_collections.bramble.pi.plugins.module_utils._common.files import read_text
 from ansible_collections.bramble.pi.plugins.module_utils._kubeadm import diagnosis, state
 from ansible_collections.bramble.pi.plugins.module_utils._kubernetes import failure_detection
@@ -21,11 +24,46 @@ _PORTS = {"kube-apiserver": "6443", "kube-controller-manager": "10257", "kube-sc
 _LOG_BYTES = 16384
 
 
+class Process(NamedTuple):
+    """A process of the node."""
+
+    id: int
+    flags: dict[str, str]
+    #: Since when it runs, in seconds.
+    age: float
+
+
+def running(program: str) -> list[Process]:
+    """Return each process of that program."""
+    found = []
+    for process in filter(str.isdigit, os.listdir("/proc")):
+        try:
+            with open(f"/proc/{process}/cmdline", "rb") as file:
+                arguments = file.read().decode(errors="replace").split("\0")
+            if os.path.basename(arguments[0]) != program:
+                continue
+            with open(f"/proc/{process}/stat", encoding="ascii", errors="replace") as file:
+                # Its name, in parentheses, may have blanks.
+                ticks = int(file.read().rpartition(")")[2].split()[19])
+        except OSError:
+            # It has ended since.
+            continue
+        pairs = (argument.lstrip("-").partition("=") for argument in arguments[1:] if argument)
+        flags = {name: value for name, _equals, value in pairs}
+        age = time.clock_gettime(time.CLOCK_BOOTTIME) - ticks / os.sysconf("SC_CLK_TCK")
+        found.append(Process(int(process), flags, age))
+    return found
+
+
 def answers(url: str) -> bool:
     """Tell whether a program of this node answers."""
+    # Only whether it answers counts, and it is this node itself that is asked.
+    context = ssl.create_default_context()
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
     try:
-        # Only whether it answers counts, and it is this node itself that is asked.
-        open_url(url, validate_certs=False, use_proxy=False, timeout=5).close()
+        # By Python alone, as what the node runs without a controller asks, too.
+        build_opener(ProxyHandler({}), HTTPSHandler(context=context)).open(url, timeout=5).close()
     except HTTPError as error:
         # One that lets in nobody without a name answers as well.
         return error.code in (401, 403)
