@@ -5,8 +5,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 from collections.abc import Mapping, Sequence
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any, Callable
 
@@ -21,7 +23,30 @@ from ansible_collections.bramble.pi.plugins.plugin_utils._preflight import (
     sources,
     values,
 )
+from ansible_collections.bramble.pi.plugins.plugin_utils._report import certificates as report_certificates
 from ansible_collections.bramble.pi.plugins.plugin_utils._report import report as rack_report
+
+
+def certificate_table(
+    hostvars: Mapping[str, Mapping[str, Any]],
+    hosts: Sequence[str],
+    results: str,
+    kubeconfigs: Sequence[str] = (),
+    *,
+    check_mode: bool = False,
+) -> list[str]:
+    """Make the table."""
+    texts = {}
+    for name in dict.fromkeys(str(name) for name in kubeconfigs):
+        # One that is not there, or not for this user to read, is not shown.
+        with contextlib.suppress(OSError):
+            texts[name] = Path(name).expanduser().read_text(encoding="utf-8")
+    return report_certificates.table(
+        results={host: hostvars[host].get(results, {}) for host in hosts},
+        kubeconfigs=texts,
+        now=datetime.now(timezone.utc),
+        check_mode=check_mode,
+    )
 
 
 def _receipts(*, folder: str, hosts: Sequence[str]) -> dict[str, dict[str, Any]]:
@@ -150,6 +175,7 @@ class FilterModule:
     def filters(self) -> dict[str, Callable[..., Any]]:
         """Name the filters; each is documented in a file of its name."""
         return {
+            "certificate_table": certificate_table,
             "command_line_problems": command_line_problems,
             "doctor_report": doctor_report,
             "inventory_problems": inventory_problems,

@@ -128,7 +128,7 @@ node:
       C(temperature), C(throttled), C(page_size), C(memory), C(disks), C(certificates), C(units), C(cmdline),
       C(member) (how the cluster sees it), C(silent_components) (of a control plane), C(runtime) (whether it
       serves kubelet), C(kubelet_flags) (those that some minor does not know), C(backup) (how the last backup
-      went) and C(fsync).
+      went), C(renewal) (how the last renewal of certificates went) and C(fsync).
   returned: success
   type: dict
   sample: {hostname: pi-2, temperature: 48.3, throttled: 0}

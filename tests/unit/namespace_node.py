@@ -55,8 +55,12 @@ _MARK = "\n-- next --\n"
 class NamespaceNode:
     """Its folders are on one small file system; C(eth0) is a cable to C(peer), and both are up."""
 
-    def __init__(self, scratch: Path, *, folders: Sequence[str], size: str = "1m") -> None:
+    def __init__(
+        self, scratch: Path, *, folders: Sequence[str], size: str = "1m", processes: bool = False
+    ) -> None:
+        """With ``processes`` it has its own, and sees and ends no others."""
         self.scratch = scratch
+        self.own = ("--pid", "--fork", "--kill-child", "--mount-proc") if processes else ()
         self.programs = scratch / "bin"
         self.programs.mkdir()
         self.folders = folders
@@ -128,7 +132,7 @@ class NamespaceNode:
         shell.unlink(missing_ok=True)
         shell.symlink_to("/bin/sh")
         done = subprocess.run(
-            ["unshare", "--mount", "--net", "--propagation=private", str(shell), "-c", script],
+            ["unshare", "--mount", "--net", "--propagation=private", *self.own, str(shell), "-c", script],
             capture_output=True,
             text=True,
             check=False,

@@ -168,6 +168,10 @@ VALIDATED: dict[str, list[Row]] = {
             "control_plane_system_reserved: memory in the reservation for the system is the number 256; exp",
         ),
     ],
+    "module_utils._kubeadm.renewal.check_renew_before": [
+        Row({"certificates_renew_before": 200}, "certificates_renew_before is 200; expected 1 to 120 days"),
+        Row({"certificates_renew_before": 0}, "certificates_renew_before is 0; expected 1 to 120 days"),
+    ],
     "module_utils._kubernetes.node_labels.check_labels": [
         Row(
             {"workers_labels": {"kubernetes.io/arch": "arm"}},

@@ -228,13 +228,19 @@ def minimal_documents(
     kubernetes_version: str,
     cri_socket: str | None,
     cluster_configuration: Mapping[str, Any],
+    advertise_address: str | None = None,
+    node_name: str | None = None,
 ) -> list[Document]:
     """Return the documents for commands of kubeadm that need none, but look for what these say.
 
-    The version is given so that kubeadm does not ask the internet for the newest one, and the socket so
-    that it does not refuse a node that has several.
+    The version is given so that kubeadm does not ask the internet for the newest one, the socket so that it
+    does not refuse a node that has several, and the address so that it does not refuse one without a default
+    route.
     """
-    registration = _given(nodeRegistration=_given(criSocket=cri_socket))
+    registration = _given(
+        nodeRegistration=_given(criSocket=cri_socket, name=node_name),
+        localAPIEndpoint=_given(advertiseAddress=advertise_address),
+    )
     return [
         _document(kind="InitConfiguration", version=version, built=registration, over={}),
         _document(

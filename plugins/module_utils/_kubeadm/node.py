@@ -143,6 +143,18 @@ class Node:
             file.write(config.dumped(documents=documents))
         return path
 
+    def own_configuration(self, *, node_name: str | None = None) -> str:
+        """Write what kubeadm asks the cluster for, out of this control plane's files: it may not answer."""
+        documents = config.minimal_documents(
+            version=self.api_version(),
+            kubernetes_version=self.release(),
+            cri_socket=node_files.kubelet_socket(),
+            cluster_configuration={},
+            advertise_address=node_files.advertise_address(),
+            node_name=node_name,
+        )
+        return self.configuration_file(documents=documents)
+
     def explained(self, command: Sequence[str]) -> str:
         """Return what kubeadm or kubectl printed; its failure is explained."""
         code, output, errors = self.run(command)

@@ -12,6 +12,7 @@ import contextlib
 import glob
 import mmap
 import os
+import re
 from collections.abc import Iterator
 
 from ansible_collections.bramble.pi.plugins.module_utils._common.files import read_text, write_text
@@ -95,6 +96,13 @@ def server() -> str | None:
         if address:
             return address
     return None
+
+
+def advertise_address() -> str | None:
+    """Return the address at which this node's API server says it is."""
+    manifest = read_text(state.APISERVER_MANIFEST) or ""
+    match = re.search(r"^\s+- --advertise-address=(\S+)\s*$", manifest, re.MULTILINE)
+    return match[1] if match else None
 
 
 def read_attempt() -> state.Attempt | None:

@@ -73,6 +73,7 @@ KUBELET_FLAGS = f"{KUBELET}/kubeadm-flags.env"
 # What its user adds to them; kubeadm never writes there.
 KUBELET_USER_FLAGS = "/etc/default/kubelet"
 KUBELET_CONFIGURATION = f"{KUBELET}/config.yaml"
+KUBELET_CERTIFICATE = f"{KUBELET}/pki/kubelet-client-current.pem"
 KUBELET_INSTANCE_CONFIGURATION = f"{KUBELET}/instance-config.yaml"
 ETCD_DATA = f"{ETCD}/member"
 # Newer kubelets count a pod's restarts by its folders there.
@@ -85,6 +86,11 @@ ATTEMPT = f"{KUBERNETES}/.bramble-attempt.json"
 #: How the last backup of this node's cluster went, and the restore of one that has not come to its end.
 BACKUP_STATUS = "/var/lib/bramble/backup-status.json"
 RESTORE_BEGUN = "/var/lib/bramble/restore.json"
+
+#: The renewal of a certificate that has not come to its end. It has keys; kubeadm reset empties the folder.
+RENEWAL = f"{PKI}/.bramble-renewal.json"
+#: How the last renewal of this node's certificates went.
+RENEWAL_STATUS = "/var/lib/bramble/certificates-status.json"
 
 #: The role maintenance works on this node, or did when its run was killed.
 MAINTENANCE = f"{KUBELET}/.bramble-maintenance"

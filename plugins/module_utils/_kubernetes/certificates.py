@@ -1,7 +1,7 @@
 # Copyright: bramble.pi contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""When certificates expire, read from the certificates themselves.
+"""When certificates begin and expire, read from the certificates themselves.
 
 Nodes have no library for X.509, and need not have openssl.
 """
@@ -51,17 +51,18 @@ def _time(*, der: bytes, offset: int, end: int) -> tuple[datetime, int]:
     return moment.replace(tzinfo=timezone.utc), after
 
 
-def expires(*, pem: str) -> datetime:
-    """Return when the first of the certificates in the text to expire does so."""
+def period(*, pem: str) -> tuple[datetime, datetime]:
+    """Return from when to when the first of the certificates in the text to expire is valid."""
     try:
-        ends = []
+        periods = []
         for der in certificates(pem):
             offset, end = validity(der)
-            _begin, offset = _time(der=der, offset=offset, end=end)
-            ends.append(_time(der=der, offset=offset, end=end)[0])
+            begins, offset = _time(der=der, offset=offset, end=end)
+            periods.append((_time(der=der, offset=offset, end=end)[0], begins))
     except CaCertError as error:
         raise CertificateError(str(error)) from error
-    return min(ends)
+    expires, begins = min(periods)
+    return begins, expires
 
 
 def client_certificate(*, kubeconfig: str) -> str | None:

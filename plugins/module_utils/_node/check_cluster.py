@@ -14,6 +14,7 @@ from ansible_collections.bramble.pi.plugins.module_utils._kubeadm.state import I
 from ansible_collections.bramble.pi.plugins.module_utils._node.findings import (
     ERROR,
     INFO,
+    KINDS,
     WARNING,
     Expected,
     Finding,
@@ -54,15 +55,12 @@ def _certificate_remedy(path: str) -> str:
     name = path.rpartition("/")[2]
     if name == "kubelet-client-current.pem":
         return (
-            "the kubelet renews it: sudo systemctl restart kubelet; if it has expired, take the node"
-            " out with bramble.pi.reset --limit and bring it in again with bramble.pi.site"
+            "the kubelet renews it: sudo systemctl restart kubelet; if it has expired:"
+            " ansible-playbook -i INVENTORY bramble.pi.certificates"
         )
     if name.endswith("ca.crt"):
         return "kubeadm does not renew CAs: https://kubernetes.io/docs/tasks/tls/manual-rotation-of-ca-certificates/"
-    return (
-        "sudo kubeadm certs renew all; then restart etcd and the control plane's pods, whose manifests lie in"
-        " /etc/kubernetes/manifests (move them out for 20 s), and run bramble.pi.site for the kubeconfigs"
-    )
+    return KINDS["certificate"].remedy
 
 
 def check_certificates(
@@ -93,6 +91,17 @@ def check_certificates(
                 expected=f"{days} days or more",
                 remedy=_certificate_remedy(path),
             )
+
+
+def check_renewal(renewal: Mapping[str, Any] | None) -> Iterator[Finding]:
+    """Say why the last renewal of certificates failed."""
+    if renewal and renewal.get("error"):
+        yield finding(
+            "certificate_renewal",
+            WARNING,
+            evidence=f"the renewal of certificates at {renewal.get('tried')} failed: {renewal['error']}",
+            expected="one that comes to its end",
+        )
 
 
 def check_backup(backup: Mapping[str, Any] | None, *, now: datetime, days: int) -> Iterator[Finding]:

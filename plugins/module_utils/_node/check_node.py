@@ -13,6 +13,7 @@ from ansible_collections.bramble.pi.plugins.module_utils._node.check_cluster imp
     check_certificates,
     check_components,
     check_member,
+    check_renewal,
 )
 from ansible_collections.bramble.pi.plugins.module_utils._node.check_hardware import (
     check_disks,
@@ -60,6 +61,7 @@ def check_node(
         days=expected.certificate_days,
     )
     if node["kubernetes"]["state"] == "control_plane":
+        findings += check_renewal(node.get("renewal"))
         findings += check_backup(
             node.get("backup"),
             now=expected.now or parse_time(node["clock"]["utc"]),

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import glob
 import os
 import shutil
 import tempfile
@@ -26,12 +25,12 @@ from ansible_collections.bramble.pi.plugins.module_utils._containers.runtime imp
     runtime_at,
 )
 from ansible_collections.bramble.pi.plugins.module_utils._kubeadm import (
+    certificate_files,
     components,
     diagnosis,
     node_files,
     state,
 )
-from ansible_collections.bramble.pi.plugins.module_utils._kubernetes import certificates
 from ansible_collections.bramble.pi.plugins.module_utils._kubernetes.compatibility import REMOVED_FLAGS
 from ansible_collections.bramble.pi.plugins.module_utils._node import apply_os_update, health, os_update
 from ansible_collections.bramble.pi.plugins.module_utils._node.check_units import UNITS
@@ -48,12 +47,6 @@ _PATHS = (
     *data_folders(),
     _ETCD,
 )
-_CERTIFICATES = (
-    "/etc/kubernetes/pki/*.crt",
-    "/etc/kubernetes/pki/etcd/*.crt",
-    "/var/lib/kubelet/pki/kubelet-client-current.pem",
-)
-_KUBECONFIGS = ("admin.conf", "super-admin.conf", "controller-manager.conf", "scheduler.conf")
 _THROTTLED = "/sys/devices/platform/soc/soc:firmware/get_throttled"
 _JOURNAL_LINES = 400
 # One request, so that kubectl keeps no cache of what the API has; with the kubelet's own rights.
@@ -66,21 +59,12 @@ _WRITES = 200
 _SECONDS = 5
 
 
-def _certificates_of(kubeconfig_folder: str = "/etc/kubernetes") -> Iterator[dict[str, str]]:
-    texts = [(path, read_text(path)) for pattern in _CERTIFICATES for path in sorted(glob.glob(pattern))]
-    for name in _KUBECONFIGS:
-        path = f"{kubeconfig_folder}/{name}"
-        try:
-            texts.append((path, certificates.client_certificate(kubeconfig=read_text(path) or "")))
-        except certificates.CertificateError as error:
-            yield {"path": path, "error": str(error)}
-    for path, text in texts:
-        if text is None:
-            continue
-        try:
-            yield {"path": path, "expires": f"{certificates.expires(pem=text):%Y-%m-%dT%H:%M:%SZ}"}
-        except certificates.CertificateError as error:
-            yield {"path": path, "error": str(error)}
+def _certificates() -> Iterator[dict[str, str]]:
+    for each in certificate_files.read_certificates():
+        if each.expires is None:
+            yield {"path": each.path, "error": each.error}
+        else:
+            yield {"path": each.path, "expires": f"{each.expires:%Y-%m-%dT%H:%M:%SZ}"}
 
 
 def _disks() -> Iterator[dict[str, Any]]:
@@ -203,11 +187,12 @@ def _silent_components(facts: dict[str, Any]) -> list[dict[str, str]]:
 
 def _backup() -> dict[str, Any] | None:
     """Return how the last backup of this cluster went, and whether its file is still there."""
-    status = run_status.of_cluster(
-        run_status.parse(read_text(state.BACKUP_STATUS)),
-        ca_cert_hash=node_files.cluster_ca_hash(),
-    )
+    status = _status(state.BACKUP_STATUS)
     return status and {**status, "missing": not os.path.exists(str(status.get("file", "/")))}
+
+
+def _status(path: str) -> dict[str, Any] | None:
+    return run_status.of_cluster(run_status.parse(read_text(path)), ca_cert_hash=node_files.cluster_ca_hash())
 
 
 def examine(module: AnsibleModule, *, measure_disk: bool, wishes: Wishes = WISHES) -> dict[str, Any]:
@@ -226,7 +211,7 @@ def examine(module: AnsibleModule, *, measure_disk: bool, wishes: Wishes = WISHE
         "page_size": os.sysconf("SC_PAGE_SIZE"),
         "memory": health.memory(meminfo=read_text("/proc/meminfo") or ""),
         "disks": list(_disks()),
-        "certificates": list(_certificates_of()),
+        "certificates": list(_certificates()),
         "units": health.units(text=output_if_installed(module, show)),
         "cmdline": _cmdline(facts),
         "reboot": os_update.reboot_reasons(system=apply_os_update.read_system(run=module.run_command)),
@@ -236,6 +221,7 @@ def examine(module: AnsibleModule, *, measure_disk: bool, wishes: Wishes = WISHE
         "kubelet_flags": _kubelet_flags(),
         "crictl": shutil.which("crictl") is not None,
         "backup": _backup(),
+        "renewal": _status(state.RENEWAL_STATUS),
         "fsync": _fsync() if measure_disk else None,
     }
 

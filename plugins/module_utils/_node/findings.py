@@ -148,8 +148,13 @@ KINDS = {
         (ERROR, WARNING),
         "a certificate of Kubernetes has expired (error) or will within doctor_certificate_days, or cannot be"
         " read",
-        "sudo kubeadm certs renew all, then restart the control plane's pods; for the kubelet's own:"
-        " sudo systemctl restart kubelet",
+        "ansible-playbook -i INVENTORY bramble.pi.certificates",
+    ),
+    "certificate_renewal": Kind(
+        (WARNING,),
+        "the last renewal of a control plane's certificates failed, with the cause",
+        "ansible-playbook -i INVENTORY bramble.pi.certificates; what the timer said: journalctl -u"
+        " bramble-certificates",
     ),
     "backup": Kind(
         (WARNING, INFO),

@@ -12,7 +12,7 @@ from typing import Any, Callable
 
 from ansible_collections.bramble.pi.plugins.module_utils._boot import cmdline
 from ansible_collections.bramble.pi.plugins.module_utils._common.errors import BrambleError
-from ansible_collections.bramble.pi.plugins.module_utils._kubeadm import join_command, reservation
+from ansible_collections.bramble.pi.plugins.module_utils._kubeadm import join_command, renewal, reservation
 from ansible_collections.bramble.pi.plugins.module_utils._kubernetes import node_labels
 from ansible_collections.bramble.pi.plugins.module_utils._node import settings
 from ansible_collections.bramble.pi.plugins.module_utils._ssh import config as ssh_config
@@ -24,6 +24,7 @@ _Check = tuple[str, str, Callable[[], Any]]
 
 #: What checks a variable's value.
 _CHECKS: dict[str, Callable[[Any], Any]] = {
+    "certificates_renew_before": renewal.check_renew_before,
     "control_plane_labels": node_labels.check_labels,
     "control_plane_taints": node_labels.check_taints,
     "control_plane_system_reserved": reservation.check_reservation,

@@ -79,7 +79,7 @@ def certificates(host: str, node: Mapping[str, Any]) -> Iterator[Problem]:
         if timedelta(0) <= left < _CERTIFICATES:
             yield Problem(
                 f"{host}: {each['path']} expires at {each['expires']}; expected a day or more: "
-                "sudo kubeadm certs renew all, then restart the control plane's pods (see docs/doctor.md)"
+                "ansible-playbook -i INVENTORY bramble.pi.certificates"
             )
 
 

@@ -29,7 +29,7 @@ def openssl_says(path: Path) -> datetime:
 
 @pytest.mark.parametrize("path", FIXTURES, ids=lambda path: path.stem)
 def test_openssl_says_the_same(path: Path) -> None:
-    assert certificates.expires(pem=path.read_text()) == openssl_says(path)
+    assert certificates.period(pem=path.read_text())[1] == openssl_says(path)
 
 
 @pytest.mark.parametrize("days", [1, 365, 20000, 40000])
@@ -42,7 +42,7 @@ def test_any_year(tmp_path: Path, days: int) -> None:
         check=True,
         capture_output=True,
     )
-    assert certificates.expires(pem=path.read_text()) == openssl_says(path)
+    assert certificates.period(pem=path.read_text())[1] == openssl_says(path)
 
 
 def test_the_first_of_several_to_expire_counts(tmp_path: Path) -> None:
@@ -56,7 +56,7 @@ def test_the_first_of_several_to_expire_counts(tmp_path: Path) -> None:
             capture_output=True,
         )
         texts.append(path.read_text())
-    assert certificates.expires(pem="".join(texts)) == openssl_says(tmp_path / "3.crt")
+    assert certificates.period(pem="".join(texts))[1] == openssl_says(tmp_path / "3.crt")
 
 
 @pytest.mark.parametrize(
@@ -69,7 +69,7 @@ def test_the_first_of_several_to_expire_counts(tmp_path: Path) -> None:
 )
 def test_what_is_no_certificate(text: str, says: str) -> None:
     with pytest.raises(certificates.CertificateError, match=says):
-        certificates.expires(pem=text)
+        certificates.period(pem=text)
 
 
 def test_a_time_that_there_is_not() -> None:
@@ -79,14 +79,14 @@ def test_a_time_that_there_is_not() -> None:
     assert broken != der
     pem = f"-----BEGIN CERTIFICATE-----\n{base64.b64encode(broken).decode()}\n-----END CERTIFICATE-----\n"
     with pytest.raises(certificates.CertificateError, match="361399053901Z"):
-        certificates.expires(pem=pem)
+        certificates.period(pem=pem)
 
 
 @given(st.binary(max_size=200))
 def test_no_bytes_do_worse_than_be_refused(der: bytes) -> None:
     pem = f"-----BEGIN CERTIFICATE-----\n{base64.b64encode(der).decode()}\n-----END CERTIFICATE-----\n"
     with contextlib.suppress(certificates.CertificateError):
-        certificates.expires(pem=pem)
+        certificates.period(pem=pem)
 
 
 @given(st.integers(min_value=0), st.binary(min_size=1, max_size=4))
@@ -97,7 +97,7 @@ def test_no_damage_does_worse_than_be_refused(position: int, damage: bytes) -> N
     der[start : start + len(damage)] = damage
     pem = f"-----BEGIN CERTIFICATE-----\n{base64.b64encode(der).decode()}\n-----END CERTIFICATE-----\n"
     with contextlib.suppress(certificates.CertificateError):
-        certificates.expires(pem=pem)
+        certificates.period(pem=pem)
 
 
 def test_client_certificate_of_a_kubeconfig() -> None:

@@ -220,14 +220,14 @@ FOUND = [
         {},
         ("certificate", "warning"),
         "apiserver.crt expires in 29 days",
-        "kubeadm certs renew all",
+        "bramble.pi.certificates",
     ),
     (
         changed(certificates=certificate("/etc/kubernetes/admin.conf", hours=-30)),
         {},
         ("certificate", "error"),
         "admin.conf has expired 1 day ago",
-        "kubeadm certs renew all",
+        "bramble.pi.certificates",
     ),
     (
         changed(certificates=certificate("/var/lib/kubelet/pki/kubelet-client-current.pem", days=2)),
@@ -308,6 +308,17 @@ FOUND = [
         ("backup", "warning"),
         "the last proved backup is 3 days old, of 2026-09-28T03:00:20Z",
         "bramble.pi.backup",
+    ),
+    (
+        changed(
+            kubernetes=CONTROL_PLANE,
+            backup={"proved": "2026-10-01T03:00:20Z"},
+            renewal={"tried": "2026-10-01T04:00:20Z", "error": "pi-3 has been renewing for more than 300 s"},
+        ),
+        {},
+        ("certificate_renewal", "warning"),
+        "the renewal of certificates at 2026-10-01T04:00:20Z failed: pi-3 has been renewing",
+        "bramble.pi.certificates",
     ),
     (
         changed(
