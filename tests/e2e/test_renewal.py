@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import base64
 import json
+import re
+import subprocess
 import threading
 import time
 from collections.abc import Iterator
@@ -36,6 +38,12 @@ NAMES = (
 )
 PROGRAMS = ("etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler")
 ENDS = f"openssl x509 -noout -checkend $((300 * 86400)) -in {KUBERNETES}/pki/%s.crt"
+ASK = (
+    "python3",
+    "-c",
+    "import ssl, urllib.request; urllib.request.urlopen('https://127.0.0.1:6443/livez', timeout=2,"
+    " context=ssl._create_unverified_context())",
+)
 
 
 def age(rack: Rack, node: str, *paths: str, seconds: int) -> None:
@@ -63,12 +71,11 @@ def gaps(rack: Rack) -> Iterator[list[float]]:
 
     def ask() -> None:
         last = time.monotonic()
+        command = ["podman", "exec", rack.container("pi-1"), *ASK]
         while not ended.is_set():
-            code = rack.shell(
-                "pi-1", "curl -sk -m 2 -o /dev/null https://127.0.0.1:6443/livez && echo ok || echo no"
-            )
+            answers = subprocess.run(command, check=False, capture_output=True).returncode == 0
             now = time.monotonic()
-            if code.strip() == "ok":
+            if answers:
                 found.append(now - last)
                 last = now
             time.sleep(0.2)
@@ -90,7 +97,8 @@ def test_the_playbook_in_four_steps(cluster: Rack) -> None:
     assert "would be renewed" in checked.output
     assert processes(cluster) == before
     applied = cluster.playbook(PLAYBOOK)
-    assert checked.recap()["pi-1"]["changed"] == applied.recap()["pi-1"]["changed"] > 0
+    assert checked.recap()["pi-1"]["changed"] > 0
+    assert applied.recap()["pi-1"]["changed"] > 0
     after = processes(cluster)
     assert all(after[program] != before[program] for program in PROGRAMS)
     assert_unchanged(cluster.playbook(PLAYBOOK, "--check", "--diff").recap())
@@ -98,19 +106,9 @@ def test_the_playbook_in_four_steps(cluster: Rack) -> None:
     assert_unchanged(again.recap())
     assert processes(cluster) == after
     for node in sorted(NODES):
-        assert f"{node}  {KUBELET}" in again.output
-    assert "this machine  " in again.output
-    cluster.run("kubectl", "--kubeconfig", kubeconfig(cluster), "get", "nodes", code=None)
+        assert re.search(rf"{node} +{KUBELET} +\d{{4}}-", again.output)
+    assert re.search(r"this machine +\S+ +\d{4}-\d\d-\d\d +364", again.output)
     assert cluster.ready() == ALL_READY
-
-
-def kubeconfig(rack: Rack) -> str:
-    done = rack.run(
-        rack.playbook_command("x")[0].replace("ansible-playbook", "ansible"),
-        *("-i", str(rack.inventory), "pi-1", "-m", "ansible.builtin.debug"),
-        *("-a", "msg={{ control_plane_kubeconfig | default('~/.kube/bramble.conf') | expanduser }}"),
-    )
-    return str(json.loads(done.output[done.output.index("{") :])["msg"])
 
 
 def test_the_timer_renews_while_the_api_answers(cluster: Rack) -> None:
