@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from datetime import datetime, timezone
 from pathlib import Path
+from typing import Any
 
 from ansible_collections.bramble.pi.plugins.filter.report import certificate_table
 from ansible_collections.bramble.pi.plugins.plugin_utils._report.certificates import table
@@ -33,7 +34,7 @@ BROKEN = {
     "days": None,
     "error": "no block",
 }
-RESULTS = {
+RESULTS: dict[str, dict[str, Any]] = {
     "pi-1": {"certificates": [APISERVER, {**BROKEN, "renewed": False}], "notes": ["ca.crt ends"]},
     "pi-2": {"certificates": [KUBELET]},
     # It could not be reached.
