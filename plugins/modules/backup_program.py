@@ -108,10 +108,11 @@ import json
 from dataclasses import asdict
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.bramble.pi.plugins.module_utils._backup import copies, program, send, timer
+from ansible_collections.bramble.pi.plugins.module_utils._backup import copies, send, timer
 from ansible_collections.bramble.pi.plugins.module_utils._backup import status as backup_status
 from ansible_collections.bramble.pi.plugins.module_utils._backup.make import Wishes
 from ansible_collections.bramble.pi.plugins.module_utils._backup.status import SETTINGS
+from ansible_collections.bramble.pi.plugins.module_utils._common import program
 from ansible_collections.bramble.pi.plugins.module_utils._common.changes import Changes
 from ansible_collections.bramble.pi.plugins.module_utils._common.errors import module_errors
 from ansible_collections.bramble.pi.plugins.module_utils._common.files import read_text

@@ -10,8 +10,9 @@ import pwd
 import shutil
 import stat
 
-from ansible_collections.bramble.pi.plugins.module_utils._backup import copies, program, receive, retention
+from ansible_collections.bramble.pi.plugins.module_utils._backup import copies, receive, retention
 from ansible_collections.bramble.pi.plugins.module_utils._backup.manifest import BackupError
+from ansible_collections.bramble.pi.plugins.module_utils._common import program
 from ansible_collections.bramble.pi.plugins.module_utils._common.changes import Changes
 from ansible_collections.bramble.pi.plugins.module_utils._common.commands import SBIN, Runner
 from ansible_collections.bramble.pi.plugins.module_utils._common.files import read_text

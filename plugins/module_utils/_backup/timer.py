@@ -7,26 +7,15 @@ from __future__ import annotations
 
 import json
 import signal
-import subprocess
 import sys
 from typing import NoReturn
 
 from ansible_collections.bramble.pi.plugins.module_utils._backup.make import NOT_COPIED, Wishes, make_backup
 from ansible_collections.bramble.pi.plugins.module_utils._backup.manifest import BackupError
 from ansible_collections.bramble.pi.plugins.module_utils._backup.status import SETTINGS
+from ansible_collections.bramble.pi.plugins.module_utils._common.commands import run
 from ansible_collections.bramble.pi.plugins.module_utils._common.errors import BrambleError, os_error_text
 from ansible_collections.bramble.pi.plugins.module_utils._common.files import read_text
-
-
-def run(command: list[str]) -> tuple[int, str, str]:
-    """Run a command as AnsibleModule.run_command does."""
-    try:
-        done = subprocess.run(
-            command, stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace", check=False
-        )
-    except FileNotFoundError as error:
-        return 127, "", str(error)
-    return done.returncode, done.stdout, done.stderr
 
 
 def settings() -> Wishes:

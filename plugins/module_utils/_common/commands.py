@@ -5,7 +5,9 @@
 
 from __future__ import annotations
 
+import subprocess
 from collections.abc import Callable, Collection, Sequence
+from typing import Any, Protocol
 
 from ansible_collections.bramble.pi.plugins.module_utils._common.errors import BrambleError
 
@@ -14,6 +16,30 @@ Runner = Callable[[list[str]], "tuple[int, str, str]"]
 
 #: Where programs for root are, which an ordinary user's PATH may lack.
 SBIN = ("/usr/sbin", "/sbin")
+
+
+def run(command: list[str]) -> tuple[int, str, str]:
+    """Run a command as AnsibleModule.run_command does."""
+    try:
+        done = subprocess.run(
+            command, stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace", check=False
+        )
+    except FileNotFoundError as error:
+        return 127, "", str(error)
+    return done.returncode, done.stdout, done.stderr
+
+
+class Commands(Protocol):
+    """What runs the commands of a node: a module, or a program that runs without Ansible."""
+
+    def run_command(self, args: list[str]) -> Any:
+        """Run a command: exit code, output and error output."""
+
+    def get_bin_path(self, arg: str) -> str | None:
+        """Return where a program is, or None if it is not installed."""
+
+    def warn(self, warning: str) -> None:
+        """Tell of something that is doubtful."""
 
 
 class CommandError(BrambleError):

@@ -1,7 +1,7 @@
 # Copyright: bramble.pi contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Programs that run without a controller: this collection's own code, as one file that Python runs."""
+"""Programs that run without a controller: this collection's own code, as what Python runs by its path."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def program(start: ModuleType) -> bytes:
 
 
 def install(start: ModuleType, path: str, changes: Changes) -> None:
-    """Have the program there."""
+    """Have the program there, as one file."""
     expected = program(start)
     try:
         with open(path, "rb") as file:
