@@ -78,6 +78,7 @@ def check_certificates(
                 evidence=f"{path}: {certificate['error']}",
                 expected="a certificate in PEM form",
                 remedy=_certificate_remedy(path),
+                path=path,
             )
             continue
         left = parse_time(certificate["expires"]) - now
@@ -92,6 +93,7 @@ def check_certificates(
                 evidence=f"{evidence}, at {certificate['expires']}",
                 expected=f"{days} days or more",
                 remedy=_certificate_remedy(path),
+                path=path,
             )
 
 
@@ -132,4 +134,4 @@ def _check_copies(copies: Mapping[str, Any], *, now: datetime, days: int) -> Ite
             seen.append(str(copy["error"]))
         if seen:
             expected = f"one that came at most {days} days ago"
-            yield finding("backup_copy", WARNING, evidence="; ".join(seen), expected=expected)
+            yield finding("backup_copy", WARNING, evidence="; ".join(seen), expected=expected, to=name)
