@@ -43,7 +43,7 @@ options:
 """
 
 EXAMPLES = r"""
-- name: Have a certificate by which metrics are read
+- name: Create a certificate by which metrics are read
   bramble.pi.client_certificate:
     common_name: bramble:monitoring
   delegate_to: pi-1

@@ -15,7 +15,11 @@ from collections.abc import Iterator
 from types import ModuleType
 
 from ansible_collections.bramble.pi.plugins.module_utils._common.changes import Changes
-from ansible_collections.bramble.pi.plugins.module_utils._common.files import replace_file
+from ansible_collections.bramble.pi.plugins.module_utils._common.files import (
+    read_text,
+    replace_file,
+    write_text,
+)
 
 _PACKAGE = "ansible_collections."
 #: The same files make the same program.
@@ -76,3 +80,20 @@ def install(start: ModuleType, path: str, changes: Changes) -> None:
     if present != expected and changes.note(f"write {path}"):
         os.makedirs(os.path.dirname(path), mode=0o755, exist_ok=True)
         replace_file(path, expected, mode=0o755)
+
+
+def install_folder(start: ModuleType, path: str, changes: Changes) -> None:
+    """Have the program there, as a folder: of one that runs often, Python keeps what it has compiled."""
+    expected = sources(start)
+    present = {
+        os.path.relpath(os.path.join(folder, name), path): read_text(os.path.join(folder, name)) or ""
+        for folder, _folders, names in os.walk(path)
+        for name in names
+        if name.endswith(".py")
+    }
+    if present != expected and changes.note(f"write {path}"):
+        for name in present.keys() - expected.keys():
+            os.unlink(os.path.join(path, name))
+        for name, text in expected.items():
+            if present.get(name) != text:
+                write_text(os.path.join(path, name), text)

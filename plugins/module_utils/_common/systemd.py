@@ -119,6 +119,11 @@ class Systemd:
         self.restart(unit, while_stopped=while_stopped)
         return True
 
+    def ensure_stopped(self, unit: str) -> None:
+        """Ensure that a unit neither runs nor is started at boot."""
+        if self.is_active(unit) or self.is_enabled(unit):
+            self._do(f"stop {unit}", ["systemctl", "disable", "--now", unit])
+
     def is_outdated(self, unit: str, files: Collection[str]) -> bool:
         """Tell whether a unit runs that was started before one of its files was written."""
         return self.runs_by(unit, files) is False

@@ -10,7 +10,10 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from ansible_collections.bramble.pi.plugins.module_utils._backup.status import time_of
-from ansible_collections.bramble.pi.plugins.module_utils._kubeadm.state import IN_CLUSTER
+from ansible_collections.bramble.pi.plugins.module_utils._kubeadm.state import (
+    IN_CLUSTER,
+    MONITORING_CERTIFICATE,
+)
 from ansible_collections.bramble.pi.plugins.module_utils._node.findings import (
     ERROR,
     INFO,
@@ -57,6 +60,8 @@ def _certificate_remedy(path: str) -> str:
             "the kubelet renews it: sudo systemctl restart kubelet; if it has expired, take the node"
             " out with bramble.pi.reset --limit and bring it in again with bramble.pi.site"
         )
+    if path == MONITORING_CERTIFICATE:
+        return "ansible-playbook -i INVENTORY bramble.pi.monitoring"
     if name.endswith("ca.crt"):
         return "kubeadm does not renew CAs: https://kubernetes.io/docs/tasks/tls/manual-rotation-of-ca-certificates/"
     return (

@@ -51,6 +51,7 @@ _CERTIFICATES = (
     "/etc/kubernetes/pki/*.crt",
     "/etc/kubernetes/pki/etcd/*.crt",
     "/var/lib/kubelet/pki/kubelet-client-current.pem",
+    state.MONITORING_CERTIFICATE,
 )
 _KUBECONFIGS = ("admin.conf", "super-admin.conf", "controller-manager.conf", "scheduler.conf")
 _THROTTLED = "/sys/devices/platform/soc/soc:firmware/get_throttled"
