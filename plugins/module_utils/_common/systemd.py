@@ -121,7 +121,9 @@ class Systemd:
 
     def ensure_stopped(self, unit: str) -> None:
         """Ensure that a unit neither runs nor is started at boot."""
-        if self.is_active(unit) or self.is_enabled(unit):
+        # One that others start has nothing that starts it at boot, and counts as enabled by its exit code.
+        enabled = self._run(["systemctl", "is-enabled", unit])[1].startswith("enabled")
+        if enabled or self.is_active(unit):
             self._do(f"stop {unit}", ["systemctl", "disable", "--now", unit])
 
     def is_outdated(self, unit: str, files: Collection[str]) -> bool:
