@@ -17,7 +17,8 @@ from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
 import pytest
-from ansible_collections.bramble.pi.plugins.module_utils._backup import copies, program, receive
+from ansible_collections.bramble.pi.plugins.module_utils._backup import copies, receive
+from ansible_collections.bramble.pi.plugins.module_utils._common import program
 
 NOW = datetime.now(timezone.utc)
 DATA = b"age-encryption.org/v1 and the rest" * 1000
