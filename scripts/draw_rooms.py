@@ -41,6 +41,7 @@ FLOORS: list[dict[str, str]] = [
         "module_utils/_sd_card": "block devices, plan, writer",
     },
     {
+        "module_utils/_monitoring": "metrics, alerts, Prometheus",
         "module_utils/_netboot": "trees that nodes boot from",
         "module_utils/_upgrade": "plan, APIs that go, offers",
     },

@@ -9,13 +9,10 @@ certificate.
 
 from __future__ import annotations
 
-import base64
 import datetime
 import errno
 import http.client
-import json
 import os
-import secrets
 import ssl
 import tempfile
 import time
@@ -30,11 +27,10 @@ from ansible_collections.bramble.pi.plugins.module_utils._common.home_files impo
     open_folder,
     real_file,
 )
-from ansible_collections.bramble.pi.plugins.plugin_utils._remote_access import kubeconfig
+from ansible_collections.bramble.pi.plugins.plugin_utils._remote_access import kubeconfig, signing
 
 _POLL = 2.0
 _CONNECT_TIMEOUT = 5.0
-_SIGNING_TIMEOUT = 60.0
 
 
 class ActionModule(ActionBase):
@@ -109,48 +105,15 @@ class ActionModule(ActionBase):
             self._prove(server, ca, credentials)
         return kubeconfig.merged(before, names=self._names, server=server, ca=ca, credentials=credentials)
 
-    def _ca(self) -> str:
-        answer = self._execute_module(
-            "ansible.legacy.slurp", {"src": "/etc/kubernetes/pki/ca.crt"}, task_vars=self._variables
-        )
-        if answer.get("failed") and not self._task.check_mode:
-            raise kubeconfig.RemoteKubeconfigError(
-                f"the certificate of the cluster's authority cannot be read: {answer.get('msg')}; expected "
-                "a control plane: run site.yml before"
-            )
-        return base64.b64decode(answer.get("content", "")).decode()
+    def _execute(self, module: str, arguments: dict[str, Any]) -> dict[str, Any]:
+        answer: dict[str, Any] = self._execute_module(module, arguments, task_vars=self._variables)
+        return answer
 
-    def _kubectl(self, *arguments: str, data: str | None = None) -> str:
-        command = ["kubectl", "--kubeconfig=/etc/kubernetes/admin.conf", "--request-timeout=60s", *arguments]
-        given: dict[str, Any] = {"argv": command, "stdin": data} if data else {"argv": command}
-        answer = self._execute_module("ansible.legacy.command", given, task_vars=self._variables)
-        if answer.get("rc") != 0:
-            raise kubeconfig.RemoteKubeconfigError(
-                f"{' '.join(command)} failed: {answer.get('stderr') or answer.get('msg')}"
-            )
-        return str(answer["stdout"])
+    def _ca(self) -> str:
+        return signing.authority(self._execute, check_mode=self._task.check_mode)
 
     def _signed(self, csr: str) -> str:
-        """Have the cluster sign, and return the certificate."""
-        name = f"bramble-{secrets.token_hex(8)}"
-        desired = kubeconfig.signing_request(name=name, csr=csr)
-        self._kubectl("create", "--filename=-", data=json.dumps(desired))
-        try:
-            self._kubectl("certificate", "approve", name)
-            deadline = time.monotonic() + _SIGNING_TIMEOUT
-            while time.monotonic() < deadline:
-                status = json.loads(
-                    self._kubectl("get", "certificatesigningrequest", name, "--output=json")
-                ).get("status", {})
-                if status.get("certificate"):
-                    return base64.b64decode(status["certificate"]).decode()
-                time.sleep(_POLL)
-        finally:
-            self._kubectl("delete", "--timeout=60s", "certificatesigningrequest", name)
-        raise kubeconfig.RemoteKubeconfigError(
-            f"the cluster did not sign the certificate within {_SIGNING_TIMEOUT:.0f} s; expected a "
-            "kube-controller-manager that runs and has the key of the cluster's authority: see doctor.yml"
-        )
+        return signing.signed(self._execute, csr)
 
     def _prove(self, server: str, ca: str, credentials: kubeconfig.Credentials) -> None:
         """Ask the API server from here, as kubectl will."""

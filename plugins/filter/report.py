@@ -24,6 +24,8 @@ from ansible_collections.bramble.pi.plugins.plugin_utils._preflight import (
     values,
 )
 from ansible_collections.bramble.pi.plugins.plugin_utils._report import certificates as report_certificates
+from ansible_collections.bramble.pi.plugins.plugin_utils._report import day as report_day
+from ansible_collections.bramble.pi.plugins.plugin_utils._report import day_chart
 from ansible_collections.bramble.pi.plugins.plugin_utils._report import report as rack_report
 
 
@@ -93,6 +95,14 @@ def doctor_report(
         "failing": rack_report.failing(counts=report["counts"], fail_on=fail_on),
         "table": rack_report.table(report=report),
     }
+
+
+def day_report(answer: Mapping[str, Any], hosts: Sequence[str], inventory: str) -> dict[str, Any]:
+    """Say how the hosts were in the last day, or why nobody knows."""
+    if "nodes" not in answer:
+        problem = " ".join(str(answer.get("msg", "Prometheus was not asked")).split())
+        return {"problem": problem.replace("INVENTORY", inventory)}
+    return report_day.report(history=answer, hosts=hosts)
 
 
 def _names(known_variables: Any) -> list[str]:
@@ -177,6 +187,8 @@ class FilterModule:
         return {
             "certificate_table": certificate_table,
             "command_line_problems": command_line_problems,
+            "day_chart": day_chart.draw,
+            "day_report": day_report,
             "doctor_report": doctor_report,
             "inventory_problems": inventory_problems,
             "preflight_problems": preflight_problems,

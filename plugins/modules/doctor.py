@@ -122,6 +122,11 @@ findings:
       type: str
       returned: always
       sample: ansible-playbook -i INVENTORY bramble.pi.site --tags os_prep --limit pi-2
+    labels:
+      description: What tells it from others of its sort, such as C(path) or C(unit); mostly empty.
+      type: dict
+      returned: always
+      sample: {path: /var}
 node:
   description:
     - What was seen - the facts of M(bramble.pi.node_facts) and, beside them, C(model), C(uptime),
@@ -134,56 +139,30 @@ node:
   sample: {hostname: pi-2, temperature: 48.3, throttled: 0}
 """
 
-from dataclasses import replace
 from datetime import datetime, timezone
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.bramble.pi.plugins.module_utils._common.errors import module_errors
-from ansible_collections.bramble.pi.plugins.module_utils._node.check_node import check_node
-from ansible_collections.bramble.pi.plugins.module_utils._node.check_units import down_units
-from ansible_collections.bramble.pi.plugins.module_utils._node.examine import WISHES, examine, journals
-from ansible_collections.bramble.pi.plugins.module_utils._node.findings import Expected
+from ansible_collections.bramble.pi.plugins.module_utils._node.examination import OPTIONS, examination
 
 
 def main() -> None:
     """Run the module."""
     module = AnsibleModule(
         argument_spec={
-            "name": {"type": "str"},
-            "swap": {"type": "str", "choices": ["off", "keep"], "default": "off"},
-            "time_sync": {"type": "bool", "default": True},
-            "pod_network": {"type": "str", "default": "flannel"},
-            "control_plane": {"type": "bool", "default": False},
-            "certificate_days": {"type": "int", "default": 30},
-            "backup_days": {"type": "int", "default": 2},
-            "sandbox_image": {"type": "str"},
-            "cni_bin_dir": {"type": "path", "default": "/opt/cni/bin"},
+            **OPTIONS,
             "controller_time": {"type": "float"},
             "fsync": {"type": "bool", "default": False},
         },
         supports_check_mode=True,
     )
-    parameters = module.params
+    moment = module.params["controller_time"]
     with module_errors(module):
-        wishes = replace(
-            WISHES, sandbox_image=parameters["sandbox_image"], cni_bin_dir=parameters["cni_bin_dir"]
-        )
-        node = examine(module, measure_disk=parameters["fsync"] and not module.check_mode, wishes=wishes)
-        moment = parameters["controller_time"]
-        findings = check_node(
-            node=node,
-            expected=Expected(
-                host=parameters["name"] or node["hostname"],
-                swap=parameters["swap"],
-                time_sync=parameters["time_sync"],
-                pod_network=parameters["pod_network"],
-                certificate_days=parameters["certificate_days"],
-                backup_days=parameters["backup_days"],
-                control_plane=parameters["control_plane"],
-                now=None if moment is None else datetime.fromtimestamp(moment, timezone.utc),
-            ),
-            # The journal is long to search on a card, so only that of what is down is read.
-            journals=journals(module, units=down_units(node=node)),
+        node, findings = examination(
+            module,
+            options=module.params,
+            measure_disk=module.params["fsync"] and not module.check_mode,
+            now=None if moment is None else datetime.fromtimestamp(moment, timezone.utc),
         )
     module.exit_json(changed=False, findings=[each._asdict() for each in findings], node=node)
 

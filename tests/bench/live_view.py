@@ -27,7 +27,7 @@ from typing import Any
 
 from playwright.sync_api import Browser, sync_playwright
 
-PAGE = Path(__file__).resolve().parents[2] / "roles" / "live_view" / "files"
+PAGE = Path(__file__).resolve().parents[2] / "roles" / "live_view" / "files" / "www"
 CHROMIUM = "/usr/bin/chromium"
 # Chromium as root has no sandbox; the rack's addresses are not a proxy's business.
 OPTIONS = ["--no-sandbox", "--no-proxy-server"]

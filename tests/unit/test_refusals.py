@@ -59,6 +59,17 @@ ASSERTED: dict[str, list[Row]] = {
         Row({"live_view_hosts": []}, "live_view_hosts is [], and no browser could ask; expected names"),
         Row({"live_view_hosts": ["rack.lan", "^.*$"]}, "live_view_hosts has '^.*$'; expected names and"),
     ],
+    "monitoring/tasks/main.yml: Fail on what cannot be watched": [
+        Row({"monitoring_host": "pi-9"}, "monitoring_host is 'pi-9'; expected a host of the inventory: set"),
+        Row(
+            {"monitoring_retention_size": "much"},
+            "monitoring_retention_size is 'much'; expected a number with MB, GB or TB, such as 1GB: set",
+        ),
+        Row(
+            {"monitoring_data_folder": "/home/pi"}, "monitoring_data_folder is '/home/pi'; expected a folder"
+        ),
+        Row({"monitoring_webhook": "10.0.0.9"}, "monitoring_webhook is a secret that is not shown here; exp"),
+    ],
     "remote_access/tasks/main.yml: Fail on what would open too much": [
         Row({"remote_access_person": "ada/eve"}, "remote_access_person is 'ada/eve'; expected a name of"),
         Row(

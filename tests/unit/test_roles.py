@@ -46,8 +46,10 @@ def computed(role: str) -> list[str]:
     """Name the numbers and booleans whose defaults are templates: no value that a specification can have."""
     return [
         name
-        for name, value in defaults(role).items()
-        if "{{" in str(value) and options(role)[name]["type"] in ("bool", "float", "int")
+        for name, value in {**shared(), **defaults(role)}.items()
+        if name in options(role)
+        and "{{" in str(value)
+        and options(role)[name]["type"] in ("bool", "float", "int")
     ]
 
 

@@ -5,8 +5,6 @@
 
 from __future__ import annotations
 
-import glob
-import os
 import shutil
 import socket
 import time
@@ -198,21 +196,6 @@ def listens(port: int) -> bool:
             return True
     except OSError:
         return False
-
-
-def left_of(data: str, *, certificate: str) -> dict[int, str]:
-    """Return what runs of a control plane, {process: program}, by etcd's data and the API's certificate."""
-    marks = {"etcd": f"--data-dir={data}", "kube-apiserver": f"--tls-cert-file={certificate}"}
-    found = {}
-    for path in glob.glob("/proc/[0-9]*/cmdline"):
-        try:
-            words = (read_text(path) or "").split("\0")
-        except ProcessLookupError:
-            continue
-        program = os.path.basename(words[0])
-        if marks.get(program) in words:
-            found[int(path.split("/")[2])] = program
-    return found
 
 
 def _taken_ports() -> set[int]:

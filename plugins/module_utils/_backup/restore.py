@@ -21,7 +21,6 @@ from ansible_collections.bramble.pi.plugins.module_utils._backup.etcd import (
     LIVE_PORT,
     Etcd,
     Restored,
-    left_of,
     listens,
 )
 from ansible_collections.bramble.pi.plugins.module_utils._backup.manifest import (
@@ -78,7 +77,15 @@ def restore(*, node: Node, wishes: Wishes, check_mode: bool) -> dict[str, Any]:
 
 
 def _left() -> dict[int, str]:
-    return left_of(state.ETCD, certificate=f"{state.PKI}/apiserver.crt")
+    """Return what runs of this node's control plane and keeps its data, {process: program}."""
+    certificate = f"{state.PKI}/apiserver.crt"
+    own = {"etcd": ("data-dir", state.ETCD), "kube-apiserver": ("tls-cert-file", certificate)}
+    return {
+        process.id: program
+        for program, (flag, value) in own.items()
+        for process in components.running(program)
+        if process.flags.get(flag) == value
+    }
 
 
 class _Restore:

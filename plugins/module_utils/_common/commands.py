@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
+from typing import Any, Protocol
 
 from ansible_collections.bramble.pi.plugins.module_utils._common.errors import BrambleError
 
@@ -14,6 +15,19 @@ Runner = Callable[[list[str]], "tuple[int, str, str]"]
 
 #: Where programs for root are, which an ordinary user's PATH may lack.
 SBIN = ("/usr/sbin", "/sbin")
+
+
+class Commands(Protocol):
+    """What runs the commands of a node: a module, or a program that runs without Ansible."""
+
+    def run_command(self, args: list[str]) -> Any:
+        """Run a command: exit code, output and error output."""
+
+    def get_bin_path(self, arg: str) -> str | None:
+        """Return where a program is, or None if it is not installed."""
+
+    def warn(self, warning: str) -> None:
+        """Tell of something that is doubtful."""
 
 
 class CommandError(BrambleError):

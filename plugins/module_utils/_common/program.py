@@ -1,7 +1,7 @@
 # Copyright: bramble.pi contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Programs that run without a controller: this collection's own code, as one file that Python runs."""
+"""Programs that run without a controller: this collection's own code, as what Python runs by its path."""
 
 from __future__ import annotations
 
@@ -15,7 +15,11 @@ from collections.abc import Iterator
 from types import ModuleType
 
 from ansible_collections.bramble.pi.plugins.module_utils._common.changes import Changes
-from ansible_collections.bramble.pi.plugins.module_utils._common.files import replace_file
+from ansible_collections.bramble.pi.plugins.module_utils._common.files import (
+    read_text,
+    replace_file,
+    write_text,
+)
 
 _PACKAGE = "ansible_collections."
 #: The same files make the same program.
@@ -66,7 +70,7 @@ def program(start: ModuleType) -> bytes:
 
 
 def install(start: ModuleType, path: str, changes: Changes) -> None:
-    """Have the program there."""
+    """Have the program there, as one file."""
     expected = program(start)
     try:
         with open(path, "rb") as file:
@@ -76,3 +80,20 @@ def install(start: ModuleType, path: str, changes: Changes) -> None:
     if present != expected and changes.note(f"write {path}"):
         os.makedirs(os.path.dirname(path), mode=0o755, exist_ok=True)
         replace_file(path, expected, mode=0o755)
+
+
+def install_folder(start: ModuleType, path: str, changes: Changes) -> None:
+    """Have the program there, as a folder: of one that runs often, Python keeps what it has compiled."""
+    expected = sources(start)
+    present = {
+        os.path.relpath(os.path.join(folder, name), path): read_text(os.path.join(folder, name)) or ""
+        for folder, _folders, names in os.walk(path)
+        for name in names
+        if name.endswith(".py")
+    }
+    if present != expected and changes.note(f"write {path}"):
+        for name in present.keys() - expected.keys():
+            os.unlink(os.path.join(path, name))
+        for name, text in expected.items():
+            if present.get(name) != text:
+                write_text(os.path.join(path, name), text)

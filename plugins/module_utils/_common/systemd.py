@@ -119,6 +119,13 @@ class Systemd:
         self.restart(unit, while_stopped=while_stopped)
         return True
 
+    def ensure_stopped(self, unit: str) -> None:
+        """Ensure that a unit neither runs nor is started at boot."""
+        # One that others start has nothing that starts it at boot, and counts as enabled by its exit code.
+        enabled = self._run(["systemctl", "is-enabled", unit])[1].startswith("enabled")
+        if enabled or self.is_active(unit):
+            self._do(f"stop {unit}", ["systemctl", "disable", "--now", unit])
+
     def is_outdated(self, unit: str, files: Collection[str]) -> bool:
         """Tell whether a unit runs that was started before one of its files was written."""
         return self.runs_by(unit, files) is False

@@ -14,7 +14,6 @@ from typing import Any, NamedTuple
 
 from ansible_collections.bramble.pi.plugins.module_utils._common import apt
 from ansible_collections.bramble.pi.plugins.module_utils._common.commands import Runner, output_of
-from ansible_collections.bramble.pi.plugins.module_utils._common.download import download
 from ansible_collections.bramble.pi.plugins.module_utils._common.files import read_text
 from ansible_collections.bramble.pi.plugins.module_utils._common.values import (
     mapping_problem,
@@ -332,6 +331,11 @@ class CriDockerd(_ByDocker):
         url = wishes.cri_dockerd["url"]
         if not host.changes.note(f"Install {url}"):
             return
+        # Needs Ansible, which who only looks at Docker runs without.
+        from ansible_collections.bramble.pi.plugins.module_utils._common.download import (  # noqa: PLC0415
+            download,
+        )
+
         with tempfile.TemporaryDirectory() as directory:
             path = os.path.join(directory, "cri-dockerd.deb")
             download(

@@ -86,6 +86,8 @@ ATTEMPT = f"{KUBERNETES}/.bramble-attempt.json"
 #: How the last backup of this node's cluster went, and the restore of one that has not come to its end.
 BACKUP_STATUS = "/var/lib/bramble/backup-status.json"
 RESTORE_BEGUN = "/var/lib/bramble/restore.json"
+#: By which the monitoring host asks the cluster; its key lies in the same file.
+MONITORING_CERTIFICATE = "/etc/bramble/monitoring/cluster.pem"
 
 #: The renewal of a certificate that has not come to its end. It has keys; kubeadm reset empties the folder.
 RENEWAL = f"{PKI}/.bramble-renewal.json"

@@ -10,7 +10,10 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from ansible_collections.bramble.pi.plugins.module_utils._backup.status import time_of
-from ansible_collections.bramble.pi.plugins.module_utils._kubeadm.state import IN_CLUSTER
+from ansible_collections.bramble.pi.plugins.module_utils._kubeadm.state import (
+    IN_CLUSTER,
+    MONITORING_CERTIFICATE,
+)
 from ansible_collections.bramble.pi.plugins.module_utils._node.findings import (
     ERROR,
     INFO,
@@ -58,6 +61,8 @@ def _certificate_remedy(path: str) -> str:
             "the kubelet renews it: sudo systemctl restart kubelet; if it has expired:"
             " ansible-playbook -i INVENTORY bramble.pi.certificates"
         )
+    if path == MONITORING_CERTIFICATE:
+        return "ansible-playbook -i INVENTORY bramble.pi.monitoring"
     if name.endswith("ca.crt"):
         return "kubeadm does not renew CAs: https://kubernetes.io/docs/tasks/tls/manual-rotation-of-ca-certificates/"
     return KINDS["certificate"].remedy
@@ -76,6 +81,7 @@ def check_certificates(
                 evidence=f"{path}: {certificate['error']}",
                 expected="a certificate in PEM form",
                 remedy=_certificate_remedy(path),
+                path=path,
             )
             continue
         left = parse_time(certificate["expires"]) - now
@@ -90,6 +96,7 @@ def check_certificates(
                 evidence=f"{evidence}, at {certificate['expires']}",
                 expected=f"{days} days or more",
                 remedy=_certificate_remedy(path),
+                path=path,
             )
 
 
@@ -141,4 +148,4 @@ def _check_copies(copies: Mapping[str, Any], *, now: datetime, days: int) -> Ite
             seen.append(str(copy["error"]))
         if seen:
             expected = f"one that came at most {days} days ago"
-            yield finding("backup_copy", WARNING, evidence="; ".join(seen), expected=expected)
+            yield finding("backup_copy", WARNING, evidence="; ".join(seen), expected=expected, to=name)

@@ -33,7 +33,11 @@ def check_disks(disks: Sequence[Mapping[str, Any]]) -> Iterator[Finding]:
         path = disk["path"]
         if disk["read_only"]:
             yield finding(
-                "read_only", ERROR, evidence=f"{path} is mounted read-only", expected="read and write"
+                "read_only",
+                ERROR,
+                evidence=f"{path} is mounted read-only",
+                expected="read and write",
+                path=path,
             )
         for check, size, free, error, warning, unit in (
             ("disk", disk["size"], disk["available"], DISK_ERROR, DISK_WARNING, "space"),

@@ -71,6 +71,7 @@ def check_unit(name: str, *, unit: dict[str, str], down: bool, journal: str, hos
                 evidence=f"{name} runs, but is {unit['UnitFileState']}",
                 expected="enabled, so that it starts at boot",
                 remedy=f"sudo systemctl unmask {name} && sudo systemctl enable {name}",
+                unit=name,
             )
         return
     evidence = f"{name} {_unit_state(unit)}"
@@ -85,7 +86,7 @@ def check_unit(name: str, *, unit: dict[str, str], down: bool, journal: str, hos
             line, meaning = cause
             evidence = f"{evidence}: {line}"
             remedy = f"{meaning}; then: sudo systemctl restart {name}" if meaning else remedy
-    yield finding(check, ERROR, evidence=evidence, expected="active (running)", remedy=remedy)
+    yield finding(check, ERROR, evidence=evidence, expected="active (running)", remedy=remedy, unit=name)
 
 
 def check_runtime(node: Mapping[str, Any], *, host: str) -> Iterator[Finding]:

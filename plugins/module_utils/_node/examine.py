@@ -12,10 +12,10 @@ import time
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.bramble.pi.plugins.module_utils._boot import cmdline
 from ansible_collections.bramble.pi.plugins.module_utils._boot.layout import BootLayoutError, find_cmdline
 from ansible_collections.bramble.pi.plugins.module_utils._common import run_status
+from ansible_collections.bramble.pi.plugins.module_utils._common.commands import Commands
 from ansible_collections.bramble.pi.plugins.module_utils._common.errors import BrambleError
 from ansible_collections.bramble.pi.plugins.module_utils._common.files import NodeFiles, read_text
 from ansible_collections.bramble.pi.plugins.module_utils._containers.base import Wishes
@@ -60,7 +60,9 @@ _SECONDS = 5
 
 
 def _certificates() -> Iterator[dict[str, str]]:
-    for each in certificate_files.read_certificates():
+    pem = read_text(state.MONITORING_CERTIFICATE)
+    others = [certificate_files.of_pem(state.MONITORING_CERTIFICATE, pem)] if pem else []
+    for each in (*certificate_files.read_certificates(), *others):
         if each.expires is None:
             yield {"path": each.path, "error": each.error}
         else:
@@ -120,7 +122,7 @@ def _cmdline(facts: dict[str, Any]) -> dict[str, Any]:
     return {"path": None, "pending": [], "error": None}
 
 
-def _runtime(module: AnsibleModule, facts: dict[str, Any], *, wishes: Wishes) -> dict[str, Any] | None:
+def _runtime(module: Commands, facts: dict[str, Any], *, wishes: Wishes) -> dict[str, Any] | None:
     """Ask the runtime that kubelet uses whether it serves it, and what of its settings has drifted."""
     if facts["kubernetes"]["state"] not in state.IN_CLUSTER:
         return None
@@ -140,7 +142,7 @@ def _runtime(module: AnsibleModule, facts: dict[str, Any], *, wishes: Wishes) ->
     return seen
 
 
-def _unserved_from(module: AnsibleModule, facts: dict[str, Any]) -> str | None:
+def _unserved_from(module: Commands, facts: dict[str, Any]) -> str | None:
     """Ask the kubelet of a control plane which Kubernetes will not use its runtime any more.
 
     Of a worker nobody on it may ask that, and the table of versions has to do.
@@ -153,7 +155,7 @@ def _unserved_from(module: AnsibleModule, facts: dict[str, Any]) -> str | None:
     return health.unserved_from(metrics=output) if code == 0 else None
 
 
-def _member(module: AnsibleModule, facts: dict[str, Any]) -> dict[str, Any] | None:
+def _member(module: Commands, facts: dict[str, Any]) -> dict[str, Any] | None:
     """Ask the cluster how it sees this node."""
     if facts["kubernetes"]["state"] not in state.IN_CLUSTER or not module.get_bin_path("kubectl"):
         return None
@@ -195,7 +197,7 @@ def _status(path: str) -> dict[str, Any] | None:
     return run_status.of_cluster(run_status.parse(read_text(path)), ca_cert_hash=node_files.cluster_ca_hash())
 
 
-def examine(module: AnsibleModule, *, measure_disk: bool, wishes: Wishes = WISHES) -> dict[str, Any]:
+def examine(module: Commands, *, measure_disk: bool, wishes: Wishes = WISHES) -> dict[str, Any]:
     """Read all by which a node is checked, and measure its disk if asked to."""
     facts = read_facts(module)
     show = ["systemctl", "show", *UNITS, f"--property={','.join(health.SYSTEMCTL_PROPERTIES)}"]
@@ -226,7 +228,7 @@ def examine(module: AnsibleModule, *, measure_disk: bool, wishes: Wishes = WISHE
     }
 
 
-def journals(module: AnsibleModule, *, units: Iterable[str]) -> dict[str, str]:
+def journals(module: Commands, *, units: Iterable[str]) -> dict[str, str]:
     """Return the last lines of units' journals."""
     return {
         name: output_if_installed(

@@ -9,7 +9,7 @@ decided in the files ``check_*``.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timezone
 from typing import NamedTuple
 
@@ -32,6 +32,10 @@ HOT = 80
 SLOW_DISK_MS = 10
 
 _OS_PREP = "ansible-playbook -i INVENTORY bramble.pi.site --tags os_prep --limit {host}"
+
+
+#: Values of remedies that are the node itself.
+_OF_NODE = ("host", "node")
 
 
 class Kind(NamedTuple):
@@ -228,6 +232,8 @@ class Finding(NamedTuple):
     evidence: str
     expected: str
     remedy: str
+    #: What tells it from others of its sort on the same node, such as a path; nothing that varies.
+    labels: Mapping[str, str] = {}
 
 
 class Expected(NamedTuple):
@@ -251,7 +257,8 @@ def finding(
     kind = KINDS[check]
     if severity not in kind.severities:
         raise ValueError(f"{check} is never {severity}")
-    return Finding(check, severity, evidence, expected, remedy or kind.remedy.format(**values))
+    labels = {name: value for name, value in values.items() if name not in _OF_NODE}
+    return Finding(check, severity, evidence, expected, remedy or kind.remedy.format(**values), labels)
 
 
 def ranked(findings: Sequence[Finding]) -> list[Finding]:

@@ -14,8 +14,8 @@ import socket
 from datetime import datetime, timezone
 from typing import Any
 
-from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.bramble.pi.plugins.module_utils._boot.layout import PARTITIONS
+from ansible_collections.bramble.pi.plugins.module_utils._common.commands import Commands
 from ansible_collections.bramble.pi.plugins.module_utils._common.files import read_text
 from ansible_collections.bramble.pi.plugins.module_utils._kubeadm import networks, node_files, state
 from ansible_collections.bramble.pi.plugins.module_utils._kubernetes.ca_hash import CaCertError, ca_cert_hash
@@ -35,7 +35,7 @@ def _default_address() -> str | None:
         return str(probe.getsockname()[0])
 
 
-def _kubernetes(module: AnsibleModule) -> dict[str, Any]:
+def _kubernetes(module: Commands) -> dict[str, Any]:
     certificate = read_text(state.CA_CERTIFICATE)
     certificate_hash = None
     if certificate is not None:
@@ -77,14 +77,14 @@ def _cni() -> list[dict[str, Any]]:
     return facts.cni_configurations(texts=texts)
 
 
-def output_if_installed(module: AnsibleModule, command: list[str]) -> str:
+def output_if_installed(module: Commands, command: list[str]) -> str:
     """Return what a command prints; nothing where it is not installed."""
     if module.get_bin_path(command[0]) is None:
         return ""
     return str(module.run_command(command)[1])
 
 
-def read_facts(module: AnsibleModule) -> dict[str, Any]:
+def read_facts(module: Commands) -> dict[str, Any]:
     """Read the facts of this node."""
     # dpkg-query exits with 1 if it does not know one of the packages, and still lists the others.
     dpkg_query = ["dpkg-query", "-W", "-f", facts.PACKAGE_FORMAT, facts.DPKG, *facts.PACKAGES]

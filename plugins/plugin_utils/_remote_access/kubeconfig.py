@@ -228,20 +228,23 @@ def usable(
     """Return the certificate and key that are there, if the cluster takes them until then."""
     user = _entry(config, "users", names.user)
     found = Credentials(_decoded(user.get("client-certificate-data")), _decoded(user.get("client-key-data")))
+    return found if is_usable(found, ca=ca, common_name=common_name, until=until) else None
+
+
+def is_usable(found: Credentials, *, ca: str, common_name: str, until: datetime.datetime) -> bool:
+    """Tell whether the cluster takes a certificate and its key until then."""
     try:
         certificate = x509.load_pem_x509_certificate(found.certificate.encode())
         key = serialization.load_pem_private_key(found.key.encode(), password=None)
         certificate.verify_directly_issued_by(x509.load_pem_x509_certificate(ca.encode()))
     except (ValueError, TypeError, InvalidSignature):
-        return None
+        return False
     name = certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)
-    if (
-        [attribute.value for attribute in name] != [common_name]
-        or certificate.public_key() != key.public_key()
-        or certificate.not_valid_after_utc < until
-    ):
-        return None
-    return found
+    return (
+        [attribute.value for attribute in name] == [common_name]
+        and certificate.public_key() == key.public_key()
+        and certificate.not_valid_after_utc >= until
+    )
 
 
 def request(*, common_name: str) -> tuple[str, str]:

@@ -16,12 +16,14 @@ from typing import Any
 import pytest
 import yaml
 from ansible_collections.bramble.pi.plugins.module_utils._node import findings
+from ansible_collections.bramble.pi.plugins.plugin_utils._report import day as report_day
 from ansible_collections.bramble.pi.plugins.plugin_utils._report import report as report_report
 
 from tests.unit.report_page import Page
 
 ROOT = Path(__file__).parents[3]
 TEMPLATE = ROOT / "roles/report/templates/report.html.j2"
+DAY_TEMPLATE = ROOT / "roles/report/templates/day.html.j2"
 HOSTILE = """<script>alert("1")</script>'"><img src=x onerror=alert(2)>&amp;{{ 7 * 7 }}"""
 GIGABYTE = 1024**3
 
@@ -63,7 +65,12 @@ def node(**changes: Any) -> dict[str, Any]:
     }
 
 
-def page(folder: Path, results: dict[str, Any], receipts: dict[str, Any] | None = None) -> str:
+def page(
+    folder: Path,
+    results: dict[str, Any],
+    receipts: dict[str, Any] | None = None,
+    day: dict[str, Any] | None = None,
+) -> str:
     """Fill the template with what the modules returned, by host."""
     report = report_report.check(
         results=results,
@@ -72,7 +79,7 @@ def page(folder: Path, results: dict[str, Any], receipts: dict[str, Any] | None 
         receipts=receipts or {},
         inventory="my-rack",
     )
-    content = {"title": HOSTILE, "made": "2026-10-01T12:00:00Z", **report}
+    content = {"title": HOSTILE, "made": "2026-10-01T12:00:00Z", **report, "day": day}
     (folder / "report.json").write_text(json.dumps(content))
     fill = {"src": str(TEMPLATE), "dest": str(folder / "report.html"), "mode": "0644"}
     play = {
@@ -176,6 +183,7 @@ def test_nothing_is_wrong(tmp_path: Path) -> None:
     assert "1 node 0 Ready 0 errors" in read.text
     assert "No receipts on this machine" in read.text
     assert "There are none yet" in read.text
+    assert "The last day" not in read.text
 
 
 @pytest.mark.parametrize("number", [1, 50])
@@ -186,18 +194,86 @@ def test_racks_of_any_height(tmp_path: Path, number: int) -> None:
     assert f'viewBox="0 0 380 {40 + 66 * number}"' in text
 
 
+def last_day(*hosts: str, **changes: Any) -> dict[str, Any]:
+    """Return a day in which only the first host is other than the rest."""
+    calm = {"temperature": [48.0] * 288, "away": [], "unwatched": [], "throttled": {}}
+    history = {
+        "start": 1796000100,
+        "step": 300,
+        "nodes": {**dict.fromkeys(hosts, calm), hosts[0]: {**calm, **changes}},
+        "alerts": [],
+    }
+    return report_day.report(history=history, hosts=hosts)
+
+
+def test_the_last_day_is_seen(tmp_path: Path) -> None:
+    day = last_day(
+        "pi-1",
+        "pi-2",
+        temperature=[45.0] * 100 + [None] * 2 + [81.6] * 186,
+        away=[[100, 102]],
+        throttled={"throttled": [[102, 288]], "undervoltage": [[150, 151]]},
+    )
+    text = page(
+        tmp_path, {name: {"node": node(), "findings": []} for name in ("pi-1", "pi-2", "pi-3")}, day=day
+    )
+    read = Page(text)
+    for words in (
+        "From 2026-11-30 00:55 UTC to 2026-12-01 00:55 UTC, in steps of 5 minutes.",
+        "Each row reaches from 45 to 85 °C.",
+        "did not answer, 09:15 to 09:25",
+        "45 to 82 °C",
+        "48 to 48 °C",
+        "pi-1 slowed down : throttled 2026-11-30 09:25 still 930",
+        "pi-1 voltage : voltage too low 2026-11-30 13:25 13:30 5",
+        "pi-1 away : did not answer 2026-11-30 09:15 09:25 10",
+    ):
+        assert words in read.text
+    # Two parts of a line for pi-1, one for pi-2.
+    assert text.count('<path class="line"') == 3
+    assert "NaN" not in text
+
+
+def test_whatever_stands_in_the_last_day_is_escaped(tmp_path: Path) -> None:
+    day = last_day(HOSTILE, "pi-2", away=[[1, 2]], throttled={HOSTILE: [[3, 4]]})
+    alert = {"what": "alert", "text": HOSTILE, "severity": HOSTILE, "lasts": False}
+    times = {"from": day["start"], "to": day["end"]}
+    day["events"] += [{"hosts": [], **alert, **times}, {"hosts": [HOSTILE] * 5, **alert, **times}]
+    read = Page(page(tmp_path, {HOSTILE: {"node": node(), "findings": []}}, day=day))
+    assert "script" not in read.tags
+    assert "img" not in read.tags
+    shown = " ".join(HOSTILE.split())
+    # Beside those of the other sections: as a row, in bands and in the table.
+    assert read.text.count(shown) >= 20
+    assert f"{shown} and 1 more" in read.text
+
+
+def test_why_nothing_is_known_of_the_last_day(tmp_path: Path) -> None:
+    read = Page(page(tmp_path, {"pi-1": {"node": node(), "findings": []}}, day={"problem": HOSTILE}))
+    assert f"Nothing is known of it: {' '.join(HOSTILE.split())}" in read.text
+
+
+def test_a_calm_day_and_one_with_very_much(tmp_path: Path) -> None:
+    calm = Page(page(tmp_path, {"pi-1": {"node": node(), "findings": []}}, day=last_day("pi-1")))
+    assert "Nobody was away, nothing slowed down, no alert was firing." in calm.text
+    day = last_day("pi-1", away=[[place, place + 1] for place in range(0, 288, 2)])
+    much = Page(page(tmp_path, {"pi-1": {"node": node(), "findings": []}}, day=day))
+    assert "These are the last 40 of 144" in much.text
+
+
 #: What may be written without being escaped: numbers that the template computes, its own words, its macros.
 OWN = re.compile(
     r"(unit|y|pin|days|span|free|label|__report\.nodes \| length)\b"
     r"|'|\d|\(?\d|or_dash\(|id_of\(|gigabytes\(|used\(|power\(|span\(|when\(|worst \| length|100 - free"
+    r"|hour\(|minutes\("
 )
 
 
-def test_every_value_is_escaped_in_the_template() -> None:
+@pytest.mark.parametrize("template", [TEMPLATE, DAY_TEMPLATE], ids=["report", "day"])
+def test_every_value_is_escaped_in_the_template(template: Path) -> None:
     """A guard for changes: a value from elsewhere needs `| e`, or a macro that has it."""
-    template = TEMPLATE.read_text()
-    written = re.findall(r"\{\{-?\s*(.*?)\s*-?\}\}", template)
-    assert len(written) > 40
+    written = re.findall(r"\{\{-?\s*(.*?)\s*-?\}\}", template.read_text())
+    assert len(written) > 30
     careless = [each for each in written if not each.endswith("| e") and not OWN.match(each)]
     allowed = {
         "seconds // 86400",

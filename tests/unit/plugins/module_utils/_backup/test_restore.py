@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.bramble.pi.plugins.module_utils._backup import archive, etcd, scratch
+from ansible_collections.bramble.pi.plugins.module_utils._backup import archive, scratch
 from ansible_collections.bramble.pi.plugins.module_utils._backup import refusals as backup_refusals
 from ansible_collections.bramble.pi.plugins.module_utils._backup import restore as backup_restore
 from ansible_collections.bramble.pi.plugins.module_utils._backup.manifest import BackupError
@@ -391,10 +391,12 @@ def test_what_does_not_end_stops_the_restore(blank: Blank, monkeypatch: pytest.M
     assert blank.files() == {}
 
 
-def test_an_etcd_is_found_by_its_data(tmp_path: Path) -> None:
-    with program(tmp_path, "etcd", f"--data-dir={tmp_path}/data") as process:
-        assert etcd.left_of(f"{tmp_path}/data", certificate="") == {process.pid: "etcd"}
-        assert etcd.left_of(f"{tmp_path}/other", certificate="") == {}
+def test_an_etcd_is_found_by_its_data(blank: Blank, tmp_path: Path) -> None:
+    with program(tmp_path, "etcd", f"--data-dir={state.ETCD}") as process:
+        assert backup_restore._left() == {process.pid: "etcd"}
+    (tmp_path / "etcd").unlink()
+    with program(tmp_path, "etcd", f"--data-dir={tmp_path}/other"):
+        assert backup_restore._left() == {}
 
 
 def test_an_api_server_of_before_is_ended(blank: Blank, tmp_path: Path) -> None:

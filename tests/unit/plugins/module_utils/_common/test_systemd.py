@@ -26,7 +26,7 @@ class Node:
     def run(self, command: list[str]) -> tuple[int, str, str]:
         verb = command[1]
         if verb.startswith("is-"):
-            return (0 if verb in self.states else 3), "", ""
+            return (0, verb.partition("-")[2], "") if verb in self.states else (3, "", "")
         self.commands.append(" ".join(command[1:]))
         return (1, "", "it is masked") if verb == self.failing else (0, "", "")
 
@@ -53,6 +53,17 @@ def test_a_unit_runs(states: list[str], changed: bool, sentences: list[str], com
     checked = Node(*states, check_mode=True)
     checked.systemd.ensure_running("x", changed=changed)
     assert (checked.changes.sentences, checked.commands) == (sentences, [])
+
+
+@pytest.mark.parametrize(
+    ("states", "stopped"),
+    [([], False), (["is-active"], True), (["is-enabled"], True), (["is-active", "is-enabled"], True)],
+)
+def test_a_unit_does_not_run_any_more(states: list[str], stopped: bool) -> None:
+    node = Node(*states)
+    node.systemd.ensure_stopped("x")
+    assert node.changes.sentences == ["stop x"] * stopped
+    assert node.commands == ["disable --now x"] * stopped
 
 
 def test_what_must_not_be_done_while_it_runs() -> None:

@@ -13,8 +13,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from ansible_collections.bramble.pi.plugins.module_utils._common import download as common_download
 from ansible_collections.bramble.pi.plugins.module_utils._common.changes import Changes
-from ansible_collections.bramble.pi.plugins.module_utils._containers import docker, origin, provision, toml
+from ansible_collections.bramble.pi.plugins.module_utils._containers import origin, provision, toml
 from ansible_collections.bramble.pi.plugins.module_utils._containers.base import (
     Host,
     RuntimeStateError,
@@ -307,7 +308,7 @@ def test_installs_cri_dockerd(ensure: Ensure, tmp_path: Path, monkeypatch: pytes
         assert (variable, checksum_variable) == ("docker_cri_dockerd_url", "docker_cri_dockerd_sha256")
         downloads.append(f"{url} {sha256} {Path(path).name}")
 
-    monkeypatch.setattr(docker, "download", download)
+    monkeypatch.setattr(common_download, "download", download)
     node = configured(tmp_path)
     source = {"url": "http://x/cri-dockerd_0.3.20.deb", "sha256": "abc"}
     result = ensure(node, runtime="cri_dockerd", cri_dockerd=source)
