@@ -40,6 +40,7 @@ echo "$*" >>/run/systemctl
 [ "$verb" != restart ] || { systemctl stop "$unit"; exec systemctl start "$unit"; }
 case $verb in
 enable) : >"/run/enabled-$unit" ;;
+disable) rm -f "/run/enabled-$unit" ;;
 stop)
   lines ExecStop | sed 's/^-//' | sh >/dev/null 2>&1
   rm -f "$started" ;;

@@ -251,6 +251,7 @@ def test_the_timers_program_renews_without_ansible(tmp_path: Path) -> None:
     assert json.loads(printed[7])["error"] is None
 
 
+@pytest.mark.long
 def test_a_worker_s_kubelet_gets_what_a_control_plane_has_signed(tmp_path: Path) -> None:
     node = Node(tmp_path)
     given = (
