@@ -16,7 +16,9 @@ from typing import Any
 
 from tests.unit.run_module import REPOSITORY
 
-_SYSTEMCTL = """verb=$1; for unit; do :; done
+_SYSTEMCTL = """verb=$1
+# Ansible's own module has an option after the unit.
+for word; do case $word in -*) ;; *) unit=$word ;; esac; done
 started=/run/started-$unit
 lines() {
   sed -n "s/^$1=//p" "/etc/systemd/system/$unit" 2>/dev/null
