@@ -59,7 +59,11 @@ def live_view_boards(results: Sequence[Mapping[str, Any]], names: Mapping[str, s
     """List the boards."""
     # The kernel ends its texts with a zero byte.
     return [
-        {"name": names[result["item"]], "model": str(result.get("stdout", "")).rstrip("\0")}
+        {
+            "host": result["item"],
+            "name": names[result["item"]],
+            "model": str(result.get("stdout", "")).rstrip("\0"),
+        }
         for result in results
     ]
 

@@ -10,6 +10,7 @@ The API is simulated, by a server on loopback that answers lists and watches as 
 
 from __future__ import annotations
 
+import email.utils
 import functools
 import itertools
 import json
@@ -77,8 +78,22 @@ def pod(number: int, version: int = 1) -> dict[str, Any]:
     }
 
 
+@dataclass
+class Readings:
+    """What stands beside the page of the temperatures of boards."""
+
+    boards: dict[str, Any]
+    #: How long ago it was written, in seconds.
+    age: float = 0
+    asked: int = 0
+
+
 class Handler(SimpleHTTPRequestHandler):
     """The page, and what it asks of the API."""
+
+    def __init__(self, *arguments: Any, readings: Readings | None, **more: Any) -> None:
+        self.readings = readings
+        super().__init__(*arguments, **more)
 
     def log_message(self, format: str, *args: object) -> None:
         """Keep quiet."""
@@ -89,9 +104,13 @@ class Handler(SimpleHTTPRequestHandler):
         kind = url.path.rpartition("/")[2]
         if url.path == "/rack.json":
             nodes = [
-                {"name": f"pi-{number + 1}", "model": "Raspberry Pi 4 Model B"} for number in range(NODES)
+                {"host": f"board-{number + 1}", "name": f"pi-{number + 1}", "model": "Raspberry Pi 4 Model B"}
+                for number in range(NODES)
             ]
-            self.answer({"title": "Fifty boards", "nodes": nodes})
+            self.answer({"title": "Fifty boards", "monitored": self.readings is not None, "nodes": nodes})
+        elif url.path == "/boards.json" and self.readings:
+            self.readings.asked += 1
+            self.answer(self.readings.boards, written=time.time() - self.readings.age)
         elif not url.path.startswith("/k8s/"):
             super().do_GET()
         elif "watch=1" in url.query:
@@ -100,12 +119,14 @@ class Handler(SimpleHTTPRequestHandler):
             items = {"nodes": map(node, range(NODES)), "pods": map(pod, range(PODS))}.get(kind, iter(()))
             self.answer({"metadata": {"resourceVersion": "1"}, "items": list(items)})
 
-    def answer(self, data: dict[str, Any]) -> None:
+    def answer(self, data: dict[str, Any], written: float | None = None) -> None:
         """Send JSON."""
         body = json.dumps(data).encode()
         self.send_response(200)
         self.send_header("Content-Type", "application/json")
         self.send_header("Content-Length", str(len(body)))
+        if written is not None:
+            self.send_header("Last-Modified", email.utils.formatdate(written, usegmt=True))
         self.end_headers()
         self.wfile.write(body)
 
@@ -131,9 +152,10 @@ class Handler(SimpleHTTPRequestHandler):
 
 
 @contextmanager
-def simulated() -> Iterator[str]:
-    """Serve the page with a simulated API; yield its address."""
-    server = ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Handler, directory=str(PAGE)))
+def simulated(readings: Readings | None = None) -> Iterator[str]:
+    """Serve the page with a simulated API, and with temperatures if there are some; yield its address."""
+    handler = functools.partial(Handler, directory=str(PAGE), readings=readings)
+    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
     server.daemon_threads = True
     threading.Thread(target=server.serve_forever, daemon=True).start()
     try:

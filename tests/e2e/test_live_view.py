@@ -291,6 +291,92 @@ def test_account_may_only_read(cluster: Rack, address: str) -> None:
     assert refused.count("Forbidden") == 2
 
 
+def readings_of(page: Page) -> dict[str, str]:
+    """Return what stands on the boards, {node: reading}, where there is something."""
+    shown: dict[str, str] = page.evaluate(
+        "() => Object.fromEntries([...document.querySelectorAll('.reading')]"
+        ".filter((each) => each.checkVisibility())"
+        ".map((each) => [each.closest('[data-node]').dataset.node,"
+        " each.textContent.replaceAll('\\u00a0', ' ')]))"
+    )
+    return shown
+
+
+@pytest.fixture
+def quiet(browser: Browser, monkeypatch: pytest.MonkeyPatch) -> Iterator[Page]:
+    """Open a page for a few nodes, without pods that would move all the while."""
+    monkeypatch.setattr(bench, "NODES", 4)
+    page = browser.new_page()
+    page.route("**/api/v1/pods*", lambda route: route.abort())
+    yield page
+    page.close()
+
+
+def test_temperatures_stand_on_their_boards(quiet: Page) -> None:
+    page = quiet
+    readings = bench.Readings(
+        {
+            "board-1": {"temperature": 50.4, "throttled": []},
+            "board-2": {"temperature": 82.4, "throttled": ["soft_temperature_limit", "throttled"]},
+            "board-3": {"temperature": None, "throttled": ["undervoltage"]},
+            "elsewhere": {"temperature": 41, "throttled": []},
+        }
+    )
+    with bench.simulated(readings) as url:
+        page.goto(url)
+        expect(page.locator("[data-node=pi-1] .reading")).to_have_text("50\u00a0°C", timeout=SOON)
+        assert readings_of(page) == {
+            "pi-1": "50 °C",
+            "pi-2": "82 °C · too hot · throttled",
+            "pi-3": "voltage too low",
+        }
+        bad = page.locator(".reading[data-bad=true]").evaluate_all(
+            "all => all.map((each) => each.closest('[data-node]').dataset.node)"
+        )
+        assert bad == ["pi-2", "pi-3"]
+        readings.boards["board-1"] = {"temperature": 51, "throttled": ["undervoltage"]}
+        expect(page.locator("[data-node=pi-1] .reading")).to_contain_text("51", timeout=SOON)
+        for scheme in ("dark", "light"):
+            page.emulate_media(color_scheme=scheme)
+            result = Axe().run(page, ".reading", options={"runOnly": ["color-contrast"]})
+            assert result.violations_count == 0, result.generate_report()
+            assert "color-contrast" in [rule["id"] for rule in result.response["passes"]]
+        # An old one is none.
+        readings.age = 61
+        page.reload()
+        expect(page.locator("[data-node=pi-1]")).to_be_visible(timeout=SOON)
+        page.wait_for_timeout(2000)
+        assert readings_of(page) == {}
+
+
+def test_boards_that_slow_down_are_told_of(quiet: Page) -> None:
+    page = quiet
+    readings = bench.Readings({"board-2": {"temperature": 50, "throttled": []}})
+    with bench.simulated(readings) as url:
+        page.goto(url)
+        expect(page.locator("[data-node=pi-2] .reading")).to_have_text("50\u00a0°C", timeout=SOON)
+        expect(page.locator("#news li")).to_have_count(0)
+        readings.boards["board-2"] = {"temperature": 84, "throttled": ["throttled"]}
+        news = page.locator("#news li")
+        expect(news).to_contain_text(["pi-2 is slowed down: throttled"], timeout=SOON)
+        readings.boards["board-2"] = {"temperature": 60, "throttled": []}
+        expect(news).to_contain_text(
+            ["pi-2 is at full speed again", "pi-2 is slowed down: throttled"], timeout=SOON
+        )
+
+
+def test_a_rack_that_is_not_monitored_has_no_temperatures(quiet: Page) -> None:
+    page = quiet
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
+    with bench.simulated() as url:
+        page.goto(url)
+        expect(page.locator("[data-node=pi-1]")).to_be_visible(timeout=SOON)
+        page.wait_for_timeout(2000)
+        assert readings_of(page) == {}
+        assert [each for each in asked if "boards.json" in each] == []
+
+
 def test_frames_with_fifty_nodes_and_a_thousand_pods(browser: Browser) -> None:
     frames = bench.measure(browser, 10)
     print(f"\n{frames.table()}")

@@ -62,6 +62,16 @@ ROLES = {
             ("Write the page", "Write the rack's order for the page"),
         ),
         Role(
+            "live_view",
+            "readings",
+            "Write what asks Prometheus for temperatures",
+            "",
+            {"monitoring_address": "10.0.0.1"},
+            {"monitoring_port": 9091},
+            "bramble-live-view-readings.service",
+            ("Put the temperatures beside the page",),
+        ),
+        Role(
             "remote_access",
             "proxy",
             "Write what keeps pages of other sites out",

@@ -9,6 +9,7 @@ Where a kubectl is at hand, as in the cache of the virtual rack, the same is tri
 from __future__ import annotations
 
 import contextlib
+import os
 import re
 import shutil
 import socket
@@ -267,6 +268,22 @@ def test_the_live_view_is_no_other_site_s_either(tmp_path: Path) -> None:
         assert "event1" in page.ask(watch, f"Origin: http://127.0.0.1:{page.port}")
         assert page.ask(watch, *WEBSOCKET, f"Origin: {FOREIGN}").startswith("HTTP/1.1 403 ")
         assert not page.asked.exists()
+
+
+def test_the_live_view_says_how_old_temperatures_are(tmp_path: Path) -> None:
+    """They lie elsewhere, in memory; the page compares two times of the server."""
+    (tmp_path / "memory").mkdir()
+    written = tmp_path / "memory/boards.json"
+    written.write_text("{}")
+    os.utime(written, (0, 1796000100))
+    (tmp_path / "boards.json").symlink_to(written)
+    with started_unit("live view", tmp_path) as page:
+        answer = page.ask("GET /boards.json")
+        assert answer.startswith("HTTP/1.1 200 "), answer
+        assert answer.endswith("{}")
+        assert "\r\nLast-Modified: Mon, 30 Nov 2026 00:55:00 GMT\r\n" in answer
+        assert re.search(r"\r\nDate: .* GMT\r\n", answer)
+        assert page.ask("GET /boards.json", f"Origin: {FOREIGN}").startswith("HTTP/1.1 403 ")
 
 
 def test_it_ends_with_its_command_and_ends_it(tmp_path: Path) -> None:

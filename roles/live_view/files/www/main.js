@@ -8,6 +8,8 @@ const API = "k8s";
 // holds one of the six connections that a browser has for a server; so only nodes and pods have one.
 const PACE = 3000;
 const STALE_AFTER = 8000;
+// Temperatures are written at this pace; those that are four times as old are none any more.
+const READINGS_PACE = 15000;
 
 const rack = await (await fetch("rack.json", { cache: "no-store" })).json();
 const model = new Model(rack.nodes);
@@ -56,5 +58,21 @@ async function beat() {
   setTimeout(beat, PACE);
 }
 beat();
+
+// How warm the boards are, which the API does not know: a file beside the page. Both of its times are the server's.
+async function read() {
+  try {
+    const answer = await fetch("boards.json", { cache: "no-store", signal: AbortSignal.timeout(5000) });
+    const [now, written] = ["date", "last-modified"].map((name) => Date.parse(answer.headers.get(name)));
+    if (!answer.ok || !(Math.abs(now - written) < 4 * READINGS_PACE)) throw new Error("there is none");
+    model.read(await answer.json());
+  } catch {
+    // An old figure would be worse than none.
+    model.read({});
+  }
+  view.draw();
+  setTimeout(read, READINGS_PACE);
+}
+if (rack.monitored) read();
 
 setInterval(() => view.drawConnection(heard, Date.now(), STALE_AFTER), 500);

@@ -4,6 +4,13 @@
 const REPLACED_WITHIN = 60000;
 const HUES = [210, 28, 150, 330, 265, 50, 185, 0, 95, 300, 235, 125];
 
+// What the firmware of a board reports, as Prometheus names it.
+const REASONS = {
+  undervoltage: "voltage too low", frequency_capped: "frequency capped", throttled: "throttled", soft_temperature_limit: "too hot",
+};
+// Where a Pi begins to slow down, in degrees Celsius.
+const HOT = 80;
+
 export function appOf(pod) {
   const labels = pod.metadata.labels ?? {};
   return labels["app.kubernetes.io/name"] ?? labels.app ?? labels["k8s-app"] ?? labels.component
@@ -66,6 +73,8 @@ export class Model {
   pods = new Map();
   services = [];
   deployments = [];
+  // How warm the boards are and why they are slowed down, by their names; of those alone that are known now.
+  readings = new Map();
   news = [];
   #rack;
   #hues = new Map();
@@ -108,6 +117,21 @@ export class Model {
   event(kind, { type, object }, now) {
     if (type === "DELETED") this.#remove(kind, kind === "node" ? object.metadata.name : object.metadata.uid, now);
     else this.#set(kind, object, now);
+  }
+
+  // boards: what Prometheus knows of them, by the inventory's names of their hosts.
+  read(boards) {
+    const before = this.readings;
+    this.readings = new Map([...this.#rack.values()].filter(({ host }) => host in boards).map(({ host, name }) => {
+      const { temperature, throttled } = boards[host];
+      const reasons = throttled.map((reason) => REASONS[reason] ?? reason);
+      return [name, { temperature, reasons, bad: reasons.length > 0 || temperature >= HOT }];
+    }));
+    for (const [name, { reasons }] of this.readings) {
+      const [now, then] = [reasons.join(", "), before.get(name)?.reasons.join(", ")];
+      if (then === undefined || now === then) continue;
+      this.news.push(now ? { level: "bad", text: `${name} is slowed down: ${now}` } : { level: "good", text: `${name} is at full speed again` });
+    }
   }
 
   takeNews() {

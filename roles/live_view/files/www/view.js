@@ -101,10 +101,10 @@ export class View {
       const id = `node-${name}`;
       const parts = {
         name: element("h3", { id }), state: element("p", { className: "state" }),
-        facts: element("p", { className: "facts" }), pods: element("ul", { className: "pods" }),
+        facts: element("p", { className: "facts" }), reading: element("p", { className: "reading" }), pods: element("ul", { className: "pods" }),
       };
       const root = element("article", { className: "board" },
-        element("div", { className: "head" }, parts.name, parts.state), parts.facts, parts.pods);
+        element("div", { className: "head" }, parts.name, parts.state), parts.facts, parts.reading, parts.pods);
       root.setAttribute("aria-labelledby", id);
       root.dataset.node = name;
       this.#boards.set(name, { ...parts, root, key: "" });
@@ -120,6 +120,10 @@ export class View {
       node.version, `${count} ${count === 1 ? "pod" : "pods"}`];
     // Lines break between facts, not within.
     write(board.facts, (this.#many ? facts.slice(1, 2) : facts).filter(Boolean).map((fact) => fact.replaceAll(" ", "\u00a0")).join(" · "));
+    const reading = this.model.readings.get(node.name);
+    const degrees = reading && reading.temperature !== null ? [`${Math.round(reading.temperature)} °C`] : [];
+    mark(board.reading, "bad", String(reading?.bad ?? false));
+    write(board.reading, [...degrees, ...(reading?.reasons ?? [])].map((part) => part.replaceAll(" ", "\u00a0")).join(" · "));
     board.pods.setAttribute("aria-label", `Pods on ${node.name}`);
   }
 

@@ -15,7 +15,7 @@ def test_boards_are_listed_in_their_order() -> None:
     ]
     names = {"pi-3": "pi-3", "pc": "pc", "192.168.1.12": "kitchen"}
     assert live_view_boards(results, names) == [
-        {"name": "kitchen", "model": "Raspberry Pi 4 Model B Rev 1.4"},
-        {"name": "pc", "model": ""},
-        {"name": "pi-3", "model": ""},
+        {"host": "192.168.1.12", "name": "kitchen", "model": "Raspberry Pi 4 Model B Rev 1.4"},
+        {"host": "pc", "name": "pc", "model": ""},
+        {"host": "pi-3", "name": "pi-3", "model": ""},
     ]
