@@ -183,6 +183,7 @@ def play(name: str, tasks: str, *, check: bool) -> dict[str, Any]:
     }
 
 
+@pytest.mark.long
 @pytest.mark.skipif(os.getuid() != 0, reason="needs root")
 def test_they_come_and_go_with_the_monitoring(tmp_path: Path) -> None:
     node = NamespaceNode(tmp_path, folders=["/etc/systemd/system", "/usr/local/sbin", "/usr/local/share"])

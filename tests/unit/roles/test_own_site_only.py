@@ -133,8 +133,23 @@ def started_unit(name: str, folder: Path) -> Iterator[Proxy]:
     port, behind, asked = free_port(), free_port(), folder / "asked"
     server = f"http://127.0.0.1:{behind}"
     command = command_of_the_unit(name, port=port, server=server, program=program, run=folder)
-    with started(sys.executable, API, str(behind), asked), started(*command):
-        yield Proxy(port, asked)
+    with started(sys.executable, API, str(behind), asked):
+        wait_until_it_listens(behind)
+        with started(*command):
+            yield Proxy(port, asked)
+
+
+def wait_until_it_listens(port: int) -> None:
+    """Wait for a program that was just started."""
+    deadline = time.monotonic() + 30
+    while True:
+        try:
+            socket.create_connection(("127.0.0.1", port), timeout=1).close()
+        except OSError:
+            assert time.monotonic() < deadline, f"nothing listens at port {port}"
+            time.sleep(0.05)
+        else:
+            return
 
 
 @pytest.fixture(scope="module", params=["gate", "kubectl"])
