@@ -43,7 +43,7 @@ options:
 """
 
 EXAMPLES = r"""
-- name: Have a certificate signed for pi-2
+- name: Sign a certificate for pi-2
   bramble.pi.kubelet_certificate:
     issue_for: pi-2
   delegate_to: pi-1

@@ -60,7 +60,7 @@ class Signed(NamedTuple):
 
     @property
     def files(self) -> tuple[str, ...]:
-        """The files below /etc/kubernetes that kubeadm writes anew, the one with the certificate first."""
+        """The files below /etc/kubernetes that kubeadm writes again, the one with the certificate first."""
         if self.path.endswith(".conf"):
             return (self.path,)
         return (f"{self.path}.crt", f"{self.path}.key")
@@ -76,7 +76,7 @@ SIGNED = (
     Signed("front-proxy-client", "pki/front-proxy-client", "pki/front-proxy-ca", "kube-apiserver"),
     Signed("controller-manager.conf", "controller-manager.conf", "pki/ca", "kube-controller-manager"),
     Signed("scheduler.conf", "scheduler.conf", "pki/ca", "kube-scheduler"),
-    # Read anew each time.
+    # Read again each time.
     Signed("etcd-healthcheck-client", "pki/etcd/healthcheck-client", "pki/etcd/ca", None),
     Signed("super-admin.conf", "super-admin.conf", "pki/ca", None),
     Signed("admin.conf", "admin.conf", "pki/ca", None),

@@ -18,7 +18,8 @@ Groups = Mapping[str, Sequence[str]]
 def monitoring_host(*, hosts: Hosts, groups: Groups) -> str:
     """Return the host that watches the others: the one that is set, else the head, else a control plane."""
     found = rack_groups.read(groups)
-    told = (str(hosts[host].get("monitoring_host") or "") for host in found.members)
+    # Before a run has begun, as where its tags are listed, there are no variables.
+    told = (str(hosts.get(host, {}).get("monitoring_host") or "") for host in found.members)
     return next((name for name in [*told, *found.heads, *found.control_planes] if name), "")
 
 

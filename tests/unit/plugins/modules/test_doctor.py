@@ -98,7 +98,7 @@ def test_certificates_that_are_there(
     sample = Path(__file__).parents[2] / "fixtures" / "ca_cert" / "rsa.crt"
     (tmp_path / "ca.crt").write_text(sample.read_text())
     (tmp_path / "etcd.crt").write_text("not a certificate")
-    monkeypatch.setattr(examine, "_CERTIFICATES", (f"{tmp_path}/*.crt",))
+    monkeypatch.setattr(state, "PKI", str(tmp_path))
     result = run(capsys, certificate_days=36500)
     assert result["node"]["certificates"] == [
         {"path": f"{tmp_path}/ca.crt", "expires": "2036-11-18T05:39:01Z"},

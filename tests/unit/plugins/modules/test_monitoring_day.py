@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import threading
 import urllib.parse
@@ -25,11 +26,12 @@ RECORDED = json.loads((Path(__file__).parents[2] / "fixtures/prometheus/day.json
 def answer(path: str) -> dict[str, Any]:
     """Answer with what was recorded, moved to the day that is asked for."""
     asked = urllib.parse.parse_qs(urllib.parse.urlsplit(path).query)
-    recorded = {day.QUERIES[name]: found for name, found in RECORDED["answers"].items()}[asked["query"][0]]
+    answers = {day.QUERIES[name]: found for name, found in RECORDED["answers"].items()}
+    recorded: dict[str, Any] = copy.deepcopy(answers[asked["query"][0]])
     moved = int(asked["start"][0]) - day.STEP - RECORDED["start"]
     for series in recorded["data"]["result"]:
         series["values"] = [[moment + moved, text] for moment, text in series["values"]]
-    return dict(recorded)
+    return recorded
 
 
 @contextmanager

@@ -16,7 +16,14 @@ import pytest
 from tests.unit.run_module import REPOSITORY
 
 #: What only describes an action of the controller.
-STUBS = {"flash_nodes", "flash_report", "flash_seeds", "remote_kubeconfig", "start_inventory"}
+STUBS = {
+    "client_certificate",
+    "flash_nodes",
+    "flash_report",
+    "flash_seeds",
+    "remote_kubeconfig",
+    "start_inventory",
+}
 MODULES = sorted(
     path.stem
     for path in (REPOSITORY / "plugins/modules").glob("*.py")

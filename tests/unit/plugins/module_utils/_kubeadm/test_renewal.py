@@ -4,6 +4,8 @@
 from __future__ import annotations
 
 import json
+import types
+from collections.abc import Mapping
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
@@ -64,7 +66,10 @@ BY_NAME = {each.name: each for each in renewal.SIGNED}
 
 
 def refused(
-    *due: str, keys: dict[str, bool] = KEYS, found: Certificate = CA, now: datetime = NOW
+    *due: str,
+    keys: Mapping[str, bool] = types.MappingProxyType(KEYS),
+    found: Certificate = CA,
+    now: datetime = NOW,
 ) -> list[str]:
     return renewal.refusals(
         due=[BY_NAME[name] for name in due], keys=keys, found={found.path: found}, now=now
