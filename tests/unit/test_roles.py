@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -204,6 +205,23 @@ def test_private_variables_stay_in_their_role() -> None:
         if ROOT / "roles" / found[1] not in path.parents
     ]
     assert elsewhere == []
+
+
+def told_by_nobody(tasks: list[dict[str, Any]], once: bool = False, rescued: bool = False) -> Iterator[str]:
+    """Yield the tasks run once, or in a block that is, where a host that is off ends the play without a word."""
+    for task in tasks:
+        run_once = bool(task.get("run_once", once))
+        for part in ("block", "rescue", "always"):
+            yield from told_by_nobody(task.get(part, []), run_once, rescued or "rescue" in task)
+        caught = rescued or task.get("ignore_errors")
+        if run_once and task.get("ignore_unreachable") and not caught:
+            yield task["name"]
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_no_host_that_is_off_ends_a_play_without_a_word(role: str) -> None:
+    for path in (ROOT / "roles" / role / "tasks").glob("*.yml"):
+        assert list(told_by_nobody(yaml.safe_load(path.read_text()) or [])) == [], path.name
 
 
 @pytest.mark.parametrize("role", ROLES)
