@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ipaddress
 import json
 import subprocess
@@ -12,8 +13,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from playwright.sync_api import sync_playwright
 
+from tests.bench import live_view as bench
 from tests.e2e.conftest import NODES, RACK_SUBNET, Rack, assert_unchanged, is_up, wait_for
+from tests.e2e.test_live_view import PLAYBOOK as LIVE_VIEW
+from tests.e2e.test_live_view import readings_of
 
 pytestmark = pytest.mark.long
 
@@ -41,6 +46,73 @@ try:
 except urllib.error.HTTPError as error:
     print(error.code)
 """
+
+
+def says(path: str, text: str) -> tuple[str, str]:
+    """Say by a file in its place what a container's kernel cannot be made to say, and end that."""
+    kept = f"/root/planted{path}"
+    return (
+        f"mkdir -p {Path(kept).parent} && {text} >{kept} && mount --bind {kept} {path}",
+        f"umount {path} && rm {kept}",
+    )
+
+
+def folder(path: str, options: str, fill: str = "true") -> tuple[str, str]:
+    """Plant a file system at a place that a worker with containerd has no use for, and take it away."""
+    return (
+        f"mkdir -p {path} && mount -t tmpfs -o {options} tmpfs {path} && {fill}",
+        f"umount {path} && rmdir {path}",
+    )
+
+
+#: Faults of a worker with containerd, with what puts each right; all of them can stand at the same time.
+FAULTS = {
+    ("BrambleKubelet", "BrambleKubeletDown", "BrambleNodeNotReady"): (
+        "systemctl stop kubelet",
+        "systemctl start kubelet",
+    ),
+    ("BrambleRuntime",): ("systemctl disable -q containerd", "systemctl enable -q containerd"),
+    ("BrambleRuntimeSettings",): (
+        "sed -i.kept 's|sandbox_image = .*|sandbox_image = \"example.org/p:1\"|' /etc/containerd/config.toml",
+        "mv /etc/containerd/config.toml.kept /etc/containerd/config.toml",
+    ),
+    ("BrambleReadOnly",): folder("/var/lib/docker", "ro"),
+    ("BrambleDisk", "BrambleInodes"): folder(
+        "/var/lib/etcd",
+        "size=4m,nr_inodes=20",
+        "head -c 3900k /dev/zero >/var/lib/etcd/full && for n in $(seq 18); do : >/var/lib/etcd/$n; done",
+    ),
+    ("BrambleMemory",): says(
+        "/proc/meminfo", "sed 's/^MemAvailable:.*/MemAvailable: 90000 kB/' /proc/meminfo"
+    ),
+    ("BrambleSwap",): says("/proc/swaps", "printf 'Filename Type Size Used Priority\\n/swap file 9 0 -2\\n'"),
+    ("BrambleCgroup",): says("/proc/cgroups", "sed 's/^\\(memory.*\\)1$/\\10/' /proc/cgroups"),
+    ("BrambleCmdline",): (
+        "sed -i.kept 's/$/ cgroup_enable=planted/' /boot/firmware/cmdline.txt",
+        "mv /boot/firmware/cmdline.txt.kept /boot/firmware/cmdline.txt",
+    ),
+    ("BrambleReboot",): ("touch /run/reboot-required", "rm /run/reboot-required"),
+    ("BrambleCertificate",): (
+        "openssl req -x509 -newkey rsa:2048 -nodes -keyout /dev/null -subj /CN=planted -days 3"
+        " -out /etc/kubernetes/pki/planted.crt 2>/dev/null",
+        "rm /etc/kubernetes/pki/planted.crt",
+    ),
+    ("BrambleCni",): (
+        """echo '{"cniVersion": "0.3.1", "name": "planted", "plugins": [{"type": "bridge"}]}'"""
+        " >/etc/cni/net.d/00-planted.conflist",
+        "rm /etc/cni/net.d/00-planted.conflist",
+    ),
+    ("BrambleUndervoltage", "BrambleThrottled"): (
+        "printf '#!/bin/sh\\necho throttled=0x50005\\n' >/usr/local/bin/vcgencmd"
+        " && chmod +x /usr/local/bin/vcgencmd",
+        "rm /usr/local/bin/vcgencmd",
+    ),
+    ("BrambleTemperature",): (
+        "mount -t tmpfs tmpfs /sys/class/thermal && mkdir /sys/class/thermal/thermal_zone0"
+        " && echo 85000 >/sys/class/thermal/thermal_zone0/temp",
+        "umount /sys/class/thermal",
+    ),
+}
 
 
 def answer(rack: Rack, url: str) -> str:
@@ -98,6 +170,26 @@ def test_a_further_run_changes_nothing_and_keeps_the_certificate(watched: Rack) 
     assert watched.shell("pi-1", f"stat -c '%a %U' {CERTIFICATE}").split() == ["600", "prometheus"]
 
 
+def test_what_a_killed_run_has_written_is_read_by_the_next(watched: Rack) -> None:
+    """It has written a file and not yet restarted what reads it: the file is younger than what runs."""
+    own = "/etc/systemd/system"
+    restarted = {
+        "prometheus.service": "/etc/bramble/monitoring/rules.yml",
+        "prometheus-alertmanager.service": "/etc/bramble/monitoring/alertmanager.yml",
+        "prometheus-node-exporter.service": f"{own}/prometheus-node-exporter.service.d/bramble.conf",
+        "bramble-monitoring.timer": f"{own}/bramble-monitoring.timer",
+        "bramble-etcd-metrics.socket": f"{own}/bramble-etcd-metrics.socket",
+    }
+    started = f"systemctl show --property=Id,ActiveEnterTimestampMonotonic {' '.join(restarted)}"
+    before = watched.shell("pi-1", started).split()
+    watched.shell("pi-1", f"touch {' '.join(restarted.values())}")
+    watched.playbook(PLAYBOOK, *QUICK)
+    after = watched.shell("pi-1", started).split()
+    assert [line for line in before if line.startswith("Id=")] == [f"Id={unit}" for unit in restarted]
+    assert {line for line in before if line in after} == {f"Id={unit}" for unit in restarted}
+    assert_unchanged(watched.playbook(PLAYBOOK, *QUICK).recap())
+
+
 @pytest.mark.parametrize(
     ("url", "code"),
     [
@@ -133,6 +225,57 @@ def test_etcd_s_metrics_are_for_the_monitoring_host_alone(watched: Rack) -> None
     command = f"python3 -c \"import urllib.request as u; u.urlopen('{ETCD}', timeout=5)\""
     with pytest.raises(subprocess.CalledProcessError):
         watched.shell("pi-2", command)
+
+
+def test_each_fault_of_a_worker_is_told_and_goes_with_its_remedy(watched: Rack) -> None:
+    wait_for(lambda: up(watched) == ALL, 120, "an answer of all that is asked")
+    wait_for(
+        lambda: not {alert for alert in told(watched) if alert[1] == "pi-3"}, 180, "nothing told of pi-3"
+    )
+    expected = {(name, "pi-3") for names in FAULTS for name in names}
+    planted: list[str] = []
+    try:
+        for fault, remedy in FAULTS.values():
+            watched.shell("pi-3", fault)
+            planted.append(remedy)
+        with contextlib.suppress(AssertionError):
+            wait_for(lambda: expected <= told(watched), 300, "all alerts")
+        assert expected - told(watched) == set()
+    finally:
+        for remedy in reversed(planted):
+            watched.shell("pi-3", remedy)
+    wait_for(lambda: is_up(watched), 180, "all nodes Ready")
+    wait_for(lambda: not expected & told(watched), 300, "the end of all alerts")
+
+
+def test_the_page_and_the_report_show_what_it_knows(watched: Rack, tmp_path: Path) -> None:
+    hot, cooled = FAULTS["BrambleTemperature",]
+    watched.shell("pi-3", hot)
+    try:
+        # The page runs where the monitoring does.
+        watched.playbook(LIVE_VIEW)
+        with sync_playwright() as playwright:
+            browser = playwright.chromium.launch(executable_path=bench.CHROMIUM, args=bench.OPTIONS)
+            page = browser.new_page()
+            page.goto(f"http://{PI_1}:8001/")
+            wait_for(lambda: readings_of(page).get("pi-3", "").startswith("85 °C"), 120, "a temperature")
+            browser.close()
+    finally:
+        watched.shell("pi-3", cooled)
+        watched.playbook(LIVE_VIEW, "-e", "live_view_state=absent")
+    watched.playbook("playbooks/report.yml", "-e", f"report_file={tmp_path}/report.html")
+    day = json.loads((tmp_path / "report.json").read_text())["day"]
+    assert {node["host"]: node["watched"] for node in day["nodes"]} == dict.fromkeys(NODES, True)
+
+
+def test_a_node_that_is_not_examined_any_more_is_told(watched: Rack) -> None:
+    alert = ("BrambleNotExamined", "pi-2")
+    watched.shell("pi-2", "systemctl stop bramble-monitoring.timer")
+    try:
+        wait_for(lambda: alert in told(watched), 420, "the alert")
+    finally:
+        watched.shell("pi-2", "systemctl start bramble-monitoring.timer")
+    wait_for(lambda: alert not in told(watched), 180, "the end of the alert")
 
 
 def test_a_frozen_worker_is_told_and_nothing_else_of_it(watched: Rack) -> None:

@@ -208,7 +208,7 @@ def test_private_variables_stay_in_their_role() -> None:
 
 
 def told_by_nobody(tasks: list[dict[str, Any]], once: bool = False, rescued: bool = False) -> Iterator[str]:
-    """Yield the tasks run once, or in a block that is, where a host that is off ends the play without a word."""
+    """Yield the tasks that are run once where a host that is off ends the play without a word."""
     for task in tasks:
         run_once = bool(task.get("run_once", once))
         for part in ("block", "rescue", "always"):

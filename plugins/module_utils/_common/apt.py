@@ -93,6 +93,19 @@ def update(*, run: Runner, options: list[str], sleep: Callable[[float], None] = 
     raise AptError(failure_cause(output=output, error=error))
 
 
+def _reinstall(*, run: Runner) -> None:
+    """Unpack again what dpkg was killed in: it does not configure that, and apt leaves it so."""
+    rows = (line.split("\t") for line in run(DPKG_QUERY)[1].splitlines())
+    halves = {name: version for name, status, version in rows if status.endswith("R")}
+    if not halves:
+        return
+    # What else dpkg has begun comes first, and fails only for these.
+    run(_CONFIGURE)
+    if run([*_INSTALL, "--reinstall", *map("=".join, halves.items())])[0] != 0:
+        # A version that no source has any more. If that fails too, so will what comes next, and says why.
+        run([*_INSTALL, "--allow-change-held-packages", *halves])
+
+
 def install(*, run: Runner, arguments: list[str]) -> None:
     """Install packages; finish what dpkg left half-way, fetch package lists that are missing or stale."""
     _try(run=run, command=[*_INSTALL, *arguments])
@@ -105,6 +118,7 @@ def full_upgrade(*, run: Runner) -> None:
 
 def _try(*, run: Runner, command: list[str]) -> None:
     remedies = list(_REMEDIES)
+    _reinstall(run=run)
     while True:
         code, output, error = run(command)
         if code == 0:

@@ -68,9 +68,14 @@ class Machine:
 
     def __init__(self, **answers: list[tuple[str, str]]) -> None:
         self.answers = answers
+        self.packages = DPKG_OUTPUT.replace("iHR", "ii ")
         self.verbs: list[str] = []
+        self.commands: list[list[str]] = []
 
     def __call__(self, command: list[str]) -> tuple[int, str, str]:
+        if command == apt.DPKG_QUERY:
+            return 0, self.packages, ""
+        self.commands.append(command)
         verb = next(word for word in command if word in ("install", "update", "--configure")).strip("-")
         self.verbs.append(verb)
         if self.answers.get(verb):
@@ -118,6 +123,21 @@ def test_installs_in_the_end(
     machine = Machine(**answers)
     apt.install(run=machine, arguments=["docker.io"])
     assert machine.verbs == verbs
+
+
+@pytest.mark.parametrize("there", [True, False])
+def test_what_dpkg_was_killed_in_is_unpacked_again(there: bool) -> None:
+    """molecule/kube_packages has it with a real dpkg."""
+    machine = Machine(
+        install=[] if there else [("", "E: Can't find a source to download version '1.13.0-01'\n")]
+    )
+    machine.packages = DPKG_OUTPUT
+    apt.install(run=machine, arguments=["docker.io"])
+    assert machine.verbs[0] == "configure"
+    option = "Dpkg::Options::=--force-confold"
+    installed = [command[command.index(option) + 1 :] for command in machine.commands[1:]]
+    again = [] if there else [["--allow-change-held-packages", "cri-tools"]]
+    assert installed == [["--reinstall", "cri-tools=1.13.0-01"], *again, ["docker.io"]]
 
 
 @pytest.mark.parametrize(
