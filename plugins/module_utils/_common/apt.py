@@ -40,6 +40,8 @@ _REMEDIES = (
         None,
     ),
 )
+#: apt does nothing at all then.
+_NO_ARCHIVE = re.compile(r"The package (\S+) needs to be reinstalled, but I can't find an archive for it")
 _CAUSE = re.compile(r"E: |Err:|W: GPG error|dpkg: error| *Depends: |.* : Depends: | *subprocess ")
 
 
@@ -116,6 +118,17 @@ def full_upgrade(*, run: Runner) -> None:
     _try(run=run, command=_FULL_UPGRADE)
 
 
+def _advice(error: str) -> str:
+    """Return what the user has to decide, as apt does not say it."""
+    found = _NO_ARCHIVE.search(error)
+    if not found:
+        return ""
+    return (
+        f" dpkg was killed while it unpacked {found[1]}, and no source of apt has it; expected one that"
+        f" does: add its repository, or remove it by 'sudo dpkg --remove --force-remove-reinstreq {found[1]}'"
+    )
+
+
 def _try(*, run: Runner, command: list[str]) -> None:
     remedies = list(_REMEDIES)
     _reinstall(run=run)
@@ -125,7 +138,7 @@ def _try(*, run: Runner, command: list[str]) -> None:
             return
         remedy = next((found for found in remedies if found[0].search(output + error)), None)
         if remedy is None:
-            raise AptError(failure_cause(output=output, error=error))
+            raise AptError(failure_cause(output=output, error=error) + _advice(error))
         remedies.remove(remedy)
         if remedy[1] is None:
             update(run=run, options=[])

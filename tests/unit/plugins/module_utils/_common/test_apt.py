@@ -57,6 +57,7 @@ dpkg: error processing package b (--configure):
 Errors were encountered while processing:
  b
 """
+NO_ARCHIVE = "E: The package kubectl needs to be reinstalled, but I can't find an archive for it.\n"
 LOCKED = (
     "E: Could not get lock /var/lib/apt/lists/lock. It is held by process 812 (apt-get)\n"
     "E: Unable to lock directory /var/lib/apt/lists/\n"
@@ -167,6 +168,13 @@ def test_what_dpkg_was_killed_in_is_unpacked_again(there: bool) -> None:
             "dpkg: error processing package b (--configure):\n"
             "installed b package post-installation script subprocess returned error exit status 1",
             id="a script that fails",
+        ),
+        pytest.param(
+            {"install": [("", NO_ARCHIVE)]},
+            f"{NO_ARCHIVE.strip()} dpkg was killed while it unpacked kubectl, and no source of apt has it;"
+            " expected one that does: add its repository, or remove it by"
+            " 'sudo dpkg --remove --force-remove-reinstreq kubectl'",
+            id="half a package without a source",
         ),
         pytest.param({"install": [("a\nb", "no cause\n")]}, "a\nb\nno cause", id="other"),
         pytest.param(
