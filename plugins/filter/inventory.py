@@ -18,6 +18,7 @@ from ansible_collections.bramble.pi.plugins.plugin_utils._inventory import (
     leases,
     netboot,
     power,
+    proxy,
     receivers,
     ssh,
 )
@@ -129,6 +130,13 @@ def _known(value: Any) -> Any:
     return value
 
 
+def proxy_environment(
+    hostvars: HostVars, groups: Groups, url: str, direct: Sequence[str] = ()
+) -> dict[str, str]:
+    """Return the variables by which programs know the proxy."""
+    return proxy.environment(hostvars=hostvars, groups=groups, url=str(url), direct=direct)
+
+
 def rack_groups(groups: Groups) -> dict[str, list[str]]:
     """Say which hosts are what in the rack."""
     return inventory_rack_groups.read(groups)._asdict()
@@ -185,6 +193,7 @@ class FilterModule:
             "node_problems": node_problems,
             "power_off_order": power_off_order,
             "power_on_missing": power_on_missing,
+            "proxy_environment": proxy_environment,
             "rack_groups": rack_groups,
             "rack_host": rack_host,
             "rack_hosts": rack_hosts,

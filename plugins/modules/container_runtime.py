@@ -141,6 +141,12 @@ options:
       - The Kubernetes that is to come, such as V(1.37).
       - With O(containerd_source=archive), a containerd that cannot serve it is refused.
     type: str
+  proxy_environment:
+    description:
+      - What the filter P(bramble.pi.proxy_environment#filter) returns, for containerd and Docker, which pull
+        images. With an empty one they use no proxy any more.
+    type: dict
+    default: {}
   drained:
     description:
       - Whether the node's pods are elsewhere by now, or may be started again.
@@ -355,6 +361,7 @@ def main() -> None:
                 "options": {part: {"type": "dict", "options": _FILE} for part in PARTS},
             },
             "kubernetes_version": {"type": "str"},
+            "proxy_environment": {"type": "dict", "default": {}},
             "drained": {"type": "bool", "default": False},
             "cri_dockerd": {"type": "dict", "options": _FILE},
         },

@@ -60,6 +60,11 @@ options:
       - Kernel parameters and their values, set now if the running value is another, and at each boot by
         C(/etc/sysctl.d/99-bramble.conf).
     type: dict
+  proxy_environment:
+    description:
+      - What the filter P(bramble.pi.proxy_environment#filter) returns, for apt, in
+        C(/etc/apt/apt.conf.d/90-bramble-proxy). An empty one says that there is no proxy any more.
+    type: dict
   swap:
     description:
       - V(off) switches swap off now and for good, whichever mechanism there is. It masks C(swap.target) and
@@ -131,6 +136,7 @@ def main() -> None:
             },
             "kernel_modules": {"type": "list", "elements": "str"},
             "sysctl": {"type": "dict"},
+            "proxy_environment": {"type": "dict"},
             "swap": {"type": "str", "choices": ["off", "keep"], "default": "keep"},
         },
         supports_check_mode=True,
@@ -151,6 +157,8 @@ def main() -> None:
             settings.set_hostname(parameters["hostname"])
         if parameters["hostname"] is not None or parameters["hosts"] is not None:
             settings.set_hosts(parameters["hostname"], parameters["hosts"])
+        if parameters["proxy_environment"] is not None:
+            settings.set_proxy(parameters["proxy_environment"])
         if parameters["kernel_modules"] is not None:
             settings.load_modules(parameters["kernel_modules"])
         if parameters["sysctl"] is not None:

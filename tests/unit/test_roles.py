@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -23,6 +24,7 @@ ROLES = sorted(path.name for path in (ROOT / "roles").iterdir() if path.is_dir()
 ALONE = {"kube_packages_version"}
 
 
+@functools.cache
 def load(role: str, path: str) -> Any:
     return yaml.safe_load((ROOT / "roles" / role / path).read_text(encoding="utf-8"))
 
@@ -90,7 +92,15 @@ def test_shared_defaults_are_described_once_and_read_by_several_roles() -> None:
     described = [name for role in ROLES for name in options(role)]
     assert [name for name in shared() if described.count(name) != 1] == []
     text = {role: code(role) for role in ROLES}
-    readers = {name: [role for role in ROLES if re.search(rf"\b{name}\b", text[role])] for name in shared()}
+    # Who reads a default that others stand in reads these too.
+    made_of = {
+        name: [other for other, value in shared().items() if re.search(rf"\b{name}\b", str(value))]
+        for name in shared()
+    }
+    readers = {
+        name: [role for role in ROLES if re.search(rf"\b({'|'.join([name, *others])})\b", text[role])]
+        for name, others in made_of.items()
+    }
     assert {name: roles for name, roles in readers.items() if len(roles) < 2} == {}
     # A default of another role is only seen by those that depend on it.
     depend = [role for role in ROLES if any(role in roles for roles in readers.values())]

@@ -66,6 +66,8 @@ class Wishes:
     docker_repository: Mapping[str, str] = field(default_factory=dict)
     #: url and sha256 of each archive, for the source archive: containerd, runc and cni_plugins.
     archives: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    #: http_proxy, https_proxy and no_proxy, by which images are pulled; none without a proxy.
+    proxy_environment: Mapping[str, str] = field(default_factory=dict)
     #: Says why a containerd, by its major and minor, cannot serve the Kubernetes that is to come.
     unfit: Callable[[tuple[int, int]], str | None] | None = None
 

@@ -9,7 +9,7 @@ import time
 from collections.abc import Collection
 from typing import Any, NamedTuple
 
-from ansible_collections.bramble.pi.plugins.module_utils._common import apt
+from ansible_collections.bramble.pi.plugins.module_utils._common import apt, proxy
 from ansible_collections.bramble.pi.plugins.module_utils._common.commands import output_of
 from ansible_collections.bramble.pi.plugins.module_utils._common.files import read_text
 from ansible_collections.bramble.pi.plugins.module_utils._common.systemd import is_younger, unit_properties
@@ -31,7 +31,7 @@ def provision(*, runtime: base.Runtime, host: base.Host, wishes: base.Wishes) ->
     """Bring the runtime into the state asked for, and return what the module returns."""
     there = origin.refuse(host=host, wishes=wishes, runtime=runtime)
     # Written first, the settings hold from Docker's first start on.
-    written = [docker.edit_daemon_json(host=host, wishes=wishes)]
+    written = [docker.edit_daemon_json(host=host, wishes=wishes), *_write_proxies(host=host, wishes=wishes)]
     installed = _installed(runtime=runtime, host=host)
     moved: list[str] = []
     if wishes.containerd_source == sources.DOCKER:
@@ -54,6 +54,23 @@ def provision(*, runtime: base.Runtime, host: base.Host, wishes: base.Wishes) ->
         runtime.check(run=host.run)
         result["docker_info"] = docker.check(run=host.run, wishes=wishes)._asdict()
     return result
+
+
+def _proxy_files(daemon: base.Daemon) -> list[str]:
+    return [proxy.drop_in(unit) for unit in daemon.units]
+
+
+def _write_proxies(*, host: base.Host, wishes: base.Wishes) -> list[str]:
+    """Tell what pulls images of the proxy, and return the files that were changed."""
+    changed = []
+    for path in (path for daemon in _ALWAYS for path in _proxy_files(daemon)):
+        before = read_text(host.root + path) or ""
+        text = proxy.unit_text(environment=wishes.proxy_environment, before=before)
+        if text != before and host.changes.write(path, text, sentence=f"Write {path}"):
+            changed.append(path)
+    if not host.changes.check_mode and changed:
+        output_of(host.run, ["systemctl", "daemon-reload"])
+    return changed
 
 
 def _warn_of_registries(*, runtime: base.Runtime, host: base.Host) -> None:
@@ -113,7 +130,7 @@ def _ensure_services(
         if not unit.enabled:
             _systemctl("enable", name, host=host)
         daemon = owners[name]
-        files = [daemon.configuration] if daemon.configuration else []
+        files = [*([daemon.configuration] if daemon.configuration else []), *_proxy_files(daemon)]
         if daemon == containerd.DAEMON:
             files += origin.REPLACED
         if not unit.active:
@@ -121,7 +138,7 @@ def _ensure_services(
         elif (
             is_younger([host.root + path for path in files], than=time.monotonic() - unit.active_since)
             # Announced only, it is not newer yet.
-            or (host.changes.check_mode and daemon.configuration and daemon.configuration in written)
+            or (host.changes.check_mode and set(files).intersection(written))
             # What kept the plugin from loading may be gone by now.
             or (name == runtime.daemons[-1].units[-1] and not runtime.serves(run=host.run))
         ):

@@ -11,6 +11,7 @@ import stat
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from ansible_collections.bramble.pi.plugins.module_utils._common import proxy
 from ansible_collections.bramble.pi.plugins.module_utils._common.changes import Changes
 from ansible_collections.bramble.pi.plugins.module_utils._common.commands import Runner
 from ansible_collections.bramble.pi.plugins.module_utils._common.files import read_text
@@ -106,6 +107,10 @@ class NodeSettings:
             self.changes.write(
                 f"{_CLOUD_INIT}/99-bramble.cfg", settings.cloud_init_text(hostname=hostname is not None)
             )
+
+    def set_proxy(self, environment: Mapping[str, str]) -> None:
+        """Let apt fetch packages through a proxy, or through none."""
+        self.changes.write(proxy.APT, proxy.apt_text(environment=environment, before=self._read(proxy.APT)))
 
     def load_modules(self, modules: Sequence[str]) -> None:
         """Load kernel modules now and at each boot."""

@@ -208,6 +208,25 @@ def test_does_not_restart_docker_in_each_run_while_the_clock_is_behind(
     assert not ensure(node)["changed"]
 
 
+def test_a_proxy_comes_and_goes_with_a_restart_of_both(ensure: Ensure, tmp_path: Path) -> None:
+    node = configured(tmp_path)
+    proxies = {"http_proxy": "http://proxy:3128", "no_proxy": "pi-1"}
+    restarts = ["Restart containerd.service", "Restart docker.service"]
+    files = [f"etc/systemd/system/{unit}.service.d/bramble-proxy.conf" for unit in ("containerd", "docker")]
+    for wish in (proxies, {}):
+        expected = [*(f"Write /{file}" for file in files), *restarts]
+        assert ensure(node, check_mode=True, proxy_environment=wish)["changes"] == expected
+        node.log.clear()
+        assert ensure(node, proxy_environment=wish)["changes"] == expected
+        assert node.log[0] == "systemctl daemon-reload"
+        # As a run that was killed here would leave it.
+        assert ensure(node, proxy_environment=wish)["changes"] == restarts
+        for file in files:
+            os.utime(tmp_path / file, (time.time() - 3600,) * 2)
+        assert ensure(node, proxy_environment=wish)["changes"] == []
+    assert "Environment" not in (tmp_path / files[0]).read_text()
+
+
 @pytest.mark.parametrize(
     ("runtime", "file", "felt"),
     [
