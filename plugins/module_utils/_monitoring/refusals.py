@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 import re
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -13,6 +12,7 @@ from typing import Any
 from ansible_collections.bramble.pi.plugins.module_utils._common.data_folder import is_data_folder
 from ansible_collections.bramble.pi.plugins.module_utils._common.errors import BrambleError
 from ansible_collections.bramble.pi.plugins.module_utils._common.urls import is_url
+from ansible_collections.bramble.pi.plugins.module_utils._common.values import is_address
 
 _SIZE = re.compile(r"[1-9][0-9]*(MB|GB|TB)")
 _SERVER = re.compile(r"[A-Za-z0-9._-]+:[0-9]{1,5}")
@@ -22,15 +22,6 @@ _LEAST = {"monitoring_scrape_interval": 5, "monitoring_examine_interval": 10, "m
 
 class MonitoringError(BrambleError):
     """The monitoring cannot be as it is asked for; the message says why, and what fixes it."""
-
-
-def is_address(text: str) -> bool:
-    """Tell whether a text is an IPv4 address."""
-    try:
-        ipaddress.IPv4Address(text)
-    except ValueError:
-        return False
-    return True
 
 
 def _set(name: str, seen: Any, expected: str) -> str:
