@@ -136,6 +136,31 @@ options:
             description: Its checksum.
             type: str
             required: true
+  mirrors:
+    description:
+      - The registries whose images are asked for at a mirror first; one that does not answer is passed over.
+      - containerd has a file for each of them, below C(/etc/containerd/certs.d). Docker knows mirrors of
+        V(docker.io) alone.
+      - Those that this module has written before, and that are not named here, are removed.
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      registry:
+        description: The registry, as in the names of images.
+        type: str
+        required: true
+      server:
+        description: Where the registry itself is reached.
+        type: str
+        required: true
+      url:
+        description: The URL of the mirror.
+        type: str
+        required: true
+  mirror_ca:
+    description: The certificate of the mirrors' authority. Without it the one that is there stays.
+    type: str
   kubernetes_version:
     description:
       - The Kubernetes that is to come, such as V(1.37).
@@ -261,6 +286,7 @@ from ansible_collections.bramble.pi.plugins.module_utils._common.changes import 
 from ansible_collections.bramble.pi.plugins.module_utils._common.errors import module_errors
 from ansible_collections.bramble.pi.plugins.module_utils._containers import origin
 from ansible_collections.bramble.pi.plugins.module_utils._containers.base import Host, Runtime, Wishes
+from ansible_collections.bramble.pi.plugins.module_utils._containers.mirrors import Mirror
 from ansible_collections.bramble.pi.plugins.module_utils._containers.provision import provision
 from ansible_collections.bramble.pi.plugins.module_utils._containers.runtime import RUNTIMES
 from ansible_collections.bramble.pi.plugins.module_utils._containers.sources import PARTS, SOURCES
@@ -360,6 +386,13 @@ def main() -> None:
                 "default": {},
                 "options": {part: {"type": "dict", "options": _FILE} for part in PARTS},
             },
+            "mirrors": {
+                "type": "list",
+                "elements": "dict",
+                "default": [],
+                "options": {name: {"type": "str", "required": True} for name in Mirror._fields},
+            },
+            "mirror_ca": {"type": "str"},
             "kubernetes_version": {"type": "str"},
             "proxy_environment": {"type": "dict", "default": {}},
             "drained": {"type": "bool", "default": False},
@@ -376,6 +409,7 @@ def main() -> None:
     drained = parameters.pop("drained")
     runtime = RUNTIMES[parameters.pop("runtime")]
     parameters["unfit"] = unfit(parameters.pop("kubernetes_version"), runtime=runtime)
+    parameters["mirrors"] = [Mirror(**mirror) for mirror in parameters["mirrors"]]
     archives = {part: archive for part, archive in parameters.pop("archives").items() if archive}
     work = Work(module, runtime=runtime, wishes=Wishes(**parameters, archives=archives))
     with module_errors(module, result=work.result):

@@ -170,6 +170,7 @@ LONG_SCENARIOS = ["kube_packages"]
 DEAR_SCENARIOS = [
     "containerd",
     "image_cache",
+    "image_mirror",
     "monitoring",
     "node_network",
     "proxy",

@@ -54,6 +54,17 @@ ASSERTED: dict[str, list[Row]] = {
     "image_cache/tasks/main.yml: Fail without the node that fetches": [
         Row({"image_cache_source": "pi-9"}, "image_cache_source is 'pi-9', which is no node of the cluster"),
     ],
+    "image_mirror/tasks/main.yml: Fail on what cannot be a mirror": [
+        Row({"image_mirror_host": "pi-9"}, "image_mirror_host is 'pi-9'; expected a host of the inventory"),
+        Row(
+            {"image_mirror_host": "pi-1", "image_mirror_size": "much"},
+            "image_mirror_size is 'much'; expected a number with MB, GB or TB, such as 20GB: set",
+        ),
+        Row(
+            {"image_mirror_host": "pi-1", "image_mirror_registries": {"quay.io": "quay.io"}},
+            "image_mirror_registries is with quay.io: 'quay.io'; expected the URL of a host alone, such as",
+        ),
+    ],
     "live_view/tasks/present.yml: Fail on addresses and names that open too much": [
         Row({"live_view_address": "::"}, "live_view_address is '::', which is open on every network"),
         Row({"live_view_hosts": []}, "live_view_hosts is [], and no browser could ask; expected names"),

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import datetime
+import ipaddress
 import re
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -62,3 +63,12 @@ def mapping_problem(value: Any) -> str | None:
 def is_sha256(text: str) -> bool:
     """Tell whether a text is a SHA-256 in hexadecimal digits."""
     return _SHA256.fullmatch(text) is not None
+
+
+def is_address(text: str) -> bool:
+    """Tell whether a text is an IPv4 address."""
+    try:
+        ipaddress.IPv4Address(text)
+    except ValueError:
+        return False
+    return True

@@ -16,6 +16,7 @@ from ansible_collections.bramble.pi.plugins.module_utils._common.changes import 
 from ansible_collections.bramble.pi.plugins.module_utils._common.commands import Runner, output_of
 from ansible_collections.bramble.pi.plugins.module_utils._common.errors import BrambleError
 from ansible_collections.bramble.pi.plugins.module_utils._containers.images import Image
+from ansible_collections.bramble.pi.plugins.module_utils._containers.mirrors import Mirror
 
 
 class RuntimeConfigError(BrambleError):
@@ -68,6 +69,10 @@ class Wishes:
     archives: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     #: http_proxy, https_proxy and no_proxy, by which images are pulled; none without a proxy.
     proxy_environment: Mapping[str, str] = field(default_factory=dict)
+    #: Registries whose images are asked for elsewhere first.
+    mirrors: Sequence[Mirror] = ()
+    #: The certificate of the mirrors' authority; None to keep the one that is there.
+    mirror_ca: str | None = None
     #: Says why a containerd, by its major and minor, cannot serve the Kubernetes that is to come.
     unfit: Callable[[tuple[int, int]], str | None] | None = None
 
@@ -166,6 +171,11 @@ class Runtime:
     def install(self, *, host: Host, wishes: Wishes, installed: Mapping[str, apt.Package]) -> None:
         """Install what it needs beyond Docker."""
         del host, wishes, installed
+
+    def hosts_files(self, *, wishes: Wishes) -> dict[str, str]:
+        """Return the files, with their texts, by which it asks mirrors of registries."""
+        del wishes
+        return {}
 
     def configure(self, *, host: Host, wishes: Wishes) -> str | None:
         """Edit its configuration, and return the file if it was changed."""

@@ -17,7 +17,14 @@ from ansible_collections.bramble.pi.plugins.module_utils._common.changes import 
 from ansible_collections.bramble.pi.plugins.module_utils._common.commands import Runner, output_of
 from ansible_collections.bramble.pi.plugins.module_utils._common.files import read_text, write_text
 from ansible_collections.bramble.pi.plugins.module_utils._common.systemd import Systemd
-from ansible_collections.bramble.pi.plugins.module_utils._containers import base, images, sources, toml
+from ansible_collections.bramble.pi.plugins.module_utils._containers import (
+    base,
+    images,
+    mirrors,
+    registries,
+    sources,
+    toml,
+)
 
 DAEMON = base.Daemon(
     packages=("containerd", "containerd.io"),
@@ -30,8 +37,6 @@ DAEMON = base.Daemon(
 _NAMESPACE = "k8s.io"
 #: Where images are for a moment that are not to take the place of the node's own.
 _ASIDE = "bramble-images"
-#: Where containerd's own tools look for the registries' settings.
-_HOSTS = "/etc/containerd/certs.d"
 #: A line of ctr images check; the size has blanks in it.
 _CHECKED = re.compile(r"(?P<name>\S+) +\S+ +(?P<digest>sha256:[0-9a-f]{64}) +\S+ .* (?P<unpacked>true|false)")
 #: Names of the CRI plugin in disabled_plugins: of config version 1, 2, and 3 (in which it has several parts).
@@ -77,6 +82,11 @@ def _sandbox(version: int) -> toml.Path:
     if version < 3:
         return (*_runtime_plugin(version), "sandbox_image")
     return ("plugins", "io.containerd.cri.v1.images", "pinned_images", "sandbox")
+
+
+def _config_path(version: int) -> toml.Path:
+    plugin = "io.containerd.grpc.v1.cri" if version < 3 else "io.containerd.cri.v1.images"
+    return ("plugins", plugin, "registry", "config_path")
 
 
 def sandbox_image(*, dump: str) -> str | None:
@@ -149,6 +159,11 @@ def containerd_shortcomings(*, dump: str, wishes: base.Wishes) -> list[str]:
     sandbox = values.get(_sandbox(version))
     if wishes.sandbox_image not in (None, sandbox):
         shortcomings.append(f"the sandbox image is {sandbox}, expected {wishes.sandbox_image}")
+    looked = values.get(_config_path(version))
+    if wishes.mirrors and not mirrors.looked_for(looked):
+        shortcomings.append(
+            f"settings of registries are looked for in {looked or 'no folder'}, expected {mirrors.HOSTS}"
+        )
     return shortcomings
 
 
@@ -180,6 +195,16 @@ def edit_containerd_config(*, text: str | None, dump: str, wishes: base.Wishes) 
         )
     if wishes.sandbox_image is not None:
         changes.append((_sandbox(version), wishes.sandbox_image))
+    looked = effective.get(_config_path(effective.get(_CONFIG_VERSION, 1)))
+    if wishes.mirrors and not mirrors.looked_for(looked):
+        old = registries.old_settings(text=text)
+        if old:
+            raise base.RuntimeConfigError(
+                f"has {', '.join(old)} of registries, beside which containerd does not take the folder "
+                f"{mirrors.HOSTS}; expected a hosts.toml for each of these registries there: write them, and "
+                "take the settings out, or set image_mirror_host to ''"
+            )
+        changes.append((_config_path(version), mirrors.config_path(values.get(_config_path(version)))))
     try:
         for path, value in changes:
             text = toml.set_value(text=text, path=path, value=value)
@@ -282,7 +307,7 @@ class ContainerdImages(base.ImageClient):
 
     @staticmethod
     def _hosts() -> list[str]:
-        return ["--hosts-dir", _HOSTS] if os.path.isdir(_HOSTS) else []
+        return ["--hosts-dir", mirrors.HOSTS] if os.path.isdir(mirrors.HOSTS) else []
 
     def _pull(self, name: str, architecture: str) -> None:
         self.do(
@@ -332,6 +357,10 @@ class Containerd(base.Runtime):
     socket = "unix:///run/containerd/containerd.sock"
     daemons = (DAEMON,)
     client = ContainerdImages
+
+    def hosts_files(self, *, wishes: base.Wishes) -> dict[str, str]:
+        """Return the settings of registries that have a mirror."""
+        return {mirrors.hosts_path(mirror.registry): mirrors.hosts_toml(mirror) for mirror in wishes.mirrors}
 
     def configure(self, *, host: base.Host, wishes: base.Wishes) -> str | None:
         """Edit config.toml, if containerd does not do as asked."""

@@ -20,7 +20,7 @@ from ansible_collections.bramble.pi.plugins.module_utils._common.values import (
     text_problem,
     texts_problems,
 )
-from ansible_collections.bramble.pi.plugins.module_utils._containers import base, containerd, images
+from ansible_collections.bramble.pi.plugins.module_utils._containers import base, containerd, images, mirrors
 
 DAEMON = base.Daemon(
     packages=("docker.io", "docker-ce"),
@@ -35,7 +35,7 @@ _CLI = "docker-cli"
 #: Lists of ``key=value`` in daemon.json, in which an entry replaces the one with its key.
 _OPTION_LISTS = ("exec-opts", "storage-opts")
 #: Their URLs can have a password in them.
-_MIRRORS = "registry-mirrors"
+_MIRRORS = mirrors.DOCKER_KEY
 #: All settings that dockerd takes as lists of texts, and as one text: of another type it does not start.
 #: https://docs.docker.com/reference/cli/dockerd/#daemon-configuration-file
 _LISTS = (
@@ -244,14 +244,25 @@ class DockerImages(base.ImageClient):
         self.do(["docker", "image", "load", "--input", path])
 
 
-def edit_daemon_json(*, host: base.Host, wishes: base.Wishes) -> str | None:
-    """Merge settings into daemon.json, and return the file if it was changed."""
+def edit_daemon_json(*, host: base.Host, wishes: base.Wishes, former: Collection[str] = ()) -> str | None:
+    """Merge settings into daemon.json, and return the file if it was changed.
+
+    ``former`` are mirrors that were ours, and go unless they are asked for.
+    """
     problems = list(daemon_json_problems(wishes.daemon_json))
     if problems:
         raise base.RuntimeStateError(f"{'; '.join(problems)}. Nothing was changed")
     path = str(DAEMON.configuration)
+    text = read_text(host.root + path)
     try:
-        merged = merge_daemon_json(text=read_text(host.root + path), desired=wishes.daemon_json)
+        merged = merge_daemon_json(text=text, desired=wishes.daemon_json)
+        desired = mirrors.daemon_settings(
+            wishes.daemon_json,
+            present=json.loads(merged).get(_MIRRORS),
+            ours=mirrors.docker_mirrors(wishes.mirrors),
+            former=former,
+        )
+        merged = merge_daemon_json(text=text, desired=desired)
     except base.RuntimeConfigError as error:
         raise base.RuntimeStateError(f"{path} {error}. It was left as it is: fix it, or remove it") from error
     return path if host.changes.write(path, merged, sentence=f"Write {path}") else None

@@ -17,6 +17,7 @@ from ansible_collections.bramble.pi.plugins.module_utils._containers import (
     base,
     containerd,
     docker,
+    mirror_files,
     origin,
     registries,
     sources,
@@ -31,7 +32,14 @@ def provision(*, runtime: base.Runtime, host: base.Host, wishes: base.Wishes) ->
     """Bring the runtime into the state asked for, and return what the module returns."""
     there = origin.refuse(host=host, wishes=wishes, runtime=runtime)
     # Written first, the settings hold from Docker's first start on.
-    written = [docker.edit_daemon_json(host=host, wishes=wishes), *_write_proxies(host=host, wishes=wishes)]
+    wishes = mirror_files.known(host=host, wishes=wishes)
+    former = mirror_files.former(host=host)
+    mirror_files.write(runtime=runtime, host=host, wishes=wishes)
+    written = [
+        docker.edit_daemon_json(host=host, wishes=wishes, former=former),
+        *_write_proxies(host=host, wishes=wishes),
+    ]
+    mirror_files.remove(runtime=runtime, host=host, wishes=wishes)
     installed = _installed(runtime=runtime, host=host)
     moved: list[str] = []
     if wishes.containerd_source == sources.DOCKER:

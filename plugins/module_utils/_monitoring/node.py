@@ -5,27 +5,27 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
-import shutil
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 from ansible_collections.bramble.pi.plugins.module_utils._common import program
 from ansible_collections.bramble.pi.plugins.module_utils._common.changes import Changes
 from ansible_collections.bramble.pi.plugins.module_utils._common.commands import Runner
+from ansible_collections.bramble.pi.plugins.module_utils._common.own_packages import OwnPackages
+from ansible_collections.bramble.pi.plugins.module_utils._common.removal import (
+    remove_empty_folders,
+    remove_files,
+)
 from ansible_collections.bramble.pi.plugins.module_utils._common.systemd import Systemd
 from ansible_collections.bramble.pi.plugins.module_utils._kubeadm import node_files
 from ansible_collections.bramble.pi.plugins.module_utils._monitoring import collect, units
-from ansible_collections.bramble.pi.plugins.module_utils._monitoring.own_packages import OwnPackages
 
 RECORD = "/var/lib/bramble/monitoring-node-packages.json"
 #: Where node-exporter of Debian looks for the metrics of others.
 _LINK = "/var/lib/prometheus/node-exporter/bramble.prom"
 _FOLDERS = ("/var/lib/prometheus/node-exporter", "/var/lib/prometheus", "/var/log/prometheus")
-#: Shared with other roles.
-_OWN_FOLDERS = ("/etc/bramble", "/usr/local/lib/bramble", "/var/lib/bramble")
 _TIMER, _SERVICE = f"{units.COLLECTOR}.timer", f"{units.COLLECTOR}.service"
 _SOCKET, _PROXY = f"{units.ETCD}.socket", f"{units.ETCD}.service"
 #: Of Debian, all as the same user.
@@ -50,19 +50,6 @@ def path_of(unit: str) -> str:
     return f"{units.UNITS}/{unit}"
 
 
-def remove_files(changes: Changes, paths: Iterable[str]) -> bool:
-    """Remove files, links and folders that are there, and tell whether there were any."""
-    present = [path for path in paths if os.path.lexists(path)]
-    for path in present:
-        if not changes.note(f"remove {path}"):
-            continue
-        if os.path.isdir(path) and not os.path.islink(path):
-            shutil.rmtree(path)
-        else:
-            os.unlink(path)
-    return bool(present)
-
-
 def remove_drop_in(unit: str, *, changes: Changes, systemd: Systemd) -> None:
     """Remove what was added to a unit of Debian, which goes on as its owner has it."""
     path = units.drop_in(unit)
@@ -72,14 +59,6 @@ def remove_drop_in(unit: str, *, changes: Changes, systemd: Systemd) -> None:
         systemd.read_units()
         if systemd.is_active(unit):
             systemd.restart(unit)
-
-
-def remove_empty_folders(changes: Changes) -> None:
-    """Remove the folders of the collection that have nothing in them any more."""
-    for folder in _OWN_FOLDERS:
-        with contextlib.suppress(OSError):
-            if not changes.check_mode:
-                os.rmdir(folder)
 
 
 def remove_user(*, run: Runner, changes: Changes, kept: Iterable[str] = ()) -> None:

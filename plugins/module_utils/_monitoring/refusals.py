@@ -5,34 +5,23 @@
 
 from __future__ import annotations
 
-import ipaddress
-import posixpath
 import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from ansible_collections.bramble.pi.plugins.module_utils._common.data_folder import is_data_folder
 from ansible_collections.bramble.pi.plugins.module_utils._common.errors import BrambleError
 from ansible_collections.bramble.pi.plugins.module_utils._common.urls import is_url
+from ansible_collections.bramble.pi.plugins.module_utils._common.values import is_address
 
 _SIZE = re.compile(r"[1-9][0-9]*(MB|GB|TB)")
 _SERVER = re.compile(r"[A-Za-z0-9._-]+:[0-9]{1,5}")
-#: Folders that the units do not see, or that a boot empties.
-_NO_DATA = ("/home", "/root", "/tmp", "/run", "/dev", "/proc", "/sys", "/etc", "/usr", "/boot")  # noqa: S108
 _WHERE = "in group_vars/all.yml"
 _LEAST = {"monitoring_scrape_interval": 5, "monitoring_examine_interval": 10, "monitoring_alert_after": 1}
 
 
 class MonitoringError(BrambleError):
     """The monitoring cannot be as it is asked for; the message says why, and what fixes it."""
-
-
-def is_address(text: str) -> bool:
-    """Tell whether a text is an IPv4 address."""
-    try:
-        ipaddress.IPv4Address(text)
-    except ValueError:
-        return False
-    return True
 
 
 def _set(name: str, seen: Any, expected: str) -> str:
@@ -74,50 +63,11 @@ def problems(values: Mapping[str, Any]) -> Iterator[str]:
         if address is not None and not is_address(address):
             yield _set(name, repr(address), "an IPv4 address")
     data = values.get("monitoring_data_folder")
-    if data is not None:
-        plain = posixpath.normpath(data)
-        inside = [folder for folder in _NO_DATA if plain == folder or plain.startswith(f"{folder}/")]
-        if not data.startswith("/") or plain == "/" or inside or re.search(r"[\s%$\"'\\]", data):
-            yield _set("monitoring_data_folder", repr(data), "a folder such as /mnt/disk/monitoring")
+    if data is not None and not is_data_folder(data):
+        yield _set("monitoring_data_folder", repr(data), "a folder such as /mnt/disk/monitoring")
     for name in ("monitoring_webhook", "monitoring_ntfy"):
         if values.get(name) and not is_url(values[name]):
             yield _secret(name, "a URL that begins with http:// or https://")
     if values.get("monitoring_ntfy_token") and values.get("monitoring_ntfy") == "":
         yield _set("monitoring_ntfy", "empty, and monitoring_ntfy_token is not", "the URL of a topic")
     yield from _mail(values.get("monitoring_mail") or {}) if values.get("monitoring_mail") else ()
-
-
-def data_folder_problem(folder: str, *, mounts: Mapping[str, str], fstab: Mapping[str, str]) -> str | None:
-    """Say why a folder cannot have the data: the disk that it should be on is not mounted.
-
-    ``mounts`` has the file systems that are mounted, ``fstab`` those that should be: {folder: device}.
-    """
-    plain = posixpath.normpath(folder)
-    parents = [plain]
-    while parents[-1] != "/":
-        parents.append(posixpath.dirname(parents[-1]))
-    mounted = next((parent for parent in parents if parent in mounts), "/")
-    missing = next((parent for parent in parents[:-1] if parent in fstab and parent not in mounts), None)
-    if missing:
-        return (
-            f"monitoring_data_folder is {folder}, and {missing} of /etc/fstab is not mounted; expected the"
-            f" disk {fstab[missing]} there: plug it in and run 'mount {missing}', or set"
-            " monitoring_data_folder"
-        )
-    if mounted == "/" and plain.startswith(("/mnt/", "/media/")):
-        return (
-            f"monitoring_data_folder is {folder}, which is on the file system of /; expected a disk that is"
-            " mounted there: mount it, with a line in /etc/fstab, or set monitoring_data_folder to a folder"
-            " elsewhere, such as /var/lib/bramble-monitoring"
-        )
-    return None
-
-
-def mount_table(text: str) -> dict[str, str]:
-    """Return the file systems of /proc/mounts or /etc/fstab: {folder: device}."""
-    found = {}
-    for line in text.splitlines():
-        words = line.split()
-        if len(words) > 1 and not words[0].startswith("#") and words[1].startswith("/"):
-            found[posixpath.normpath(words[1].replace("\\040", " "))] = words[0]
-    return found

@@ -17,12 +17,17 @@ from typing import NamedTuple
 
 from ansible_collections.bramble.pi.plugins.module_utils._common.changes import Changes
 from ansible_collections.bramble.pi.plugins.module_utils._common.commands import Runner, output_of
+from ansible_collections.bramble.pi.plugins.module_utils._common.data_folder import missing_disk, mount_table
 from ansible_collections.bramble.pi.plugins.module_utils._common.files import read_text, replace_file
+from ansible_collections.bramble.pi.plugins.module_utils._common.own_packages import OwnPackages
+from ansible_collections.bramble.pi.plugins.module_utils._common.removal import (
+    remove_empty_folders,
+    remove_files,
+)
 from ansible_collections.bramble.pi.plugins.module_utils._common.systemd import Systemd
 from ansible_collections.bramble.pi.plugins.module_utils._kubeadm.state import MONITORING_CERTIFICATE
 from ansible_collections.bramble.pi.plugins.module_utils._monitoring import (
     configuration,
-    refusals,
     rules,
     units,
 )
@@ -38,11 +43,8 @@ from ansible_collections.bramble.pi.plugins.module_utils._monitoring.configurati
 )
 from ansible_collections.bramble.pi.plugins.module_utils._monitoring.node import (
     remove_drop_in,
-    remove_empty_folders,
-    remove_files,
     remove_user,
 )
-from ansible_collections.bramble.pi.plugins.module_utils._monitoring.own_packages import OwnPackages
 from ansible_collections.bramble.pi.plugins.module_utils._monitoring.refusals import MonitoringError
 
 RECORD = "/var/lib/bramble/monitoring-server-packages.json"
@@ -113,10 +115,12 @@ class ServerPart:
             self._wait(wishes, timeout=timeout)
 
     def _check_data_folder(self, folder: str) -> None:
-        problem = refusals.data_folder_problem(
+        problem = missing_disk(
             folder,
-            mounts=refusals.mount_table(read_text("/proc/mounts") or ""),
-            fstab=refusals.mount_table(read_text("/etc/fstab") or ""),
+            variable="monitoring_data_folder",
+            instead="/var/lib/bramble-monitoring",
+            mounts=mount_table(read_text("/proc/mounts") or ""),
+            fstab=mount_table(read_text("/etc/fstab") or ""),
         )
         if problem:
             raise MonitoringError(problem)

@@ -80,34 +80,3 @@ def test_a_token_without_a_topic() -> None:
     (problem,) = refusals.problems({**GOOD, "monitoring_ntfy_token": "secret"})
     assert problem.startswith("monitoring_ntfy is empty")
     assert "secret" not in problem
-
-
-MOUNTS = {"/": "/dev/mmcblk0p2", "/boot/firmware": "/dev/mmcblk0p1"}
-FSTAB = {**MOUNTS, "/mnt/disk": "UUID=1"}
-MOUNTED = {**MOUNTS, "/mnt/disk": "/dev/sda1"}
-
-
-@pytest.mark.parametrize(
-    ("folder", "mounts", "fstab", "problem"),
-    [
-        ("/var/lib/bramble-monitoring", MOUNTS, FSTAB, None),
-        ("/mnt/disk/data", MOUNTED, FSTAB, None),
-        ("/mnt/disk", MOUNTED, MOUNTS, None),
-        ("/mnt/disk/data", MOUNTS, FSTAB, "/mnt/disk of /etc/fstab is not mounted; expected the disk UUID=1"),
-        ("/mnt/disk/data", MOUNTS, MOUNTS, "which is on the file system of /; expected a disk"),
-        ("/media/pi/x", MOUNTS, MOUNTS, "which is on the file system of /; expected a disk"),
-        ("/srv/disk/data", MOUNTS, {"/srv/disk": "LABEL=d"}, "/srv/disk of /etc/fstab is not mounted"),
-    ],
-)
-def test_a_disk_that_is_not_there(
-    folder: str, mounts: dict[str, str], fstab: dict[str, str], problem: str | None
-) -> None:
-    found = refusals.data_folder_problem(folder, mounts=mounts, fstab=fstab)
-    assert found is None if problem is None else problem in (found or "")
-
-
-def test_tables_of_file_systems() -> None:
-    text = (
-        "# a comment\nUUID=1 /mnt/my\\040disk ext4 defaults 0 2\nUUID=2 none swap sw 0 0\n\nproc /proc proc\n"
-    )
-    assert refusals.mount_table(text) == {"/mnt/my disk": "UUID=1", "/proc": "proc"}
