@@ -15,10 +15,10 @@ from typing import Any, NamedTuple
 from ansible_collections.bramble.pi.plugins.module_utils._common import program
 from ansible_collections.bramble.pi.plugins.module_utils._common.changes import Changes
 from ansible_collections.bramble.pi.plugins.module_utils._common.commands import Runner
+from ansible_collections.bramble.pi.plugins.module_utils._common.own_packages import OwnPackages
 from ansible_collections.bramble.pi.plugins.module_utils._common.systemd import Systemd
 from ansible_collections.bramble.pi.plugins.module_utils._kubeadm import node_files
 from ansible_collections.bramble.pi.plugins.module_utils._monitoring import collect, units
-from ansible_collections.bramble.pi.plugins.module_utils._monitoring.own_packages import OwnPackages
 
 RECORD = "/var/lib/bramble/monitoring-node-packages.json"
 #: Where node-exporter of Debian looks for the metrics of others.

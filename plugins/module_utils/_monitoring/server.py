@@ -18,6 +18,7 @@ from typing import NamedTuple
 from ansible_collections.bramble.pi.plugins.module_utils._common.changes import Changes
 from ansible_collections.bramble.pi.plugins.module_utils._common.commands import Runner, output_of
 from ansible_collections.bramble.pi.plugins.module_utils._common.files import read_text, replace_file
+from ansible_collections.bramble.pi.plugins.module_utils._common.own_packages import OwnPackages
 from ansible_collections.bramble.pi.plugins.module_utils._common.systemd import Systemd
 from ansible_collections.bramble.pi.plugins.module_utils._kubeadm.state import MONITORING_CERTIFICATE
 from ansible_collections.bramble.pi.plugins.module_utils._monitoring import (
@@ -42,7 +43,6 @@ from ansible_collections.bramble.pi.plugins.module_utils._monitoring.node import
     remove_files,
     remove_user,
 )
-from ansible_collections.bramble.pi.plugins.module_utils._monitoring.own_packages import OwnPackages
 from ansible_collections.bramble.pi.plugins.module_utils._monitoring.refusals import MonitoringError
 
 RECORD = "/var/lib/bramble/monitoring-server-packages.json"

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from ansible_collections.bramble.pi.plugins.module_utils._common.changes import Changes
-from ansible_collections.bramble.pi.plugins.module_utils._monitoring.own_packages import OwnPackages
+from ansible_collections.bramble.pi.plugins.module_utils._common.own_packages import OwnPackages
 
 #: What each package brings along.
 NEEDS = {"prometheus": ["libjs-moment"], "exporter": []}
