@@ -167,7 +167,15 @@ def scenarios() -> list[str]:
 LONG_SCENARIOS = ["kube_packages"]
 #: Those that are too dear for every change; node_network counts the packets that are lost while a network is
 #: changed, and so wants quiet too.
-DEAR_SCENARIOS = ["containerd", "image_cache", "monitoring", "node_network", "rack_network", "ssh_access"]
+DEAR_SCENARIOS = [
+    "containerd",
+    "image_cache",
+    "monitoring",
+    "node_network",
+    "rack_network",
+    "ssh_access",
+    "vip",
+]
 
 CHANGE, ALONE, ANY = ("-m", "not long and not alone"), ("-m", "not long and alone"), ("-m", "not long")
 #: One failure hides no other; of a rack that is broken as a whole not every test has to wait.
