@@ -32,10 +32,14 @@ options:
     description:
       - With V(absent) the node takes part no more - the service, its files and rules are removed, and
         keepalived if this module had installed it.
-      - That is refused on a control plane whose cluster is reached at the address.
+      - That is refused on a control plane whose cluster is reached at the address, unless it is O(reset).
     type: str
     choices: [present, absent]
     default: present
+  reset:
+    description: Whether the node is being reset, so that its cluster needs no address of it any more.
+    type: bool
+    default: false
   address:
     description: The address, of the nodes' network and of no host, such as V(192.168.1.10).
     type: str
@@ -94,6 +98,7 @@ def main() -> None:
     module = AnsibleModule(
         argument_spec={
             "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
+            "reset": {"type": "bool", "default": False},
             "address": {"type": "str"},
             "own_address": {"type": "str"},
             "control_planes": {"type": "list", "elements": "str"},
@@ -107,7 +112,7 @@ def main() -> None:
     seen = {}
     with module_errors(module, result=changes.result):
         if module.params["state"] == "absent":
-            service.remove()
+            service.remove(reset=module.params["reset"])
         else:
             own, control_planes = module.params["own_address"], module.params["control_planes"]
             place = service.ensure(module.params["address"], own=own, control_planes=control_planes)

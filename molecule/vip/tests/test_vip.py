@@ -210,6 +210,11 @@ def test_removal(holder):
     assert on("pi-3", "ls /etc/bramble 2>/dev/null; true") == ""
     # The own one, which a control plane has, is not.
     assert converge()[:2] == (0, 1)
+    # Rules that somebody has flushed come back.
+    on("pi-3", "nft delete table inet bramble_vip")
+    assert converge()[:2] == (0, 1)
+    assert "drop" in on("pi-3", "nft list table inet bramble_vip")
+    assert converge()[:2] == (0, 0)
 
 
 def test_a_cluster_that_is_reached_at_the_address_keeps_it(holder):

@@ -22,8 +22,10 @@ RULES = "/etc/bramble/vip.nft"
 UNIT = "bramble-vip.service"
 UNIT_PATH = f"/etc/systemd/system/{UNIT}"
 TABLE = "bramble_vip"
+#: By its number, as nothing says that the node has /etc/protocols.
+_VRRP = 112
 #: What is asked for again when the rules have been flushed.
-LIST_RULES = ("nft", "list", "table", "inet", TABLE)
+LIST_RULES = ("/usr/sbin/nft", "list", "table", "inet", TABLE)
 
 #: Where each API server answers, on each of its node's addresses.
 PORT = 6443
@@ -185,7 +187,7 @@ def read_place(text: str) -> Place | None:
 def _rules(place: Place, *, own: str, control_planes: Sequence[str]) -> str:
     peers = ", ".join(each for each in control_planes if each != own)
     accept = (
-        f'        meta l4proto vrrp iifname "{place.interface}" ip saddr {{ {peers} }} accept\n'
+        f'        meta l4proto {_VRRP} iifname "{place.interface}" ip saddr {{ {peers} }} accept\n'
         if peers
         else ""
     )
@@ -198,7 +200,7 @@ table inet {TABLE} {{
     # VRRP has no more than a password in plain text: who may say that he has the address is decided here.
     chain input {{
         type filter hook input priority -10; policy accept;
-{accept}        meta l4proto vrrp drop
+{accept}        meta l4proto {_VRRP} drop
     }}
 }}
 """

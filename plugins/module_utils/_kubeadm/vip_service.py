@@ -92,10 +92,10 @@ class VipService:
                 "group_vars/all.yml, or take it from that machine"
             )
 
-    def remove(self) -> None:
-        """Ensure that this node takes no part; refused while its cluster is reached at the address."""
+    def remove(self, *, reset: bool) -> None:
+        """Ensure that this node takes no part; refused while its cluster, if it stays, is reached there."""
         place = configured()
-        if place is not None:
+        if place is not None and not reset:
             used = networks.uses_address(server_of(read_text(state.ADMIN_KUBECONFIG) or ""), place.address)
             if used:
                 raise vip.VipError(used)

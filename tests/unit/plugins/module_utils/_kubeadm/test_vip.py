@@ -97,7 +97,7 @@ def test_the_only_control_plane_tells_nobody() -> None:
     files = vip.files(PLACE, own=THREE[0], control_planes=THREE[:1])
     assert re.findall(r"unicast_peer \{\s*([\d.]+)\s*\}", files[vip.CONFIGURATION]) == [THREE[0]]
     assert "accept\n" not in files[vip.RULES]
-    assert "meta l4proto vrrp drop" in files[vip.RULES]
+    assert "meta l4proto 112 drop" in files[vip.RULES]
 
 
 @pytest.mark.skipif(shutil.which("nft") is None, reason="nftables is not installed")
