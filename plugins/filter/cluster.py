@@ -30,6 +30,18 @@ def seen_control_plane(hostvars: Mapping[str, Mapping[str, Any]], groups: Mappin
     return cluster.seen_control_plane(hostvars=hostvars, groups=groups)
 
 
+def api_endpoint(endpoint: str | None, vip: str | None) -> str | None:
+    """Say where the cluster is to be reached."""
+    return cluster.api_endpoint(endpoint=endpoint, vip=vip)
+
+
+def control_plane_addresses(
+    hostvars: Mapping[str, Mapping[str, Any]], groups: Mapping[str, Sequence[str]]
+) -> list[str]:
+    """List the addresses of the control planes."""
+    return cluster.control_plane_addresses(hostvars=hostvars, groups=groups)
+
+
 def control_plane_answers(results: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """Say which control plane answers."""
     return cluster.control_plane_answers(results)
@@ -109,7 +121,9 @@ class FilterModule:
     def filters(self) -> dict[str, Callable[..., Any]]:
         """Name the filters."""
         return {
+            "api_endpoint": api_endpoint,
             "cluster_ca_cert_hash": cluster_ca_cert_hash,
+            "control_plane_addresses": control_plane_addresses,
             "control_plane_answers": control_plane_answers,
             "failover_problems": failover_problems,
             "hosts_to_join": hosts_to_join,

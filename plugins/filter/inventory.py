@@ -114,6 +114,7 @@ _OF_CLUSTER = (
     "control_plane_endpoint",
     "control_plane_pod_cidr",
     "control_plane_service_cidr",
+    "control_plane_vip",
 )
 
 

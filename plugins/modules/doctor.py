@@ -131,9 +131,10 @@ node:
   description:
     - What was seen - the facts of M(bramble.pi.node_facts) and, beside them, C(model), C(uptime),
       C(temperature), C(throttled), C(page_size), C(memory), C(disks), C(certificates), C(units), C(cmdline),
-      C(member) (how the cluster sees it), C(silent_components) (of a control plane), C(runtime) (whether it
-      serves kubelet), C(kubelet_flags) (those that some minor does not know), C(backup) (how the last backup
-      went), C(renewal) (how the last renewal of certificates went) and C(fsync).
+      C(member) (how the cluster sees it), C(silent_components) (of a control plane), C(vip) (the address
+      that the control planes hold together, whether keepalived runs, and whether this one has it), C(runtime)
+      (whether it serves kubelet), C(kubelet_flags) (those that some minor does not know), C(backup) (how the
+      last backup went), C(renewal) (how the last renewal of certificates went) and C(fsync).
   returned: success
   type: dict
   sample: {hostname: pi-2, temperature: 48.3, throttled: 0}

@@ -218,6 +218,12 @@ ansible_facts:
               returned: success
               type: str
               sample: https://192.168.1.11:6443
+            vip:
+              description: The address that the node takes part in holding, see
+                M(bramble.pi.control_plane_vip); none where it does not.
+              returned: success
+              type: str
+              sample: 192.168.1.10
             pod_cidr:
               description: The network of the pods, on a control plane; empty in a cluster without one.
               returned: success

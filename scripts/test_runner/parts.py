@@ -176,6 +176,7 @@ DEAR_SCENARIOS = [
     "proxy",
     "rack_network",
     "ssh_access",
+    "vip",
 ]
 
 CHANGE, ALONE, ANY = ("-m", "not long and not alone"), ("-m", "not long and alone"), ("-m", "not long")

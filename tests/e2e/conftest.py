@@ -146,14 +146,14 @@ def is_up(rack: Rack) -> bool:
     return False
 
 
-def wait_for(condition: Callable[[], bool], seconds: float, what: str) -> None:
+def wait_for(condition: Callable[[], bool], seconds: float, what: str, *, pause: float = 1) -> None:
     """Wait until something is true, also while the API server is away."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         with contextlib.suppress(subprocess.CalledProcessError):
             if condition():
                 return
-        time.sleep(1)
+        time.sleep(pause)
     raise AssertionError(f"not within {seconds} s: {what}")
 
 

@@ -6,18 +6,33 @@
 from __future__ import annotations
 
 import contextlib
+import ipaddress
 import json
 import re
+import ssl
 import stat
 import subprocess
 import time
+from collections.abc import Iterable
+from http.client import HTTPException, HTTPSConnection
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from ansible_collections.bramble.pi.plugins.module_utils._kubeadm import vip
 
-from tests.e2e.conftest import ALL_READY, NODES, POD_CIDR, RACK_NAME, ROOT, Rack, assert_unchanged, wait_for
+from tests.e2e.conftest import (
+    ALL_READY,
+    NODES,
+    POD_CIDR,
+    RACK_NAME,
+    RACK_SUBNET,
+    ROOT,
+    Rack,
+    assert_unchanged,
+    wait_for,
+)
 
 DETECTION = {
     "node_monitor_period": 4,
@@ -83,6 +98,8 @@ CONTROL_PLANES = SECOND["control_plane"]
 RUNTIMES = {**CONTROL_PLANES, **SECOND["workers"]}
 SECOND_READY = dict.fromkeys(RUNTIMES, "True")
 KUBECONFIG = "/home/pi/.kube/config"
+#: The address that the control planes hold together; no node of the rack has it.
+VIP = str(ipaddress.ip_network(RACK_SUBNET)[200])
 ANOTHER = {
     "apiVersion": "v1",
     "kind": "Config",
@@ -95,7 +112,7 @@ def rewrite_inventory(rack: Rack) -> None:
     hosts = rack.inventory / "hosts.yml"
     inventory: dict[str, Any] = yaml.safe_load(hosts.read_text())
     inventory["all"]["vars"].update(
-        control_plane_endpoint="{{ hostvars['pi-1'].ansible_host }}:6443",
+        control_plane_vip=VIP,
         control_plane_failure_detection=DETECTION,
     )
     # What its container is stays as it is.
@@ -196,7 +213,7 @@ def test_kubeconfigs_are_their_owners_alone_and_work(second: Rack) -> None:
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     (cluster,) = yaml.safe_load(path.read_text())["clusters"]
     server = cluster["cluster"]["server"]
-    assert server.endswith(".11:6443")
+    assert server == f"https://{VIP}:6443"
     ask = ["curl", "--silent", "--insecure", f"{server}/healthz"]
     wait_for(lambda: subprocess.check_output(ask) == b"ok", 60, f"{server} is healthy")
 
@@ -242,6 +259,57 @@ def test_node_that_is_restarted_comes_back_by_itself(second: Rack) -> None:
     second.run(str(ROOT / ".venv/bin/ansible"), "-i", str(second.inventory), "pi-2", "-b", "-m", "reboot")
     wait_for(lambda: second.ready() == SECOND_READY, 120, "all nodes are Ready")
     second.playbook("playbooks/verify.yml")
+
+
+def holders(rack: Rack, nodes: Iterable[str]) -> list[str]:
+    return [node for node in nodes if f" {VIP}/32 " in rack.shell(node, "ip -4 -o address show")]
+
+
+def api_answers() -> bool:
+    """Ask at the address for what takes etcd's majority."""
+    connection = HTTPSConnection(VIP, 6443, timeout=1, context=ssl._create_unverified_context())
+    with contextlib.suppress(OSError, HTTPException):
+        connection.request("GET", "/livez")
+        return connection.getresponse().status == 200
+    return False
+
+
+def test_the_address_is_taken_over(second: Rack) -> None:
+    (holder,) = holders(second, CONTROL_PLANES)
+    others = CONTROL_PLANES.keys() - {holder}
+    predicted = max(vip.takes_over_after(vip.priority(each, list(CONTROL_PLANES))) for each in others)
+    assert api_answers()
+    began = time.monotonic()
+    subprocess.run(["podman", "kill", second.container(holder)], check=True, capture_output=True)
+    try:
+        wait_for(api_answers, 60, "the API answers at the address again", pause=0.1)
+        gap = time.monotonic() - began
+        print(f"\n{holder} is killed: the API answers after {gap:.1f} s; for the address: {predicted:.1f} s")
+        assert len(holders(second, others)) == 1
+    finally:
+        subprocess.run(["podman", "start", second.container(holder)], check=True, capture_output=True)
+    wait_for(lambda: second.ready() == SECOND_READY, 180, "all nodes are Ready")
+    # Who came back has taken nothing.
+    assert len(holders(second, CONTROL_PLANES)) == len(holders(second, others)) == 1
+
+
+@pytest.mark.long
+def test_a_minority_gives_the_address_up(second: Rack) -> None:
+    (holder,) = holders(second, CONTROL_PLANES)
+    others = sorted(CONTROL_PLANES.keys() - {holder})
+    for node in others:
+        subprocess.run(["podman", "kill", second.container(node)], check=True, capture_output=True)
+    began = time.monotonic()
+    try:
+        wait_for(lambda: holders(second, [holder]) == [], 60, f"{holder} gives it up", pause=0.1)
+        gone = time.monotonic() - began
+        predicted = vip.gives_up_after(silent=True)
+        print(f"\n{holder} alone gives it up after {gone:.1f} s; without a leader of etcd: {predicted} s")
+    finally:
+        for node in others:
+            subprocess.run(["podman", "start", second.container(node)], check=True, capture_output=True)
+    wait_for(api_answers, 180, "the API answers at the address again")
+    wait_for(lambda: second.ready() == SECOND_READY, 180, "all nodes are Ready")
 
 
 @pytest.mark.long

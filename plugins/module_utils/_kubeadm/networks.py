@@ -36,9 +36,18 @@ def _flag(manifest: str, name: str) -> str:
 
 
 def disagreements(
-    cluster: Mapping[str, Any], *, pod_cidr: str, service_cidr: str, endpoint: str | None, pod_network: str
+    cluster: Mapping[str, Any],
+    *,
+    pod_cidr: str,
+    service_cidr: str,
+    endpoint: str | None,
+    pod_network: str,
+    vip: str | None = None,
 ) -> Iterator[str]:
-    """Say in what a cluster that is there differs from the inventory, and can never be changed."""
+    """Say in what a cluster that is there differs from the inventory, and can never be changed.
+
+    ``vip`` is the address that its control planes are to have together.
+    """
     seen = cluster.get("pod_cidr")
     if seen == "" and pod_network != "none":
         yield (
@@ -57,19 +66,38 @@ def disagreements(
             )
     # None is one that is not known here.
     if endpoint is not None:
-        yield from _endpoint(cluster.get("api_server"), str(endpoint))
+        yield from _endpoint(cluster.get("api_server"), str(endpoint), vip=vip or "")
+    if vip == "" and cluster.get("vip"):
+        yield from filter(None, [uses_address(cluster.get("api_server"), cluster["vip"])])
 
 
-def _endpoint(server: str | None, endpoint: str) -> Iterator[str]:
+def uses_address(server: str | None, vip: str) -> str:
+    """Say why the control planes have to keep their address, if the cluster is reached at it."""
+    seen = _host_and_port(server or "")
+    if seen.rpartition(":")[0] != vip:
+        return ""
+    return (
+        f"the cluster is reached at {seen}, the address that its control planes hold together, and"
+        f" control_plane_vip is empty; expected {vip}: set control_plane_vip to {vip}, {_RESET}"
+    )
+
+
+def _endpoint(server: str | None, endpoint: str, *, vip: str) -> Iterator[str]:
     seen = _host_and_port(server or "")
     if not seen:
         return
     expected = _host_and_port(endpoint)
     if expected and seen != expected:
-        remedy = seen if _is_name(seen) else "an empty text"
+        variables = "control_plane_endpoint"
+        remedy = f"set control_plane_endpoint to {seen if _is_name(seen) else 'an empty text'}"
+        if vip and expected.rpartition(":")[0] == vip:
+            variables = "control_plane_vip"
+            remedy = "set control_plane_vip to an empty text" + (
+                f" and control_plane_endpoint to {seen}" if _is_name(seen) else ""
+            )
         yield (
-            f"the cluster is reached at {seen}; expected control_plane_endpoint {expected}, which cannot be"
-            f" given later: set control_plane_endpoint to {remedy}, {_RESET}"
+            f"the cluster is reached at {seen}; expected {variables} {expected}, which cannot be"
+            f" given later: {remedy}, {_RESET}"
         )
     # An address may be that of the control plane itself.
     if not expected and _is_name(seen):

@@ -20,7 +20,7 @@ from ansible_collections.bramble.pi.plugins.module_utils._node.findings import (
 )
 
 #: Found by comparing nodes, which no node can by itself: the doctor tells of them.
-ONLY_DOCTOR = ("machine_id", "hostname")
+ONLY_DOCTOR = ("machine_id", "hostname", "vip_holder")
 _DOWN = "unreachable"
 _NODE = "{{ $labels.node }}"
 #: What a finding is about, where there is more than one thing on a node that it could be about.

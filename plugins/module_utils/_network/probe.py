@@ -24,7 +24,7 @@ _GATEWAY_TIMEOUT = 4.0
 _PROBE_TIMEOUT = 1.2
 
 
-def _holder(*, interface: str, address: str) -> str | None:
+def holder_of(*, interface: str, address: str) -> str | None:
     """Ask on the link who has an address (RFC 5227); return the MAC address of who answers."""
     ethertype, desired = 0x0806, socket.inet_aton(address)
     with socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(ethertype)) as link:
@@ -58,7 +58,7 @@ def check_free(desired: Settings, before: State) -> None:
     address = str(desired.address.ip)
     if address in map(without_prefix, before.addresses):
         return
-    holder = _holder(interface=desired.interface, address=address)
+    holder = holder_of(interface=desired.interface, address=address)
     if holder is not None:
         raise NetworkError(
             f"{address} is the address of another machine on {desired.interface}, {holder}, and nothing was "

@@ -14,6 +14,7 @@ from ansible_collections.bramble.pi.plugins.module_utils._kubeadm.state import (
     IN_CLUSTER,
     MONITORING_CERTIFICATE,
 )
+from ansible_collections.bramble.pi.plugins.module_utils._kubeadm.vip import UNIT
 from ansible_collections.bramble.pi.plugins.module_utils._node.findings import (
     ERROR,
     INFO,
@@ -52,6 +53,18 @@ def check_components(silent: Sequence[Mapping[str, Any]]) -> Iterator[Finding]:
         if component["words"]:
             evidence = f"{evidence}: {component['words']}"
         yield finding("control_plane_pod", ERROR, evidence=evidence, expected="an answer")
+
+
+def check_vip(vip: Mapping[str, Any] | None, expected: Expected) -> Iterator[Finding]:
+    """Say whether a control plane that is to hold the address could not."""
+    if vip and not vip["active"]:
+        yield finding(
+            "vip",
+            ERROR,
+            evidence=f"{UNIT}, for {vip['address']}, does not run",
+            expected="active (running)",
+            host=expected.host,
+        )
 
 
 def _certificate_remedy(path: str) -> str:

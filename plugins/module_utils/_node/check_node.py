@@ -14,6 +14,7 @@ from ansible_collections.bramble.pi.plugins.module_utils._node.check_cluster imp
     check_components,
     check_member,
     check_renewal,
+    check_vip,
 )
 from ansible_collections.bramble.pi.plugins.module_utils._node.check_hardware import (
     check_disks,
@@ -61,6 +62,7 @@ def check_node(
         days=expected.certificate_days,
     )
     if node["kubernetes"]["state"] == "control_plane":
+        findings += check_vip(node.get("vip"), expected)
         findings += check_renewal(node.get("renewal"))
         findings += check_backup(
             node.get("backup"),

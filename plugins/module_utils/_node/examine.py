@@ -30,6 +30,7 @@ from ansible_collections.bramble.pi.plugins.module_utils._kubeadm import (
     diagnosis,
     node_files,
     state,
+    vip_service,
 )
 from ansible_collections.bramble.pi.plugins.module_utils._kubernetes.compatibility import REMOVED_FLAGS
 from ansible_collections.bramble.pi.plugins.module_utils._node import apply_os_update, health, os_update
@@ -219,6 +220,7 @@ def examine(module: Commands, *, measure_disk: bool, wishes: Wishes = WISHES) ->
         "reboot": os_update.reboot_reasons(system=apply_os_update.read_system(run=module.run_command)),
         "member": _member(module, facts),
         "silent_components": _silent_components(facts),
+        "vip": vip_service.seen(module.run_command),
         "runtime": _runtime(module, facts, wishes=wishes),
         "kubelet_flags": _kubelet_flags(),
         "crictl": shutil.which("crictl") is not None,

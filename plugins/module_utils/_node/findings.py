@@ -89,6 +89,18 @@ KINDS = {
         "correct what its last words name, in /etc/kubernetes/manifests and"
         " control_plane_cluster_configuration; all of its log: ls -t /var/log/pods/kube-system_*/*/*.log",
     ),
+    "vip": Kind(
+        (ERROR,),
+        "keepalived, by which a control plane takes part in holding control_plane_vip, does not run",
+        "ansible-playbook -i INVENTORY bramble.pi.site --tags control_plane --limit {host}; what it said:"
+        " journalctl -u bramble-vip",
+    ),
+    "vip_holder": Kind(
+        (ERROR,),
+        "none of the control planes has control_plane_vip, or several have",
+        "none: fix what else is reported of the control planes, whose /livez has to answer; several:"
+        " the network between them, which has to let IP protocol 112 through",
+    ),
     "node_not_ready": Kind(
         (ERROR,),
         "the cluster says that the node is not Ready",

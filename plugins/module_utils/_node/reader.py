@@ -17,7 +17,12 @@ from typing import Any
 from ansible_collections.bramble.pi.plugins.module_utils._boot.layout import PARTITIONS
 from ansible_collections.bramble.pi.plugins.module_utils._common.commands import Commands
 from ansible_collections.bramble.pi.plugins.module_utils._common.files import read_text
-from ansible_collections.bramble.pi.plugins.module_utils._kubeadm import networks, node_files, state
+from ansible_collections.bramble.pi.plugins.module_utils._kubeadm import (
+    networks,
+    node_files,
+    state,
+    vip_service,
+)
 from ansible_collections.bramble.pi.plugins.module_utils._kubernetes.ca_hash import CaCertError, ca_cert_hash
 from ansible_collections.bramble.pi.plugins.module_utils._kubernetes.kubeconfig import server_of
 from ansible_collections.bramble.pi.plugins.module_utils._node import facts, swap
@@ -36,6 +41,7 @@ def _default_address() -> str | None:
 
 
 def _kubernetes(module: Commands) -> dict[str, Any]:
+    place = vip_service.configured()
     certificate = read_text(state.CA_CERTIFICATE)
     certificate_hash = None
     if certificate is not None:
@@ -50,6 +56,7 @@ def _kubernetes(module: Commands) -> dict[str, Any]:
         "upgrade": os.path.exists(state.UPGRADE),
         "ca_cert_hash": certificate_hash,
         "server": server_of(read_text(state.KUBELET_KUBECONFIG) or ""),
+        "vip": place.address if place else None,
         "version": facts.apiserver_version(manifest=read_text(state.APISERVER_MANIFEST) or ""),
         **networks.read_networks(
             controller_manager_manifest=read_text(state.CONTROLLER_MANAGER_MANIFEST),

@@ -9,7 +9,9 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from ansible_collections.bramble.pi.plugins.module_utils._kubeadm.vip import PORT
 from ansible_collections.bramble.pi.plugins.module_utils._kubernetes.compatibility import parse_version
+from ansible_collections.bramble.pi.plugins.plugin_utils._inventory import identity
 
 CONTROL_PLANE = "control_plane"
 WORKER = "worker"
@@ -34,6 +36,23 @@ def initial_control_plane(
     # One whose own join was interrupted may have no part in the cluster yet.
     finished = [host for host in present if not kubernetes(hostvars[host]).get("unfinished")]
     return next(iter([*finished, *present]), hosts[0])
+
+
+def api_endpoint(*, endpoint: str | None, vip: str | None) -> str | None:
+    """Return where the cluster is to be reached: control_plane_endpoint, else control_plane_vip.
+
+    Empty if neither is set, None if it cannot be known.
+    """
+    if endpoint or not vip:
+        return None if endpoint == "" and vip is None else endpoint
+    return None if endpoint is None else f"{vip}:{PORT}"
+
+
+def control_plane_addresses(
+    *, hostvars: Mapping[str, Mapping[str, Any]], groups: Mapping[str, Sequence[str]]
+) -> list[str]:
+    """Return where the other hosts of the rack reach each control plane, in the inventory's order."""
+    return [identity.address(host, hostvars[host]) for host in groups["control_plane"]]
 
 
 #: Where the role control_plane keeps what came of a host.

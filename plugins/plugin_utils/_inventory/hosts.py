@@ -22,6 +22,7 @@ from ansible_collections.bramble.pi.plugins.module_utils._node.check_pod_network
     other_pod_network,
 )
 from ansible_collections.bramble.pi.plugins.plugin_utils._inventory import identity, rack_groups
+from ansible_collections.bramble.pi.plugins.plugin_utils._inventory.cluster import api_endpoint
 
 SUPPORTED_DISTRIBUTIONS = ("debian", "raspbian", "ubuntu")
 
@@ -138,6 +139,7 @@ def _cluster_problems(
     configuration = configuration if isinstance(configuration, Mapping) else {}
     networking = configuration.get("networking")
     networking = networking if isinstance(networking, Mapping) else {}
+    endpoint, vip = (variables.get(f"control_plane_{name}", "") for name in ("endpoint", "vip"))
     # What an interrupted run has begun with other values is undone, as far as it is not in use.
     if pod_cidr and service_cidr and not cluster.get("unfinished"):
         yield from disagreements(
@@ -147,7 +149,8 @@ def _cluster_problems(
             service_cidr=str(
                 networking.get("serviceSubnet") or variables.get("control_plane_service_cidr") or service_cidr
             ),
-            endpoint=configuration.get("controlPlaneEndpoint", variables.get("control_plane_endpoint", "")),
+            endpoint=configuration.get("controlPlaneEndpoint", api_endpoint(endpoint=endpoint, vip=vip)),
+            vip=vip,
             pod_network=pod_network,
         )
     second = other_pod_network(facts, pod_network=pod_network)

@@ -33,6 +33,7 @@ from ansible_collections.bramble.pi.plugins.plugin_utils._preflight import (
     rack_network,
     role_values,
     values,
+    vip,
 )
 from ansible_collections.bramble.pi.plugins.plugin_utils._preflight.rack import UNKNOWN, Finding, Rack
 
@@ -56,6 +57,7 @@ CHECKS: tuple[Callable[[Rack], Iterator[Finding]], ...] = (
     rack_network.check_head,
     rack_network.check_static_addresses,
     rack_network.check_services,
+    vip.check_vip,
     head.check_own_services,
     netboot.check_netboot,
     access.check_ssh,

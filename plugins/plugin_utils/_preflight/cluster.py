@@ -25,6 +25,7 @@ from ansible_collections.bramble.pi.plugins.module_utils._kubernetes.compatibili
     version_warning,
 )
 from ansible_collections.bramble.pi.plugins.plugin_utils._inventory.addresses import parse_address
+from ansible_collections.bramble.pi.plugins.plugin_utils._inventory.cluster import api_endpoint
 from ansible_collections.bramble.pi.plugins.plugin_utils._preflight.rack import (
     ALL,
     Finding,
@@ -42,12 +43,14 @@ UPSTREAM_OLDEST = (1, 24)
 def check_control_planes(rack: Rack) -> Iterator[Finding]:
     """Check what several control planes need."""
     count = len(rack.control_plane)
-    endpoint = rack.cluster_value("control_plane_endpoint")
-    unknown = any(rack.is_unknown(host, "control_plane_endpoint") for host in rack.control_plane)
-    if count > 1 and not endpoint and not unknown:
+    told = ("control_plane_endpoint", "control_plane_vip")
+    endpoint, vip = map(rack.cluster_value, told)
+    unknown = any(rack.is_unknown(host, name) for host in rack.control_plane for name in told)
+    if count > 1 and not api_endpoint(endpoint=endpoint, vip=vip) and not unknown:
         yield Finding(
-            f"there are {count} control planes and no control_plane_endpoint: set it {ALL} to a name or "
-            "address that reaches all of them, such as 'k8s.lan:6443'; it cannot be added later"
+            f"there are {count} control planes and no control_plane_endpoint: set control_plane_vip {ALL} to "
+            "a free address of the nodes' network, which they hold together, or control_plane_endpoint to a "
+            "name or address that reaches all of them, such as 'k8s.lan:6443'; it cannot be added later"
         )
     if count > 1 and count % 2 == 0:
         yield Finding(

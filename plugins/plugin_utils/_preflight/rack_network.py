@@ -9,7 +9,11 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from ansible_collections.bramble.pi.plugins.module_utils._network.settings import NetworkError, settings
-from ansible_collections.bramble.pi.plugins.module_utils._rack.bootptab import BootptabError, parse_bootptab
+from ansible_collections.bramble.pi.plugins.module_utils._rack.bootptab import (
+    BootptabError,
+    Entry,
+    parse_bootptab,
+)
 from ansible_collections.bramble.pi.plugins.module_utils._rack.services import RackServicesError, parse_range
 from ansible_collections.bramble.pi.plugins.plugin_utils._inventory import identity, leases
 from ansible_collections.bramble.pi.plugins.plugin_utils._inventory.addresses import (
@@ -137,28 +141,36 @@ def _check_interface(rack: Rack, host: str, interface: netaddr.IPNetwork) -> Ite
         yield Finding(f"node_network_gateway is {address}, the node's own address: set the router's", host)
 
 
+def read_leases(rack: Rack, server: str) -> tuple[list[leases.Host], list[Finding]]:
+    """Read who gets which address of the rack's server, and what is wrong with that."""
+    entries: Sequence[Entry] = []
+    found = []
+    path = rack.value(server, "rack_services_bootptab")
+    if path and path not in rack.files:
+        found.append(
+            Finding(
+                f"rack_services_bootptab is {path!r}, and there is no such file on the controller: set "
+                'it to the file\'s whole path, such as "{{ inventory_dir }}/bootptab"',
+                server,
+            )
+        )
+    elif path:
+        try:
+            entries = parse_bootptab(text=rack.files[path])
+        except BootptabError as error:
+            found.append(Finding(f"rack_services_bootptab {path}: {error}", server))
+    inventory = leases.inventory_hosts(
+        hostvars={host: rack.told(host) for host in rack.hosts}, groups=rack.groups
+    )
+    hosts, problems = leases.merge(inventory=inventory, bootptab=entries)
+    return hosts, [*found, *map(Finding, problems)]
+
+
 def check_services(rack: Rack) -> Iterator[Finding]:
     """Check who gets which address, and that nobody else is given it."""
     for server in rack.servers:
-        entries = []
-        path = rack.value(server, "rack_services_bootptab")
-        if path:
-            if path not in rack.files:
-                yield Finding(
-                    f"rack_services_bootptab is {path!r}, and there is no such file on the controller: set "
-                    'it to the file\'s whole path, such as "{{ inventory_dir }}/bootptab"',
-                    server,
-                )
-            else:
-                try:
-                    entries = parse_bootptab(text=rack.files[path])
-                except BootptabError as error:
-                    yield Finding(f"rack_services_bootptab {path}: {error}", server)
-        inventory = leases.inventory_hosts(
-            hostvars={host: rack.told(host) for host in rack.hosts}, groups=rack.groups
-        )
-        hosts, problems = leases.merge(inventory=inventory, bootptab=entries)
-        yield from (Finding(problem) for problem in problems)
+        hosts, found = read_leases(rack, server)
+        yield from found
         if rack.network is not None:
             yield from _check_leases(rack, server, rack.network, hosts)
         elif rack.node_network == "":

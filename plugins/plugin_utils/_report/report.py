@@ -47,6 +47,20 @@ def _shared(seen: Mapping[str, Mapping[str, Any]], key: str) -> dict[str, list[s
     return {value: hosts for value, hosts in owners.items() if value and len(hosts) > 1}
 
 
+def _holders(seen: Mapping[str, Mapping[str, Any]], *, unseen: bool) -> list[Finding]:
+    """Say that not exactly one of those that share the control planes' address has it.
+
+    Of ``unseen`` hosts one may.
+    """
+    sharing = {host: node["vip"] for host, node in seen.items() if node.get("vip")}
+    holding = [host for host, vip in sharing.items() if vip["held"]]
+    if not sharing or len(holding) == 1 or (unseen and not holding):
+        return []
+    addresses = " and ".join(sorted({vip["address"] for vip in sharing.values()}))
+    evidence = f"{addresses} is held by {' and '.join(holding) or 'none of ' + ', '.join(sharing)}"
+    return [finding("vip_holder", ERROR, evidence=evidence, expected="one control plane that has it")]
+
+
 def _of_host(*, result: Mapping[str, Any], role: str) -> Iterator[Finding]:
     if "node" not in result:
         yield finding(
@@ -90,6 +104,7 @@ def check(
     """
     seen = {host: result["node"] for host, result in results.items() if "node" in result}
     twins = {key: _shared(seen, key) for key in ("machine_id", "hostname")}
+    holders = _holders(seen, unseen=len(seen) < len(results))
     hosts = []
     for host, result in results.items():
         findings = list(_of_host(result=result, role=roles[host]))
@@ -104,6 +119,7 @@ def check(
             for value, owners in values.items()
             if host in owners
         ]
+        findings += [found for found in holders if seen.get(host, {}).get("vip")]
         node = seen.get(host, {})
         packages, member = node.get("packages", {}), node.get("member") or {}
         hosts.append(

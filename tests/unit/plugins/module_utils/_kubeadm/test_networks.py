@@ -118,6 +118,21 @@ def test_what_agrees(cluster: dict[str, Any], expected: dict[str, Any]) -> None:
             {"endpoint": "rack.lan:8443"},
             ["is reached at rack.lan:6443", "set control_plane_endpoint to rack.lan:6443"],
         ),
+        (
+            {},
+            {"endpoint": "192.168.1.10:6443", "vip": "192.168.1.10"},
+            ["expected control_plane_vip 192.168.1.10:6443", "set control_plane_vip to an empty text, or"],
+        ),
+        (
+            {"api_server": "https://rack.lan:6443"},
+            {"endpoint": "192.168.1.10:6443", "vip": "192.168.1.10"},
+            ["set control_plane_vip to an empty text and control_plane_endpoint to rack.lan:6443"],
+        ),
+        (
+            {"api_server": "https://192.168.1.10:6443", "vip": "192.168.1.10"},
+            {"vip": ""},
+            ["is reached at 192.168.1.10:6443", "set control_plane_vip to 192.168.1.10, or begin again"],
+        ),
     ],
 )
 def test_what_can_never_be_changed(

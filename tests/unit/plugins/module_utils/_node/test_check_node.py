@@ -19,7 +19,7 @@ SAMPLES = FIXTURES / "node_health"
 NOW = datetime(2026, 10, 1, 12, 0, 0, tzinfo=timezone.utc)
 GIGABYTE = 1024**3
 #: What the controller alone can see; see tests/unit/plugins/plugin_utils/_report/test_report.py.
-OF_THE_RACK = {"unreachable", "machine_id", "hostname"}
+OF_THE_RACK = {"unreachable", "machine_id", "hostname", "vip_holder"}
 
 
 def units(name: str) -> dict[str, dict[str, str]]:
@@ -308,6 +308,17 @@ FOUND = [
         ("backup", "warning"),
         "the last proved backup is 3 days old, of 2026-09-28T03:00:20Z",
         "bramble.pi.backup",
+    ),
+    (
+        changed(
+            kubernetes=CONTROL_PLANE,
+            backup={"proved": "2026-10-01T03:00:20Z"},
+            vip={"address": "192.168.1.10", "interface": "eth0", "active": False, "held": False},
+        ),
+        {},
+        ("vip", "error"),
+        "bramble-vip.service, for 192.168.1.10, does not run",
+        "bramble.pi.site --tags control_plane --limit pi-2",
     ),
     (
         changed(

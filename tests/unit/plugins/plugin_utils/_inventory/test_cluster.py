@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from ansible_collections.bramble.pi.plugins.filter.cluster import (
+    api_endpoint,
     cluster_ca_cert_hash,
     control_plane_answers,
     hosts_to_join,
@@ -152,6 +153,26 @@ def test_who_answers_and_why_others_do_not() -> None:
     ]
     assert control_plane_answers(results) == {"host": "pi-3", "silent": silent, "unknown": ["pi-1"]}
     assert control_plane_answers(results[:2]) == {"host": "", "silent": silent, "unknown": ["pi-1"]}
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "vip", "expected"),
+    [
+        ("", "", ""),
+        ("k8s.lan", "", "k8s.lan"),
+        ("", "192.168.1.10", "192.168.1.10:6443"),
+        ("k8s.lan:6443", "192.168.1.10", "k8s.lan:6443"),
+        ("k8s.lan:6443", None, "k8s.lan:6443"),
+        # Templates that cannot be evaluated.
+        ("", None, None),
+        (None, "", None),
+        (None, "192.168.1.10", None),
+    ],
+)
+def test_where_the_cluster_is_to_be_reached(
+    endpoint: str | None, vip: str | None, expected: str | None
+) -> None:
+    assert api_endpoint(endpoint=endpoint, vip=vip) == expected
 
 
 @pytest.mark.parametrize(

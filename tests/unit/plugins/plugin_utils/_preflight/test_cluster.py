@@ -106,7 +106,10 @@ def test_variables_of_one_host(variables: dict[str, Any], text: str | None) -> N
 def test_several_control_planes() -> None:
     groups = {"control_plane": ["pi-1", "pi-2"], "workers": ["pi-3"]}
     problems, warnings = found(groups=groups)
-    assert "2 control planes and no control_plane_endpoint: set it in group_vars/all.yml" in problems[0]
+    assert (
+        "2 control planes and no control_plane_endpoint: set control_plane_vip in group_vars/all.yml"
+        in problems[0]
+    )
     assert "an even number" in warnings[0]
     problems, warnings = found({"control_plane_endpoint": "k8s.lan"}, groups=groups)
     assert problems == []

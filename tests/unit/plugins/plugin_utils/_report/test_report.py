@@ -163,6 +163,38 @@ def test_what_two_nodes_have_in_common(key: str, check: str) -> None:
     assert "the same on pi-2 and pi-3" in made["nodes"][2]["findings"][0]["evidence"]
 
 
+@pytest.mark.parametrize(
+    ("held", "evidence"),
+    [
+        ((True, False), None),
+        ((False, False), "192.168.1.10 is held by none of pi-1, pi-2"),
+        ((True, True), "192.168.1.10 is held by pi-1 and pi-2"),
+        # One that was not seen may have it.
+        ((False, None), None),
+        ((True, None), None),
+    ],
+)
+def test_not_exactly_one_has_the_control_planes_address(
+    held: tuple[bool, bool | None], evidence: str | None
+) -> None:
+    results: dict[str, Any] = {
+        f"pi_{number}": {"msg": "unreachable"}
+        if has is None
+        else {
+            "node": node(number, vip={"address": "192.168.1.10", "active": True, "held": has}),
+            "findings": [],
+        }
+        for number, has in enumerate(held, 1)
+    }
+    made = report(hostvars(**results))
+    found = {
+        each["host"]: [one["evidence"] for one in each["findings"] if one["check"] == "vip_holder"]
+        for each in made["nodes"]
+    }
+    expected = [evidence] if evidence else []
+    assert found == {"pi-1": expected, "pi-2": expected, "pi-3": []}
+
+
 def test_a_machine_id_that_is_not_there_is_not_shared() -> None:
     empty = {f"pi_{number}": {"node": node(number, machine_id=""), "findings": []} for number in (2, 3)}
     assert told(report(hostvars(**empty))) == []
