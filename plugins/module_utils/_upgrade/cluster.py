@@ -19,8 +19,8 @@ from ansible_collections.bramble.pi.plugins.module_utils._upgrade.registries imp
 #: How long one question may take, in seconds; metrics are megabytes.
 _QUESTION = 60
 _CONFIGURATION = "/api/v1/namespaces/kube-system/configmaps/kubeadm-config"
-#: kubectl leaves the managed fields out from this minor on, unless asked for them.
-_FIELDS_HIDDEN_SINCE = 21
+#: kubectl from 1.21 on leaves the managed fields out, unless asked for them; one before does not know this.
+_FIELDS = "--show-managed-fields"
 
 
 @dataclass(frozen=True)
@@ -118,9 +118,7 @@ class Cluster:
         names = self._known(removed_apis.to_read(removals, served))
         if not names:
             return []
-        version = json.loads(self._kubectl("version", "--client", "--output=json"))["clientVersion"]
-        minor = int("".join(filter(str.isdigit, version["minor"])))
-        fields = ["--show-managed-fields"] if minor >= _FIELDS_HIDDEN_SINCE else []
+        fields = [_FIELDS] if _FIELDS in self._kubectl("get", "--help") else []
         output = self._kubectl("get", "--all-namespaces", "--output=json", *fields, ",".join(names))
         return removed_apis.found(json.loads(output)["items"], removals)
 
