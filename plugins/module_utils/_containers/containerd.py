@@ -1,16 +1,15 @@
 # Copyright: bramble.pi contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""containerd: its configuration, what it says of itself, its images, and kubelet's use of it."""
+"""containerd: its configuration, what it says of itself, and kubelet's use of it."""
 
 from __future__ import annotations
 
 import json
-import os
 import re
 import tempfile
 import time
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from ansible_collections.bramble.pi.plugins.module_utils._common.changes import Changes
@@ -19,7 +18,7 @@ from ansible_collections.bramble.pi.plugins.module_utils._common.files import re
 from ansible_collections.bramble.pi.plugins.module_utils._common.systemd import Systemd
 from ansible_collections.bramble.pi.plugins.module_utils._containers import (
     base,
-    images,
+    containerd_images,
     mirrors,
     registries,
     sources,
@@ -33,12 +32,6 @@ DAEMON = base.Daemon(
     data="/var/lib/containerd",
 )
 
-#: The namespace that kubelet uses.
-_NAMESPACE = "k8s.io"
-#: Where images are for a moment that are not to take the place of the node's own.
-_ASIDE = "bramble-images"
-#: A line of ctr images check; the size has blanks in it.
-_CHECKED = re.compile(r"(?P<name>\S+) +\S+ +(?P<digest>sha256:[0-9a-f]{64}) +\S+ .* (?P<unpacked>true|false)")
 #: Names of the CRI plugin in disabled_plugins: of config version 1, 2, and 3 (in which it has several parts).
 _CRI_PLUGIN = re.compile(r"cri|io\.containerd\.grpc\.v1\.cri|io\.containerd\.cri\..+|io\.containerd\..+\.cri")
 #: error="..." in a line of containerd's log.
@@ -54,7 +47,7 @@ _DISABLED_PLUGINS = ("disabled_plugins",)
 
 #: ctr waits for ever for a task that does not end.
 _CONTAINERS_SECONDS = 120
-_CTR = ("timeout", "30", "ctr", f"--namespace={_NAMESPACE}")
+_CTR = ("timeout", "30", "ctr", f"--namespace={containerd_images.NAMESPACE}")
 _CONTAINERS = (*_CTR, "containers", "list", "--quiet")
 #: Written before containers are removed, and gone after a reboot.
 _REMOVED = "/run/bramble-containers-removed"
@@ -268,95 +261,13 @@ def cri_failure(*, log: str) -> str:
     return found[-1] if found else "its log does not say why"
 
 
-def usable(*, text: str) -> dict[str, str]:
-    """Read what ctr images check says: the digests of images that containers can be made of, by name."""
-    matches = (_CHECKED.match(line) for line in text.splitlines())
-    return {
-        match["name"]: match["digest"]
-        for match in matches
-        # Layers that were unpacked may have been thrown away, so that an image is not complete any more.
-        if match and match["unpacked"] == "true"
-    }
-
-
-class ContainerdImages(base.ImageClient):
-    """containerd's images, in the namespace that kubelet uses."""
-
-    program = "ctr"
-    remove_command = ("ctr", "--namespace", _NAMESPACE, "images", "rm")
-
-    def images(self, *, names: Collection[str]) -> dict[str, images.Image]:
-        command = ["ctr", "--namespace", _NAMESPACE, "images", "check"]
-        output = self._run(command)[1]
-        # It fails for an image of another architecture, and tells of the others all the same.
-        if not output.startswith("REF"):
-            output = self.do(command)
-        found: dict[str, images.Image] = {}
-        for name, digest in usable(text=output).items():
-            if name in names:
-                for image in images.images_below(
-                    name=name, digest=digest, read=self._read, architecture=self.architecture
-                ):
-                    if image.architecture == self.architecture:
-                        found.setdefault(name, image)
-        return found
-
-    def _read(self, digest: str) -> bytes | None:
-        code, output, _error = self._run(["ctr", "--namespace", _NAMESPACE, "content", "get", digest])
-        return output.encode(errors="surrogateescape") if code == 0 else None
-
-    @staticmethod
-    def _hosts() -> list[str]:
-        return ["--hosts-dir", mirrors.HOSTS] if os.path.isdir(mirrors.HOSTS) else []
-
-    def _pull(self, name: str, architecture: str) -> None:
-        self.do(
-            [
-                *("ctr", "--namespace", _NAMESPACE, "images", "pull", *self._hosts()),
-                *("--platform", images.platform(architecture), name),
-            ]
-        )
-
-    def _export(self, namespace: str, name: str, architecture: str, path: str) -> None:
-        self.do(
-            [
-                *("ctr", "--namespace", namespace, "images", "export"),
-                *("--platform", images.platform(architecture), path, name),
-            ]
-        )
-
-    def save(self, name: str, path: str) -> None:
-        self._export(_NAMESPACE, name, self.architecture, path)
-
-    def fetch_aside(self, name: str, architecture: str, path: str) -> None:
-        ctr = ["ctr", "--namespace", _ASIDE]
-        try:
-            # What is fetched so is not unpacked.
-            self.do(
-                [*ctr, "content", "fetch", *self._hosts(), "--platform", images.platform(architecture), name]
-            )
-            self._export(_ASIDE, name, architecture, path)
-        finally:
-            self._run([*ctr, "images", "rm", "--sync", name])
-            self._run(["ctr", "namespaces", "rm", _ASIDE])
-
-    def _load(self, path: str) -> None:
-        # By itself it also wants what the node could run beside its own: 386 on amd64, arm on arm64.
-        self.do(
-            [
-                *("ctr", "--namespace", _NAMESPACE, "images", "import"),
-                *("--platform", images.platform(self.architecture), path),
-            ]
-        )
-
-
 class Containerd(base.Runtime):
     """containerd by itself, as kubelet's runtime."""
 
     name = "containerd"
     socket = "unix:///run/containerd/containerd.sock"
     daemons = (DAEMON,)
-    client = ContainerdImages
+    client = containerd_images.ContainerdImages
 
     def hosts_files(self, *, wishes: base.Wishes) -> dict[str, str]:
         """Return the settings of registries that have a mirror."""

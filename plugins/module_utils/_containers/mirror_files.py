@@ -29,7 +29,7 @@ def known(*, host: base.Host, wishes: base.Wishes) -> base.Wishes:
     return replace(wishes, mirrors=())
 
 
-def _wanted(*, runtime: base.Runtime, wishes: base.Wishes) -> dict[str, str]:
+def _desired(*, runtime: base.Runtime, wishes: base.Wishes) -> dict[str, str]:
     if not wishes.mirrors:
         return {}
     ca = wishes.mirror_ca or ""
@@ -63,26 +63,29 @@ def former(*, host: base.Host) -> list[str]:
 
 def write(*, runtime: base.Runtime, host: base.Host, wishes: base.Wishes) -> None:
     """Write what is asked for; the runtimes read it without a restart."""
-    wanted = _wanted(runtime=runtime, wishes=wishes)
-    foreign = [path for path in wanted if _foreign(path, host=host)]
+    desired = _desired(runtime=runtime, wishes=wishes)
+    foreign = [path for path in desired if _foreign(path, host=host)]
     if foreign:
         raise base.RuntimeStateError(
             f"{', '.join(foreign)} was not written by this collection; expected no such file, as the image"
             " mirror has to be named there: move it away, or take the registry out of"
             " image_mirror_registries"
         )
-    for path, text in wanted.items():
+    for path, text in desired.items():
         host.changes.write(path, text, sentence=f"Write {path}")
 
 
 def remove(*, runtime: base.Runtime, host: base.Host, wishes: base.Wishes) -> None:
     """Remove what is ours and not asked for any more, after Docker's settings, which are known by it."""
-    wanted = _wanted(runtime=runtime, wishes=wishes)
+    desired = _desired(runtime=runtime, wishes=wishes)
     for path in _present(host=host):
-        if path in wanted or not os.path.exists(host.root + path):
+        if path in desired or not os.path.exists(host.root + path):
             continue
         if host.changes.note(f"Remove {path}"):
             os.unlink(host.root + path)
-            if path != mirrors.CA:
-                with contextlib.suppress(OSError):
-                    os.rmdir(os.path.dirname(host.root + path))
+            folder = os.path.dirname(host.root + path)
+            # Those with something else in them stay.
+            with contextlib.suppress(OSError):
+                os.rmdir(folder)
+                if path != mirrors.CA:
+                    os.rmdir(os.path.dirname(folder))

@@ -228,7 +228,8 @@ class Server:
             self._systemd.read_units()
         remove_files(self._changes, [PROGRAM, FOLDER])
         mask = units.path_of(units.DEBIAN)
-        if os.path.exists(RECORD) and os.path.islink(mask):
+        # It is there only with the package that was brought.
+        if _PACKAGES[0] in (read_text(RECORD) or "") and os.path.islink(mask):
             remove_files(self._changes, [mask])
             self._systemd.read_units()
         self._packages.remove()

@@ -14,7 +14,11 @@ from typing import Any
 
 import pytest
 from ansible_collections.bramble.pi.plugins.module_utils._common.commands import CommandError
-from ansible_collections.bramble.pi.plugins.module_utils._containers import containerd, toml
+from ansible_collections.bramble.pi.plugins.module_utils._containers import (
+    containerd,
+    containerd_images,
+    toml,
+)
 from ansible_collections.bramble.pi.plugins.module_utils._containers.base import (
     RuntimeConfigError,
     RuntimeStateError,
@@ -327,14 +331,14 @@ registry.k8s.io/pause:3.6  application/vnd.oci.image.index.v1+json sha256:3f1d09
 
 
 def test_tells_which_images_can_be_used() -> None:
-    usable = containerd.usable(text=CHECKED)
+    usable = containerd_images.usable(text=CHECKED)
     assert list(usable) == ["10.0.0.1:5000/hello:1", "registry.k8s.io/pause:3.6"]
     assert usable["10.0.0.1:5000/hello:1"].startswith("sha256:09d56599")
-    assert containerd.usable(text="") == {}
+    assert containerd_images.usable(text="") == {}
 
 
 def test_tells_why_there_is_no_list_of_images() -> None:
-    client = containerd.ContainerdImages(
+    client = containerd_images.ContainerdImages(
         run=lambda command: (1, "", "ctr: failed to dial: connection refused\n"), architecture="arm64"
     )
     with pytest.raises(CommandError, match=r"images check' ended with 1: ctr: failed to dial"):
@@ -348,7 +352,7 @@ class Registry:
         monkeypatch.setattr(os.path, "isdir", lambda path: path == "/etc/containerd/certs.d")
         self.fails = fails
         self.log: list[str] = []
-        self.client = containerd.ContainerdImages(run=self, architecture="arm64")
+        self.client = containerd_images.ContainerdImages(run=self, architecture="arm64")
 
     def __call__(self, command: list[str]) -> tuple[int, str, str]:
         self.log.append(" ".join(command).removeprefix("ctr --namespace "))

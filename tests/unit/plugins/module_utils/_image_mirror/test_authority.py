@@ -52,7 +52,15 @@ def test_it_is_made_once_and_signs_again_when_it_is_due(
         True,
         [f"make the authority {files['CA']}", f"sign {files['CERTIFICATE']} for 127.0.0.1, pi-1"],
     )
-    verify = ["openssl", "verify", "-CAfile", files["CA"], "-verify_hostname", "pi-1", files["CERTIFICATE"]]
+    verify = [
+        "openssl",
+        "verify",
+        "-CAfile",
+        str(files["CA"]),
+        "-verify_hostname",
+        "pi-1",
+        str(files["CERTIFICATE"]),
+    ]
     assert subprocess.run(verify, capture_output=True, check=False).returncode == 0
     assert [files[name].stat().st_mode & 0o777 for name in ("CA_KEY", "KEY")] == [0o600, 0o600]
     assert ensure(check=True) == ensure() == (False, [])
@@ -85,5 +93,13 @@ def test_a_run_that_was_killed_is_finished(
     monkeypatch.setattr(authority, "_put", put)
     assert ensure(hosts=["10.0.0.1"])[0]
     assert ensure(hosts=["10.0.0.1"]) == (False, [])
-    verify = ["openssl", "verify", "-CAfile", files["CA"], "-verify_ip", "10.0.0.1", files["CERTIFICATE"]]
+    verify = [
+        "openssl",
+        "verify",
+        "-CAfile",
+        str(files["CA"]),
+        "-verify_ip",
+        "10.0.0.1",
+        str(files["CERTIFICATE"]),
+    ]
     assert subprocess.run(verify, capture_output=True, check=False).returncode == 0

@@ -27,8 +27,8 @@ ON = {"image_mirror_host": "pi-1"}
             "image_mirror_host is 'pi-9'; expected a host of the inventory, or '' ",
         ),
         (
-            {**ON, "image_mirror_port": 70000},
-            "image_mirror_port is 70000; expected 4 ports from there on, from",
+            {**ON, "image_mirror_port": 65534},
+            "image_mirror_port is 65534; expected 4 ports from there on, from",
         ),
         (
             {**ON, "image_mirror_size": "much"},
