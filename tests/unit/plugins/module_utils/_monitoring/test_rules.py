@@ -19,6 +19,7 @@ def test_of_each_finding_that_a_node_makes_of_itself_there_is_an_alert() -> None
         "BrambleMachineId",
         "BrambleHostname",
         "BrambleNotInCluster",
+        "BrambleVipHolder",
     }
     assert {alert.name for alert in rules.finding_alerts()} == expected
     assert len(ALERTS) == len(rules.alerts(examine_interval=300))
