@@ -83,6 +83,11 @@ takes_over_after:
   returned: with O(state=present)
   type: float
   sample: 3.0234375
+gives_up_after:
+  description: Within how many seconds this node gives the address up, while its API server does not answer.
+  returned: with O(state=present)
+  type: int
+  sample: 7
 """
 
 from ansible.module_utils.basic import AnsibleModule
@@ -117,7 +122,11 @@ def main() -> None:
             own, control_planes = module.params["own_address"], module.params["control_planes"]
             place = service.ensure(module.params["address"], own=own, control_planes=control_planes)
             after = vip.takes_over_after(vip.priority(own, control_planes))
-            seen = {"interface": place.interface, "takes_over_after": after}
+            seen = {
+                "interface": place.interface,
+                "takes_over_after": after,
+                "gives_up_after": vip.gives_up_after(silent=True),
+            }
     module.exit_json(**changes.result(), **seen)
 
 
