@@ -34,7 +34,7 @@ CHANGING = ("CONTRIBUTING.md", "docs/architecture.md", "docs/development.md", "d
 
 def pages(readme: str) -> list[str]:
     """Return the guides, in the order in which the README names them."""
-    named = dict.fromkeys(re.findall(r"\]\((docs/\w+\.md)", readme))
+    named = dict.fromkeys(re.findall(r"\]\((docs/[\w-]+\.md)", readme))
     return [name for name in named if name not in CHANGING]
 
 

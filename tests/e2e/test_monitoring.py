@@ -235,9 +235,9 @@ def test_each_fault_of_a_worker_is_told_and_goes_with_its_remedy(watched: Rack) 
     expected = {(name, "pi-3") for names in FAULTS for name in names}
     planted: list[str] = []
     try:
-        for fault, remedy in FAULTS.values():
-            watched.shell("pi-3", fault)
-            planted.append(remedy)
+        for steps in FAULTS.values():
+            watched.shell("pi-3", steps[0])
+            planted.append(steps[1])
         with contextlib.suppress(AssertionError):
             wait_for(lambda: expected <= told(watched), 300, "all alerts")
         assert expected - told(watched) == set()
