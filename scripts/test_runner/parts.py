@@ -155,22 +155,18 @@ def molecule(scenario: str) -> Callable[[Outcome], None]:
 
 
 def scenarios() -> list[str]:
-    """Return the names of the scenarios that may run beside others, those first that take longest."""
+    """Return the names of the scenarios that may run beside others."""
     names = sorted(path.parent.name for path in ROOT.glob("molecule/*/molecule.yml"))
-    return sorted(
-        (name for name in names if name not in DEAR_SCENARIOS),
-        key=lambda name: LONG_SCENARIOS.index(name) if name in LONG_SCENARIOS else len(names),
-    )
+    return [name for name in names if name not in DEAR_SCENARIOS]
 
 
-#: Those that take more than two minutes, the longest first.
-LONG_SCENARIOS = ["kube_packages"]
 #: Those that are too dear for every change; node_network counts the packets that are lost while a network is
 #: changed, and so wants quiet too.
 DEAR_SCENARIOS = [
     "containerd",
     "image_cache",
     "image_mirror",
+    "kube_packages",
     "monitoring",
     "node_network",
     "proxy",
