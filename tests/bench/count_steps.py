@@ -26,7 +26,7 @@ MODULES_WORKER = 8
 MODULES_CONTROL_PLANE = 12
 # The role docker has one that is skipped, what it leaves to the role maintenance on nodes in use, and
 # kube_packages one, what it reads when other roles or hosts are not in the run.
-SKIPPED_OR_CONTROLLER = 17
+SKIPPED_OR_CONTROLLER = 19
 PING = """
 - hosts: control_plane:workers
   gather_facts: false
