@@ -24,8 +24,9 @@ ROOT = Path(__file__).resolve().parents[2]
 # What a host may cost at the most in a converge that changes nothing.
 MODULES_WORKER = 8
 MODULES_CONTROL_PLANE = 12
-# The role docker has one that is skipped, what it leaves to the role maintenance on nodes in use, and
-# kube_packages one, what it reads when other roles or hosts are not in the run.
+# The role docker has two that are skipped, what it reads of an image mirror and what it leaves to the role
+# maintenance on nodes in use, kube_packages one, what it reads when other roles or hosts are not in the run,
+# and control_plane one, where the control planes have no address together.
 SKIPPED_OR_CONTROLLER = 19
 PING = """
 - hosts: control_plane:workers
