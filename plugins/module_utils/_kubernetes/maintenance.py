@@ -30,6 +30,9 @@ _INTERVAL = 3
 _LOOKS = 2
 #: How long a node is looked at whose work another role has begun, in seconds: a kubelet reports every ten.
 _GLANCE = 30
+#: How long members of etcd are waited for, in seconds: that they are Ready again is told late where API
+#: servers were restarted just now, as in an upgrade.
+_MEMBERS = 60
 #: From this minor on the flag has its present name.
 _EMPTYDIR_SINCE = 20
 
@@ -122,7 +125,7 @@ class Maintenance:
         others = [each for each in nodes if each["metadata"]["name"] != self.node]
         try:
             if self.drains:
-                self._keep_majority()
+                self._keep_majority(wait=not check_mode)
             if drain.is_ready(node):
                 self._keep_others(others)
             # Nobody would end the pods of a node that is not Ready. Those of the only node can go nowhere:
@@ -146,11 +149,16 @@ class Maintenance:
                 self._drain()
         return changed, verdicts
 
-    def _keep_majority(self) -> None:
-        members = self._list("pods", "--selector=component=etcd,tier=control-plane")
-        problem = drain.etcd_problem(node=self.node, members=members)
-        if problem:
-            raise MaintenanceError(problem)
+    def _keep_majority(self, *, wait: bool) -> None:
+        deadline = self.clock() + min(self.timeout, _MEMBERS)
+        while True:
+            members = self._list("pods", "--selector=component=etcd,tier=control-plane")
+            problem = drain.etcd_problem(node=self.node, members=members)
+            if not problem:
+                return
+            if not wait or self.clock() >= deadline:
+                raise MaintenanceError(problem)
+            self.sleep(_INTERVAL)
 
     def _keep_others(self, others: Sequence[Any]) -> None:
         away = [each["metadata"]["name"] for each in others if _is_away(each)]

@@ -220,6 +220,15 @@ def test_etcd_keeps_its_majority() -> None:
     with pytest.raises(MaintenanceError, match="etcd has 3 members and needs 2 of them"):
         cluster.begin()
     assert cluster.asked_to == []
+    assert cluster.now >= 60
+
+
+def test_members_of_etcd_that_come_back_are_waited_for() -> None:
+    cluster = Cluster(pod(DEPLOYED))
+    cluster.etcd = [member("pi-2"), member("pi-1"), member("pi-4", ready=False)]
+    cluster.on_sleep = lambda: cluster.etcd.__setitem__(2, member("pi-4"))
+    assert cluster.begin()
+    assert 0 < cluster.now < 30
 
 
 def test_a_drain_that_does_not_end_gives_the_node_back() -> None:
