@@ -61,7 +61,8 @@ def folder(path: str, options: str, fill: str = "true") -> tuple[str, str]:
     """Plant a file system at a place that a worker with containerd has no use for, and take it away."""
     return (
         f"mkdir -p {path} && mount -t tmpfs -o {options} tmpfs {path} && {fill}",
-        f"umount {path} && rmdir {path}",
+        # It may be a volume of its own that is below.
+        f"umount {path} && {{ mountpoint -q {path} || rmdir {path}; }}",
     )
 
 
