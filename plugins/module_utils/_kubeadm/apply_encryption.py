@@ -14,6 +14,7 @@ from typing import Any
 
 from ansible_collections.bramble.pi.plugins.module_utils._common.changes import Changes
 from ansible_collections.bramble.pi.plugins.module_utils._common.commands import CommandError
+from ansible_collections.bramble.pi.plugins.module_utils._common.errors import BrambleError
 from ansible_collections.bramble.pi.plugins.module_utils._common.files import read_text
 from ansible_collections.bramble.pi.plugins.module_utils._kubeadm import (
     components,
@@ -127,6 +128,17 @@ class ApiServer:
             f" {self._timeout} s:\n{said}\nSet encryption_timeout to more on a slow node, or look at it with"
             " bramble.pi.doctor, and run this again: it goes on from there"
         )
+
+
+def seen() -> dict[str, Any] | None:
+    """Return what the doctor sees of this node, without keys; None where there is no control plane."""
+    try:
+        found = ApiServer(changes=Changes(check_mode=True), timeout=0).read()
+    except BrambleError as error:
+        return {"providers": [], "current": False, "error": str(error)}
+    if found is None:
+        return None
+    return {"providers": list(found.providers), "current": found.current, "error": ""}
 
 
 # Rewriting

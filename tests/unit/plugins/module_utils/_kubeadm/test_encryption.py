@@ -131,7 +131,7 @@ class Cluster:
     def __init__(self, size: int, chance: random.Random) -> None:
         self.chance = chance
         self.files = {f"pi-{number}": PLAIN for number in range(1, size + 1)}
-        self.runs = dict.fromkeys(self.files, (IDENTITY,))
+        self.runs: dict[str, tuple[str, ...]] = dict.fromkeys(self.files, (IDENTITY,))
         self.secrets = [IDENTITY] * 4
         self.told = False
         self.made = 0

@@ -124,8 +124,8 @@ def test_one_that_is_written_all_the_time_ends_it_with_its_name() -> None:
         rewrite(api, timeout=0)
 
 
-def test_no_answer_is_no_empty_list() -> None:
+def test_no_answer_is_no_empty_list(monkeypatch: pytest.MonkeyPatch) -> None:
     api = Api({"a": "old"})
-    api.run = lambda _command: (0, "", "")  # type: ignore[method-assign]
+    monkeypatch.setattr(api, "run", lambda _command: (0, "", ""))
     with pytest.raises(EncryptionError, match="printed nothing"):
         rewrite(api)
