@@ -9,6 +9,7 @@ shortens; of that the database is looked at, after what a user has to do to be r
 
 from __future__ import annotations
 
+import functools
 import time
 from collections.abc import Sequence
 
@@ -76,7 +77,12 @@ def read_by_all(rack: Rack, *names: str) -> None:
         server = "--server=https://$(hostname -I | cut -d' ' -f1):6443"
         for name in names:
             password = f"{KUBECTL} {server} get secret {name} -o jsonpath={{.data.password}} | base64 -d"
-            assert rack.shell(node, password) == text(name), (node, name)
+            # One that was being restarted when a run was killed comes back by itself.
+            wait_for(functools.partial(reads, rack, node, password, text(name)), 120, f"{node} reads {name}")
+
+
+def reads(rack: Rack, node: str, command: str, expected: str) -> bool:
+    return rack.shell(node, command) == expected
 
 
 def files(rack: Rack) -> list[str]:

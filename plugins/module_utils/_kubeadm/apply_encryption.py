@@ -89,9 +89,11 @@ class ApiServer:
         desired = failure_detection.with_flags(
             manifest=manifest, program=_PROGRAM, desired={encryption.FLAG: path}
         )
-        self._changes.write(state.APISERVER_MANIFEST, desired, mode=0o600)
+        if bool(self._changes) or self._outdated(path):
+            desired = encryption.with_mark(desired, text=text)
+        replaced = self._changes.write(state.APISERVER_MANIFEST, desired, mode=0o600)
         if (bool(self._changes) or self._outdated(path)) and self._changes.note(f"restart {_PROGRAM}"):
-            self._restart(path)
+            self._restart(path, replaced=replaced)
         # Not before it runs without.
         if (
             path is None
@@ -105,9 +107,12 @@ class ApiServer:
         node = self.read() or encryption.Node()
         self.configure(encryption.with_key(node, number=number, secret=os.urandom(encryption.KEY_BYTES)))
 
-    def _restart(self, path: str | None) -> None:
+    def _restart(self, path: str | None, *, replaced: bool) -> None:
+        """Wait until it is started again: the kubelet replaces one whose manifest has changed by itself."""
+
         def outdated() -> list[components.Process]:
-            # The kubelet itself ends one whose manifest has changed.
+            if replaced:
+                return []
             return [
                 process
                 for process in static_pods.outdated(_PROGRAM, [path] if path else [])

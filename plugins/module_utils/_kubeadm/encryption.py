@@ -42,6 +42,8 @@ IDENTITY = "identity"
 #: What secretbox takes, XSalsa20 and Poly1305.
 KEY_BYTES = 32
 _NAME = re.compile(r"key-(\d+)-([0-9a-f]{8})")
+_MARK = "bramble.pi/encryption"
+_MARKED = re.compile(rf"^    {re.escape(_MARK)}: .*\n", re.MULTILINE)
 _EXPECTED = "expected what bramble.pi.encryption writes there, keys of secretbox for secrets alone"
 
 
@@ -155,6 +157,23 @@ def _check_key(name: str, secret: str) -> None:
             f"{name} in {state.ENCRYPTION} is another key than its name says; expected the key of the other"
             " control planes, or of a backup: put that file there"
         )
+
+
+# The manifest
+
+
+def with_mark(manifest: str, *, text: str) -> str:
+    """Return an API server's manifest with the checksum of the file that it is started with.
+
+    The kubelet replaces a static pod whose manifest has changed at once. A program that merely ends it starts
+    again later each time, up to five minutes, if that was often in the last ten. Without annotations, which
+    kubeadm writes, it stays as it is.
+    """
+    unmarked = _MARKED.sub("", manifest)
+    if not text:
+        return unmarked
+    digest = hashlib.sha256(text.encode()).hexdigest()[:16]
+    return re.sub(r"^  annotations:\n", rf'\g<0>    {_MARK}: "{digest}"\n', unmarked, count=1, flags=re.M)
 
 
 # What to do

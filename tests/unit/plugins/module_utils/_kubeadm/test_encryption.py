@@ -282,6 +282,32 @@ def test_another_file_is_refused_and_not_shown(case: str) -> None:
     assert not any(secret in str(caught.value) for secret in KEYS.values())
 
 
+MANIFEST = """\
+metadata:
+  annotations:
+    kubeadm.kubernetes.io/kube-apiserver.advertise-address.endpoint: 10.0.0.1:6443
+  labels:
+    component: kube-apiserver
+spec:
+  containers: []
+"""
+
+
+def test_a_manifest_changes_with_its_file() -> None:
+    one, two = (encryption.with_mark(MANIFEST, text=text) for text in ("one", "two"))
+    assert [line for line in one.splitlines() if line not in MANIFEST] == [
+        '    bramble.pi/encryption: "7692c3ad3540bb80"'
+    ]
+    assert one != two
+    assert encryption.with_mark(one, text="two") == two
+    assert encryption.with_mark(two, text="two") == two
+    assert encryption.with_mark(two, text="") == MANIFEST
+
+
+def test_a_manifest_without_annotations_stays_as_it_is() -> None:
+    assert encryption.with_mark("spec: {}\n", text="one") == "spec: {}\n"
+
+
 def test_nodes_with_another_key_of_the_same_name_are_refused() -> None:
     nodes = {"pi-1": Node(("mine",), {"mine": KEYS[K1]}), "pi-2": Node(("mine",), {"mine": KEYS[K2]})}
     with pytest.raises(EncryptionError, match="pi-2 has another key mine"):
