@@ -5,13 +5,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any, Callable
 
 from ansible_collections.bramble.pi.plugins.module_utils._containers.runtime import RUNTIMES, runtime_at
 from ansible_collections.bramble.pi.plugins.module_utils._kubernetes import compatibility, pod_routes
 from ansible_collections.bramble.pi.plugins.plugin_utils._common.filters import filter_errors
 from ansible_collections.bramble.pi.plugins.plugin_utils._kubernetes import config_maps as kubeadm_config_maps
-from ansible_collections.bramble.pi.plugins.plugin_utils._kubernetes import manifests
+from ansible_collections.bramble.pi.plugins.plugin_utils._kubernetes import encryption_steps, manifests
 
 
 @filter_errors()
@@ -21,10 +22,21 @@ def cri_socket(version: object, runtime: str = "auto") -> str:
     return RUNTIMES[compatibility.kubernetes_runtime(version=parsed, runtime=runtime)].socket
 
 
+def encryption_step(results: Sequence[Mapping[str, Any]], encrypt: bool, rotate: bool) -> dict[str, Any]:
+    """Say what is next."""
+    return encryption_steps.step(results, encrypt=encrypt, rotate=rotate)
+
+
+@filter_errors()
+def encryption_maps(config_maps: list[dict[str, Any]], encrypted: bool) -> list[dict[str, Any]]:
+    """Return what has to be changed in kubeadm's ConfigMaps."""
+    return kubeadm_config_maps.with_encryption(config_maps, encrypted=encrypted)
+
+
 @filter_errors()
 def failure_detection_maps(config_maps: list[dict[str, Any]], detection: Any) -> list[dict[str, Any]]:
     """Return what has to be changed in kubeadm's ConfigMaps."""
-    return kubeadm_config_maps.changed_maps(config_maps, detection)
+    return kubeadm_config_maps.with_failure_detection(config_maps, detection)
 
 
 @filter_errors()
@@ -66,6 +78,8 @@ class FilterModule:
         """Name the filters; each is documented in a file of its name."""
         return {
             "cri_socket": cri_socket,
+            "encryption_maps": encryption_maps,
+            "encryption_step": encryption_step,
             "failure_detection_maps": failure_detection_maps,
             "flannel_manifest": flannel_manifest,
             "kubernetes_runtime": kubernetes_runtime,

@@ -49,6 +49,10 @@ options:
     description: Whether the node is, or is to be, a control plane, which needs more memory.
     type: bool
     default: false
+  encrypt_secrets:
+    description: Whether the cluster is to encrypt secrets in etcd, see M(bramble.pi.secrets_encryption).
+    type: bool
+    default: false
   certificate_days:
     description: How many days before its end a certificate is reported.
     type: int
@@ -133,8 +137,9 @@ node:
       C(temperature), C(throttled), C(page_size), C(memory), C(disks), C(certificates), C(units), C(cmdline),
       C(member) (how the cluster sees it), C(silent_components) (of a control plane), C(vip) (the address
       that the control planes hold together, whether keepalived runs, and whether this one has it), C(runtime)
-      (whether it serves kubelet), C(kubelet_flags) (those that some minor does not know), C(backup) (how the
-      last backup went), C(renewal) (how the last renewal of certificates went) and C(fsync).
+      (whether it serves kubelet), C(kubelet_flags) (those that some minor does not know), C(encryption)
+      (by which keys its API server encrypts secrets, without the keys), C(backup) (how the last backup went),
+      C(renewal) (how the last renewal of certificates went) and C(fsync).
   returned: success
   type: dict
   sample: {hostname: pi-2, temperature: 48.3, throttled: 0}

@@ -47,6 +47,11 @@ options:
   certificate_key:
     description: Key of the certificates that were uploaded for further control planes.
     type: str
+  encryption_configuration:
+    description:
+      - The keys by which the API servers of the cluster encrypt secrets, for a further control plane; see
+        M(bramble.pi.kubeadm_join_info).
+    type: str
   advertise_address:
     description: Address at which the API server of a further control plane is reached.
     type: str
@@ -148,6 +153,7 @@ def main() -> None:
             "ca_cert_hash": {"type": "str"},
             "control_plane": {"type": "bool", "default": False},
             "certificate_key": {"type": "str", "no_log": True},
+            "encryption_configuration": {"type": "str", "no_log": True},
             "advertise_address": {"type": "str"},
             "node_name": {"type": "str"},
             "cri_socket": {"type": "str"},

@@ -88,6 +88,11 @@ certificate_key:
   returned: when O(certificate_key=true), not in check mode
   type: str
   sample: f8902e114ef118304e561c3ecd4d0b543adc226b7a07f675f56564185ffe0c07
+encryption_configuration:
+  description: The keys by which secrets are encrypted in etcd; empty if they are not.
+  returned: when O(certificate_key=true), not in check mode
+  type: str
+  sample: ""
 """
 
 from ansible.module_utils.basic import AnsibleModule

@@ -65,6 +65,10 @@ options:
     description: Whether the node is, or is to be, a control plane, which needs more memory.
     type: bool
     default: false
+  encrypt_secrets:
+    description: Whether the cluster is to encrypt secrets in etcd, see M(bramble.pi.secrets_encryption).
+    type: bool
+    default: false
   certificate_days:
     description: How many days before its end a certificate is reported.
     type: int

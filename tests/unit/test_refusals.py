@@ -118,6 +118,7 @@ OTHERWISE: dict[str, str] = {
     "control_plane/tasks/find.yml: Fail without a control plane that answers": _ANSWERS,
     "control_plane/tasks/join.yml: Fail without one": _ANSWERS,
     "doctor/tasks/main.yml: Fail on findings": _FACTS,
+    "encryption/tasks/step.yml: Fail if keys do not allow for it": _ANSWERS,
     "failover/tasks/arm.yml: Fail on a worker without it": _FACTS,
     "failover/tasks/main.yml: Fail without another worker to take over": "preflight warns of it",
     "failover/tasks/show.yml: Fail on an incomplete failover": _ANSWERS,

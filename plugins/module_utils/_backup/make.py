@@ -152,6 +152,7 @@ def _make(*, run: Runner, wishes: Wishes, now: Callable[[], datetime]) -> dict[s
     with backup_scratch.folder(run=run, size=retention.memory_needed(database=database)) as folder:
         etcd = etcd_of_node(run=run, folder=folder)
         created = now()
+        keys = read_text(state.ENCRYPTION)
         contents = _proved_snapshot(etcd, f"{folder}/snapshot.db")
         problem = backup_status.lost_data(before=_before(), revision=contents.revision)
         if problem:
@@ -160,6 +161,12 @@ def _make(*, run: Runner, wishes: Wishes, now: Callable[[], datetime]) -> dict[s
             *archive.node_members(),
             archive.large_member(SNAPSHOT, f"{folder}/snapshot.db"),
         ]
+        if read_text(state.ENCRYPTION) != keys:
+            raise BackupError(
+                f"{state.ENCRYPTION} has changed since the snapshot was taken, which may have secrets that it"
+                " cannot read any more; expected the keys of both: run this again when bramble.pi.encryption"
+                " has come to its end"
+            )
         _check_files(files)
         manifest = Manifest(
             ca_cert_hash=ca_cert_hash,

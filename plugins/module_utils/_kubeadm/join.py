@@ -9,6 +9,7 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
+from ansible_collections.bramble.pi.plugins.module_utils._common.files import write_text
 from ansible_collections.bramble.pi.plugins.module_utils._kubeadm import (
     config,
     node_files,
@@ -118,6 +119,9 @@ def _join(*, node: Node, parameters: Mapping[str, Any], documents: list[config.D
     """Run kubeadm join; wait until the cluster has counted a node that was just reset out."""
     deadline = time.monotonic() + _BUSY_NAME_SECONDS
     while True:
+        if parameters["encryption_configuration"]:
+            # After an undo, which empties the folder.
+            write_text(state.ENCRYPTION, parameters["encryption_configuration"], mode=0o600)
         attempt = state.Attempt(
             action="join", settings=config.digest(documents=documents), kept=node_files.users_files()
         )

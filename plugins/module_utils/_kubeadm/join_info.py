@@ -87,5 +87,7 @@ def join_info(*, node: Node, parameters: Mapping[str, Any], check_mode: bool) ->
     if parameters["certificate_key"]:
         result["changed"] = True
         if not check_mode:
+            # kubeadm hands on certificates alone; without these keys the API server would not start.
+            result["encryption_configuration"] = read_text(state.ENCRYPTION) or ""
             result["certificate_key"] = _upload_certificates(node=node, cri_socket=parameters["cri_socket"])
     return result

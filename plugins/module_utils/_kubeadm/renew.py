@@ -3,16 +3,13 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Renews the certificates of a control plane by kubeadm, and restarts what has them open.
 
-Which are due is decided in ``renewal``. A static pod is restarted by ending its process: the kubelet starts
-it again at once. So no manifest is moved away, and nothing is lost when a run is killed; whether a restart is
-still due is seen by the ages of the process and its files.
+Which are due is decided in ``renewal``; how a program is restarted, ``static_pods`` says.
 """
 
 from __future__ import annotations
 
 import contextlib
 import os
-import signal
 import time
 from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime, timezone
@@ -23,7 +20,7 @@ from ansible_collections.bramble.pi.plugins.module_utils._common.errors import B
 from ansible_collections.bramble.pi.plugins.module_utils._common.files import read_text, write_text
 from ansible_collections.bramble.pi.plugins.module_utils._common.home_files import read_home_file
 from ansible_collections.bramble.pi.plugins.module_utils._common.run_status import dumped
-from ansible_collections.bramble.pi.plugins.module_utils._common.systemd import Systemd, is_younger
+from ansible_collections.bramble.pi.plugins.module_utils._common.systemd import Systemd
 from ansible_collections.bramble.pi.plugins.module_utils._kubeadm import (
     certificate_files,
     components,
@@ -33,21 +30,13 @@ from ansible_collections.bramble.pi.plugins.module_utils._kubeadm import (
     renewal,
     renewal_lease,
     state,
+    static_pods,
 )
 from ansible_collections.bramble.pi.plugins.module_utils._kubeadm.node import KubeadmError, Node
-from ansible_collections.bramble.pi.plugins.module_utils._kubernetes import failure_detection, kubeconfig_file
+from ansible_collections.bramble.pi.plugins.module_utils._kubernetes import kubeconfig_file
 
 _POLL = 1
 _ISO = "%Y-%m-%dT%H:%M:%SZ"
-#: The kubelet ends what does not end by itself after so many seconds.
-_GRACE = 30
-#: By which flag the process of a static pod is told from others of its name, such as a copy of etcd beside.
-_OWN = {
-    "etcd": "data-dir",
-    "kube-apiserver": "tls-cert-file",
-    "kube-controller-manager": "kubeconfig",
-    "kube-scheduler": "kubeconfig",
-}
 #: Units that read the administrator's kubeconfig when they are started.
 _READERS = ("bramble-kubectl-proxy.service",)
 
@@ -118,29 +107,13 @@ class Renewal:
                 found.append(signed)
         return found
 
-    def _processes(self, program: str) -> list[components.Process]:
-        """Return the processes of a static pod of this node."""
-        manifest = read_text(f"{state.MANIFESTS}/{program}.yaml")
-        if manifest is None:
-            return []
-        try:
-            flags = failure_detection.manifest_flags(manifest=manifest, program=program)
-        except failure_detection.FailureDetectionError as error:
-            raise KubeadmError(
-                f"{state.MANIFESTS}/{program}.yaml has no command '- {program}', as kubeadm writes it;"
-                " expected one, as its process is known by that: put kubeadm's own manifest there"
-            ) from error
-        own = _OWN[program]
-        return [each for each in components.running(program) if each.flags.get(own) == flags.get(own)]
-
     def _files(self, program: str) -> list[str]:
         signed = (each for each in renewal.SIGNED if each.program == program)
         return [_path(file) for each in signed for file in each.files]
 
     def _outdated(self, program: str) -> list[components.Process]:
         """Return the processes that were started before one of their certificates was written."""
-        files = self._files(program)
-        return [each for each in self._processes(program) if is_younger(files, than=each.age)]
+        return static_pods.outdated(program, self._files(program))
 
     def outdated(self) -> list[str]:
         """Return the programs that have to be restarted, as a run was killed, or somebody renewed by hand."""
@@ -272,33 +245,19 @@ class Renewal:
         self.interrupted = {}
 
     def _have_restarted(self, program: str, *, wait: bool) -> None:
-        outdated = self._outdated(program)
-        if not outdated:
+        if not self._outdated(program):
             return
         self.changes.note(f"restart {program}")
-        begun = time.monotonic()
-        self._end(outdated, signal.SIGTERM)
-        killed = False
-        while not self._is_back(program):
-            if not wait and not self._outdated(program):
-                return
-            passed = time.monotonic() - begun
-            if passed > _GRACE and not killed:
-                killed = True
-                self._end(self._outdated(program), signal.SIGKILL)
-            if passed > self.wishes.timeout:
-                self._fail(program)
-            time.sleep(_POLL)
-
-    @staticmethod
-    def _end(processes: list[components.Process], how: signal.Signals) -> None:
-        for process in processes:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(process.id, how)
+        if not static_pods.restart(
+            outdated=lambda: self._outdated(program),
+            is_back=lambda: self._is_back(program) if wait else not self._outdated(program),
+            timeout=self.wishes.timeout,
+        ):
+            self._fail(program)
 
     def _is_back(self, program: str) -> bool:
         """Tell whether a program runs, knows its certificates, and answers."""
-        if not self._processes(program) or self._outdated(program):
+        if not static_pods.processes(program) or self._outdated(program):
             return False
         return program not in components.silent()
 

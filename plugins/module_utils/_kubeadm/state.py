@@ -94,6 +94,10 @@ RENEWAL = f"{PKI}/.bramble-renewal.json"
 #: How the last renewal of this node's certificates went.
 RENEWAL_STATUS = "/var/lib/bramble/certificates-status.json"
 
+#: The keys by which the API server encrypts secrets in etcd. kubeadm has it see this folder, a backup has all
+#: of it, and kubeadm reset empties it.
+ENCRYPTION = f"{PKI}/encryption.json"
+
 #: The role maintenance works on this node, or did when its run was killed.
 MAINTENANCE = f"{KUBELET}/.bramble-maintenance"
 

@@ -81,6 +81,28 @@ def merged(below: Arguments, over: Arguments, *, removed: Sequence[str] = ()) ->
     return result
 
 
+def with_flags(document: Mapping[str, Any], flags: Mapping[str, Mapping[str, str | None]]) -> dict[str, Any]:
+    """Return a ClusterConfiguration with these flags, {part: {name: value}}; None for one that is not there.
+
+    All else is as it was.
+    """
+    result = dict(document)
+    version = str(document.get("apiVersion", "")).rpartition("/")[2]
+    for part, told in flags.items():
+        section = dict(result.get(part) or {})
+        where = f"{part}.{FIELDS[0]}"
+        found = read(section.get(FIELDS[0]), where=where)
+        added = [(name, value) for name, value in told.items() if value is not None]
+        arguments = merged(found, added, removed=[name for name, value in told.items() if value is None])
+        if arguments:
+            section[FIELDS[0]] = written(arguments, version=version, where=where)
+        else:
+            section.pop(FIELDS[0], None)
+        if section or part in result:
+            result[part] = section
+    return result
+
+
 def listed(arguments: Arguments) -> list[dict[str, str]]:
     """Return them as a list, the form of the newest API."""
     return [{"name": name, "value": value} for name, value in arguments]

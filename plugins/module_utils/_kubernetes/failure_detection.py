@@ -149,22 +149,8 @@ def cluster_configuration(detection: Detection | None) -> dict[str, Any]:
 
 def in_cluster_configuration(document: Mapping[str, Any], detection: Detection | None) -> dict[str, Any]:
     """Return a ClusterConfiguration with the detection in it, and all else as it was."""
-    result = dict(document)
     told = flags(detection)
-    version = str(document.get("apiVersion", "")).rpartition("/")[2]
-    for part, program in _PROGRAMS.items():
-        section = dict(result.get(part) or {})
-        found = extra_args.read(section.get(_ARGUMENTS), where=f"{part}.{_ARGUMENTS}")
-        added = [(name, value) for name, value in told[program].items() if value is not None]
-        removed = [name for name, value in told[program].items() if value is None]
-        arguments = extra_args.merged(found, added, removed=removed)
-        if arguments:
-            section[_ARGUMENTS] = extra_args.written(arguments, version=version, where=f"{part}.{_ARGUMENTS}")
-        else:
-            section.pop(_ARGUMENTS, None)
-        if section or part in result:
-            result[part] = section
-    return result
+    return extra_args.with_flags(document, {part: told[program] for part, program in _PROGRAMS.items()})
 
 
 def in_kubelet_configuration(document: Mapping[str, Any], detection: Detection | None) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from ansible_collections.bramble.pi.plugins.module_utils._backup.status import time_of
+from ansible_collections.bramble.pi.plugins.module_utils._kubeadm.encryption import IDENTITY
 from ansible_collections.bramble.pi.plugins.module_utils._kubeadm.state import (
     IN_CLUSTER,
     MONITORING_CERTIFICATE,
@@ -122,6 +123,23 @@ def check_renewal(renewal: Mapping[str, Any] | None) -> Iterator[Finding]:
             evidence=f"the renewal of certificates at {renewal.get('tried')} failed: {renewal['error']}",
             expected="one that comes to its end",
         )
+
+
+def check_encryption(encryption: Mapping[str, Any] | None, expected: Expected) -> Iterator[Finding]:
+    """Say whether secrets are not encrypted as asked for, or only by half."""
+    if not encryption:
+        return
+    evidence, providers = str(encryption["error"]), encryption["providers"]
+    if not evidence and len(providers) > 1:
+        evidence = (
+            f"the API server writes secrets by {providers[0]}, and reads by {', '.join(providers[1:])} too"
+        )
+    elif not evidence and not encryption["current"]:
+        evidence = "the API server runs by other keys than those that were written for it"
+    elif not evidence and expected.encrypt_secrets and IDENTITY in providers:
+        evidence = "secrets are stored as plain text, and control_plane_encrypt_secrets is true"
+    if evidence:
+        yield finding("encryption", WARNING, evidence=evidence, expected="one key alone, or none")
 
 
 def check_backup(backup: Mapping[str, Any] | None, *, now: datetime, days: int) -> Iterator[Finding]:

@@ -12,6 +12,7 @@ from ansible_collections.bramble.pi.plugins.module_utils._node.check_cluster imp
     check_backup,
     check_certificates,
     check_components,
+    check_encryption,
     check_member,
     check_renewal,
     check_vip,
@@ -63,6 +64,7 @@ def check_node(
     )
     if node["kubernetes"]["state"] == "control_plane":
         findings += check_vip(node.get("vip"), expected)
+        findings += check_encryption(node.get("encryption"), expected)
         findings += check_renewal(node.get("renewal"))
         findings += check_backup(
             node.get("backup"),

@@ -23,6 +23,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "time_sync": {"type": "bool", "default": True},
     "pod_network": {"type": "str", "default": "flannel"},
     "control_plane": {"type": "bool", "default": False},
+    "encrypt_secrets": {"type": "bool", "default": False, "no_log": False},
     "certificate_days": {"type": "int", "default": 30},
     "backup_days": {"type": "int", "default": 2},
     "sandbox_image": {"type": "str"},
@@ -53,6 +54,7 @@ def examination(
             certificate_days=options["certificate_days"],
             backup_days=options["backup_days"],
             control_plane=options["control_plane"],
+            encrypt_secrets=options["encrypt_secrets"],
             now=now,
         ),
         # The journal is long to search on a card, so only that of what is down is read.

@@ -25,6 +25,7 @@ from ansible_collections.bramble.pi.plugins.module_utils._containers.runtime imp
     runtime_at,
 )
 from ansible_collections.bramble.pi.plugins.module_utils._kubeadm import (
+    apply_encryption,
     certificate_files,
     components,
     diagnosis,
@@ -224,6 +225,7 @@ def examine(module: Commands, *, measure_disk: bool, wishes: Wishes = WISHES) ->
         "runtime": _runtime(module, facts, wishes=wishes),
         "kubelet_flags": _kubelet_flags(),
         "crictl": shutil.which("crictl") is not None,
+        "encryption": apply_encryption.seen(),
         "backup": _backup(),
         "renewal": _status(state.RENEWAL_STATUS),
         "fsync": _fsync() if measure_disk else None,

@@ -172,6 +172,12 @@ KINDS = {
         "ansible-playbook -i INVENTORY bramble.pi.certificates; what the timer said: journalctl -u"
         " bramble-certificates",
     ),
+    "encryption": Kind(
+        (WARNING,),
+        "a control plane does not encrypt secrets as control_plane_encrypt_secrets asks for, or a change of"
+        " their keys has not come to its end",
+        "ansible-playbook -i INVENTORY bramble.pi.encryption",
+    ),
     "backup": Kind(
         (WARNING, INFO),
         "the last proved backup of a control plane is older than doctor_backup_days, its file is gone, or a"
@@ -258,6 +264,7 @@ class Expected(NamedTuple):
     certificate_days: int = 30
     backup_days: int = 2
     control_plane: bool = False
+    encrypt_secrets: bool = False
     #: The controller's time; None to believe the node's.
     now: datetime | None = None
 

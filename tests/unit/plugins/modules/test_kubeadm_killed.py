@@ -9,6 +9,7 @@ gives to the module is what the roles give it, by the facts that it reads first.
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -159,7 +160,9 @@ def join_as_the_role(capsys: pytest.CaptureFixture[str], *, control_plane: bool)
     facts = {"bramble": {"kubernetes": kubernetes}}
     role = "control_plane" if control_plane else "worker"
     info: dict[str, Any] = (
-        JOIN_INFO if hosts_to_join({"pi-2": {"ansible_facts": facts}}, ["pi-2"], role) else {}
+        {**JOIN_INFO, "encryption_configuration": "keys\n" if control_plane else ""}
+        if hosts_to_join({"pi-2": {"ansible_facts": facts}}, ["pi-2"], role)
+        else {}
     )
     return run(
         kubeadm_join,
@@ -200,7 +203,11 @@ def test_a_join_that_is_killed_is_finished_by_the_next_run(
     desired -= {"etc/kubernetes/pki/ca.crt", "etc/kubernetes/bootstrap-kubelet.conf"}
     assert node.files() - {state.ETCD_DATA} == {f"{node.root}/{path}" for path in desired}
     assert not Path(state.ATTEMPT).exists()
+    # Also after an undo, which empties the folder.
+    assert Path(state.ENCRYPTION).exists() == control_plane
     if control_plane:
+        assert Path(state.ENCRYPTION).read_text() == "keys\n"
+        assert os.stat(state.ENCRYPTION).st_mode & 0o777 == 0o600
         assert (node.root / "marked").exists()
         assert (node.root / "promoted").exists() == (release != "v1.20.2")
     again = join_as_the_role(capsys, control_plane=control_plane)

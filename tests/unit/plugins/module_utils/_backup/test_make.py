@@ -56,6 +56,24 @@ def test_a_backup_has_the_snapshot_the_files_and_a_manifest(node: ControlPlane) 
     assert os.listdir(node.folder) == [NAME]
 
 
+def test_the_keys_of_its_secrets_are_in_it(node: ControlPlane, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And are those of the snapshot: a rotation may come to its end after that was taken."""
+    node.node.write("/etc/kubernetes/pki/encryption.json", "first\n")
+    content = node.content(node.backup()["file"])
+    assert [text for name, text in content.items() if name.endswith("encryption.json")] == [b"first\n"]
+    run = node.run
+
+    def rotated(command: list[str]) -> tuple[int, str, str]:
+        if "snapshot" in command and "save" in command:
+            node.node.write("/etc/kubernetes/pki/encryption.json", "second\n")
+        return run(command)
+
+    monkeypatch.setattr(node, "run", rotated)
+    with pytest.raises(BackupError, match=r"encryption.json has changed since the snapshot was taken"):
+        node.backup()
+    assert os.listdir(node.folder) == [NAME]
+
+
 def test_the_copy_is_asked_with_certificates_and_its_container_goes(node: ControlPlane) -> None:
     node.backup()
     (started,) = (each for each in node.commands if "--detach" in each)

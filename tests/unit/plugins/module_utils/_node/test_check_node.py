@@ -334,6 +334,50 @@ FOUND = [
     (
         changed(
             kubernetes=CONTROL_PLANE,
+            backup={"proved": "2026-10-01T03:00:20Z"},
+            encryption={"providers": ["key-2-0011aabb", "key-1-2233ccdd"], "current": True, "error": ""},
+        ),
+        {},
+        ("encryption", "warning"),
+        "writes secrets by key-2-0011aabb, and reads by key-1-2233ccdd too",
+        "bramble.pi.encryption",
+    ),
+    (
+        changed(
+            kubernetes=CONTROL_PLANE,
+            backup={"proved": "2026-10-01T03:00:20Z"},
+            encryption={"providers": ["key-2-0011aabb"], "current": False, "error": ""},
+        ),
+        {},
+        ("encryption", "warning"),
+        "the API server runs by other keys than those that were written for it",
+        "bramble.pi.encryption",
+    ),
+    (
+        changed(
+            kubernetes=CONTROL_PLANE,
+            backup={"proved": "2026-10-01T03:00:20Z"},
+            encryption={"providers": ["identity"], "current": True, "error": ""},
+        ),
+        {"encrypt_secrets": True},
+        ("encryption", "warning"),
+        "secrets are stored as plain text, and control_plane_encrypt_secrets is true",
+        "bramble.pi.encryption",
+    ),
+    (
+        changed(
+            kubernetes=CONTROL_PLANE,
+            backup={"proved": "2026-10-01T03:00:20Z"},
+            encryption={"providers": [], "current": False, "error": "encryption.json is not there"},
+        ),
+        {},
+        ("encryption", "warning"),
+        "encryption.json is not there",
+        "bramble.pi.encryption",
+    ),
+    (
+        changed(
+            kubernetes=CONTROL_PLANE,
             backup={"proved": "2026-10-01T03:00:20Z", "copies": {"pi-2": {"error": "pi-2: no route"}}},
         ),
         {},
