@@ -53,6 +53,7 @@ FLOORS: list[dict[str, str]] = [
         "plugin_utils/_inventory": "hosts, addresses, leases, ssh",
     },
     {
+        "plugin_utils/_add_ons": "presets, entries, objects",
         "plugin_utils/_kubernetes": "manifests, ConfigMaps",
         "plugin_utils/_remote_access": "who comes in from outside",
         "plugin_utils/_report": "the rack on one page",

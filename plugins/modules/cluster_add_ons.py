@@ -54,7 +54,7 @@ options:
 """
 
 EXAMPLES = r"""
-- name: Have one add-on, and no others
+- name: Apply one add-on, and remove all others
   bramble.pi.cluster_add_ons:
     definitions: "{{ [entry] | bramble.pi.add_on_definitions({entry.manifest: text}) }}"
   vars:

@@ -25,19 +25,19 @@ def unready(workload: _Thing) -> str | None:
     if status.get("observedGeneration", 0) < workload["metadata"].get("generation", 1):
         return "its controller has not looked at it yet"
     if workload["kind"] == "DaemonSet":
-        wanted = status.get("desiredNumberScheduled", 0)
+        expected = status.get("desiredNumberScheduled", 0)
         updated, ready = status.get("updatedNumberScheduled", 0), status.get("numberAvailable", 0)
         on_delete = (spec.get("updateStrategy") or {}).get("type") == "OnDelete"
     else:
-        wanted = spec.get("replicas", 1)
+        expected = spec.get("replicas", 1)
         updated, ready = status.get("updatedReplicas", 0), _ready(workload["kind"], status)
         on_delete = (spec.get("updateStrategy") or {}).get("type") == "OnDelete"
-    if updated < wanted and not on_delete:
-        return f"{updated} of {wanted} pods are of its version"
+    if updated < expected and not on_delete:
+        return f"{updated} of {expected} pods are of its version"
     if workload["kind"] == "Deployment" and status.get("replicas", 0) > updated:
         return f"{status['replicas'] - updated} pods of the version before are still there"
-    if ready < wanted:
-        return f"{ready} of {wanted} pods are ready"
+    if ready < expected:
+        return f"{ready} of {expected} pods are ready"
     return None
 
 

@@ -58,7 +58,7 @@ def test_order() -> None:
         ("old", None),
         (
             "",
-            "deployment/web in the namespace web is there and has no label bramble.pi/add-on; expected none, or",
+            "deployment/web in the namespace web is there and has no label bramble.pi/add-on; expected",
         ),
         ("other", "deployment/web in the namespace web is there and belongs to the add-on other; expected"),
     ],
