@@ -30,7 +30,9 @@ attributes:
   diff_mode:
     support: none
   idempotent:
-    support: full
+    support: partial
+    details:
+      - A Deployment whose C(strategy) has no C(type) counts as changed each time, as C(kubectl) says so.
 options:
   definitions:
     description:

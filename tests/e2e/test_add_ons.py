@@ -72,7 +72,7 @@ spec:
 ---
 apiVersion: v1
 kind: ConfigMap
-metadata: {name: ${settings}}
+metadata: {name: "${settings}"}
 ---
 apiVersion: rbac.authorization.k8s.io/v1
 kind: ClusterRole
@@ -80,7 +80,9 @@ metadata: {name: widgets}
 rules: [{apiGroups: [example.com], resources: [widgets], verbs: [get]}]
 """
 #: What a user makes of the kind that the add-on defines.
-MINE = "{apiVersion: example.com/v1, kind: Widget, metadata: {name: mine, namespace: default}}"
+MINE = json.dumps(
+    {"apiVersion": "example.com/v1", "kind": "Widget", "metadata": {"name": "mine", "namespace": "default"}}
+)
 
 
 class AddOn:

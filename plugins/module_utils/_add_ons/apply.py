@@ -16,8 +16,10 @@ from typing import Any, Callable
 from ansible_collections.bramble.pi.plugins.module_utils._add_ons import plan, readiness
 from ansible_collections.bramble.pi.plugins.module_utils._add_ons.cluster import Cluster
 from ansible_collections.bramble.pi.plugins.module_utils._add_ons.plan import AddOn, AddOnError, Reference
+from ansible_collections.bramble.pi.plugins.module_utils._common.commands import CommandError
 
 _PAUSE = 2.0
+_NO_WEBHOOK = "failed calling webhook"
 
 
 class AddOns:
@@ -132,7 +134,17 @@ class AddOns:
             groups = plan.defined(map(plan.reference, known))
             if any(plan.group_of(thing["apiVersion"]) not in groups for thing in things):
                 return True
-        return self._cluster.apply(things)
+        deadline = self._now() + self._timeout
+        tried = False
+        while True:
+            try:
+                return self._cluster.apply(things) or tried
+            except CommandError as error:
+                # What checks them may run, and not be reached before a moment later.
+                if self._cluster.check_mode or _NO_WEBHOOK not in str(error) or self._now() >= deadline:
+                    raise
+            tried = True
+            self._sleep(_PAUSE)
 
     def _poll(self, left: Callable[[], list[str]]) -> list[str]:
         """Ask until nothing is left, and return what is left after the time that it may take."""

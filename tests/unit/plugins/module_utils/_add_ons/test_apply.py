@@ -25,6 +25,7 @@ from ansible_collections.bramble.pi.plugins.module_utils._add_ons.plan import (
     AddOnError,
     Reference,
 )
+from ansible_collections.bramble.pi.plugins.module_utils._common.commands import CommandError
 
 RESOURCES = {
     "configmaps": "ConfigMap",
@@ -47,6 +48,8 @@ class Api:
         self.left: int | None = None
         self.done: list[str] = []
         self.ready = True
+        #: How often what checks widgets is yet to be asked in vain.
+        self.webhook_fails = 0
 
     def kubectl(self, command: Sequence[str], text: str) -> tuple[int, str, str]:
         """Do what a command says, and be killed before or after it."""
@@ -91,6 +94,9 @@ class Api:
         unknown = self._unknown(things)
         if unknown:
             return unknown
+        if self.webhook_fails and any(thing["kind"] == "Widget" for thing in things):
+            self.webhook_fails -= 1
+            return 1, "", 'Internal error occurred: failed calling webhook "widgets.example.com": no route'
         lines = []
         for thing in things:
             key = plan.reference(thing)
@@ -270,6 +276,17 @@ def test_what_lost_its_label_stays(api: Api) -> None:
     api.objects[kept]["metadata"]["labels"] = {}
     assert api.run() == {"web": "removed"}
     assert list(api.objects) == [kept]
+
+
+@pytest.mark.parametrize(("fails", "comes"), [(2, True), (9, False)])
+def test_what_checks_its_kinds_is_waited_for(api: Api, fails: int, comes: bool) -> None:
+    api.webhook_fails = fails
+    if comes:
+        assert api.run(web()) == {"web": "applied"}
+    else:
+        with pytest.raises(CommandError, match="failed calling webhook"):
+            api.run(web())
+    assert any(key.kind == "Widget" for key in api.objects) is comes
 
 
 def test_one_that_is_not_rolled_out(api: Api) -> None:
