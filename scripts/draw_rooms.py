@@ -33,7 +33,8 @@ FLOORS: list[dict[str, str]] = [
     },
     {
         "module_utils/_boot": "boot partition, cmdline.txt, config.txt",
-        "module_utils/_image_mirror": "registries, what is used least",
+        "module_utils/_add_ons": "order, records, why pods do not start",
+    "module_utils/_image_mirror": "registries, what is used least",
         "module_utils/_kubeadm": "configuration, state, diagnosis",
     },
     {"module_utils/_backup": "snapshots, proofs, restores"},
@@ -52,6 +53,7 @@ FLOORS: list[dict[str, str]] = [
         "plugin_utils/_inventory": "hosts, addresses, leases, ssh",
     },
     {
+        "plugin_utils/_add_ons": "presets, entries, objects",
         "plugin_utils/_kubernetes": "manifests, ConfigMaps",
         "plugin_utils/_remote_access": "who comes in from outside",
         "plugin_utils/_report": "the rack on one page",

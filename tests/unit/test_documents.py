@@ -33,6 +33,7 @@ COMMAND = re.compile(
 )
 #: What begins as a variable of a role does, and is a file, a registered result or a key of one.
 OTHER_NAMES = {
+    "add_ons_images",
     "backup_made",
     "control_plane_only",
     "control_plane_pod",

@@ -101,10 +101,26 @@ def _found(*, run: Runner, kubectl: Sequence[str], objects: Sequence[str]) -> li
     code, output, errors = run(command)
     if code != 0:
         raise failure(command, code, errors)
+    return items(output)
+
+
+def items(output: str) -> list[Mapping[str, Any]]:
+    """Read the objects that ``kubectl get --output=json`` printed."""
     if not output.strip():
         return []
     answer = json.loads(output)
-    return answer["items"] if answer["kind"] == "List" else [answer]
+    return answer["items"] if answer["kind"].endswith("List") and "items" in answer else [answer]
+
+
+def not_deleted(left: Sequence[Mapping[str, Any]], *, timeout: int) -> CommandError:
+    """Return the error of objects that are still there."""
+    told = "; ".join(f"{_name(thing)} is held by: {holding(thing)}" for thing in left)
+    return CommandError(f"Not deleted after {timeout} s: {told}")
+
+
+def timed_out(code: int, errors: str) -> bool:
+    """Tell whether a command ended as it had waited for too long."""
+    return code in _TIMED_OUT or "timed out" in errors
 
 
 def _foreign(found: Sequence[Mapping[str, Any]], *, managed_by: str, variable: str) -> Iterator[str]:
@@ -152,10 +168,9 @@ def delete(
     left = _found(run=run, kubectl=kubectl, objects=names)
     if not left:
         return names
-    if code not in _TIMED_OUT and "timed out" not in errors:
+    if not timed_out(code, errors):
         raise failure(command, code, errors)
-    told = "; ".join(f"{_name(thing)} is held by: {holding(thing)}" for thing in left)
-    raise CommandError(f"Not deleted after {timeout} s: {told}")
+    raise not_deleted(left, timeout=timeout)
 
 
 def apply(*, run: Runner, kubeconfig: str, check_mode: bool) -> dict[str, Any]:

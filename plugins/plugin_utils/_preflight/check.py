@@ -14,6 +14,7 @@ from typing import Any, Callable
 
 from ansible_collections.bramble.pi.plugins.plugin_utils._preflight import (
     access,
+    add_ons,
     backup,
     cards,
     cluster,
@@ -72,6 +73,7 @@ CHECKS: tuple[Callable[[Rack], Iterator[Finding]], ...] = (
     monitoring.check_monitoring,
     image_mirror.check_image_mirror,
     images.check_images,
+    add_ons.check_add_ons,
     cards.check_cards,
     role_values.check_role_values,
 )

@@ -13,6 +13,7 @@ from typing import Any
 
 import jinja2.runtime
 from ansible.module_utils.common.yaml import yaml_load
+from ansible_collections.bramble.pi.plugins.plugin_utils._add_ons import entries
 from ansible_collections.bramble.pi.plugins.plugin_utils._preflight import playbooks
 from ansible_collections.bramble.pi.plugins.plugin_utils._preflight.rack import UNKNOWN, Undefined
 from jinja2.exceptions import UndefinedError
@@ -97,11 +98,18 @@ def named_files(hosts: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
     """Read the files on the controller that the inventory names; those that are not there are left out."""
     texts = {}
     for variables in hosts.values():
-        path = variables.get("rack_services_bootptab")
-        if isinstance(path, str) and path and path not in texts:
-            try:
-                texts[path] = Path(path).expanduser().read_text(encoding="utf-8", errors="replace")
-            except (OSError, RuntimeError, ValueError):
-                # No such file or home, or a name that no file can have: check_services reports it.
-                continue
+        for path in (variables.get("rack_services_bootptab"), *_manifests(variables.get("add_ons"))):
+            if isinstance(path, str) and path and path not in texts:
+                try:
+                    texts[path] = Path(path).expanduser().read_text(encoding="utf-8", errors="replace")
+                except (OSError, RuntimeError, ValueError):
+                    # No such file or home, or a name that no file can have: its check reports it.
+                    continue
     return texts
+
+
+def _manifests(add_ons: Any) -> list[str | None]:
+    try:
+        return [entries.path_of(url) for url in entries.urls(entries.read(add_ons))]
+    except entries.EntryError:
+        return []  # check_add_ons reports it.

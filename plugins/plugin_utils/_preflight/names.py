@@ -48,6 +48,7 @@ REMOVED = {
 #: What roles leave for others while a run goes on; a later playbook begins with preflight again.
 RESULTS = frozenset(
     {
+        "add_ons_images",
         "backup_made",
         "control_plane_answering",
         "control_plane_initialised",
