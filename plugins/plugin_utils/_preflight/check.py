@@ -32,6 +32,7 @@ from ansible_collections.bramble.pi.plugins.plugin_utils._preflight import (
     proxy,
     rack_network,
     role_values,
+    storage,
     values,
     vip,
 )
@@ -69,6 +70,7 @@ CHECKS: tuple[Callable[[Rack], Iterator[Finding]], ...] = (
     failover.check_failover,
     monitoring.check_monitoring,
     image_mirror.check_image_mirror,
+    storage.check_storage,
     images.check_images,
     cards.check_cards,
     role_values.check_role_values,
