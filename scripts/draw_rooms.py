@@ -26,6 +26,7 @@ FLOORS: list[dict[str, str]] = [
         "module_utils/_containers": "containerd, Docker",
         "module_utils/_kubernetes": "versions, kubectl",
         "module_utils/_network": "addresses, Wi-Fi, NAT",
+        "module_utils/_nfs": "what is served to whom",
         "module_utils/_os_image": "formats, cache",
         "module_utils/_rack": "DHCP, DNS, scan",
         "module_utils/_ssh": "keys, known hosts",

@@ -172,6 +172,7 @@ DEAR_SCENARIOS = [
     "proxy",
     "rack_network",
     "ssh_access",
+    "storage_server",
     "vip",
 ]
 

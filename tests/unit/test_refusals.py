@@ -32,6 +32,7 @@ GROUPS = {
     "nat_headnode": ["pi-1"],
 }
 HEADLESS = {**GROUPS, "nat_headnode": []}
+SHARED = {**HEADLESS, "storage_server": ["pi-1"]}
 BY_NETWORK = {**HEADLESS, "netboot": ["pi-3"], "netboot_server": ["pi-1"]}
 KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJ1lq5CLZ0mP3n7m8yq0wEwTtQzZJ4h2v0r8bD0x9q1X"
 
@@ -104,6 +105,22 @@ ASSERTED: dict[str, list[Row]] = {
         ),
     ],
 }
+
+STORED = [
+    Row(
+        {"storage_server_shares": [{"name": "ssd", "folder": "/home/pi"}]},
+        "storage_server_shares has ssd with the folder '/home/pi'; expected one such as /mnt/ssd/ssd: set",
+        SHARED,
+        "pi-1",
+    ),
+    Row(
+        {"storage_volumes": [{"name": "photos", "size": "1Gi", "share": "ssd"}]},
+        "storage_volumes has photos in the share 'ssd'; expected one of storage_server_shares (there is",
+        SHARED,
+    ),
+]
+ASSERTED["storage/tasks/main.yml: Fail on volumes that cannot be"] = STORED
+ASSERTED["storage_server/tasks/main.yml: Fail on shares and volumes that cannot be"] = STORED
 
 #: The other tasks that end a run, by what they look at.
 _ANSWERS = "what nodes, the cluster or a user answer while the run goes on"

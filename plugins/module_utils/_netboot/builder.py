@@ -27,13 +27,10 @@ from ansible_collections.bramble.pi.plugins.module_utils._netboot.configuration 
     TreeOptions,
 )
 from ansible_collections.bramble.pi.plugins.module_utils._netboot.host_key import read_host_key
-from ansible_collections.bramble.pi.plugins.module_utils._netboot.top_folder import (
-    TopFolder,
-    entries,
-    on_root_file_system,
-)
+from ansible_collections.bramble.pi.plugins.module_utils._netboot.top_folder import TopFolder, entries
 from ansible_collections.bramble.pi.plugins.module_utils._netboot.tree_files import TreeFiles
 from ansible_collections.bramble.pi.plugins.module_utils._netboot.unpack import unpack
+from ansible_collections.bramble.pi.plugins.module_utils._nfs.file_systems import root_problem
 from ansible_collections.bramble.pi.plugins.module_utils._sd_card.plan import Prepared, prepare_image
 
 
@@ -79,14 +76,15 @@ class TreeBuilder:
                 raise system.NetbootTreeError(f"{name!r} of 'files' {problem}: set flash_files")
         self._asked()
         path = os.path.realpath(options.dir)
-        mountinfo = read_text("/proc/self/mountinfo") or ""
-        if not options.root_file_system and on_root_file_system(path=path, mountinfo=mountinfo):
-            raise system.NetbootTreeError(
-                f"{options.dir} is on the root file system of its server, all of which a node that was taken "
-                "over could reach by guessing file handles; expected a file system of its own: mount one "
-                "there, as docs/netboot.md says (also for trees that are there already), or set "
-                "netboot_tree_root_file_system to true if all nodes are trusted"
-            )
+        problem = root_problem(
+            path=path,
+            mountinfo=read_text("/proc/self/mountinfo") or "",
+            asked=options.dir,
+            variable="netboot_tree_root_file_system",
+            help_at="docs/netboot.md (also for trees that are there already)",
+        )
+        if problem and not options.root_file_system:
+            raise system.NetbootTreeError(problem)
         for entry in entries(f"{options.dir}/state"):
             # What a killed run left behind has another ending.
             state = _read_state(entry.path) if entry.name.endswith(".json") else {}

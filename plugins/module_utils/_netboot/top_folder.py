@@ -8,7 +8,6 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
-import re
 import shutil
 import stat
 from collections.abc import Iterator
@@ -34,24 +33,6 @@ def entries(folder: str) -> list[os.DirEntry[str]]:
     with contextlib.suppress(FileNotFoundError), os.scandir(folder) as found:
         return sorted(found, key=lambda entry: entry.name)
     return []
-
-
-def on_root_file_system(*, path: str, mountinfo: str) -> bool:
-    """Tell whether a path, be it there yet or not, is on the file system of ``/``.
-
-    ``mountinfo`` is the text of /proc/self/mountinfo, in which subvolumes and bind mounts have the number of
-    the file system that they are of. https://man7.org/linux/man-pages/man5/proc_pid_mountinfo.5.html
-    """
-    mounts = {}
-    for line in mountinfo.splitlines():
-        fields = line.split(" ")
-        place = re.sub(r"\\([0-7]{3})", lambda match: chr(int(match[1], 8)), fields[4])
-        # A later one covers the one before.
-        mounts[place] = fields[2]
-    place = path
-    while place not in mounts and place != "/":
-        place = os.path.dirname(place)
-    return "/" in mounts and mounts[place] == mounts["/"]
 
 
 class TopFolder:

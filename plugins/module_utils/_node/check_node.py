@@ -24,6 +24,7 @@ from ansible_collections.bramble.pi.plugins.module_utils._node.check_hardware im
     check_power,
 )
 from ansible_collections.bramble.pi.plugins.module_utils._node.check_pod_network import check_pod_network
+from ansible_collections.bramble.pi.plugins.module_utils._node.check_storage import check_nfs
 from ansible_collections.bramble.pi.plugins.module_utils._node.check_system import check_clock, check_system
 from ansible_collections.bramble.pi.plugins.module_utils._node.check_units import (
     check_runtime,
@@ -51,6 +52,7 @@ def check_node(
     findings += check_runtime(node, host=expected.host)
     findings += check_runtime_version(node, host=expected.host)
     findings += check_disks(node["disks"])
+    findings += check_nfs(node["nfs"])
     findings += check_memory(
         node["memory"], control_plane=expected.control_plane or node["kubernetes"]["state"] == "control_plane"
     )

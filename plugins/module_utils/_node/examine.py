@@ -34,6 +34,7 @@ from ansible_collections.bramble.pi.plugins.module_utils._kubeadm import (
     vip_service,
 )
 from ansible_collections.bramble.pi.plugins.module_utils._kubernetes.compatibility import REMOVED_FLAGS
+from ansible_collections.bramble.pi.plugins.module_utils._nfs import health as nfs_health
 from ansible_collections.bramble.pi.plugins.module_utils._node import apply_os_update, health, os_update
 from ansible_collections.bramble.pi.plugins.module_utils._node.check_units import UNITS
 from ansible_collections.bramble.pi.plugins.module_utils._node.facts import flags
@@ -73,7 +74,7 @@ def _certificates() -> Iterator[dict[str, str]]:
 
 def _disks() -> Iterator[dict[str, Any]]:
     seen = set()
-    for path in _PATHS:
+    for path in (*_PATHS, *nfs_health.served_folders()):
         try:
             device, status = os.stat(path).st_dev, os.statvfs(path)
         except OSError:
@@ -215,6 +216,7 @@ def examine(module: Commands, *, measure_disk: bool, wishes: Wishes = WISHES) ->
         "page_size": os.sysconf("SC_PAGE_SIZE"),
         "memory": health.memory(meminfo=read_text("/proc/meminfo") or ""),
         "disks": list(_disks()),
+        "nfs": nfs_health.unhealthy(),
         "certificates": list(_certificates()),
         "units": health.units(text=output_if_installed(module, show)),
         "cmdline": _cmdline(facts),

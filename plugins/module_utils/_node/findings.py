@@ -128,6 +128,13 @@ KINDS = {
         f"free inodes are below {INODES_ERROR} % (error: the kubelet evicts pods) or {INODES_WARNING} %",
         "sudo du -x --inodes -d2 {path} | sort -n | tail shows where the many files are",
     ),
+    "nfs": Kind(
+        (ERROR,),
+        "an NFS server that the node has volumes of, or is itself, does not answer; or a folder that it"
+        " serves is gone, as without its disk",
+        "on the server: systemctl status nfs-server nfs-ganesha, and findmnt for its disk; then:"
+        " ansible-playbook -i INVENTORY bramble.pi.storage",
+    ),
     "memory": Kind(
         (ERROR, WARNING),
         f"available memory is below {MEMORY_ERROR // MEBIBYTE} MiB (error: the kubelet evicts pods) or"

@@ -15,8 +15,8 @@ _GROUP = "netboot"
 
 def netboot_clients(
     *, hostvars: Mapping[str, Mapping[str, Any]], groups: Mapping[str, Sequence[str]], folder: str
-) -> dict[str, list[dict[str, str]]]:
-    """Return the nodes of the group ``netboot``, and the folders of each with the address they are for."""
+) -> dict[str, list[dict[str, Any]]]:
+    """Return the nodes of the group ``netboot``, and the folders of each with the addresses they are for."""
     nodes = []
     for host in groups.get(_GROUP, ()):
         variables = hostvars[host]
@@ -32,7 +32,7 @@ def netboot_clients(
             }
         )
     exports = [
-        {"path": f"{folder}/{path}", "address": node["address"]}
+        {"path": f"{folder}/{path}", "addresses": [node["address"]]}
         for node in nodes
         for path in (f"nfs/{node['name']}", f"tftp/{node['serial']}")
     ]

@@ -34,6 +34,7 @@ from ansible_collections.bramble.pi.plugins.plugin_utils._preflight import (
     proxy,
     rack_network,
     role_values,
+    storage,
     values,
     vip,
 )
@@ -72,6 +73,7 @@ CHECKS: tuple[Callable[[Rack], Iterator[Finding]], ...] = (
     failover.check_failover,
     monitoring.check_monitoring,
     image_mirror.check_image_mirror,
+    storage.check_storage,
     images.check_images,
     add_ons.check_add_ons,
     cards.check_cards,

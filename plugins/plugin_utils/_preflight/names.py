@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from ansible_collections.bramble.pi.plugins.module_utils._node import settings
+from ansible_collections.bramble.pi.plugins.plugin_utils._inventory import storage
 from ansible_collections.bramble.pi.plugins.plugin_utils._preflight import playbooks
 from ansible_collections.bramble.pi.plugins.plugin_utils._preflight.rack import (
     ALL,
@@ -88,7 +89,7 @@ def check_groups(rack: Rack) -> Iterator[Finding]:
             yield Finding(f"group '{group}' has {len(hosts)} hosts ({', '.join(hosts)}): {what}")
     for host in rack.hosts:
         if (
-            host in [*rack.nodes, *rack.heads, *rack.servers]
+            host in [*rack.nodes, *rack.heads, *rack.servers, *storage.servers(rack.groups)]
             or rack.mac(host)
             or rack.is_unknown(host, "rack_services_mac")
             or rack.is_local(host)

@@ -40,7 +40,6 @@ class Role(NamedTuple):
     told: int = 1
 
 
-EXPORTS = [{"path": "/srv/netboot/nfs/pi-2", "address": "10.0.0.2"}]
 TOKEN = json.dumps({"data": {"ca.crt": "YQ==", "token": "YQ=="}})
 ROLES = {
     f"{role.name}, {role.unit}": role
@@ -98,20 +97,16 @@ ROLES = {
             "netboot_server",
             "main",
             "Configure where to boot from",
-            "",
+            "Let each node in to its own tree",
             {
                 "netboot_tree_dir": "/srv/netboot",
                 "netboot_server_interface": "eth0",
                 "netboot_server_address": "10.0.0.1",
                 "netboot_server_dhcp": "leases",
-                "__netboot_server_kind": "kernel",
                 "__netboot_server_clients": {"nodes": [], "exports": []},
             },
-            {"__netboot_server_clients": {"nodes": [{"tag": "pi-2"}], "exports": EXPORTS}},
-            "nfs-server.service",
-            ("Stop services that NFS 4 does not need",),
-            # With dnsmasq, before which it was killed.
-            told=2,
+            {"__netboot_server_clients": {"nodes": [{"tag": "pi-2"}], "exports": []}},
+            "dnsmasq.service",
         ),
     )
 }
@@ -172,8 +167,7 @@ def counts(output: str) -> dict[str, int]:
 def node(tmp_path: Path) -> NamespaceNode:
     node = NamespaceNode(tmp_path, folders=["/etc/systemd/system", "/usr/local/sbin", "/usr/local/share"])
     node.systemd()
-    for folder in ("dnsmasq.d", "exports.d", "nfs.conf.d", "systemd/system/nfs-server.service.d"):
-        node.write(f"/etc/{folder}/README", "")
+    node.write("/etc/dnsmasq.d/README", "")
     return node
 
 
@@ -197,16 +191,3 @@ def test_the_next_run_finishes_it(node: NamespaceNode, tmp_path: Path, role: Rol
     assert counts(outputs[4]) == {"changed": role.told, "failed": 0}, outputs[4]
     assert f"{role.verb} {role.unit}" in outputs[5].splitlines()
     assert counts(outputs[6]) == {"changed": 0, "failed": 0}, outputs[6]
-
-
-@pytest.mark.skipif(os.getuid() != 0, reason="needs root")
-def test_what_was_kept_away_and_not_stopped(node: NamespaceNode, tmp_path: Path) -> None:
-    role = ROLES["netboot_server, nfs-server.service"]
-    stop = Role(role.name, role.tasks, role.without[0], "Run dnsmasq, now and at each boot", {}, {}, "")
-    outputs = node.run(
-        "ln -s /dev/null /etc/systemd/system/rpcbind.socket; echo 1 >/run/started-rpcbind.socket",
-        command(playbook(stop, tmp_path)),
-        "cat /run/systemctl",
-    )
-    assert counts(outputs[1]) == {"changed": 1, "failed": 0}, outputs[1]
-    assert "stop rpcbind.socket" in outputs[2].splitlines()

@@ -16,7 +16,6 @@ from typing import Any, NamedTuple
 
 import pytest
 from ansible_collections.bramble.pi.plugins.module_utils._common.errors import BrambleError
-from ansible_collections.bramble.pi.plugins.module_utils._netboot.top_folder import on_root_file_system
 from ansible_collections.bramble.pi.plugins.module_utils._netboot.tree_files import TreeFiles
 
 from tests.unit.boot_card import system_files
@@ -299,35 +298,6 @@ def test_only_root_comes_to_trees_and_images(rig: Rig) -> None:
     assert rig.lab.run()["changes"] == changes
     assert rig.lab.run()["changes"] == []
     assert stat.S_IMODE((rig.lab.top / "nfs").stat().st_mode) == 0o700
-
-
-MOUNTS = """\
-21 1 179:2 / / rw,noatime shared:1 - ext4 /dev/root rw
-22 21 0:5 / /dev rw - devtmpfs udev rw
-30 21 8:1 / /srv rw - ext4 /dev/sda1 rw
-31 21 179:2 /home/trees /mnt/bound rw - ext4 /dev/root rw
-32 21 8:2 / /mnt/two\\040words rw - ext4 /dev/sda2 rw
-33 21 8:3 / /mnt/covered rw - ext4 /dev/sda3 rw
-34 33 179:2 / /mnt/covered rw - ext4 /dev/root rw
-"""
-
-
-@pytest.mark.parametrize(
-    ("path", "is_so"),
-    [
-        ("/", True),
-        ("/var/netboot", True),
-        ("/srv/netboot", False),
-        ("/srv", False),
-        ("/srvx/netboot", True),
-        ("/mnt/bound/netboot", True),
-        ("/mnt/two words/netboot", False),
-        ("/mnt/covered", True),
-    ],
-)
-def test_on_the_root_file_system(path: str, is_so: bool) -> None:
-    assert on_root_file_system(path=path, mountinfo=MOUNTS) is is_so
-    assert not on_root_file_system(path=path, mountinfo="")
 
 
 def test_trees_on_the_root_file_system_take_consent(tmp_path: Path, made: Lab) -> None:

@@ -43,6 +43,7 @@ def healthy() -> dict[str, Any]:
         "vxlan": True,
         "cni": [{"file": "10-flannel.conflist", "types": ["flannel", "portmap"]}],
         "memory": {"total": 4 * GIGABYTE, "available": 2 * GIGABYTE},
+        "nfs": [],
         "disks": [
             {
                 "path": "/",
@@ -308,6 +309,20 @@ FOUND = [
         ("backup", "warning"),
         "the last proved backup is 3 days old, of 2026-09-28T03:00:20Z",
         "bramble.pi.backup",
+    ),
+    (
+        changed(nfs=[{"what": "192.168.1.9", "seen": "does not answer: timed out"}]),
+        {},
+        ("nfs", "error"),
+        "192.168.1.9 does not answer: timed out",
+        "bramble.pi.storage",
+    ),
+    (
+        changed(nfs=[{"what": "/mnt/ssd/cluster", "seen": "is served, and is not there"}]),
+        {},
+        ("nfs", "error"),
+        "/mnt/ssd/cluster is served, and is not there",
+        "findmnt for its disk",
     ),
     (
         changed(

@@ -87,7 +87,7 @@ def test_all_say_the_same_of_a_host(variables: dict[str, Any], host: Host) -> No
     served = netboot_clients(hostvars, GROUPS, "/srv")
     (client,) = served["nodes"]
     assert (client["name"], client["address"], client["mac"]) == (*expected, host.mac)
-    assert served["exports"][0] == {"path": f"/srv/nfs/{host.name}", "address": host.address}
+    assert served["exports"][0] == {"path": f"/srv/nfs/{host.name}", "addresses": [host.address]}
     (ssh,) = ssh_hosts(hostvars, GROUPS)
     assert ssh["entry"]["names"] == list(dict.fromkeys(["pi-1", host.name]))
     assert (ssh["entry"]["address"], ssh["entry"]["port"]) == (host.outer_address, host.port)

@@ -31,7 +31,7 @@ def test_each_node_gets_its_own_folders() -> None:
             "serial": "0a0a0a02",
         },
     ]
-    assert [(export["path"], export["address"]) for export in served["exports"]] == [
+    assert [(export["path"], *export["addresses"]) for export in served["exports"]] == [
         ("/srv/netboot/nfs/pi-1", "10.0.0.11"),
         ("/srv/netboot/tftp/0a0a0a01", "10.0.0.11"),
         ("/srv/netboot/nfs/two.lan", "10.0.0.12"),
