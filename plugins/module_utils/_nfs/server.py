@@ -31,6 +31,8 @@ from ansible_collections.bramble.pi.plugins.module_utils._nfs.configuration impo
 from ansible_collections.bramble.pi.plugins.module_utils._nfs.unneeded import Unneeded
 
 _PACKAGES = f"{RECORDS}/server-packages"
+#: What ganesha remembers of its clients, which its package leaves.
+_STATE = "/var/lib/nfs/ganesha"
 _POLL = 0.5
 
 
@@ -139,6 +141,7 @@ class Server:
         removed = remove_files(self._changes, files)
         if noted:
             self._packages.remove()
+            remove_files(self._changes, [_STATE])
         else:
             self._tell_others_server(removed)
         if removed:
