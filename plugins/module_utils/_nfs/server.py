@@ -140,8 +140,9 @@ class Server:
             files = [*files, configuration.GANESHA]
         removed = remove_files(self._changes, files)
         if noted:
-            self._packages.remove()
+            # The folder that it is in goes with the packages only if it is empty.
             remove_files(self._changes, [_STATE])
+            self._packages.remove()
         else:
             self._tell_others_server(removed)
         if removed:
