@@ -43,7 +43,7 @@ options:
 """
 
 EXAMPLES = r"""
-- name: Have the volumes of the inventory
+- name: Create the volumes of the inventory
   bramble.pi.persistent_volumes:
     objects: "{{ hostvars | bramble.pi.storage_objects(groups, storage_volumes) }}"
 """

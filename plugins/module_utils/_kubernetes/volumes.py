@@ -74,16 +74,16 @@ def plan(
     *, desired: Sequence[Thing], volumes: Sequence[Thing], claims: Sequence[Thing], pods: Sequence[Thing]
 ) -> Plan:
     """Decide what goes; VolumeError if anything of it is in use, or belongs to somebody else."""
-    wanted_volumes = {
+    desired_volumes = {
         each["metadata"]["name"]: each for each in desired if each["kind"] == "PersistentVolume"
     }
-    wanted_claims = {_claim(each) for each in desired if each["kind"] == "PersistentVolumeClaim"}
-    gone = [each for each in volumes if _is_ours(each) and each["metadata"]["name"] not in wanted_volumes]
-    gone_claims = [each for each in claims if _is_ours(each) and _claim(each) not in wanted_claims]
+    desired_claims = {_claim(each) for each in desired if each["kind"] == "PersistentVolumeClaim"}
+    gone = [each for each in volumes if _is_ours(each) and each["metadata"]["name"] not in desired_volumes]
+    gone_claims = [each for each in claims if _is_ours(each) and _claim(each) not in desired_claims]
     there = {each["metadata"]["name"]: each for each in volumes}
     problems = [
-        *_foreign(wanted_volumes, wanted_claims, there, claims),
-        *_moved(wanted_volumes, there),
+        *_foreign(desired_volumes, desired_claims, there, claims),
+        *_moved(desired_volumes, there),
         *_used(gone_claims, users(pods)),
         *_bound(gone, claims),
     ]
@@ -94,21 +94,23 @@ def plan(
         volumes=[each["metadata"]["name"] for each in gone],
         released=[
             name
-            for name in wanted_volumes
+            for name in desired_volumes
             if name in there and there[name].get("status", {}).get("phase") == "Released"
         ],
     )
 
 
 def _foreign(
-    wanted_volumes: Mapping[str, Thing],
-    wanted_claims: set[Claim],
+    desired_volumes: Mapping[str, Thing],
+    desired_claims: set[Claim],
     there: Mapping[str, Thing],
     claims: Sequence[Thing],
 ) -> Iterator[str]:
-    found = [f"the volume {name}" for name in wanted_volumes if name in there and not _is_ours(there[name])]
+    found = [f"the volume {name}" for name in desired_volumes if name in there and not _is_ours(there[name])]
     found += [
-        f"the claim {_claim(each)}" for each in claims if _claim(each) in wanted_claims and not _is_ours(each)
+        f"the claim {_claim(each)}"
+        for each in claims
+        if _claim(each) in desired_claims and not _is_ours(each)
     ]
     for what in found:
         yield (
@@ -117,8 +119,8 @@ def _foreign(
         )
 
 
-def _moved(wanted: Mapping[str, Thing], there: Mapping[str, Thing]) -> Iterator[str]:
-    for name, volume in wanted.items():
+def _moved(desired: Mapping[str, Thing], there: Mapping[str, Thing]) -> Iterator[str]:
+    for name, volume in desired.items():
         seen = there.get(name, volume)["spec"].get("nfs")
         expected = volume["spec"]["nfs"]
         if seen and (seen["server"], seen["path"]) != (expected["server"], expected["path"]):

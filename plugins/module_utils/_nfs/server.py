@@ -31,6 +31,8 @@ from ansible_collections.bramble.pi.plugins.module_utils._nfs.configuration impo
 from ansible_collections.bramble.pi.plugins.module_utils._nfs.unneeded import Unneeded
 
 _PACKAGES = f"{RECORDS}/server-packages"
+#: What ganesha remembers of its clients, which its package leaves.
+_STATE = "/var/lib/nfs/ganesha"
 _POLL = 0.5
 
 
@@ -138,6 +140,8 @@ class Server:
             files = [*files, configuration.GANESHA]
         removed = remove_files(self._changes, files)
         if noted:
+            # The folder that it is in goes with the packages only if it is empty.
+            remove_files(self._changes, [_STATE])
             self._packages.remove()
         else:
             self._tell_others_server(removed)

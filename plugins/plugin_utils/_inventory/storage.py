@@ -200,7 +200,7 @@ def _overlap(one: str, other: str) -> bool:
 
 
 def client_problems(*, hosts: Hosts, groups: Groups) -> Iterator[tuple[str, str]]:
-    """Say which nodes nothing can be served to, as their addresses are not told."""
+    """Say which nodes nothing can be served to, as their addresses are not set."""
     if not shares(hosts=hosts, groups=groups):
         return
     for node in rack_groups.read(groups).nodes:

@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from ansible_collections.bramble.pi.plugins.module_utils._nfs import configuration
 from ansible_collections.bramble.pi.plugins.module_utils._nfs.configuration import Export, Served
@@ -78,7 +80,7 @@ def test_what_no_run_has_written_is_no_record(text: str | None) -> None:
         ),
     ],
 )
-def test_what_one_server_cannot_serve(changed: dict[str, object], expected: list[str]) -> None:
+def test_what_one_server_cannot_serve(changed: dict[str, Any], expected: list[str]) -> None:
     assert configuration.conflicts(STORAGE._replace(**changed), [NETBOOT]) == expected
 
 
