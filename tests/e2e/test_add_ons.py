@@ -194,7 +194,7 @@ def killed(add_on: AddOn, asked: list[str], when: str) -> Iterator[None]:
     """Kill the module of a run once a script finds something."""
     with add_on.rack.beside(*add_on.rack.playbook_command(PLAYBOOK, *asked)) as process:
         wait_for(lambda: bool(add_on.rack.shell("pi-1", f"{when} || true").strip()), 120, when)
-        add_on.rack.shell("pi-1", "kill -9 $(pgrep -f '[c]luster_add_ons')")
+        add_on.rack.shell("pi-1", "kill -9 $(pgrep -xf /usr/bin/python3)")
         assert process.wait(60) == 2
     yield
 
