@@ -145,6 +145,12 @@ changes:
   type: list
   elements: str
   sample: [write /etc/dnsmasq.d/bramble.conf, restart dnsmasq]
+arrived:
+  description: Addresses of the hosts that were waited for, and have them.
+  returned: success
+  type: list
+  elements: str
+  sample: [10.0.0.2, 10.0.0.3]
 moves:
   description: Hosts that have a lease of another address than the one they are to have.
   returned: success
@@ -220,9 +226,10 @@ def main() -> None:
     with module_errors(module, result=changes.result):
         moves = server.ensure(services, release=module.params["release"])
         waits = module.params["timeout"] > 0 and (module.params["release"] or not moves)
+        arrived = []
         if changes and not module.check_mode and waits:
-            server.wait(services, moves=moves, timeout=module.params["timeout"])
-    module.exit_json(moves=[move._asdict() for move in moves], **changes.result())
+            arrived = server.wait(services, moves=moves, timeout=module.params["timeout"])
+    module.exit_json(moves=[move._asdict() for move in moves], arrived=arrived, **changes.result())
 
 
 if __name__ == "__main__":

@@ -21,12 +21,13 @@ import pytest
 
 from tests import loop_devices
 from tests.boot import build
-from tests.boot.machine import GATEWAY, VIRT, Board, Machine, free_port
+from tests.boot.machine import GATEWAY, VIRT, Board, Link, Machine, free_port
 
 ROOT = Path(__file__).resolve().parents[2]
 BIN = Path(sys.executable).parent
 #: Not the address that QEMU's own DHCP server gives, so that only what the card says leads to the node.
 ADDRESS = "10.0.2.77"
+CGROUP_TOKENS = ["cgroup_enable=cpuset", "cgroup_enable=memory", "cgroup_memory=1", "swapaccount=1"]
 #: Larger than the image, so that the root file system has to grow; QEMU wants a power of two.
 CARD_SIZE = 2 << 30
 
@@ -119,7 +120,8 @@ class Node:
 
     def machine(self, board: Board = VIRT) -> Machine:
         """Return a machine with the card in it, switched off."""
-        return Machine(card=self.card, folder=self.folder, address=ADDRESS, port=self.port, board=board)
+        link = Link.alone(ADDRESS, self.port)
+        return Machine(card=self.card, folder=self.folder, link=link, board=board)
 
 
 def pytest_exception_interact(node: pytest.Item | pytest.Collector) -> None:

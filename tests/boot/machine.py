@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import json
+import re
 import socket
 import struct
 import subprocess
@@ -20,7 +21,7 @@ class Board(NamedTuple):
     """A machine that QEMU has."""
 
     arguments: tuple[str, ...]
-    #: How the card and the network are connected; {card}, {network} are filled in.
+    #: How the card and the network are connected; {card}, {network}, {mac} are filled in.
     devices: tuple[str, ...]
     #: File on the boot partition with the device tree; empty where QEMU brings its own.
     device_tree: str
@@ -35,7 +36,7 @@ VIRT = Board(
     ),
     devices=(
         "-drive", "file={card},if=virtio,format=raw",
-        "-netdev", "user,id=net,{network}", "-device", "virtio-net-pci,netdev=net,romfile=",
+        "-netdev", "{network}", "-device", "virtio-net-pci,netdev=net,romfile={mac}",
     ),
     device_tree="",
     patience=600,
@@ -45,7 +46,7 @@ RASPI3B = Board(
     arguments=("-machine", "raspi3b"),
     devices=(
         "-drive", "file={card},if=sd,format=raw",
-        "-netdev", "user,id=net,{network}", "-device", "usb-net,netdev=net",
+        "-netdev", "{network}", "-device", "usb-net,netdev=net{mac}",
     ),
     device_tree="bcm2837-rpi-3-b.dtb",
     patience=1200,
@@ -57,8 +58,28 @@ FIRMWARE_TOKENS = (
     "console=ttyAMA0,115200 systemd.default_device_timeout_sec=600 systemd.default_timeout_start_sec=600"
 )
 
+#: What the guest's kernel says of a processor that QEMU emulates. On a busy machine one stands still for half
+#: a minute at times; with QEMU 7.2 one was seen that did for ten minutes, on a machine that was not busy.
+STUCK = re.compile(r"soft lockup - CPU#\d+ stuck for (\d+)s")
+STUCK_SECONDS = 120
+
 #: Where slirp's network has its gateway, and the only address that is let in.
 GATEWAY = "10.0.2.2"
+
+
+class Link(NamedTuple):
+    """The cable of a board: a backend of QEMU with the id "net", and where its sshd answers."""
+
+    network: str
+    address: str
+    port: int = 22
+    mac: str = ""
+
+    @classmethod
+    def alone(cls, address: str, port: int) -> Link:
+        """Return a network of QEMU's own that nothing leaves, with a port of this machine for the sshd."""
+        forward = f"hostfwd=tcp:127.0.0.1:{port}-{address}:22"
+        return cls(network=f"user,id=net,restrict=on,{forward}", address="127.0.0.1", port=port)
 
 
 class MachineError(Exception):
@@ -96,21 +117,24 @@ class Card:
 class Machine:
     """A board with its card in; each reset by the guest reads the boot partition again, as firmware does."""
 
-    def __init__(self, *, card: Path, folder: Path, address: str, port: int, board: Board = VIRT) -> None:
+    def __init__(self, *, card: Path, folder: Path, link: Link, board: Board = VIRT) -> None:
         self.card = Card(card)
         self.board = board
-        self.port = port
+        self.link = link
         #: How often it was started, resets by the guest included.
         self.boots = 0
         #: The kernel command line of the boot partition at the last start.
         self.cmdline = ""
         self._folder = folder
-        self._address = address
         self._serial = folder / f"{card.stem}.serial.log"
         self._process: subprocess.Popen[bytes] | None = None
         self._supervisor: threading.Thread | None = None
         self._off = threading.Event()
         self._error = ""
+        #: The card as it was at the last start.
+        self._before = folder / f"{card.stem}.before"
+        #: When the last start was done again, which is done once.
+        self._again = 0.0
 
     def __enter__(self) -> Machine:
         self.power_on()
@@ -123,6 +147,7 @@ class Machine:
         traceback: TracebackType | None,
     ) -> None:
         self.cut_power()
+        self._before.unlink(missing_ok=True)
         if error is not None:
             print(self.console(), flush=True)
 
@@ -161,14 +186,28 @@ class Machine:
             self._wait(began, f"the root file system has still not more than {beyond} bytes", pause=0.2)
 
     def _wait(self, began: float, what: str, pause: float = 1) -> None:
-        waited = time.monotonic() - began
+        if not self._again and any(
+            int(seconds) >= STUCK_SECONDS for seconds in STUCK.findall(self.console())
+        ):
+            self._start_again()
+        waited = time.monotonic() - max(began, self._again)
         if self._error or waited > self.board.patience:
             raise MachineError(f"{self._error or what} after {waited:.0f} s\n{self.console()}")
         time.sleep(pause)
 
+    def _start_again(self) -> None:
+        """Start from the card as it was at the last start: what QEMU did since then is no boot."""
+        print(f"\nThe emulated processor stands still; the board starts again.\n{self.console()}", flush=True)
+        self.cut_power()
+        _output("cp", "--sparse=always", str(self._before), str(self.card.path))
+        self._serial.unlink()
+        self.boots -= 1
+        self._again = time.monotonic()
+        self.power_on()
+
     def _greets(self) -> bool:
         try:
-            with socket.create_connection(("127.0.0.1", self.port), timeout=3) as connection:
+            with socket.create_connection((self.link.address, self.link.port), timeout=3) as connection:
                 return connection.recv(4) == b"SSH-"
         except OSError:
             return False
@@ -187,6 +226,7 @@ class Machine:
             self._error = str(error)
 
     def _start(self) -> None:
+        _output("cp", "--sparse=always", str(self.card.path), str(self._before))
         config = dict(settings(self.card.read("config.txt").decode()))
         self.cmdline = self.card.read("cmdline.txt").decode().strip()
         files = {"kernel": config["kernel"], "initrd": config["initramfs"]}
@@ -197,8 +237,8 @@ class Machine:
             path = self._folder / f"{self.card.path.stem}.{option}"
             path.write_bytes(self.card.read(name))
             command += [f"-{option}", str(path)]
-        network = f"restrict=on,hostfwd=tcp:127.0.0.1:{self.port}-{self._address}:22"
-        command += [word.format(card=self.card.path, network=network) for word in self.board.devices]
+        wired = {"network": self.link.network, "mac": f",mac={self.link.mac}" if self.link.mac else ""}
+        command += [word.format(card=self.card.path, **wired) for word in self.board.devices]
         command += ["-append", f"{self.cmdline} {FIRMWARE_TOKENS}", "-display", "none", "-monitor", "none"]
         command += ["-chardev", f"file,id=serial,path={self._serial},append=on", "-serial", "chardev:serial"]
         self.boots += 1

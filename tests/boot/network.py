@@ -24,20 +24,25 @@ def run(*command: str | Path) -> str:
     return subprocess.run(command, check=True, capture_output=True, text=True).stdout
 
 
+def bridge(network: str) -> str:
+    """Return the interface of this machine that is the switch of one of podman's networks."""
+    inspected = json.loads(run("podman", "network", "inspect", network))[0]
+    return str(inspected["network_interface"])
+
+
 class Port:
     """A port of the rack's switch: a namespace whose one interface is plugged in there."""
 
     def __init__(self, *, name: str, network: str, folder: Path) -> None:
         self.name = name
         self._folder = folder
-        inspected = json.loads(run("podman", "network", "inspect", network))[0]
-        self.bridge: str = inspected["network_interface"]
+        self.network = network
 
     def __enter__(self) -> Port:
         self.__exit__(None, None, None)
         run("ip", "netns", "add", self.name)
         run("ip", "link", "add", self.name, "type", "veth", "peer", "name", "eth0", "netns", self.name)
-        run("ip", "link", "set", self.name, "master", self.bridge, "up")
+        run("ip", "link", "set", self.name, "master", bridge(self.network), "up")
         return self
 
     def __exit__(
@@ -95,11 +100,38 @@ class Port:
         return path.read_bytes() if done.returncode == 0 else None
 
 
+class Tap:
+    """A cable from the rack's switch to a board in QEMU."""
+
+    def __init__(self, *, name: str, network: str) -> None:
+        self.name = name
+        #: The backend for QEMU, with the id "net".
+        self.backend = f"tap,id=net,ifname={name},script=no,downscript=no"
+        self.bridge = bridge(network)
+
+    def __enter__(self) -> Tap:
+        self._unplug()
+        run("ip", "tuntap", "add", self.name, "mode", "tap")
+        run("ip", "link", "set", self.name, "master", self.bridge, "up")
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._unplug()
+
+    def _unplug(self) -> None:
+        subprocess.run(["ip", "link", "delete", self.name], check=False, capture_output=True)
+
+
 class Board:
     """A board without a card in QEMU, switched on with what came over the network."""
 
     def __init__(self, *, name: str, mac: str, serial: str, port: Port, folder: Path) -> None:
-        self._tap = f"{name}-tap"
+        self._tap = Tap(name=f"{name}-tap", network=port.network)
         self._mac = mac
         self._serial = serial
         self._port = port
@@ -135,13 +167,11 @@ class Board:
     def __enter__(self) -> Board:
         files = self.load()
         self._console.unlink(missing_ok=True)
-        self._unplug()
-        run("ip", "tuntap", "add", self._tap, "mode", "tap")
-        run("ip", "link", "set", self._tap, "master", self._port.bridge, "up")
+        self._tap.__enter__()
         command = ["qemu-system-aarch64", *VIRT.arguments]
         for option, path in files.items():
             command += [f"-{option}", str(path)]
-        command += ["-netdev", f"tap,id=net,ifname={self._tap},script=no,downscript=no"]
+        command += ["-netdev", self._tap.backend]
         command += ["-device", f"virtio-net-pci,netdev=net,mac={self._mac},romfile="]
         command += ["-append", f"{self.cmdline} {FIRMWARE_TOKENS}", "-display", "none", "-monitor", "none"]
         command += ["-serial", f"file:{self._console}", "-no-reboot"]
@@ -157,10 +187,7 @@ class Board:
         if self._process is not None:
             self._process.kill()
             self._process.wait()
-        self._unplug()
-
-    def _unplug(self) -> None:
-        subprocess.run(["ip", "link", "delete", self._tap], check=False, capture_output=True)
+        self._tap.__exit__(kind, error, traceback)
 
     def console(self) -> str:
         """Return the end of what it wrote to its serial console."""

@@ -12,10 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.boot.conftest import Node
+from tests.boot.conftest import CGROUP_TOKENS, Node
 from tests.boot.machine import Machine
-
-CGROUP_TOKENS = ["cgroup_enable=cpuset", "cgroup_enable=memory", "cgroup_memory=1", "swapaccount=1"]
 
 
 @pytest.fixture(scope="module")

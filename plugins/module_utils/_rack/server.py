@@ -91,8 +91,8 @@ class RackServer:
         self._systemd.ensure_running("chrony", changed=changed, files=(rack_services.CHRONY,))
         return moves
 
-    def wait(self, services: Services, *, moves: Sequence[Move], timeout: float) -> None:
-        """Wait until each host that gets its address from here has it."""
+    def wait(self, services: Services, *, moves: Sequence[Move], timeout: float) -> list[str]:
+        """Wait until each host that gets its address from here has it; return the addresses of those that have."""
         deadline = time.monotonic() + timeout
         missing = [host for host in services.leases if host.expected]
         # Until one that moves has its new lease, another may have that address, and answer in its place.
@@ -111,6 +111,7 @@ class RackServer:
                 f"within {timeout} s; expected a node that is switched on, has this MAC and takes its "
                 "address by DHCP: switch it off and on, or see rack_services_mac"
             )
+        return [host.address for host in services.leases if host.expected and host not in missing]
 
     def _has_come(self, host: Host, leases: Mapping[str, str], *, by_lease: bool) -> bool:
         if host.mac in leases or by_lease:

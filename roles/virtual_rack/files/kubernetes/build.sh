@@ -1,5 +1,5 @@
 #!/bin/sh
-# In the builder: builds one program of Kubernetes.
+# In the builder: builds one program of Kubernetes, for the architecture that GOARCH names.
 # usage: build.sh PROGRAM VERSION
 set -eu
 
@@ -12,7 +12,7 @@ fi
 mkdir -p "/build/bin/$version"
 cd "$GOPATH/src/k8s.io/kubernetes"
 if [ "$program" = pause ]; then
-    gcc -Os -s -static -DVERSION=v3.2 -o "$target.part" build/pause/linux/pause.c
+    go build -ldflags '-s -w' -o "$target.part" /scripts/pause.go
 else
     minor=${version#*.}
     minor=${minor%.*}

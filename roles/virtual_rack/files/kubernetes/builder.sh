@@ -6,13 +6,16 @@ set -eu
 
 image=$1 mirror=$2
 shift 2
+if podman image exists "$image"; then
+    exit 0
+fi
 # mmdebstrap takes each line of apt.conf as an option of its own.
 for line; do
     set -- "$@" "--aptopt=$line"
     shift
 done
 
-packages=golang-1.19-go,gcc,libc6-dev,dpkg-dev,apt-utils,gnupg,python3-minimal,libpython3-stdlib
+packages=golang-1.19-go,dpkg-dev,apt-utils,gnupg,python3-minimal,libpython3-stdlib
 # What goes into the images and into kubernetes-cni.
 packages=$packages,etcd-server,etcd-client,iptables,conntrack,kmod,busybox-static,containernetworking-plugins
 

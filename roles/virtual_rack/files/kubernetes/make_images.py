@@ -4,7 +4,8 @@
 """Make the container images that kubeadm and verify need, as archives for docker load and ctr images import.
 
 Runs in the builder: the programs of Kubernetes come from a folder, everything else from Debian's
-packages that are installed there. Each image has one layer with just the files that it needs.
+packages that are installed there, or unpacked in a folder for another architecture. Each image has one
+layer with just the files that it needs.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import argparse
 import hashlib
 import io
 import json
+import re
 import subprocess
 import tarfile
 from dataclasses import dataclass, field
@@ -39,7 +41,7 @@ class Image:
 
     name: str
     refs: list[str]
-    # Path in the image: path in the builder, or the text of the file.
+    # Path in the image: path below the root of the packages, or the program; or the text of the file.
     files: dict[str, Path] = field(default_factory=dict)
     texts: dict[str, str] = field(default_factory=dict)
     links: dict[str, str] = field(default_factory=dict)
@@ -48,15 +50,34 @@ class Image:
     control_plane_only: bool = False
 
 
-def shared_libraries(program: Path) -> set[Path]:
-    """Return the libraries, loader included, that a program or plugin is linked with."""
-    # ldd fails for a static program, which needs none.
-    output = subprocess.run(["ldd", program], capture_output=True, text=True, check=False).stdout
-    return {Path(word) for line in output.splitlines() for word in line.split() if word.startswith("/")}
+def shared_libraries(program: Path, root: Path) -> dict[str, Path]:
+    """Return the libraries, loader included, that a program or plugin needs, by their paths in the image.
+
+    Read in the files, as ldd would run the program.
+    """
+    found: dict[str, Path] = {}
+    unread = [program]
+    while unread:
+        command = ["readelf", "--wide", "--dynamic", "--program-headers", unread.pop()]
+        shown = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+        # The loader is looked for nowhere but at its path.
+        libraries = {
+            path: root / path.lstrip("/") for path in re.findall(r"program interpreter: (.+)\]", shown)
+        }
+        for name in re.findall(r"\(NEEDED\).*\[(.+)\]", shown):
+            (path,) = root.glob(f"usr/lib/*-linux-gnu/{name}")
+            libraries[f"/{path.relative_to(root)}"] = path
+        unread += [path for name, path in libraries.items() if name not in found]
+        found.update(libraries)
+    return found
 
 
-def images(programs: Path, version: str, architecture: str) -> list[Image]:
+def images(programs: Path, version: str, architecture: str, root: Path) -> list[Image]:
     """Return every image, under the names by which kubeadm and containerd ask for them."""
+
+    def debian(path: str) -> dict[str, Path]:
+        return {path: root / path.lstrip("/")}
+
     control_plane = [
         Image(
             name=name,
@@ -69,21 +90,21 @@ def images(programs: Path, version: str, architecture: str) -> list[Image]:
     etcd = Image(
         name="etcd",
         refs=["k8s.gcr.io/etcd:3.4.13-0"],
-        files={f"/usr/local/bin/{program}": Path(f"/usr/bin/{program}") for program in ("etcd", "etcdctl")},
+        files={f"/usr/local/bin/{program}": root / "usr/bin" / program for program in ("etcd", "etcdctl")},
         # etcd 3.4 starts on other architectures only when it is told so.
         environment=[] if architecture == "amd64" else [f"ETCD_UNSUPPORTED_ARCH={architecture}"],
         control_plane_only=True,
     )
-    plugins = sorted(Path("/usr/lib").glob("*/xtables/*.so"))
+    plugins = sorted(root.glob("usr/lib/*/xtables/*.so"))
     proxy = Image(
         name="kube-proxy",
         refs=[f"k8s.gcr.io/kube-proxy:v{version}"],
         files={
             "/usr/local/bin/kube-proxy": programs / "kube-proxy",
-            "/usr/sbin/xtables-nft-multi": Path("/usr/sbin/xtables-nft-multi"),
-            "/usr/sbin/conntrack": Path("/usr/sbin/conntrack"),
-            "/usr/bin/kmod": Path("/usr/bin/kmod"),
-            **{str(plugin): plugin for plugin in plugins},
+            **debian("/usr/sbin/xtables-nft-multi"),
+            **debian("/usr/sbin/conntrack"),
+            **debian("/usr/bin/kmod"),
+            **{f"/{plugin.relative_to(root)}": plugin for plugin in plugins},
         },
         links={
             **{f"/usr/sbin/{name}": "xtables-nft-multi" for name in IPTABLES},
@@ -101,7 +122,7 @@ def images(programs: Path, version: str, architecture: str) -> list[Image]:
     hello = Image(
         name="hello",
         refs=["localhost/hello:1"],
-        files={"/bin/busybox": Path("/bin/busybox")},
+        files={"/bin/busybox": root / "usr/bin/busybox"},
         links={f"/bin/{applet}": "busybox" for applet in applets if applet != "busybox"},
         texts={"/usr/local/bin/hello": HELLO, "/www/index.html": ""},
         command=["/usr/local/bin/hello"],
@@ -117,11 +138,11 @@ def add(archive: tarfile.TarFile, name: str, content: bytes, mode: int = 0o644) 
     archive.addfile(member, io.BytesIO(content))
 
 
-def layer(image: Image) -> bytes:
+def layer(image: Image, root: Path) -> bytes:
     """Return the only layer of an image, a tar archive."""
     files = dict(image.files)
     for program in image.files.values():
-        files.update({str(library): library for library in shared_libraries(program)})
+        files.update(shared_libraries(program, root))
     texts = {
         "/etc/passwd": "root:x:0:0:root:/root:/sbin/nologin\n",
         "/etc/group": "root:x:0:\n",
@@ -154,9 +175,9 @@ def layer(image: Image) -> bytes:
     return buffer.getvalue()
 
 
-def save(image: Image, architecture: str, folder: Path) -> dict[str, object]:
+def save(image: Image, architecture: str, root: Path, folder: Path) -> dict[str, object]:
     """Write the archive of an image and return its entry for images.json."""
-    content = layer(image)
+    content = layer(image, root)
     digest = hashlib.sha256(content).hexdigest()
     config = json.dumps(
         {
@@ -191,19 +212,28 @@ def main() -> None:
     parser.add_argument("--programs", type=Path, required=True, help="folder of the built programs")
     parser.add_argument("--version", required=True, help="of Kubernetes, for example 1.20.2")
     parser.add_argument("--output", type=Path, required=True, help="folder that gets images/ and images.json")
+    parser.add_argument(
+        "--architecture", help="Debian's name of another one than this machine's, such as arm64"
+    )
+    parser.add_argument("--root", type=Path, default=Path("/"), help="folder with Debian's packages of it")
     options = parser.parse_args()
 
     listing = options.output / "images.json"
     if listing.exists():
         return
 
-    architecture = subprocess.run(
-        ["dpkg", "--print-architecture"], capture_output=True, text=True, check=True
-    ).stdout.strip()
+    native = ["dpkg", "--print-architecture"]
+    architecture = (
+        options.architecture
+        or subprocess.run(native, capture_output=True, text=True, check=True).stdout.strip()
+    )
     folder = options.output / "images"
     folder.mkdir(parents=True, exist_ok=True)
     entries = [
-        save(image, architecture, folder) for image in images(options.programs, options.version, architecture)
+        save(image, architecture, options.root, folder)
+        for image in images(options.programs, options.version, architecture, options.root)
+        # Boards of another architecture are workers.
+        if options.architecture is None or not image.control_plane_only
     ]
     listing.write_text(json.dumps(entries, indent=2) + "\n", encoding="utf-8")
 

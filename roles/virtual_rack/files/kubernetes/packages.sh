@@ -2,6 +2,8 @@
 # In the builder: kubeadm, kubelet, kubectl and kubernetes-cni as packages in a signed apt repository,
 # laid out as https://pkgs.k8s.io/core:/stable:/v1.20/deb/ would be.
 # usage: packages.sh PATH VERSION...
+# ARCHITECTURE: that of the packages, if it is another one than this machine's. A repository at that path in /base is
+# gone on with.
 set -eu
 umask 022
 
@@ -11,9 +13,12 @@ fi
 
 repository=/build/repo/$1
 shift
-architecture=$(dpkg --print-architecture)
+architecture=${ARCHITECTURE:-$(dpkg --print-architecture)}
 rm -rf /build/packages /build/repo
 mkdir -p "$repository"
+if [ -e "/base/${repository#/build/}" ]; then
+    cp "/base/${repository#/build/}"/*.deb "$repository"
+fi
 
 # package NAME VERSION DEPENDS SUMMARY: makes a package of /build/packages/NAME_VERSION
 package() {
@@ -87,7 +92,7 @@ apt-ftparchive packages . >Packages
 gzip --keep --best Packages
 apt-ftparchive -o APT::FTPArchive::Release::Origin=bramble.pi \
     -o APT::FTPArchive::Release::Label='Kubernetes of a virtual rack' \
-    -o "APT::FTPArchive::Release::Architectures=$architecture" release . >/build/Release
+    -o "APT::FTPArchive::Release::Architectures=$(sed -n 's/^Architecture: //p' Packages | sort -u | paste -s -d ' ')" release . >/build/Release
 mv /build/Release Release
 gpg --batch --quiet --digest-algo SHA512 --clear-sign --output InRelease Release
 gpg --batch --quiet --digest-algo SHA512 --armor --detach-sign --output Release.gpg Release
