@@ -26,8 +26,8 @@ MODULES_WORKER = 8
 MODULES_CONTROL_PLANE = 12
 # The role docker has two that are skipped, what it reads of an image mirror and what it leaves to the role
 # maintenance on nodes in use, kube_packages one, what it reads when other roles or hosts are not in the run,
-# and control_plane one, where the control planes have no address together.
-SKIPPED_OR_CONTROLLER = 19
+# and control_plane two, where the control planes have no address together and secrets are not encrypted.
+SKIPPED_OR_CONTROLLER = 20
 PING = """
 - hosts: control_plane:workers
   gather_facts: false
