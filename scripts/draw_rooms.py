@@ -35,7 +35,7 @@ FLOORS: list[dict[str, str]] = [
     {
         "module_utils/_boot": "boot partition, cmdline.txt, config.txt",
         "module_utils/_add_ons": "order, records, why pods do not start",
-    "module_utils/_image_mirror": "registries, what is used least",
+        "module_utils/_image_mirror": "registries, what is used least",
         "module_utils/_kubeadm": "configuration, state, diagnosis",
     },
     {"module_utils/_backup": "snapshots, proofs, restores"},
