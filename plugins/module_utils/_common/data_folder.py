@@ -28,7 +28,13 @@ def missing_disk(
     ``mounts`` has the file systems that are mounted, ``fstab`` those that should be: {folder: device};
     ``instead`` is a folder that needs no disk.
     """
-    plain = posixpath.normpath(folder)
+    if not folder.startswith("/"):
+        return (
+            f"{variable} is {folder}, which does not begin with /; expected the whole path of a folder,"
+            f" such as {instead}: set {variable}"
+        )
+    # POSIX, and so normpath, leaves two slashes at the beginning.
+    plain = posixpath.normpath(f"/{folder.lstrip('/')}")
     parents = [plain]
     while parents[-1] != "/":
         parents.append(posixpath.dirname(parents[-1]))

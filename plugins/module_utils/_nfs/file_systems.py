@@ -25,9 +25,10 @@ def _places(mountinfo: str) -> dict[str, str]:
 def mount_point(*, path: str, mountinfo: str) -> str:
     """Return the folder at which the file system of a path is mounted, be the path there yet or not."""
     places = _places(mountinfo)
-    while path not in places and path != "/":
+    # What has no beginning, or two slashes there, comes to an end other than "/".
+    while path not in places and path != posixpath.dirname(path):
         path = posixpath.dirname(path)
-    return path
+    return path if path in places else "/"
 
 
 def on_root_file_system(*, path: str, mountinfo: str) -> bool:

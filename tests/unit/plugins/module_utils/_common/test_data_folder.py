@@ -20,6 +20,14 @@ MOUNTED = {**MOUNTS, "/mnt/disk": "/dev/sda1"}
         ("/mnt/disk/data", MOUNTS, FSTAB, "/mnt/disk of /etc/fstab is not mounted; expected the disk UUID=1"),
         ("/mnt/disk/data", MOUNTS, MOUNTS, "which is on the file system of /; expected a disk"),
         ("/media/pi/x", MOUNTS, MOUNTS, "which is on the file system of /; expected a disk"),
+        (
+            "//mnt/disk/data",
+            MOUNTS,
+            FSTAB,
+            "/mnt/disk of /etc/fstab is not mounted; expected the disk UUID=1",
+        ),
+        ("mnt/disk", MOUNTED, FSTAB, "which does not begin with /; expected the whole path of a folder"),
+        ("", MOUNTED, FSTAB, "which does not begin with /; expected the whole path of a folder"),
         ("/srv/disk/data", MOUNTS, {"/srv/disk": "LABEL=d"}, "/srv/disk of /etc/fstab is not mounted"),
     ],
 )

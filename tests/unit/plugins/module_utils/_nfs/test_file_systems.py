@@ -33,6 +33,8 @@ MOUNTS = """\
         ("/mnt/bound/netboot", "/mnt/bound", True),
         ("/mnt/two words/netboot", "/mnt/two words", False),
         ("/mnt/covered", "/mnt/covered", True),
+        ("no/beginning", "/", True),
+        ("//srv", "/", True),
     ],
 )
 def test_which_file_system_a_folder_is_on(path: str, at: str, on_root: bool) -> None:
