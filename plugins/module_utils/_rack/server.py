@@ -92,7 +92,7 @@ class RackServer:
         return moves
 
     def wait(self, services: Services, *, moves: Sequence[Move], timeout: float) -> list[str]:
-        """Wait until each host has the address that it gets from here; return the addresses of those that do."""
+        """Wait until each host has its address from here; return the addresses of those that have."""
         deadline = time.monotonic() + timeout
         missing = [host for host in services.leases if host.expected]
         # Until one that moves has its new lease, another may have that address, and answer in its place.
