@@ -96,7 +96,15 @@ def main() -> None:
         },
         supports_check_mode=True,
     )
-    add_ons = [AddOn(**each) for each in json.loads(module.params["definitions"])]
+    add_ons = []
+    try:
+        add_ons = [AddOn(**each) for each in json.loads(module.params["definitions"])]
+    except (ValueError, TypeError) as error:
+        # Nothing of it is shown: values may be secrets.
+        module.fail_json(
+            msg=f"definitions cannot be read ({type(error).__name__}); expected a list of add-ons as JSON, as"
+            " the role add_ons gives it: run 'ansible-playbook -i INVENTORY bramble.pi.add_ons'"
+        )
     kubeconfig = module.params["kubeconfig"]
     if module.check_mode and not os.path.exists(kubeconfig):
         module.exit_json(changed=bool(add_ons), add_ons={each.name: "applied" for each in add_ons})
