@@ -53,8 +53,8 @@ class Volumes:
         for each in desired:
             if "kind" not in each or "name" not in each.get("metadata", {}):
                 raise volumes.VolumeError(
-                    f"an object has {', '.join(sorted(each)) or 'nothing'}; expected kind, and metadata with a"
-                    " name: give the module what the filter bramble.pi.storage_objects returns"
+                    f"an object has {', '.join(sorted(each)) or 'nothing'}; expected kind, and metadata with"
+                    " a name: give the module what the filter bramble.pi.storage_objects returns"
                 )
         if self._changes.check_mode and not os.path.exists(self._kubeconfig):
             # Before there is a cluster.
