@@ -124,6 +124,8 @@ class Whole:
                 f' -o ProxyCommand="ssh -W %h:%p {key} {head} pi@{HEAD_OUTSIDE}"'
             ),
             "virtual_rack_node_architecture": "arm64",
+            # One program to install instead of two.
+            "docker_kubernetes_runtime": "containerd",
             # An emulated board may take long to answer even to sudo.
             "ansible_timeout": 120,
             # The only time servers are outside, which the head is not let to by this machine.
