@@ -33,17 +33,17 @@ PRESETS: dict[str, dict[str, Any]] = {
     "metallb": {
         "manifest": f"{_METALLB}/metallb-native.yaml",
         "sha256": "bf25feebb7582ca7df845efd52ffbc2960d6cbf4cfc972f47fded9f788b67f0b",
-        "own": f"{FOLDER}/metallb-addresses.yml",
+        "own": f"{FOLDER}/metallb-addresses.manifest",
         # Whoever takes it has to say which.
         "values": {"addresses": None},
     },
     "metrics-server": {
-        "manifest": f"{FOLDER}/metrics-server.yml",
+        "manifest": f"{FOLDER}/metrics-server.manifest",
         # kubeadm's kubelets have certificates that they signed themselves.
         "values": {"kubelet_insecure_tls": "true"},
     },
     "traefik": {
-        "manifest": f"{FOLDER}/traefik.yml",
+        "manifest": f"{FOLDER}/traefik.manifest",
         "values": {"gateway_api": "false", "replicas": 1},
     },
 }

@@ -54,7 +54,7 @@ def test_a_preset_from_elsewhere_is_still_that_file() -> None:
     (entry,) = entries.read([{**POOL, "manifest": "/srv/metallb-native.yaml"}])
     first, second = entry.sources
     assert first == entries.Source("file:///srv/metallb-native.yaml", str(PRESETS["metallb"]["sha256"]))
-    assert second.url.endswith("/roles/add_ons/files/metallb-addresses.yml")
+    assert second.url.endswith("/roles/add_ons/files/metallb-addresses.manifest")
 
 
 @pytest.mark.parametrize(
